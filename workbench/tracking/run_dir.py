@@ -1,0 +1,365 @@
+"""The run directory: the complete record of one run.
+
+Standard library and numpy only, because training writes it on bare GPU nodes and everything else
+(study, MLflow, run table, dashboard) reads it. Files and their contents are listed in the README;
+all but `metrics.jsonl` and `train.log` are replaced atomically, so a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from workbench.config import RunConfig
+from workbench.errors import UserError
+
+STATES = ("running", "complete", "failed", "interrupted")
+FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
+
+LOCK_FD = "WORKBENCH_LOCK_FD"
+"""Environment variable: descriptor of a run lock that the starting process handed down."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """`name` unchanged if it is safe as one component of a path on any system, else `UserError`."""
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+        shown = name if len(name) <= 40 else name[:40] + "..."
+        raise UserError(
+            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-' or '.', starting with "
+            "a letter or digit"
+        )
+    return name
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replaces `path` in one step: after a crash or a full disk it holds the old or the new content.
+
+    The temporary file lies beside it and is removed when writing fails; `OSError` names the path.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place, synced to disk, when the block succeeds.
+
+    For writers that want a file name of their own: `with replacing(p) as t: save_file(tensors, t)`.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; a record is as readable as any other file of the user.
+        temporary.chmod(0o666 & ~_umask())
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a run stands; times in seconds, `started` and `updated` since 1970."""
+
+    state: str
+    failure: str | None = None
+    reason: str = ""
+    step: int = 0
+    steps: int = 0
+    pid: int = 0
+    attempt: int = 1
+    started: float = 0.0
+    updated: float = 0.0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise ValueError(f"state is one of {', '.join(STATES)}, not {self.state!r}")
+        if self.failure is not None and self.failure not in FAILURES:
+            raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
+
+
+class Metrics(NamedTuple):
+    """Rows of `metrics.jsonl` in order, and how many lines could not be read (a torn last one)."""
+
+    rows: list[dict[str, Any]]
+    torn: int
+
+
+class RunLock:
+    """The right to write a run directory, held until every process that shares it has let go.
+
+    The lock belongs to the open file, so a child that inherits the descriptor keeps it alive when its
+    parent dies, and the system frees it when the last holder dies. On one machine it is therefore the
+    authority on whether a run is alive.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class RunDir:
+    """One run: its files, its status, its lock. Creating the object touches nothing."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._metrics_fd = -1
+
+    @classmethod
+    def of(cls, results: Path, study: str, key: str, seed: int) -> RunDir:
+        """The directory of a run inside `results`; names that could leave it are refused."""
+        check_name(study, "study name")
+        return cls(results / "runs" / study / check_name(f"{key}-s{seed}", "run name"))
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+    def file(self, name: str) -> Path:
+        """Path of a file of this run; `name` may have folders but cannot leave the directory."""
+        for part in name.split("/"):
+            check_name(part, "file name")
+        return self.path / name
+
+    def create(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    # Small JSON files
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replaces the file atomically; numpy scalars become numbers, NaN and infinity raise."""
+        path = self.file(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(value, indent=2, default=_plain, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The object in a JSON file, empty when there is none; `UserError` when it is damaged."""
+        path = self.file(name)
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not readable JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{path} should hold a JSON object")
+        return value
+
+    def write_config(self, config: RunConfig) -> None:
+        write_atomic(self.file("config.json"), config.to_json())
+
+    def config(self) -> RunConfig:
+        """The run's configuration, seed included; imports its recipe (and so torch)."""
+        path = self.file("config.json")
+        try:
+            return RunConfig.from_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path} is no run directory: it has no config.json") from error
+
+    def identity(self) -> dict[str, Any]:
+        """`run.json`: study, key, seed, cell, axes, attempt, token, recipe."""
+        return self.read_json("run.json")
+
+    def summary(self) -> dict[str, Any]:
+        """Final metrics; empty until the run is complete."""
+        return self.read_json("summary.json")
+
+    # Metrics
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Adds one line, handed to the system in a single write.
+
+        Values that are not finite are left out and their names listed under `not_finite`.
+        """
+        plain = {k: v if isinstance(v, str) else _plain(v) for k, v in row.items()}
+        bad = [k for k, v in plain.items() if isinstance(v, float) and not math.isfinite(v)]
+        line = {k: v for k, v in plain.items() if k not in bad}
+        if bad:
+            line["not_finite"] = bad
+        if self._metrics_fd < 0:
+            self._metrics_fd = self._open_metrics()
+        os.write(self._metrics_fd, (json.dumps(line) + "\n").encode())
+
+    def close(self) -> None:
+        """Closes `metrics.jsonl` after syncing it to disk."""
+        if self._metrics_fd >= 0:
+            os.fsync(self._metrics_fd)
+            os.close(self._metrics_fd)
+            self._metrics_fd = -1
+
+    def read_metrics(self) -> Metrics:
+        """All rows so far, also while they are being written."""
+        try:
+            lines = self.file("metrics.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return Metrics([], 0)
+        rows = [row for line in lines if (row := _row(line)) is not None]
+        return Metrics(rows, sum(bool(line.strip()) for line in lines) - len(rows))
+
+    def keep_metrics(self, until_step: int) -> None:
+        """Drops rows after `until_step`, which a run resumed from a checkpoint will write again."""
+        self.close()
+        rows = self.read_metrics().rows
+        kept = [json.dumps(row) + "\n" for row in rows if row.get("step", 0) <= until_step]
+        write_atomic(self.file("metrics.jsonl"), "".join(kept))
+
+    def _open_metrics(self) -> int:
+        path = self.file("metrics.jsonl")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\n")  # a torn line must not swallow the next one
+        return fd
+
+    # Status
+
+    def status(self) -> Status | None:
+        """The last written status, None before the run has started."""
+        fields = self.read_json("status.json")
+        if not fields:
+            return None
+        known = {k: v for k, v in fields.items() if k in Status.__dataclass_fields__}
+        return Status(**known)
+
+    def set_status(self, state: str, **changes: Any) -> Status:
+        """Writes the status: what was known before, with `changes` and the present time.
+
+        `pid` defaults to the calling process; going on clears an earlier failure.
+        """
+        now = time.time()
+        before = self.status() or Status(state=state, started=now)
+        changes = {"failure": None, "reason": "", "pid": os.getpid(), "updated": now} | changes
+        status = replace(before, state=state, **changes)
+        self.write_json("status.json", asdict(status))
+        return status
+
+    # Lock
+
+    def try_lock(self) -> RunLock | None:
+        """The lock of this run, or None while another process holds it.
+
+        A lock that the starting process handed down (`WORKBENCH_LOCK_FD`) counts as held by us.
+        """
+        path = self.file("lock")
+        if (fd := _inherited(path)) is not None:
+            return RunLock(fd)
+        self.create()
+        return lock_file(path)
+
+    def lock(self) -> RunLock:
+        """The lock of this run; `UserError` while another process holds it."""
+        if (lock := self.try_lock()) is None:
+            raise UserError(f"another process is working on {self.path}; wait for it or stop it")
+        return lock
+
+    def alive(self) -> bool:
+        """Whether some process on this machine holds the lock."""
+        if not self.file("lock").exists():
+            return False
+        if (lock := self.try_lock()) is None:
+            return True
+        lock.release()
+        return False
+
+
+def lock_file(path: Path, wait: bool = False) -> RunLock | None:
+    """An exclusive lock on `path` (created when missing); None when taken, unless told to wait.
+
+    Several short attempts, so that somebody who merely looks (`RunDir.alive`) is not in the way.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if wait:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return RunLock(fd)
+    for attempt in range(5):
+        if attempt:
+            time.sleep(0.02)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return RunLock(fd)
+    os.close(fd)
+    return None
+
+
+def _inherited(path: Path) -> int | None:
+    text = os.environ.get(LOCK_FD, "")
+    if not text.isdigit():
+        return None
+    try:
+        ours, wanted = os.fstat(int(text)), path.stat()
+    except OSError:
+        return None  # closed, or the lock of a directory that is gone: not ours
+    same = (ours.st_dev, ours.st_ino) == (wanted.st_dev, wanted.st_ino)
+    return int(text) if same else None
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    """numpy and torch scalars as Python numbers, without importing either."""
+    if value is None or isinstance(value, bool | int | float | list):
+        return value
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in a run's record")
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _umask() -> int:
+    """The process's umask; there is no way to read it without setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
