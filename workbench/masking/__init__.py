@@ -1,0 +1,1 @@
+"""Maskings: frozen dataclasses one can call. In every mask True means hidden."""

@@ -1,0 +1,125 @@
+"""Which space-time tokens of a clip are hidden.
+
+A video masking maps a token grid to a Boolean mask `[B, N]` over content tokens, N = T * H * W in
+time-major order, True = hidden. Every sample hides the same number of tokens (`hidden(grid)`), so the
+visible ones can be gathered into one rectangular batch before the encoder. All draws come from the
+generator that is passed in; the mask lives on that generator's device.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from workbench.errors import UserError
+
+
+class Grid(NamedTuple):
+    """Tokens along time, height and width."""
+
+    time: int
+    height: int
+    width: int
+
+    @property
+    def space(self) -> int:
+        return self.height * self.width
+
+    @property
+    def tokens(self) -> int:
+        return self.time * self.space
+
+
+def share(ratio: float, count: int) -> int:
+    """`int(ratio * count)` without the surprise that 0.29 * 100 is 28.999999999999996."""
+    return math.floor(ratio * count + 1e-9)
+
+
+def lowest(score: Tensor, count: int) -> Tensor:
+    """Marks the `count` lowest scores along the last axis: `[..., N]` to Boolean `[..., N]`."""
+    mask = torch.zeros_like(score, dtype=torch.bool)
+    if count:
+        index = score.argsort(dim=-1, stable=True)[..., :count]
+        mask.scatter_(-1, index, True)
+    return mask
+
+
+def noise(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=rng, device=rng.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoMasking(ABC):
+    """A share of a clip's tokens is hidden."""
+
+    ratio: float
+
+    def __post_init__(self) -> None:
+        check_ratio("video", self.ratio)
+
+    @abstractmethod
+    def hidden(self, grid: Grid) -> int:
+        """Number of tokens hidden in every sample."""
+
+    @abstractmethod
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+        """Boolean mask [B, N], True = hidden."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomMasking(VideoMasking):
+    """Tokens drawn over the whole clip, as ViCLIP does (arXiv:2307.06942)."""
+
+    def hidden(self, grid: Grid) -> int:
+        return share(self.ratio, grid.tokens)
+
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+        return lowest(noise((batch, grid.tokens), rng), self.hidden(grid))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerFrameMasking(VideoMasking):
+    """The same number of tokens in every temporal slot, at other places in each, as in MAC's figure."""
+
+    def hidden(self, grid: Grid) -> int:
+        return grid.time * share(self.ratio, grid.space)
+
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+        score = noise((batch, grid.time, grid.space), rng)
+        return lowest(score, share(self.ratio, grid.space)).flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TubeMasking(VideoMasking):
+    """One spatial mask for all temporal slots (VideoMAE, arXiv:2203.12602; SimVTP, arXiv:2212.03490)."""
+
+    def hidden(self, grid: Grid) -> int:
+        return grid.time * share(self.ratio, grid.space)
+
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+        mask = lowest(noise((batch, 1, grid.space), rng), share(self.ratio, grid.space))
+        return mask.expand(-1, grid.time, -1).flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameMasking(VideoMasking):
+    """Whole temporal slots; the share is rounded down to whole slots, so few slots mean coarse steps."""
+
+    def hidden(self, grid: Grid) -> int:
+        return grid.space * share(self.ratio, grid.time)
+
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+        mask = lowest(noise((batch, grid.time, 1), rng), share(self.ratio, grid.time))
+        return mask.expand(-1, -1, grid.space).flatten(1)
+
+
+def check_ratio(what: str, ratio: float) -> None:
+    """Refuses a ratio outside [0, 1): hiding everything leaves the encoder nothing to read."""
+    number = isinstance(ratio, int | float) and not isinstance(ratio, bool)
+    if not (number and 0 <= ratio < 1):
+        raise UserError(f"a {what} mask ratio is a share in [0, 1), not {ratio!r}")
