@@ -1,0 +1,157 @@
+"""The frame store: every clip decoded once, in one memory-mapped file that all runs share.
+
+numpy and json only, so that training reads it on a machine without decoders.
+
+```
+frames-8x64/
+  frames.npy    uint8 [N, T, H, W, 3]
+  store.json    clips, captions, splits, attributes, decoder, what was left out and why
+```
+
+A store is written into a temporary folder and renamed as a whole: where `store.json` exists, it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.errors import UserError
+
+VERSION = 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Captions of one split; clip `clips[m]` of the store belongs to caption m."""
+
+    clips: np.ndarray
+    """int64 [M], index into `FrameStore.frames`."""
+    captions: list[str]
+    ids: list[str]
+    """Caption ids: clip id, `#`, number."""
+    groups: list[str]
+    """Clip ids: captions of one clip share theirs."""
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass
+class FrameStore:
+    """A decoded data set, opened for reading."""
+
+    name: str
+    digest: str
+    decoder: str
+    path: Path
+    frames: np.memmap
+    """uint8 [N, T, H, W, 3]."""
+    clip_ids: list[str]
+    splits: dict[str, Split]
+    attributes: dict[str, list[Any]]
+    """One list of N values per attribute; empty where the data knows none."""
+    skipped: list[dict[str, str]]
+    """Videos left out: `video`, `reason`, `split`."""
+    repeated_frames: int
+    """Stored frames that equal the frame before them, in clips with enough frames of their own."""
+    frames_sha256: str
+    """The decoded pixels of this very store; differs between decoder builds, `digest` does not."""
+    notes: list[str]
+    """What was decided for the user, such as how clips were split."""
+
+    @classmethod
+    def open(cls, path: Path | str) -> FrameStore:
+        """Open a store. Raises UserError where it is missing, incomplete or of another version."""
+        path = Path(path)
+        record = _read_record(path)
+        try:
+            frames = np.load(path / "frames.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"the frame store {path} is damaged ({error}); delete it and it is made again"
+            ) from None
+        clips = record["clips"]
+        if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(clips):
+            raise UserError(f"the frame store {path} does not match its index; delete it")
+        return cls(
+            name=record["name"],
+            digest=record["digest"],
+            decoder=record["decoder"],
+            path=path,
+            frames=frames,
+            clip_ids=[clip["id"] for clip in clips],
+            splits=_splits(clips),
+            attributes={
+                name: [clip["attributes"].get(name) for clip in clips]
+                for name in sorted({name for clip in clips for name in clip["attributes"]})
+            },
+            skipped=record["skipped"],
+            repeated_frames=record["repeated_frames"],
+            frames_sha256=record["frames_sha256"],
+            notes=record["notes"],
+        )
+
+
+def is_ready(path: Path) -> bool:
+    """Whether a complete store of this version lies at `path` (reads the index only)."""
+    try:
+        _read_record(path)
+    except UserError:
+        return False
+    return (path / "frames.npy").exists()
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write `store.json` into a store that is being built, the last file of it, and sync it."""
+    write_text(path / "store.json", json.dumps({"version": VERSION, **record}, ensure_ascii=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and wait until it is on disk."""
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((path / "store.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"no frame store at {path}: prepare the data set first") from None
+    except ValueError:
+        raise UserError(
+            f"the frame store {path} is damaged; delete it and it is made again"
+        ) from None
+    if record.get("version") != VERSION:
+        raise UserError(
+            f"the frame store {path} has version {record.get('version')}, this workbench reads "
+            f"{VERSION}; delete it and it is made again"
+        )
+    return record
+
+
+def _splits(clips: list[dict[str, Any]]) -> dict[str, Split]:
+    splits = {}
+    for name in SPLITS:
+        rows = [
+            (position, caption, f"{clip['id']}#{number}", clip["id"])
+            for position, clip in enumerate(clips)
+            if clip["split"] == name
+            for number, caption in enumerate(clip["captions"])
+        ]
+        splits[name] = Split(
+            clips=np.array([row[0] for row in rows], dtype=np.int64),
+            captions=[row[1] for row in rows],
+            ids=[row[2] for row in rows],
+            groups=[row[3] for row in rows],
+        )
+    return splits

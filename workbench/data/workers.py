@@ -1,0 +1,191 @@
+"""Tasks in killable processes, each with a deadline.
+
+Video decoders hang while they hold the interpreter lock (decord#373) and crash whole processes, so
+neither a thread nor a plain process pool is enough. A worker here is a fresh interpreter that reads
+tasks from a pipe; one that overruns its deadline is killed, and only its own task is lost. Nothing is
+pickled, and the caller's main module is not imported again.
+
+A task function takes a JSON object and returns a JSON object and bytes: ``(dict) -> (dict, bytes)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+START_SECONDS = 60.0
+"""Added to the deadline of a worker's first task: imports can be slow on a busy machine."""
+
+_LENGTHS = struct.Struct("<QQ")
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished task. `failure` is empty, or says why there is no answer."""
+
+    number: int
+    answer: dict[str, Any]
+    payload: bytes
+    failure: str = ""
+
+
+def usable_cores() -> int:
+    """Cores this process may run on (a container's share, not the whole machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_tasks(
+    function: str,
+    tasks: Iterable[tuple[int, dict[str, Any]]],
+    *,
+    workers: int,
+    deadline: float,
+) -> Iterator[Done]:
+    """Run `function` ("module:name") over numbered tasks and yield answers as they come.
+
+    A task that raises, crashes its process or overruns `deadline` seconds is yielded with a
+    `failure`; the others go on. Order is that of completion. Closing the generator kills the workers.
+    """
+    pending = deque(tasks)
+    selector = selectors.DefaultSelector()
+    crew: list[_Worker] = []
+    try:
+        for _ in range(min(workers, len(pending))):
+            worker = _Worker(function, deadline)
+            worker.give(*pending.popleft())
+            selector.register(worker.output, selectors.EVENT_READ, worker)
+            crew.append(worker)
+        while crew:
+            now = time.monotonic()
+            wait = max(0.0, min(worker.due for worker in crew) - now)
+            ready = {key.data for key, _ in selector.select(wait)}
+            now = time.monotonic()
+            for worker in list(crew):
+                if worker not in ready and worker.due > now:
+                    continue
+                selector.unregister(worker.output)
+                done = worker.take() if worker in ready else worker.overdue(deadline)
+                alive = worker.alive
+                if not pending:
+                    crew.remove(worker)
+                    worker.stop()
+                else:
+                    if not alive:
+                        worker.stop()
+                        crew.remove(worker)
+                        worker = _Worker(function, deadline)
+                        crew.append(worker)
+                    worker.give(*pending.popleft())
+                    selector.register(worker.output, selectors.EVENT_READ, worker)
+                yield done
+    finally:
+        for worker in crew:
+            worker.stop()
+        selector.close()
+
+
+class _Worker:
+    """One child process and the task it holds."""
+
+    def __init__(self, function: str, deadline: float) -> None:
+        package_home = str(Path(__file__).resolve().parents[2])
+        search = [package_home, os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, search)),
+            "OMP_NUM_THREADS": "1",  # one worker a core already
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.data.workers", function, str(deadline)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders write to it at length; failures travel as answers
+            env=environment,
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.input: BinaryIO = self.process.stdin  # type: ignore[assignment]
+        self.output: BinaryIO = self.process.stdout  # type: ignore[assignment]
+        self.number = -1
+        self.deadline = deadline
+        self.due = 0.0
+        self.fresh = True
+        self.alive = True
+
+    def give(self, number: int, task: dict[str, Any]) -> None:
+        self.number = number
+        self.due = time.monotonic() + self.deadline + (START_SECONDS if self.fresh else 0.0)
+        try:
+            self.input.write(json.dumps(task).encode() + b"\n")
+            self.input.flush()
+        except BrokenPipeError:
+            pass  # it died between two tasks; reading its answer says so
+
+    def take(self) -> Done:
+        self.fresh = False
+        head = _read(self.output, _LENGTHS.size)
+        if head is not None:
+            answer_size, payload_size = _LENGTHS.unpack(head)
+            text = _read(self.output, answer_size)
+            payload = _read(self.output, payload_size)
+            if text is not None and payload is not None:
+                answer = json.loads(text)
+                return Done(self.number, answer, payload, answer.pop("failure", ""))
+        self.alive = False
+        code = self.process.wait()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return Done(self.number, {}, b"", f"the process ended with {how}")
+
+    def overdue(self, deadline: float) -> Done:
+        self.alive = False
+        self.process.kill()
+        return Done(self.number, {}, b"", f"no answer within {deadline:g} seconds")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+        try:
+            self.input.close()
+        except BrokenPipeError:
+            pass  # an unsent task of a dead worker
+
+
+def _read(stream: BinaryIO, size: int) -> bytes | None:
+    data = stream.read(size)
+    return data if len(data) == size else None
+
+
+def _serve(function: str, deadline: float) -> None:
+    """The child: answer tasks from stdin until it closes."""
+    module, name = function.split(":")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a C library prints must not end up between two answers
+    task_function = getattr(importlib.import_module(module), name)
+    for line in sys.stdin.buffer:
+        # A worker whose parent was killed in the middle of a hang has nobody left to kill it.
+        signal.setitimer(signal.ITIMER_REAL, deadline + START_SECONDS + 5)
+        try:
+            answer, payload = task_function(json.loads(line))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this task only
+            answer, payload = {"failure": f"{type(error).__name__}: {error}"}, b""
+        text = json.dumps(answer).encode()
+        answers.write(_LENGTHS.pack(len(text), len(payload)) + text + payload)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], float(sys.argv[2]))
