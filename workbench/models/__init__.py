@@ -1,0 +1,1 @@
+"""Encoders, decoder and heads that recipes are composed of."""

@@ -1,0 +1,200 @@
+"""The text side: a WordPiece tokenizer trained on the captions, and a BERT encoder from transformers.
+
+Letters: B batch, L content positions (without the class token), n positions encoded, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+from workbench.errors import UserError
+from workbench.masking.text import Layout
+from workbench.models.video import Encoded
+
+PAD, UNK, CLS, MASK = 0, 1, 2, 3
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
+STOP_WORDS = frozenset(
+    "a an the and or but of on in at to from by with for into over under before after while as is are "
+    "was were be been it its this that these those then there he she they his her their some".split()
+)
+"""Function words; everything else counts as a content word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """A BERT encoder, built from these numbers or loaded from `pretrained`."""
+
+    width: int = 128
+    depth: int = 2
+    heads: int = 2
+    vocabulary: int = 8192
+    """Largest WordPiece vocabulary trained on the captions of the training split."""
+    max_tokens: int = 32
+    """Longer captions are cut."""
+    hidden: Literal["drop", "replace"] = "replace"
+    """Hidden tokens become `[MASK]`, or are dropped, padding first."""
+    pretrained: str = ""
+    """A BERT model of the Hugging Face hub, or a local folder of one."""
+
+
+class Text(NamedTuple):
+    """A batch of captions; all [B, L]."""
+
+    tokens: Tensor
+    layout: Layout
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class Vocabulary:
+    """Captions to token arrays, all of one length so that every batch has the same cost."""
+
+    def __init__(self, tokenizer: Tokenizer, length: int) -> None:
+        self.tokenizer = tokenizer
+        self.length = length
+        ids = [tokenizer.token_to_id(token) for token in SPECIAL]
+        self.pad, self.unk, self.cls, self.mask = (-1 if i is None else i for i in ids)
+        if min(self.pad, self.cls, self.mask) < 0:
+            raise UserError(f"a tokenizer needs the special tokens {', '.join(SPECIAL)}")
+
+    @classmethod
+    def train(cls, captions: list[str], config: TextConfig) -> Vocabulary:
+        """Deterministic: the same captions give the same vocabulary."""
+        tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNK]))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=config.vocabulary, special_tokens=list(SPECIAL), show_progress=False
+        )
+        tokenizer.train_from_iterator(captions, trainer)
+        return cls(tokenizer, _longest(tokenizer, captions, config.max_tokens))
+
+    @classmethod
+    def load(cls, path: Path, length: int) -> Vocabulary:
+        return cls(Tokenizer.from_file(str(path)), length)
+
+    @classmethod
+    def pretrained(cls, captions: list[str], config: TextConfig) -> Vocabulary:
+        path = Path(config.pretrained) / "tokenizer.json"
+        try:
+            tokenizer = (
+                Tokenizer.from_file(str(path))
+                if path.is_file()
+                else Tokenizer.from_pretrained(config.pretrained)
+            )
+        except Exception as error:  # tokenizers raises bare Exception for every cause
+            raise UserError(_unavailable(config.pretrained, error)) from error
+        return cls(tokenizer, _longest(tokenizer, captions, config.max_tokens))
+
+    @property
+    def size(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+    def encode(self, captions: list[str]) -> Text:
+        """Tokens, cut and padded to `length`, as tensors on the CPU."""
+        shape = (len(captions), self.length)
+        tokens, word = np.full(shape, self.pad), np.zeros(shape, np.int64)
+        valid, content = np.zeros(shape, bool), np.zeros(shape, bool)
+        for i, encoding in enumerate(self.tokenizer.encode_batch(captions, add_special_tokens=False)):
+            n = min(len(encoding.ids), self.length)
+            tokens[i, :n] = encoding.ids[:n]
+            valid[i, :n] = True
+            word[i, :n] = encoding.word_ids[:n]
+            content[i, :n] = [
+                captions[i][a:b].lower() not in STOP_WORDS for a, b in encoding.offsets[:n]
+            ]
+        word = np.minimum(word, self.length - 1)
+        layout = Layout(*(torch.from_numpy(x) for x in (valid, word, content)))
+        return Text(torch.from_numpy(tokens), layout)
+
+
+class TextEncoder(nn.Module):
+    """Captions to vectors; the class token is put in front here and is never hidden."""
+
+    def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = _bert(config, vocabulary)
+        self.width: int = self.bert.config.hidden_size
+        self.cls, self.mask = vocabulary.cls, vocabulary.mask
+
+    def forward(self, text: Text, mask: Tensor | None = None) -> Encoded:
+        """Encodes captions [B, L]; `mask` [B, L] hides where True, None shows everything."""
+        tokens, position, keep = self._visible(text, mask)
+        cls = torch.full_like(tokens[:, :1], self.cls)
+        states = self.bert(
+            input_ids=torch.cat([cls, tokens], 1),
+            attention_mask=torch.cat([torch.ones_like(keep[:, :1]), keep], 1).long(),
+            position_ids=torch.cat([torch.zeros_like(position[:, :1]), position + 1], 1),
+        ).last_hidden_state
+        return Encoded(states[:, 0], states[:, 1:])
+
+    def embed(self, text: Text, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Only the embedding layer: tokens [B, n, D] with positions, and which are not padding [B, n]."""
+        tokens, position, keep = self._visible(text, mask)
+        return self.bert.embeddings(input_ids=tokens, position_ids=position + 1), keep
+
+    def _visible(self, text: Text, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, their positions and validity after hiding, all [B, n]."""
+        keep = text.layout.valid
+        position = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
+        if mask is None:
+            return text.tokens, position, keep
+        if self.config.hidden == "replace":
+            return text.tokens.masked_fill(mask, self.mask), position, keep
+        index = (~mask).nonzero(as_tuple=True)[1].view(len(mask), -1)
+        return text.tokens.gather(1, index), index, keep.gather(1, index)
+
+
+def vocabulary(captions: list[str], config: TextConfig) -> Vocabulary:
+    """The tokenizer that belongs to `config`: trained on `captions`, or the pretrained model's own."""
+    if not captions:
+        raise UserError("there are no training captions to train a tokenizer on")
+    make = Vocabulary.pretrained if config.pretrained else Vocabulary.train
+    return make(captions, config)
+
+
+def _longest(tokenizer: Tokenizer, captions: list[str], limit: int) -> int:
+    longest = max(len(e.ids) for e in tokenizer.encode_batch(captions, add_special_tokens=False))
+    return max(1, min(limit, longest))
+
+
+def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
+    if config.pretrained:
+        try:
+            model = BertModel.from_pretrained(config.pretrained, add_pooling_layer=False)
+        except (OSError, ValueError) as error:
+            raise UserError(_unavailable(config.pretrained, error)) from error
+        if model.config.model_type != "bert":
+            raise UserError(f"{config.pretrained} is not a BERT model")
+        return model
+    return BertModel(
+        BertConfig(
+            vocab_size=vocabulary.size,
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.width,
+            max_position_embeddings=vocabulary.length + 1,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=vocabulary.pad,
+        ),
+        add_pooling_layer=False,
+    )
+
+
+def _unavailable(name: str, error: Exception) -> str:
+    return (
+        f"the text model {name!r} could not be loaded ({str(error).splitlines()[0][:200]}); "
+        "give the path of a local folder, or set text.pretrained to '' for a random start"
+    )

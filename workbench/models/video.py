@@ -1,0 +1,210 @@
+"""The video encoder: a space-time ViT made of timm's own blocks that never computes what is dropped.
+
+Letters: B batch, T frames, H W pixels, N all tokens of a clip, n tokens encoded, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from workbench.errors import UserError
+from workbench.masking.video import Grid
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet statistics in [0, 1], which timm's ViT weights expect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig:
+    """A timm ViT, turned into a video encoder by tubelets. Zero keeps the named model's own value.
+
+    The default is the small core that all studies share, so that arms differ in their objective only.
+    """
+
+    backbone: str = "vit_tiny_patch16_224"
+    """A name that `timm.create_model` knows and that builds a plain VisionTransformer."""
+    width: int = 128
+    depth: int = 4
+    heads: int = 2
+    patch: int = 8
+    tubelet: int = 2
+    """Frames per token; 1 makes every frame's patches tokens of their own (image mode: one frame)."""
+    hidden: Literal["drop", "replace"] = "drop"
+    """Hidden tokens are removed before the encoder, or replaced by a learned mask token."""
+    pool: Literal["cls", "mean"] = "cls"
+    pretrained: str = ""
+    """`timm` for the named model's published weights, or the path of a safetensors file of them."""
+
+
+class Encoded(NamedTuple):
+    """What an encoder returns: one vector a sample, and the tokens it was made from."""
+
+    pooled: Tensor
+    """[B, D]"""
+    tokens: Tensor
+    """[B, n, D], without the class token, in the order of the visible positions."""
+
+
+class VideoEncoder(nn.Module):
+    """Clips to vectors. `forward` = patches -> `embed` -> `encode`."""
+
+    def __init__(self, config: VideoConfig, *, frames: int, size: int) -> None:
+        super().__init__()
+        vit = _vit(config, size)
+        self.config = config
+        self.patch = vit.patch_embed.patch_size[0]
+        self.width: int = vit.embed_dim
+        self.grid = _grid(frames, size, config.tubelet, self.patch)
+        self.pixels = config.tubelet * self.patch**2 * 3
+
+        self.project = nn.Linear(self.pixels, self.width)
+        self.space = nn.Parameter(torch.zeros(self.grid.space, self.width))
+        self.time = nn.Parameter(torch.zeros(self.grid.time, self.width))
+        self.cls = nn.Parameter(torch.zeros(1, 1, self.width))
+        self.mask_token = nn.Parameter(torch.zeros(self.width)) if config.hidden == "replace" else None
+        for parameter in (self.space, self.time, self.cls):
+            nn.init.trunc_normal_(parameter, std=0.02)
+        self.blocks = vit.blocks
+        self.norm = vit.norm
+        if config.pretrained:
+            self._inherit(vit)
+        self.register_buffer("mean", torch.tensor(MEAN) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD) * 255, persistent=False)
+
+    def forward(self, video: Tensor, mask: Tensor | None = None) -> Encoded:
+        """Encodes uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True, None shows everything."""
+        return self.encode(self.embed(video, mask))
+
+    def patches(self, video: Tensor, where: Tensor | None = None) -> Tensor:
+        """Pixels of the tokens for which `where` [B, N] holds (the same number a sample), or of all.
+
+        Returns:
+            uint8 [B, n, tubelet * patch * patch * 3], the colour channel varying fastest.
+        """
+        (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
+        batch = len(video)
+        view = video.unflatten(1, (t, q)).unflatten(3, (h, p)).unflatten(5, (w, p))
+        view = view.permute(0, 1, 3, 5, 2, 4, 6, 7)  # [B, t, h, w, q, p, p, 3]
+        if where is None:
+            return view.reshape(batch, self.grid.tokens, self.pixels)
+        # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
+        b, token = where.nonzero(as_tuple=True)
+        s = token % self.grid.space
+        chosen = view[b, token // self.grid.space, s // w, s % w]
+        return chosen.reshape(batch, -1, self.pixels)
+
+    def embed(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens with positions [B, n, D]: the visible ones, or all with hidden ones replaced."""
+        position = (self.time[:, None] + self.space[None]).flatten(0, 1)  # [N, D]
+        if mask is None or self.mask_token is not None:
+            x = self.project(self._normalise(self.patches(video)))
+            if mask is not None:
+                x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
+            return x + position
+        visible = ~mask
+        index = visible.nonzero(as_tuple=True)[1].view(len(video), -1)
+        return self.project(self._normalise(self.patches(video, visible))) + position[index]
+
+    def encode(self, tokens: Tensor, keep: Tensor | None = None) -> Encoded:
+        """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding."""
+        batch, n, _ = tokens.shape
+        x = torch.cat([self.cls.expand(batch, -1, -1).to(tokens.dtype), tokens], dim=1)
+        attend = None
+        if keep is not None:
+            attend = F.pad(keep, (1, 0), value=True)[:, None, None, :]  # [B, 1, 1, 1 + n]
+            attend = torch.zeros_like(attend, dtype=x.dtype).masked_fill(~attend, float("-inf"))
+        for block in self.blocks:
+            x = block(x, attn_mask=attend)
+        x = self.norm(x)
+        return Encoded(self._pool(x, keep), x[:, 1:])
+
+    def _pool(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        if self.config.pool == "cls":
+            return x[:, 0]
+        if keep is None:
+            return x[:, 1:].mean(1)
+        weight = keep[..., None].to(x.dtype)
+        return (x[:, 1:] * weight).sum(1) / weight.sum(1)
+
+    def _normalise(self, patches: Tensor) -> Tensor:
+        x = patches.unflatten(-1, (-1, 3)).to(self.mean.dtype)
+        return ((x - self.mean) / self.std).flatten(-2)
+
+    @torch.no_grad()
+    def _inherit(self, vit: VisionTransformer) -> None:
+        """Takes over an image model: tubelets average the patch filter over time, so that a still clip
+        gives what the image gave; space positions are resampled, time positions start at zero."""
+        weight = resample_patch_embed(vit.patch_embed.proj.weight, [self.patch, self.patch])
+        weight = weight[:, :, None].expand(-1, -1, self.config.tubelet, -1, -1) / self.config.tubelet
+        self.project.weight.copy_(weight.permute(0, 2, 3, 4, 1).flatten(1))
+        self.project.bias.copy_(vit.patch_embed.proj.bias)
+        position = resample_abs_pos_embed(
+            vit.pos_embed, [self.grid.height, self.grid.width], num_prefix_tokens=1
+        )[0]
+        self.cls.copy_(vit.cls_token + position[:1])
+        self.space.copy_(position[1:])
+        self.time.zero_()
+
+
+def explicit_attention(module: nn.Module, explicit: bool) -> None:
+    """Switches timm attention between plain matrix products and PyTorch's fused kernel.
+
+    On processors the fused kernel's backward pass is about twice as slow in bfloat16 (docs/log.md).
+    """
+    for part in module.modules():
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = not explicit  # type: ignore[assignment]
+
+
+def _vit(config: VideoConfig, size: int) -> VisionTransformer:
+    if not timm.is_model(config.backbone):
+        near = ", ".join(timm.list_models("vit_*_patch16_224")[:4])
+        raise UserError(f"timm knows no model {config.backbone!r}; plain ViTs are allowed, e.g. {near}")
+    changes = {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads,
+               "patch_size": config.patch}  # fmt: skip
+    options = {name: value for name, value in changes.items() if value}
+    if config.pretrained:
+        return _pretrained(config, options)
+    vit = timm.create_model(config.backbone, num_classes=0, img_size=size, **options)
+    if type(vit) is not VisionTransformer:
+        raise UserError(f"{config.backbone} is not a plain VisionTransformer, e.g. vit_base_patch16_224")
+    return vit
+
+
+def _pretrained(config: VideoConfig, options: dict[str, int]) -> VisionTransformer:
+    overlay = None
+    if config.pretrained != "timm":
+        if not Path(config.pretrained).is_file():
+            raise UserError(
+                f"no weights at {config.pretrained!r}: video.pretrained is 'timm', the path of a "
+                "safetensors file, or empty for a random start"
+            )
+        overlay = {"file": config.pretrained}
+    options = {name: value for name, value in options.items() if name != "patch_size"}
+    try:
+        return timm.create_model(
+            config.backbone, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options
+        )
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights of {config.backbone} could not be loaded ({str(error).splitlines()[0][:200]}); "
+            "give the path of a safetensors file, or set video.pretrained to '' for a random start"
+        ) from error
+
+
+def _grid(frames: int, size: int, tubelet: int, patch: int) -> Grid:
+    if frames % tubelet:
+        raise UserError(f"{frames} frames do not divide into tubelets of {tubelet}")
+    if size % patch:
+        raise UserError(f"frames of {size} pixels do not divide into patches of {patch}")
+    return Grid(frames // tubelet, size // patch, size // patch)

@@ -1,0 +1,98 @@
+"""What every recipe is: named losses of a batch, and embeddings of its two sides."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.models.text import Text, Vocabulary
+from workbench.models.video import VideoEncoder
+
+
+class Batch(NamedTuple):
+    """Clips and the captions that belong to them, row by row."""
+
+    video: Tensor
+    """uint8 [B, T, H, W, 3]"""
+    text: Text
+    """[B, L]"""
+
+
+class Temperature(nn.Module):
+    """Inverse temperature of a contrastive loss, learned or fixed; at most 100, as in CLIP."""
+
+    def __init__(self, temperature: float, learned: bool) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+    def forward(self) -> Tensor:
+        return self.log_scale.clamp(max=math.log(100.0)).exp()
+
+
+class BaseRecipe(nn.Module, ABC):
+    """One published system. A subclass builds its parts, sets `video` and names its losses.
+
+    Nothing is assumed of how the two sides are encoded: they may share every weight.
+    """
+
+    video: VideoEncoder
+    temperature: Temperature
+
+    def __init__(self, config: Any, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def losses(self, batch: Batch, rng: torch.Generator, *, masked: bool = True) -> dict[str, Tensor]:
+        """Named unweighted terms of the recipe's objective, scalars; `masked=False` hides nothing."""
+
+    @abstractmethod
+    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]."""
+
+    @abstractmethod
+    def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of captions [B, L]."""
+
+    def align(self, batch: Batch, rng: torch.Generator, *, masked: bool) -> dict[str, Tensor]:
+        """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
+        video = self.embed_video(batch.video, self.video_mask(batch, rng) if masked else None)
+        text = self.embed_text(batch.text, self.text_mask(batch, rng) if masked else None)
+        return {"vtc": losses.vtc(video, text, self.temperature())}
+
+    def weights(self) -> dict[str, float]:
+        """Weight of each term, from the recipe's config."""
+        return asdict(self.config.weights)
+
+    def video_mask(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
+        """The recipe's video mask [B, N], True = hidden; None where it hides nothing."""
+        masking = self.config.video_masking
+        if masking is None or masking.hidden(self.video.grid) == 0:
+            return None
+        return masking(self.video.grid, len(batch.video), rng)
+
+    def text_mask(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
+        """The recipe's text mask [B, L], True = hidden; None where it hides nothing."""
+        masking = self.config.text_masking
+        if masking is None or masking.ratio == 0:
+            return None
+        return masking(batch.text.layout, rng, equal=self.config.text.hidden == "drop")
+
+
+def projection(width: int, embed: int) -> nn.Linear:
+    """A linear map to the shared space, without bias, as in CLIP."""
+    layer = nn.Linear(width, embed, bias=False)
+    nn.init.normal_(layer.weight, std=width**-0.5)
+    return layer
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of [B, E] scaled to length one, in float32."""
+    return F.normalize(x.float(), dim=-1)
