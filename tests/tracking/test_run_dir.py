@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from workbench.errors import UserError
-from workbench.tracking import run_dir
-from workbench.tracking.run_dir import LOCK_FD, RunDir, check_name, write_atomic
+from workbench.tracking import files
+from workbench.tracking.files import LOCK_FD, check_name, write_atomic
+from workbench.tracking.run_dir import RunDir
 
 HOLD = """
 import sys
@@ -96,7 +97,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(run, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_dir, "_sync", full)
+    monkeypatch.setattr(files, "_sync", full)
     with pytest.raises(OSError, match=r"summary\.json"):
         run.write_json("summary.json", {"a": 2})
     assert run.summary() == {"a": 1}

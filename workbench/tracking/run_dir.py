@@ -7,75 +7,21 @@ all but `metrics.jsonl` and `train.log` are replaced atomically, so a reader nev
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
-import re
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.tracking.files import Lock, check_name, inherited_lock, try_lock, write_atomic
 
 STATES = ("running", "complete", "failed", "interrupted")
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
-
-LOCK_FD = "WORKBENCH_LOCK_FD"
-"""Environment variable: descriptor of a run lock that the starting process handed down."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-def check_name(name: str, what: str = "name") -> str:
-    """`name` unchanged if it is safe as one component of a path on any system, else `UserError`."""
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
-        shown = name if len(name) <= 40 else name[:40] + "..."
-        raise UserError(
-            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-' or '.', starting with "
-            "a letter or digit"
-        )
-    return name
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replaces `path` in one step: after a crash or a full disk it holds the old or the new content.
-
-    The temporary file lies beside it and is removed when writing fails; `OSError` names the path.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(data)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, synced to disk, when the block succeeds.
-
-    For writers that want a file name of their own: `with replacing(p) as t: save_file(tensors, t)`.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; a record is as readable as any other file of the user.
-        temporary.chmod(0o666 & ~_umask())
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,34 +51,6 @@ class Metrics(NamedTuple):
 
     rows: list[dict[str, Any]]
     torn: int
-
-
-class RunLock:
-    """The right to write a run directory, held until every process that shares it has let go.
-
-    The lock belongs to the open file, so a child that inherits the descriptor keeps it alive when its
-    parent dies, and the system frees it when the last holder dies. On one machine it is therefore the
-    authority on whether a run is alive.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def release(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 class RunDir:
@@ -271,18 +189,18 @@ class RunDir:
 
     # Lock
 
-    def try_lock(self) -> RunLock | None:
+    def try_lock(self) -> Lock | None:
         """The lock of this run, or None while another process holds it.
 
         A lock that the starting process handed down (`WORKBENCH_LOCK_FD`) counts as held by us.
         """
         path = self.file("lock")
-        if (fd := _inherited(path)) is not None:
-            return RunLock(fd)
+        if (lock := inherited_lock(path)) is not None:
+            return lock
         self.create()
-        return lock_file(path)
+        return try_lock(path)
 
-    def lock(self) -> RunLock:
+    def lock(self) -> Lock:
         """The lock of this run; `UserError` while another process holds it."""
         if (lock := self.try_lock()) is None:
             raise UserError(f"another process is working on {self.path}; wait for it or stop it")
@@ -296,39 +214,6 @@ class RunDir:
             return True
         lock.release()
         return False
-
-
-def lock_file(path: Path, wait: bool = False) -> RunLock | None:
-    """An exclusive lock on `path` (created when missing); None when taken, unless told to wait.
-
-    Several short attempts, so that somebody who merely looks (`RunDir.alive`) is not in the way.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    if wait:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        return RunLock(fd)
-    for attempt in range(5):
-        if attempt:
-            time.sleep(0.02)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        return RunLock(fd)
-    os.close(fd)
-    return None
-
-
-def _inherited(path: Path) -> int | None:
-    text = os.environ.get(LOCK_FD, "")
-    if not text.isdigit():
-        return None
-    try:
-        ours, wanted = os.fstat(int(text)), path.stat()
-    except OSError:
-        return None  # closed, or the lock of a directory that is gone: not ours
-    same = (ours.st_dev, ours.st_ino) == (wanted.st_dev, wanted.st_ino)
-    return int(text) if same else None
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -348,18 +233,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no place in a run's record")
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _umask() -> int:
-    """The process's umask; there is no way to read it without setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,153 @@
+"""Files that survive crashes: safe names, atomic replacement, locks that children keep.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from workbench.errors import UserError
+
+LOCK_FD = "WORKBENCH_LOCK_FD"
+"""Environment variable: descriptor of a lock that the starting process handed down."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def _read_umask() -> int:
+    """The process's umask; there is no way to read it without setting it for a moment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """`name` unchanged if it is safe as one component of a path on any system, else `UserError`."""
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+        shown = name if len(name) <= 40 else name[:40] + "..."
+        raise UserError(
+            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-' or '.', starting with "
+            "a letter or digit"
+        )
+    return name
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replaces `path` in one step: after a crash or a full disk it holds the old or the new content.
+
+    The temporary file lies beside it and is removed when writing fails; `OSError` names the path.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place, synced to disk, when the block succeeds.
+
+    For writers that want a file name of their own: `with replacing(p) as t: save_file(tensors, t)`.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; a record is as readable as any other file of the user.
+        temporary.chmod(0o666 & ~_UMASK)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Lock:
+    """The right to write a run directory, held until every process that shares it has let go.
+
+    The lock belongs to the open file, so a child that inherits the descriptor keeps it alive when its
+    parent dies, and the system frees it when the last holder dies. On one machine it is therefore the
+    authority on whether a run is alive.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def try_lock(path: Path) -> Lock | None:
+    """An exclusive lock on `path` (created when missing), or None while another process holds it.
+
+    Several short attempts, so that somebody who merely looks whether it is taken is not in the way.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    for attempt in range(5):
+        if attempt:
+            time.sleep(0.02)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return Lock(fd)
+    os.close(fd)
+    return None
+
+
+def wait_for_lock(path: Path) -> Lock:
+    """An exclusive lock on `path`, once every other process has let go of it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return Lock(fd)
+
+
+def inherited_lock(path: Path) -> Lock | None:
+    """The lock on `path` that the starting process handed down, if it did."""
+    text = os.environ.get(LOCK_FD, "")
+    if not text.isdigit():
+        return None
+    try:
+        ours, wanted = os.fstat(int(text)), path.stat()
+    except OSError:
+        return None  # closed, or the lock of a directory that is gone: not ours
+    same = (ours.st_dev, ours.st_ino) == (wanted.st_dev, wanted.st_ino)
+    return Lock(int(text)) if same else None
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
