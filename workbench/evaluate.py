@@ -54,12 +54,10 @@ def embed(
         recipe.embed_video(torch.from_numpy(store.frames[part.clips[i : i + batch]]).to(device))
         for i in range(0, len(part.clips), batch)
     ]
-    text = []
-    for i in range(0, len(part.captions), batch):
-        tokens, layout = part.text
-        rows = slice(i, i + batch)
-        chunk = Text(tokens[rows].to(device), type(layout)(*(x[rows].to(device) for x in layout)))
-        text.append(recipe.embed_text(chunk))
+    text = [
+        recipe.embed_text(part.text.select(slice(i, i + batch)).to(device))
+        for i in range(0, len(part.captions), batch)
+    ]
     return torch.cat(video).float().cpu(), torch.cat(text).float().cpu()
 
 

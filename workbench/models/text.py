@@ -51,8 +51,12 @@ class Text(NamedTuple):
     tokens: Tensor
     layout: Layout
 
-    def __len__(self) -> int:
-        return len(self.tokens)
+    def select(self, rows: Tensor | slice) -> Text:
+        """Some captions of the batch."""
+        return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)))
+
+    def to(self, device: torch.device) -> Text:
+        return Text(self.tokens.to(device), Layout(*(x.to(device) for x in self.layout)))
 
 
 class Vocabulary:

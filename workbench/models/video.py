@@ -113,7 +113,8 @@ class VideoEncoder(nn.Module):
             return x + position
         visible = ~mask
         index = visible.nonzero(as_tuple=True)[1].view(len(video), -1)
-        return self.project(self._normalise(self.patches(video, visible))) + position[index]
+        # An embedding look-up, because its backward pass is deterministic where plain indexing is not.
+        return self.project(self._normalise(self.patches(video, visible))) + F.embedding(index, position)
 
     def encode(self, tokens: Tensor, keep: Tensor | None = None) -> Encoded:
         """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding."""
@@ -154,16 +155,6 @@ class VideoEncoder(nn.Module):
         self.cls.copy_(vit.cls_token + position[:1])
         self.space.copy_(position[1:])
         self.time.zero_()
-
-
-def explicit_attention(module: nn.Module, explicit: bool) -> None:
-    """Switches timm attention between plain matrix products and PyTorch's fused kernel.
-
-    On processors the fused kernel's backward pass is about twice as slow in bfloat16 (docs/log.md).
-    """
-    for part in module.modules():
-        if hasattr(part, "fused_attn"):
-            part.fused_attn = not explicit  # type: ignore[assignment]
 
 
 def _vit(config: VideoConfig, size: int) -> VisionTransformer:

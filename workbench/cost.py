@@ -1,0 +1,132 @@
+"""What a run costs, measured on what really ran: FLOPs, encoder passes, tokens, memory, utilisation."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from workbench.models.attention import attention
+from workbench.models.video import VideoEncoder
+from workbench.recipe import BaseRecipe
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One training step. FLOPs count a multiply-add as two, as `torch.utils.flop_counter` does."""
+
+    flops: float
+    """Forward and backward, whole batch."""
+    video_flops: float
+    """Forward through the video encoder, whole batch, all passes."""
+    text_flops: float
+    """Forward through the text encoder, whole batch."""
+    video_passes: float
+    """Sequences encoded by the video transformer per clip (twice the batch counts as two)."""
+    text_passes: float
+    tokens_in: int
+    """Tokens of a clip before masking."""
+    tokens_out: float
+    """Tokens encoded per clip, over all passes, class tokens excluded."""
+
+    def metrics(self, batch: int) -> dict[str, float]:
+        return {
+            "cost/train_gflops_per_clip": self.flops / batch / 1e9,
+            "cost/video_gflops_per_clip": self.video_flops / batch / 1e9,
+            "cost/text_gflops_per_clip": self.text_flops / batch / 1e9,
+            "cost/video_passes": self.video_passes,
+            "cost/text_passes": self.text_passes,
+            "cost/video_tokens_in": float(self.tokens_in),
+            "cost/video_tokens_out": self.tokens_out,
+        }
+
+
+def measured(
+    recipe: BaseRecipe, batch: int, forward: Callable[[], Tensor], backward: Callable[[Tensor], None]
+) -> StepCost:
+    """Runs one real step under the FLOP counter and hooks.
+
+    Attention runs as plain matrix products meanwhile: fused kernels recompute scores in their backward
+    pass and are counted differently on different devices, and equal budgets must be equal everywhere.
+    """
+    calls: dict[str, list[tuple[int, int]]] = {"video": [], "text": []}
+    hooks = [
+        _count_calls(blocks[0], calls[side])
+        for side, blocks in (("video", recipe.video.blocks), ("text", _text_blocks(recipe)))
+        if len(blocks)
+    ]
+    try:
+        with attention(recipe, explicit=True), FlopCounterMode(display=False) as counter:
+            loss = forward()
+            counts = counter.get_flop_counts()
+            video, text = _side(counts, "video"), _side(counts, "text")
+            backward(loss)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return StepCost(
+        flops=float(counter.get_total_flops()),
+        video_flops=video,
+        text_flops=text,
+        video_passes=sum(rows for rows, _ in calls["video"]) / batch,
+        text_passes=sum(rows for rows, _ in calls["text"]) / batch,
+        tokens_in=recipe.video.grid.tokens,
+        tokens_out=sum(rows * (length - 1) for rows, length in calls["video"]) / batch,
+    )
+
+
+def encoder_flops(encoder: VideoEncoder, video: Tensor, mask: Tensor | None) -> int:
+    """Forward FLOPs of the video encoder for these clips."""
+    explicit = attention(encoder, explicit=True)
+    with torch.no_grad(), explicit, FlopCounterMode(display=False) as counter:
+        encoder(video, mask)
+    return counter.get_total_flops()
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Largest memory so far in GB: of the accelerator, or of this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def matmul_flops_per_s(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:
+    """Speed of a plain matrix product in this process, the yardstick of model FLOPs utilisation."""
+    a = torch.randn(side, side, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(4):
+        _synchronise(device)
+        start = time.perf_counter()
+        a @ a
+        _synchronise(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _count_calls(module: nn.Module, into: list[tuple[int, int]]) -> torch.utils.hooks.RemovableHandle:
+    return module.register_forward_pre_hook(
+        lambda _, inputs: into.append((inputs[0].shape[0], inputs[0].shape[1]))
+    )
+
+
+def _text_blocks(recipe: BaseRecipe) -> nn.ModuleList:
+    bert = getattr(getattr(recipe, "text", None), "bert", None)
+    return nn.ModuleList() if bert is None else bert.encoder.layer
+
+
+def _side(counts: dict[str, dict], side: str) -> float:
+    parts = re.compile(rf"[^.]+\.{side}\.(project|blocks\.\d+|bert\.encoder\.layer\.\d+)")
+    return float(sum(sum(ops.values()) for name, ops in counts.items() if parts.fullmatch(name)))

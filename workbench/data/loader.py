@@ -1,0 +1,92 @@
+"""Batches for training: what step s sees is a function of (seed, s) alone, so resuming needs no state."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from workbench.data.store import FrameStore
+from workbench.errors import UserError
+from workbench.models.text import Text
+from workbench.recipe import Batch
+
+AHEAD = 2
+"""Batches prepared while the model computes."""
+
+
+class Loader:
+    """Clips of the training split in a new order every epoch, each with one of its captions at random.
+
+    An epoch visits every clip once and drops the last incomplete batch. No clip is twice in a batch, so
+    that no caption counts as a wrong answer for its own clip.
+    """
+
+    def __init__(self, store: FrameStore, text: Text, *, batch_size: int, seed: int) -> None:
+        part = store.splits["train"]
+        self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
+        order = np.argsort(part.clips, kind="stable")
+        self.clips, first = np.unique(part.clips[order], return_index=True)
+        self.rows = np.split(order, first[1:])  # caption rows of each clip
+        self.several = any(len(rows) > 1 for rows in self.rows)
+        if batch_size > len(self.clips):
+            raise UserError(
+                f"a batch of {batch_size} is larger than the training split; "
+                f"2 to {len(self.clips)} clips are allowed"
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of one epoch."""
+        return len(self.clips) // self.batch_size
+
+    def indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Clips (rows of the frame store) and caption rows of step `step`, both [B]."""
+        epoch, offset = divmod(step, self.per_epoch)
+        rng = np.random.default_rng([self.seed, epoch])
+        chosen = rng.permutation(len(self.clips))[offset * self.batch_size :][: self.batch_size]
+        if not self.several:
+            return self.clips[chosen], np.array([self.rows[i][0] for i in chosen])
+        rng = np.random.default_rng([self.seed, epoch, offset])
+        return self.clips[chosen], np.array([rng.choice(self.rows[i]) for i in chosen])
+
+    def batch(self, step: int) -> Batch:
+        clips, rows = self.indices(step)
+        video = torch.from_numpy(np.take(self.frames, clips, axis=0))
+        return Batch(video, self.text.select(torch.from_numpy(rows)))
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Endless batches from step `start`, prepared by a thread ahead of their use."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.2)
+                except queue.Full:
+                    continue
+
+        def work() -> None:
+            step = start
+            try:
+                while not stop.is_set():
+                    put(self.batch(step))
+                    step += 1
+            except (OSError, ValueError, IndexError) as error:
+                put(error)
+
+        thread = threading.Thread(target=work, name="loader", daemon=True)
+        thread.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()

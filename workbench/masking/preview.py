@@ -1,0 +1,51 @@
+"""A picture of what a masking leaves for the encoder to see."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from workbench.masking.video import Grid
+
+HIDDEN = (150, 150, 158)
+GAP = 4
+LINE = 14
+
+
+def hide(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """Greys out the hidden tokens of a clip.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        mask: Boolean [N], True = hidden.
+    """
+    t, h, w, _ = frames.shape
+    cells = mask.reshape(grid)
+    pixels = np.repeat(np.repeat(np.repeat(cells, t // grid.time, 0), h // grid.height, 1), w // grid.width, 2)
+    out = frames.copy()
+    out[pixels] = HIDDEN
+    return out
+
+
+def preview(clips: Tensor, mask: Tensor | None, grid: Grid, words: list[str]) -> Image.Image:
+    """Each clip as a row of frames, and below it what remains, with its words.
+
+    Args:
+        clips: uint8 [B, T, H, W, 3]; mask: Boolean [B, N] or None; words: a line of text for each clip.
+    """
+    video = clips.cpu().numpy()
+    batch, frames, height, width, _ = video.shape
+    scale = max(1, 96 // height)
+    cell_w, cell_h = width * scale + GAP, height * scale + GAP
+    sheet = Image.new("RGB", (frames * cell_w + GAP, batch * (2 * cell_h + LINE + GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row in range(batch):
+        top = row * (2 * cell_h + LINE + GAP)
+        draw.text((GAP, top), words[row][: frames * cell_w // 6], fill="black")
+        hidden = video[row] if mask is None else hide(video[row], mask[row].cpu().numpy(), grid)
+        for line, clip in enumerate((video[row], hidden)):
+            for i, frame in enumerate(clip):
+                picture = Image.fromarray(frame).resize((width * scale, height * scale), Image.NEAREST)
+                sheet.paste(picture, (GAP + i * cell_w, top + LINE + line * cell_h))
+    return sheet

@@ -1,0 +1,262 @@
+"""Paired comparison of cells: over seeds, over queries, over both; Holm over a family.
+
+"A beats B" is a claim about two ways of training, so it has to survive other seeds and other
+queries. It may be made only when the seeds+queries interval of the difference excludes zero after
+Holm's correction over all comparisons of the family (`Comparison.winner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from workbench.errors import UserError
+from workbench.stats import intervals
+from workbench.stats.components import Components, Estimate, estimate, half_width, p_values
+from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
+from workbench.stats.intervals import RESAMPLES, Interval
+
+LEVEL = 0.95
+EXACT_SIGN_FLIPS = 2**16
+"""All flips of the signs are tried up to 16 seeds; beyond that, as many random ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A minus B, paired by seed and by query. `effect` is in the metric's own units."""
+
+    a: str
+    b: str
+    unit: str
+    higher_is_better: bool
+    effect: float
+    mean_a: float
+    """Over the paired seeds only, as `mean_b`."""
+    mean_b: float
+    seeds: tuple[int, ...]
+    """The seeds that both arms have; only these are compared."""
+    unpaired: dict[str, tuple[int, ...]]
+    """Seeds of one arm that the other lacks, by arm; reported, not used."""
+    queries: int
+    clusters: int
+    level: float
+
+    interval: Interval | None
+    """Seeds and queries: the one that decides. None with one seed, or where nothing varied."""
+    p: float | None
+    """Belongs to `interval`: below 1 - level exactly when the interval excludes zero."""
+    over_seeds: Interval | None
+    p_seeds: float | None
+    """Exact sign-flip permutation over seeds; cannot go below 2 / 2**n."""
+    over_queries: Interval | None
+    """These trained models on other queries: no claim about the cells."""
+    p_queries: float | None
+    bootstrap: Interval | None
+    """Percentiles of the plain hierarchical bootstrap; too narrow with few seeds, decides nothing."""
+    components: Components | None
+    estimate: Estimate | None
+    repeated_seeds: bool
+    """Every seed gave the same answers in both arms, so all of them count as one."""
+
+    family: int = 1
+    """Comparisons that were corrected together."""
+    p_adjusted: float | None = None
+    interval_adjusted: Interval | None = None
+    """At the level that Holm's correction gave to this comparison."""
+
+    @property
+    def winner(self) -> str | None:
+        """The cell that may be said to beat the other; None when they cannot be told apart."""
+        if self.interval_adjusted is None or not self.interval_adjusted.excludes_zero():
+            return None
+        return self.a if (self.effect > 0) == self.higher_is_better else self.b
+
+
+def compare(
+    a: Runs,
+    b: Runs,
+    *,
+    groups: Sequence[str] | None = None,
+    names: tuple[str, str] = ("A", "B"),
+    unit: str = "points of R@1",
+    higher_is_better: bool = True,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    rng: int | np.random.Generator = 0,
+) -> Comparison:
+    """Compare two cells. `groups`: [Q], the clip of each query; see `Runs` for the values."""
+    tables = [tabulate(runs, groups, name=name) for runs, name in zip((a, b), names, strict=True)]
+    found = _against(tables[1], tables[:1], unit, higher_is_better, level, resamples, rng)
+    return adjust(found)[0]
+
+
+def compare_family(
+    cells: Mapping[str, Runs],
+    baseline: str,
+    *,
+    groups: Sequence[str] | None = None,
+    unit: str = "points of R@1",
+    higher_is_better: bool = True,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    rng: int | np.random.Generator = 0,
+) -> dict[str, Comparison]:
+    """Every other cell against the baseline, adjusted together, cells in alphabetical order.
+
+    All comparisons share the draws of queries, so a thousand runs take seconds.
+    """
+    if baseline not in cells:
+        raise UserError(f"the baseline {baseline!r} is not among the cells {sorted(cells)}")
+    tables = {name: tabulate(cells[name], groups, name=name) for name in sorted(cells)}
+    arms = [table for name, table in tables.items() if name != baseline]
+    found = _against(tables[baseline], arms, unit, higher_is_better, level, resamples, rng)
+    return {comparison.a: comparison for comparison in adjust(found)}
+
+
+def holm(p: ArrayLike) -> Array:
+    """Holm's adjusted p values (1979): valid whatever the dependence between the tests.
+
+    p: [..., m], one family along the last axis.
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values, axis=-1, kind="stable")
+    factors = np.arange(values.shape[-1], 0, -1)
+    stepped = np.maximum.accumulate(np.take_along_axis(values, order, -1) * factors, axis=-1)
+    out = np.empty_like(stepped)
+    np.put_along_axis(out, order, np.minimum(stepped, 1.0), -1)
+    return out
+
+
+def adjust(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """Holm over a family of comparisons; those without a p value pass through, uncounted.
+
+    `interval_adjusted` is at the level of the comparison's own step, so that it excludes zero
+    exactly when the adjusted p is below 1 - level.
+    """
+    family = list(comparisons)
+    p = np.array([np.nan if c.p is None else c.p for c in family])
+    tested = np.flatnonzero(~np.isnan(p))
+    adjusted = dict(zip(tested.tolist(), holm(p[tested]).tolist(), strict=True))
+    order = tested[np.argsort(p[tested], kind="stable")].tolist()
+    m, step = len(order), 0
+    out = list(family)
+    for rank, i in enumerate(order):
+        c = family[i]
+        # Holm stops at the first comparison that fails; those after it are judged at its level.
+        if step == rank - 1 and adjusted[order[rank - 1]] < 1 - c.level:
+            step = rank
+        out[i] = replace(
+            c, family=m, p_adjusted=adjusted[i],
+            interval_adjusted=_both_interval(c, 1 - (1 - c.level) / (m - step)),
+        )  # fmt: skip
+    return tuple(out)
+
+
+def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> float:
+    """Two-sided p of paired differences [n] under exchange of the two arms of a pair.
+
+    Exact (all 2**n flips) up to 16 seeds.
+    """
+    d = np.sort(np.asarray(differences, dtype=float))
+    generator = np.random.default_rng([intervals.base_seed(rng), 2])
+    found = stats.permutation_test(
+        (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples",
+        alternative="greater", n_resamples=EXACT_SIGN_FLIPS, vectorized=True, rng=generator,
+    )  # fmt: skip
+    return float(found.pvalue)
+
+
+def _against(
+    baseline: Table, arms: Sequence[Table], unit: str, higher_is_better: bool,
+    level: float, resamples: int, rng: int | np.random.Generator,
+) -> list[Comparison]:  # fmt: skip
+    """Each arm minus the baseline, unadjusted."""
+    if not 0.5 <= level < 1:
+        raise UserError(f"a level is a share such as 0.95, not {level!r}")
+    tables = [baseline, *arms]
+    check_same_queries(tables)
+    seed = intervals.base_seed(rng)
+    draws = None
+    if len(baseline.sizes) > 1:
+        stacked = np.vstack([table.sums for table in tables])
+        draws = intervals.query_draws(stacked, baseline.sizes, resamples, seed)
+    start, columns = 0, []
+    for table in tables:
+        columns.append(slice(start, start + len(table.seeds)))
+        start += len(table.seeds)
+
+    out = []
+    for arm, column in zip(arms, columns[1:], strict=True):
+        pair = None if draws is None else (draws[:, column], draws[:, columns[0]])
+        out.append(_pair(arm, baseline, pair, unit, higher_is_better, level, seed))
+    return out
+
+
+def _pair(
+    a: Table, b: Table, draws: tuple[Array, Array] | None, unit: str, higher_is_better: bool,
+    level: float, seed: int,
+) -> Comparison:  # fmt: skip
+    """draws: the resampled metric of every run of A [B, n_A] and of B [B, n_B]."""
+    seeds = tuple(s for s in a.seeds if s in b.seeds)
+    if not seeds:
+        raise UserError(f"{a.name} and {b.name} share no seed, so they cannot be paired")
+    sums_a, sums_b = a.at(seeds), b.at(seeds)
+    sums = sums_a - sums_b
+    n, clusters = sums.shape
+    differences = sums.sum(1) / a.sizes.sum()
+    repeated = n > 1 and all(np.all(sums == sums[0]) for sums in (sums_a, sums_b))
+    found = estimate(sums, a.sizes) if n > 1 and not repeated else None
+    over_queries = bootstrap = p_queries = None
+    if draws is not None:
+        paired = (
+            draws[0][:, [a.seeds.index(s) for s in seeds]]
+            - draws[1][:, [b.seeds.index(s) for s in seeds]]
+        )
+        mean_draws = paired.mean(1)
+        over_queries = intervals.percentile_interval(mean_draws, level, "queries", clusters)
+        p_queries = intervals.bootstrap_p(mean_draws)
+        if found is not None:
+            weighted = (paired * intervals.seed_draws(n, len(paired), seed)).sum(1)
+            bootstrap = intervals.percentile_interval(weighted, level, "seeds+queries", n)
+    comparison = Comparison(
+        a=a.name, b=b.name, unit=unit, higher_is_better=higher_is_better,
+        effect=float(differences.mean()),
+        mean_a=float(sums_a.sum() / (n * a.sizes.sum())),
+        mean_b=float(sums_b.sum() / (n * a.sizes.sum())),
+        seeds=seeds,
+        unpaired={t.name: rest for t in (a, b)
+                  if (rest := tuple(s for s in t.seeds if s not in seeds))},
+        queries=int(a.sizes.sum()), clusters=clusters, level=level, interval=None, p=None,
+        over_seeds=intervals.seed_interval(differences, level) if found is not None else None,
+        p_seeds=sign_flip(differences, seed) if found is not None else None,
+        over_queries=over_queries, p_queries=p_queries, bootstrap=bootstrap,
+        components=found.components() if found is not None else None,
+        estimate=found, repeated_seeds=repeated,
+    )  # fmt: skip
+    interval = _both_interval(comparison, level)
+    return replace(comparison, interval=interval, p=_p_value(comparison))
+
+
+def _p_value(c: Comparison) -> float | None:
+    if c.estimate is None:
+        return None
+    if c.estimate.error > 0:
+        return float(p_values(c.estimate))
+    # No variance at all: equal arms are equal, and a constant difference has no scale to judge by.
+    return 1.0 if c.effect == 0 else None
+
+
+def _both_interval(c: Comparison, level: float) -> Interval | None:
+    """The seeds+queries interval at any level; for a metric without queries, over seeds."""
+    if c.estimate is None or (c.estimate.error == 0 and c.effect != 0):
+        return None
+    half = float(half_width(c.estimate, 1 - level))
+    return Interval(
+        low=c.effect - half, high=c.effect + half, level=level,
+        kind="seeds+queries" if c.clusters > 1 else "seeds", n=len(c.seeds),
+        method="two-way variance components, Cochran's t" if c.clusters > 1 else "t over seeds",
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Intervals that say what they are about, the bootstrap, and the summary of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from workbench.stats.inputs import Array, Runs, tabulate
+
+Kind = Literal["seeds", "queries", "seeds+queries"]
+
+RESAMPLES = 5000
+_CHUNK = 100
+"""Resamples counted at once: their counts stay in the processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval, with what would have to vary for the number to leave it."""
+
+    low: float
+    high: float
+    level: float
+    kind: Kind
+    """`seeds`: other seeds, these queries; `queries`: other queries, these trained models;
+    `seeds+queries`: both."""
+    n: int
+    """How many independent things of this kind were seen: seeds, or else clusters of queries."""
+    method: str
+
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{100 * self.level:.3g} % interval {self.low:.1f} to {self.high:.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One cell: its mean over seeds and what is known about it."""
+
+    mean: float
+    iqm: float
+    """Mean of the middle half of the seeds (of all seeds when there are fewer than four)."""
+    per_seed: dict[int, float]
+    interval: Interval | None
+    """None for a single number that has neither seeds nor queries to vary."""
+
+
+def summarise(
+    runs: Runs,
+    groups: Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    rng: int | np.random.Generator = 0,
+) -> Summary:
+    """Mean of a cell with its t interval over seeds; for one seed, a bootstrap over queries."""
+    table = tabulate(runs, groups)
+    means = table.means
+    if len(means) > 1:
+        interval: Interval | None = seed_interval(means, level)
+    elif len(table.sizes) > 1:
+        draws = query_draws(table.sums, table.sizes, resamples, base_seed(rng))[:, 0]
+        interval = percentile_interval(draws, level, "queries", len(table.sizes))
+    else:
+        interval = None
+    return Summary(
+        mean=float(means.mean()),
+        iqm=iqm(means),
+        per_seed={seed: float(m) for seed, m in zip(table.seeds, means, strict=True)},
+        interval=interval,
+    )
+
+
+def iqm(values: ArrayLike) -> float:
+    """Interquartile mean: a quarter of the values is left out at each end (rounded down)."""
+    return float(stats.trim_mean(np.sort(np.asarray(values, dtype=float)), 0.25))
+
+
+def seed_interval(values: Array, level: float) -> Interval:
+    """t interval of the mean of one number a seed, [n] with n >= 2."""
+    n, mean = len(values), float(values.mean())
+    half = float(stats.t.isf((1 - level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Interval(
+        low=mean - half, high=mean + half, level=level, kind="seeds", n=n, method="t over seeds"
+    )
+
+
+def percentile_interval(draws: Array, level: float, kind: Kind, n: int) -> Interval:
+    """The middle `level` of bootstrap draws [B]."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    name = "hierarchical" if kind == "seeds+queries" else "cluster"
+    return Interval(
+        low=float(low), high=float(high), level=level, kind=kind, n=n,
+        method=f"{name} bootstrap, percentiles of {len(draws)}",
+    )  # fmt: skip
+
+
+def bootstrap_p(draws: Array) -> float:
+    """Two-sided p of "zero": twice the smaller tail of bootstrap draws [B], itself counted in."""
+    tail = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
+    return float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
+
+
+def base_seed(rng: int | np.random.Generator) -> int:
+    """One number from which all streams of an analysis are derived."""
+    return int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else rng
+
+
+def query_draws(sums: Array, sizes: Array, resamples: int, seed: int) -> Array:
+    """[resamples, R] the metric of R runs on resampled clusters, the same draw for every run.
+
+    sums: [R, C]; sizes: [C].
+    """
+    rng = np.random.default_rng([seed, 0])
+    clusters = len(sizes)
+    rows = np.ascontiguousarray(np.vstack([sums, sizes]).T)  # [C, R + 1]
+    out = np.empty((resamples, len(sums)))
+    for start in range(0, resamples, _CHUNK):
+        n = min(_CHUNK, resamples - start)
+        index = rng.integers(0, clusters, (n, clusters)) + clusters * np.arange(n)[:, None]
+        counts = np.bincount(index.ravel(), minlength=n * clusters).reshape(n, clusters)
+        totals = counts.astype(float) @ rows
+        out[start : start + n] = totals[:, :-1] / totals[:, -1:]
+    return out
+
+
+def seed_draws(n: int, resamples: int, seed: int) -> Array:
+    """[resamples, n] weights of resampled seeds; each row sums to one."""
+    rng = np.random.default_rng([seed, 1, n])
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n

@@ -1,0 +1,102 @@
+"""What a number of seeds can show at all: smallest p, smallest detectable difference, seeds needed.
+
+Legend: n = seeds, C = clusters of queries (clips), m = comparisons in the family.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import chdtri, ndtr, stdtrit
+
+from workbench.errors import UserError
+from workbench.stats.components import Components
+
+POWER = 0.8
+MOST_SEEDS = 1000
+_GRID = (np.arange(400) + 0.5) / 400
+
+
+def smallest_p(seeds: int, family: int = 1) -> float:
+    """The smallest p that n paired seeds can reach by flipping signs, after Holm over m."""
+    if seeds < 1:
+        raise UserError("the smallest p needs at least one seed")
+    return min(1.0, family * 2.0 / 2.0**seeds)
+
+
+def seeds_for_sign_flip(family: int = 1, alpha: float = 0.05) -> int:
+    """How many paired seeds the sign-flip test needs before it can go below alpha."""
+    return int(np.floor(np.log2(2 * family / alpha))) + 1
+
+
+def power(
+    components: Components, difference: float, seeds: int, *, clusters: int | None = None,
+    family: int = 1, level: float = 0.95,
+) -> float:  # fmt: skip
+    """Chance that the claim rule sees a true difference, taking the components as known.
+
+    The between-seed variance that a study of n seeds will measure is itself random; its
+    distribution (chi-square) is averaged over, so the few degrees of freedom are paid for.
+    """
+    clusters = components.clusters if clusters is None else clusters
+    seed_part = (components.seed + components.rest / clusters) / seeds
+    query_part = components.query / clusters
+    true_error = np.sqrt(seed_part + query_part)
+    if true_error == 0:
+        return float(difference != 0)
+    alpha = (1 - level) / family
+    measured = seed_part * chdtri(seeds - 1, _GRID) / (seeds - 1)
+    floor = components.rest / (clusters * seeds)  # as in `estimate`
+    measured = np.maximum(measured, floor)
+    from_seeds = -stdtrit(seeds - 1, alpha / 2)
+    from_queries = -stdtrit(clusters - 1, alpha / 2) if clusters > 1 else 0.0
+    half = (measured * from_seeds + query_part * from_queries) / np.sqrt(measured + query_part)
+    seen = ndtr((difference - half) / true_error) + ndtr((-difference - half) / true_error)
+    return float(seen.mean())
+
+
+def detectable(
+    components: Components, seeds: int, *, clusters: int | None = None,
+    family: int = 1, level: float = 0.95, chance: float = POWER,
+) -> float:  # fmt: skip
+    """Smallest true difference that n seeds would show with the given chance (80 %).
+
+    family: the worst case of Holm, one comparison judged at alpha / m. Needs two seeds.
+    """
+    if seeds < 2:
+        raise UserError("a detectable difference needs at least two seeds")
+
+    def missing(difference: float) -> float:
+        return power(components, difference, seeds, clusters=clusters, family=family,
+                     level=level) - chance  # fmt: skip
+
+    if missing(np.finfo(float).tiny) > 0:
+        return 0.0  # nothing varies
+    high = 1e-6
+    while missing(high) < 0:
+        high *= 2
+    return float(brentq(missing, 0.0, high, rtol=1e-6))
+
+
+def seeds_needed(
+    components: Components, difference: float, *, family: int = 1, level: float = 0.95
+) -> int | None:
+    """Smallest number of seeds (2 to 1,000) with which `difference` is detectable, else None.
+
+    None means that the queries, not the seeds, are the bottleneck, or that it takes over 1,000.
+    """
+    if not (np.isfinite(difference) and difference != 0):
+        raise UserError(f"a difference to look for is a number other than zero, not {difference!r}")
+
+    def enough(n: int) -> bool:
+        return power(components, abs(difference), n, family=family, level=level) >= POWER
+
+    if not enough(MOST_SEEDS):
+        return None
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, min(2 * high, MOST_SEEDS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

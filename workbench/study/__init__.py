@@ -1,0 +1,2 @@
+"""From a question to finished runs: `spec` (the question), `plan` (its runs), `ledger` (what is done,
+the only home of optuna), `run` (working through what is missing), `show` (what one sees of it)."""

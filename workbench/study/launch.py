@@ -1,0 +1,123 @@
+"""Starts runs as processes of their own, without paying for imports each time.
+
+Importing torch, timm and transformers takes longer than a tenth of a short run. So one helper process (the
+*nursery*, `workbench.study.nursery`) imports them once and forks for every run. It also outlives
+the study process for a moment: when that is killed, the nursery tells the runs to save and stop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from workbench.tracking.files import Lock
+
+
+class Child:
+    """A started run: a process group of its own."""
+
+    def __init__(self, launcher: Launcher, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._launcher = launcher
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal, None while it runs."""
+        self._launcher.receive()
+        return self.returncode
+
+    def wait(self, timeout: float) -> int | None:
+        """`poll` until it has ended or `timeout` seconds have passed."""
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None and time.monotonic() < end:
+            time.sleep(0.02)
+        return code
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the run and everything it has started."""
+        if self.poll() is None:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                pass  # it ended just now
+
+    def stop(self, grace: float) -> int | None:
+        """Asks it to save and end; kills it when it has not done so after `grace` seconds."""
+        self.signal(signal.SIGTERM)
+        if (code := self.wait(grace)) is None:
+            self.signal(signal.SIGKILL)
+            code = self.wait(grace)
+        return code
+
+
+class Launcher:
+    """Owns the nursery. `module` has a `main(arguments) -> exit code`, as `workbench.train`."""
+
+    def __init__(self, module: str = "workbench.train", preload: Sequence[str] = ()) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "workbench.study.nursery", str(theirs.fileno()), module]
+        # A session of its own: Ctrl-C in the terminal is for the study process, which passes it on.
+        self._nursery = subprocess.Popen(
+            [*command, *preload],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._socket = ours
+        self._children: dict[int, Child] = {}
+        self._started: list[int] = []
+        self._buffer = b""
+
+    def start(self, arguments: Sequence[str], log: Path, lock: Lock) -> Child:
+        """Starts a run that shares `lock`; its output is added to the file `log`."""
+        request = json.dumps({"arguments": list(arguments), "log": str(log)}) + "\n"
+        socket.send_fds(self._socket, [request.encode()], [lock.fd])
+        while not self._started:
+            self.receive(timeout=1.0)
+        return self._children[self._started.pop()]
+
+    def receive(self, timeout: float = 0.0) -> None:
+        """Takes in what the nursery reports: starts and ends."""
+        self._socket.settimeout(timeout or 1e-3)
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise RuntimeError(f"the nursery has died (exit code {self._nursery.poll()})")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            report = json.loads(line)
+            if report["event"] == "started":
+                self._children[report["pid"]] = Child(self, report["pid"])
+                self._started.append(report["pid"])
+            else:
+                self._children.pop(report["pid"]).returncode = report["code"]
+
+    def close(self) -> None:
+        """Ends the nursery; runs that are still going are told to save and stop."""
+        self._socket.close()
+        self._nursery.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,150 @@
+"""The process that starts runs: `python -m workbench.study.nursery FD MODULE [PRELOAD ...]`.
+
+Imports MODULE and PRELOAD once, then waits on the socket FD for requests (a line of JSON with a lock's
+descriptor) and forks for each: the child calls `MODULE.main(arguments)`. Where forking after these
+imports is not safe (anything but Linux) it starts a new interpreter instead. When the other end of
+the socket closes, it stops what still runs and ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from typing import Any, NoReturn
+
+from workbench.tracking.files import LOCK_FD
+
+FORK = sys.platform.startswith("linux")
+POLL = 0.05
+GRACE = 60.0
+"""Seconds for runs to save and stop after the study process has gone."""
+
+
+def main(fd: int, module: str, preload: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if FORK:
+        for name in [module, *preload]:
+            _import(name)
+    connection = socket.socket(fileno=fd)
+    running: set[int] = set()
+    while True:
+        _report_ended(connection, running)
+        if not select.select([connection], [], [], POLL)[0]:
+            continue
+        message, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+        if not message:
+            break
+        request = json.loads(message)
+        pid = _start(module, request, descriptors[0], connection)
+        os.close(descriptors[0])
+        running.add(pid)
+        _send(connection, event="started", pid=pid)
+    _stop(running)
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception:  # the run that needs it will fail with this error in its own log
+        traceback.print_exc()
+
+
+def _start(module: str, request: dict[str, Any], lock: int, connection: socket.socket) -> int:
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        if FORK:
+            return _fork(module, request["arguments"], lock, log, connection)
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *request["arguments"]],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            env=os.environ | {LOCK_FD: str(lock)},
+            start_new_session=True,
+        )
+        return process.pid
+    finally:
+        os.close(log)
+
+
+def _fork(
+    module: str, arguments: list[str], lock: int, log: int, connection: socket.socket
+) -> int:
+    if (pid := os.fork()) != 0:
+        return pid
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        connection.close()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ[LOCK_FD] = str(lock)
+        sys.argv = [module, *arguments]
+        _run(module, arguments)
+    finally:
+        os._exit(1)
+
+
+def _run(module: str, arguments: list[str]) -> NoReturn:
+    """Calls `main` and ends the process with its code, as the interpreter would."""
+    code: int | str | None = 1
+    try:
+        code = importlib.import_module(module).main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:  # what the interpreter itself would do with it
+        traceback.print_exc()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
+def _report_ended(connection: socket.socket, running: set[int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            running.discard(pid)
+            _send(connection, event="ended", pid=pid, code=os.waitstatus_to_exitcode(status))
+
+
+def _send(connection: socket.socket, **report: Any) -> None:
+    try:
+        connection.sendall((json.dumps(report) + "\n").encode())
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the study process is gone; the main loop finds out by itself
+
+
+def _stop(running: set[int]) -> None:
+    end = time.monotonic() + GRACE
+    _signal(running, signal.SIGTERM)
+    while running and time.monotonic() < end:
+        for pid in list(running):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                running.discard(pid)
+        time.sleep(POLL)
+    _signal(running, signal.SIGKILL)
+
+
+def _signal(pids: set[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            pass  # ended, or has not called setsid yet: then SIGKILL follows
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

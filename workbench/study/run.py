@@ -1,0 +1,251 @@
+"""Works through the missing runs of a plan, one after another, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from workbench.errors import UserError
+from workbench.study.launch import Child, Launcher
+from workbench.study.ledger import HEARTBEAT, Claim, Entry, Ledger, Outcome, read_outcome
+from workbench.study.plan import Run
+from workbench.tracking.run_dir import RunDir
+
+POLL = 0.2
+"""Seconds between looks at a running run."""
+GRACE = 60.0
+"""Seconds in which a run has to save and end after it was asked to."""
+
+
+class Stop:
+    """Set by Ctrl-C, SIGTERM and the like; everything that waits looks at it."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    def __bool__(self) -> bool:
+        return self.signals > 0
+
+    @property
+    def urgent(self) -> bool:
+        """Asked for twice: do not wait for the checkpoint."""
+        return self.signals > 1
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turns the signals that end a process into this flag while the block runs."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, self._note) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+
+
+class Watcher(Protocol):
+    """What wants to know how the work goes (the screen, the tracker)."""
+
+    def started(self, claim: Claim) -> None: ...
+    def progressed(self, claim: Claim, share: float) -> None: ...
+    def ended(self, claim: Claim, outcome: Outcome) -> None: ...
+    def waiting(self, entries: Sequence[Entry]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Facts of this machine that a run is started with."""
+
+    data_root: Path
+    device: str = ""
+    deadline: float = 600.0
+    """A run that shows no progress for so many seconds is taken to hang."""
+
+    def arguments(self, directory: RunDir) -> list[str]:
+        device = ["--device", self.device] if self.device else []
+        return [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve()), *device]
+
+
+def work(
+    ledger: Ledger,
+    launcher: Launcher,
+    machine: Machine,
+    watchers: Sequence[Watcher],
+    stop: Stop,
+) -> None:
+    """Runs what is missing until nothing is left that this process could do, or `stop` is set.
+
+    Retries come after everything else has had its turn. Runs in the hands of another process are
+    waited for, and taken over should that process die.
+    """
+    waited = False
+    while not stop:
+        worked = False
+        for run in [entry.run for entry in ledger.entries() if entry.state in ("waiting", "missing")]:
+            if stop:
+                return
+            if (claim := ledger.claim(run)) is None:
+                continue
+            worked = True
+            _one(claim, ledger, launcher, machine, watchers, stop)
+        if worked:
+            continue
+        elsewhere = [entry for entry in ledger.entries() if entry.state == "running"]
+        if not elsewhere:
+            return
+        if not waited:
+            for watcher in watchers:
+                watcher.waiting(elsewhere)
+            waited = True
+        _pause(5.0, stop)
+        ledger.reconcile()
+
+
+def _one(
+    claim: Claim,
+    ledger: Ledger,
+    launcher: Launcher,
+    machine: Machine,
+    watchers: Sequence[Watcher],
+    stop: Stop,
+) -> None:
+    """One attempt at one run, settled whatever happens."""
+    outcome = Outcome(state="interrupted")
+    try:
+        _prepare(claim, ledger)
+        for watcher in watchers:
+            watcher.started(claim)
+        child = launcher.start(
+            machine.arguments(claim.directory), claim.directory.file("train.log"), claim.lock
+        )
+        hung = _follow(claim, child, ledger, machine.deadline, watchers, stop)
+        outcome = _judge(claim, child, hung, ledger.plan.study.metric)
+    except OSError as error:
+        outcome = Outcome(state="failed", failure="disk", reason=str(error))
+    finally:
+        full = outcome.failure == "disk"
+        # Nothing is wrong with the run itself when the disk is full: it goes back into the queue.
+        ledger.settle(claim, Outcome(state="interrupted") if full else outcome)
+    for watcher in watchers:
+        watcher.ended(claim, outcome)
+    if full:
+        raise UserError(
+            f"cannot write to {claim.directory.path}: {outcome.reason}; free some space and start the "
+            "same command again"
+        )
+
+
+def _prepare(claim: Claim, ledger: Ledger) -> None:
+    """Writes what the run is, before its process starts."""
+    run, directory = claim.run, claim.directory
+    directory.create()
+    directory.write_config(run.config)
+    identity = {
+        "study": ledger.plan.study.name,
+        "key": run.cell.key,
+        "seed": run.seed,
+        "cell": run.cell.label,
+        "axes": run.cell.axes,
+        "attempt": claim.attempt,
+        "token": claim.token,
+        "recipe": run.config.recipe_name,
+    }
+    directory.write_json("run.json", identity)
+    directory.file("summary.json").unlink(missing_ok=True)
+    directory.set_status("running", pid=0, attempt=claim.attempt, started=time.time())
+
+
+def _follow(
+    claim: Claim,
+    child: Child,
+    ledger: Ledger,
+    deadline: float,
+    watchers: Sequence[Watcher],
+    stop: Stop,
+) -> bool:
+    """Waits for the run's end, passing a stop on to it; True when it hung and was killed."""
+    seen, moved, beaten = "", time.monotonic(), time.monotonic()
+    while child.wait(POLL) is None:
+        now = time.monotonic()
+        if stop:
+            _stop_child(child, stop)
+            return False
+        if (mark := _mark(claim.directory)) != seen:
+            seen, moved = mark, now
+            for watcher in watchers:
+                watcher.progressed(claim, _share(claim.directory))
+        elif now - moved > deadline:
+            child.stop(grace=10.0)
+            return True
+        if now - beaten > HEARTBEAT:
+            ledger.beat(claim)
+            beaten = now
+    return False
+
+
+def _stop_child(child: Child, stop: Stop) -> None:
+    child.signal(signal.SIGTERM)
+    end = time.monotonic() + GRACE
+    while child.wait(POLL) is None:
+        if stop.urgent or time.monotonic() > end:
+            child.signal(signal.SIGKILL)
+
+
+def _mark(directory: RunDir) -> str:
+    """Changes whenever the run has written a metric or its status."""
+    return ",".join(
+        str(path.stat().st_mtime_ns)
+        for path in (directory.file("metrics.jsonl"), directory.file("status.json"))
+        if path.exists()
+    )
+
+
+def _share(directory: RunDir) -> float:
+    status = directory.status()
+    return status.step / status.steps if status is not None and status.steps else 0.0
+
+
+def _judge(claim: Claim, child: Child, hung: bool, metric: str) -> Outcome:
+    """The outcome of an ended process; the record is closed where the process could not do it."""
+    directory, code = claim.directory, child.poll()
+    outcome = read_outcome(directory, metric)
+    if hung:
+        outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
+    elif outcome.state == "running":
+        if code is not None and code < 0:
+            reason = f"ended by {signal.Signals(-code).name}"
+            outcome = Outcome(state="failed", failure="killed", reason=reason)
+        else:
+            reason = _last_line(directory.file("train.log")) or f"ended with exit code {code}"
+            outcome = Outcome(state="failed", failure="error", reason=reason)
+    status = directory.status()
+    if status is None or (status.state, status.failure or "") != (outcome.state, outcome.failure):
+        failure = outcome.failure or None
+        directory.set_status(outcome.state, failure=failure, reason=outcome.reason)
+    return outcome
+
+
+def _last_line(log: Path) -> str:
+    """Last line of a log, of which only the end is read."""
+    if not log.exists():
+        return ""
+    with open(log, "rb") as file:
+        file.seek(max(0, os.path.getsize(log) - 4096))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _pause(seconds: float, stop: Callable[[], bool] | Stop) -> None:
+    end = time.monotonic() + seconds
+    while not stop and time.monotonic() < end:
+        time.sleep(POLL)

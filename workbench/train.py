@@ -1,0 +1,262 @@
+"""The one training loop. `python -m workbench.train RUN_DIR` runs one run.
+
+`train` is a generator of (step, metrics): whoever drives it decides where numbers go. It knows nothing
+of studies and trackers, and imports none of their libraries.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from workbench import checkpoint, cost, environment
+from workbench.checkpoint import Progress
+from workbench.config import RunConfig, Stage
+from workbench.data.loader import Loader
+from workbench.data.store import FrameStore
+from workbench.evaluate import Gallery, embed, gallery, metrics, ranks
+from workbench.models.attention import attention, explicit_attention
+from workbench.models.text import Text, Vocabulary, vocabulary
+from workbench.recipe import BaseRecipe, Batch
+
+ROWS = 200
+"""About so many training rows are recorded per stage."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its checkpoint is complete."""
+
+
+class NotFinite(ArithmeticError):
+    """A loss or gradient became NaN or infinite."""
+
+
+@dataclass
+class Session:
+    """Everything one run holds in memory."""
+
+    config: RunConfig
+    device: torch.device
+    precision: torch.dtype
+    vocabulary: Vocabulary
+    recipe: BaseRecipe
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    galleries: dict[str, Gallery]
+    store: FrameStore
+    progress: Progress = field(default_factory=Progress)
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Retrieval on a whole split, unmasked: `split/t2v_r1` and so on."""
+        video, text = self.embed(split)
+        found = ranks(video, text, self.galleries[split].owner)
+        return {f"{split}/{name}": value for name, value in metrics(found).items()}
+
+    def embed(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        self.recipe.eval()
+        fused = attention(self.recipe, explicit=False)
+        with fused, environment.autocast(self.device, self.precision):
+            out = embed(self.recipe, self.store, self.galleries[split], device=self.device)
+        self.recipe.train()
+        return out
+
+
+def open_session(
+    config: RunConfig, store: FrameStore, *, device: torch.device, precision: torch.dtype | None = None
+) -> Session:
+    """Builds tokenizer, model, optimiser and loader; the seed fixes the initial weights."""
+    splits = {name: part for name, part in store.splits.items()}
+    words = vocabulary(splits["train"].captions, config.recipe.text)
+    torch.manual_seed(config.seed)
+    recipe = _recipe_class(config)(
+        config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
+    ).to(device)
+    explicit_attention(recipe, explicit=device.type == "cpu")
+    texts: dict[str, Text] = {name: words.encode(part.captions) for name, part in splits.items()}
+    return Session(
+        config=config,
+        device=device,
+        precision=precision or environment.pick_precision(device),
+        vocabulary=words,
+        recipe=recipe,
+        optimizer=_optimizer(config, recipe),
+        loader=Loader(store, texts["train"], batch_size=config.optim.batch_size, seed=config.seed),
+        galleries={name: gallery(store, name, texts[name]) for name in ("val", "test")},
+        store=store,
+    )
+
+
+def train(
+    session: Session,
+    *,
+    checkpoints: Path | None = None,
+    save_every: float = 120.0,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Trains through all stages, evaluating on val; yields (step, metrics) and saves along the way.
+
+    Args:
+        checkpoints: folder to save to and to resume from.
+        save_every: seconds between checkpoints.
+        stop: polled at every step; when true, the run saves and raises `Interrupted`.
+    """
+    config, at = session.config, session.progress
+    saved = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved
+        if checkpoints is not None:
+            checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config)
+        saved = time.monotonic()
+
+    session.recipe.train()
+    batches = session.loader.batches(at.step)
+    try:
+        for stage in config.stages[at.stage :]:
+            done = _share(stage, at, session)
+            while done < 1:
+                row = _step(session, stage, batches, done)
+                done = _share(stage, at, session)
+                if row and done < 1:
+                    yield at.step, row
+                due = math.floor(done * config.evaluations + 1e-9)
+                if due > at.evaluated:
+                    at.evaluated = due
+                    yield at.step, row | session.evaluate("val") | _clock(at)
+                    saved = min(saved, time.monotonic() - save_every / 2)
+                if stop():
+                    save()
+                    raise Interrupted(f"stopped at step {at.step}")
+                if time.monotonic() - saved > save_every:
+                    save()
+            if at.stage + 1 < len(config.stages):
+                test = session.evaluate("test")
+                name = f"test/stage{at.stage}_"
+                yield at.step, {name + k.removeprefix("test/"): v for k, v in test.items()}
+            at.stage, at.stage_step, at.stage_seconds, at.stage_flops, at.evaluated = at.stage + 1, 0, 0.0, 0.0, 0
+    finally:
+        batches.close()
+
+
+def planned_steps(stage: Stage, step_flops: float, per_epoch: int) -> float:
+    """Steps of a stage; infinite where the clock decides."""
+    unit, amount = stage.budget.unit, stage.budget.amount
+    if unit == "seconds":
+        return math.inf
+    if unit == "pflops":
+        return max(1, math.floor(amount * 1e15 / step_flops)) if step_flops else math.inf
+    return max(1, math.ceil(amount * (per_epoch if unit == "epochs" else 1)))
+
+
+def expected_steps(session: Session) -> int:
+    """Steps of the whole run as far as known: stages not yet measured are taken to cost the same."""
+    known, at = session.progress.stage_flops, session.progress
+    total = 0.0
+    for i, stage in enumerate(session.config.stages):
+        steps = planned_steps(stage, known, session.loader.per_epoch)
+        if math.isinf(steps) and stage.budget.unit == "seconds" and at.seconds:
+            steps = at.step * stage.budget.amount / at.seconds
+        total += at.step - at.stage_step if i < at.stage and i == 0 else 0 if i < at.stage else steps
+    return int(total) if math.isfinite(total) else 0
+
+
+def _share(stage: Stage, at: Progress, session: Session) -> float:
+    """How much of the stage is done, 1 at its end."""
+    if stage.budget.unit == "seconds":
+        return at.stage_seconds / stage.budget.amount
+    return at.stage_step / planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+
+
+def _step(session: Session, stage: Stage, batches: Iterator[Batch], done: float) -> dict[str, float]:
+    """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
+    at, optim = session.progress, session.config.optim
+    start = time.perf_counter()
+    batch = next(batches)
+    waited = time.perf_counter() - start
+    batch = Batch(batch.video.to(session.device), batch.text.to(session.device))
+    rng = torch.Generator(session.device).manual_seed((session.config.seed << 32) + at.step)
+    terms: dict[str, torch.Tensor] = {}
+
+    def forward() -> torch.Tensor:
+        with environment.autocast(session.device, session.precision):
+            if stage.objective == "align":
+                terms.update(session.recipe.align(batch, rng, masked=stage.masked))
+                return terms["vtc"]
+            terms.update(session.recipe.losses(batch, rng, masked=stage.masked))
+            weights = session.recipe.weights()
+            return sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
+
+    def backward(loss: torch.Tensor) -> None:
+        _check_finite(loss, terms, at.step)
+        loss.backward()
+
+    session.optimizer.zero_grad(set_to_none=True)
+    if not at.stage_flops:
+        found = cost.measured(session.recipe, len(batch.video), forward, backward)
+        at.stage_flops = found.flops
+        if stage.objective == "recipe" or not session.costs:
+            session.costs = found.metrics(len(batch.video))
+    else:
+        backward(forward())
+    norm = torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm)
+    steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+    lr = optim.lr * schedule((at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done, optim.warmup)
+    for group in session.optimizer.param_groups:
+        group["lr"] = lr
+    session.optimizer.step()
+    if session.device.type == "cuda":
+        torch.cuda.synchronize(session.device)
+    elapsed = time.perf_counter() - start
+    at.step += 1
+    at.stage_step += 1
+    at.seconds += elapsed
+    at.stage_seconds += elapsed
+    at.wait_seconds += waited
+    at.flops += at.stage_flops
+    every = max(1, math.ceil((steps if math.isfinite(steps) else 10 * ROWS) / ROWS))
+    if at.stage_step % every and at.stage_step != 1:
+        return {}
+    rates = {"train/lr": lr, "train/grad_norm": float(norm)}
+    return {f"train/{k}": float(v.detach()) for k, v in terms.items()} | rates | _clock(at)
+
+
+def schedule(done: float, warmup: float) -> float:
+    """Linear warm-up, then a cosine to zero; `done` is the share of the stage in [0, 1]."""
+    if done < warmup:
+        return done / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
+
+
+def _clock(at: Progress) -> dict[str, float]:
+    return {"stage": at.stage, "seconds": round(at.seconds, 4), "pflops": at.flops / 1e15}
+
+
+def _check_finite(loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
+    if math.isfinite(float(loss.detach())):
+        return
+    bad = [name for name, term in terms.items() if not math.isfinite(float(term.detach()))]
+    raise NotFinite(f"the loss {' and '.join(bad) or 'sum'} is not finite at step {step + 1}")
+
+
+def _recipe_class(config: RunConfig) -> type[BaseRecipe]:
+    import importlib
+
+    return importlib.import_module(type(config.recipe).__module__).Recipe
+
+
+def _optimizer(config: RunConfig, recipe: BaseRecipe) -> torch.optim.Optimizer:
+    """AdamW; vectors (biases, norms, positions of one token) and the temperature do not decay."""
+    trained = [(n, p) for n, p in recipe.named_parameters() if p.requires_grad]
+    decay = [p for n, p in trained if p.ndim >= 2 and "embeddings" not in n]
+    rest = [p for n, p in trained if not (p.ndim >= 2 and "embeddings" not in n)]
+    groups = [
+        {"params": decay, "weight_decay": config.optim.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.optim.lr, betas=config.optim.betas, fused=True)
