@@ -56,7 +56,7 @@ class Comparison:
     """These trained models on other queries: no claim about the cells."""
     p_queries: float | None
     bootstrap: Interval | None
-    """Percentiles of the plain hierarchical bootstrap; too narrow with few seeds, decides nothing."""
+    """Percentiles of the hierarchical bootstrap; too narrow with few seeds, so it decides nothing."""
     components: Components | None
     estimate: Estimate | None
     repeated_seeds: bool

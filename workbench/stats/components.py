@@ -1,6 +1,6 @@
 """The interval for seeds and queries at once, and the p value that belongs to it.
 
-Legend: n = seeds, C = clusters of queries (clips), `...` = any leading axes (many contrasts at once).
+Legend: n = seeds, C = clusters of queries (clips), `...` = any leading axes (contrasts).
 
 A contrast of cells (such as arm minus baseline) is measured for every seed on every clip, so it is
 a two-way table whose rows (seeds) and columns (clips) are both samples: retrain, or collect other
@@ -79,7 +79,7 @@ class Estimate:
 def estimate(sums: Array, sizes: Array) -> Estimate:
     """Effect and variance of contrasts measured on n >= 2 seeds.
 
-    sums: [..., n, C], the contrast summed over the queries of each clip; sizes: [C], queries a clip.
+    sums: [..., n, C], the contrast summed over the queries of each clip; sizes: [C], their number.
     With C = 1 (one number a run) only the seeds vary.
     """
     n, clusters = sums.shape[-2:]
@@ -154,4 +154,5 @@ def _critical(alpha: Array, seed: Array, query: Array, seeds: int, clusters: int
     from_queries = -stdtrit(clusters - 1, alpha / 2)
     total = seed + query
     weight = np.divide(seed, total, out=np.ones_like(total), where=total > 0)
-    return weight * from_seeds + (1 - weight) * from_queries
+    critical: Array = weight * from_seeds + (1 - weight) * from_queries
+    return critical

@@ -72,7 +72,9 @@ def factor_effects(
         if all(len(grid[axis]) > 1 for axis in term)
         for effect in _term(values, term, factors, grid, tables[0].sizes, level)
     ]
-    return FactorEffects(effects=tuple(effects), seeds=seeds, unused_seeds=_unused(keys, tables, seeds))
+    return FactorEffects(
+        effects=tuple(effects), seeds=seeds, unused_seeds=_unused(keys, tables, seeds)
+    )
 
 
 def _term(
@@ -87,13 +89,15 @@ def _term(
     contrast = contrast.reshape(-1, *contrast.shape[-2:])  # [levels, n, C]
     names = tuple(factors[axis] for axis in term)
     levels = list(product(*(grid[axis] for axis in term)))
-    if contrast.shape[1] < 2:
+    # Seeds that all give the same answers are one seed.
+    repeated = bool(np.all(values == values[..., :1, :]))
+    found = None if repeated else estimate(contrast, sizes)
+    if found is None or not found.error.any():
         return [
-            Effect(factors=names, levels=key, effect=float(c.sum() / sizes.sum()),
+            Effect(factors=names, levels=key, effect=float(c.mean(0).sum() / sizes.sum()),
                    interval=None, p=None, p_adjusted=None)
             for key, c in zip(levels, contrast, strict=True)
         ]  # fmt: skip
-    found = estimate(contrast, sizes)
     p = np.where(found.error > 0, p_values(found), 1.0)
     return [
         Effect(
@@ -114,9 +118,7 @@ def _interval(found: Estimate, i: int, level: float) -> Interval:
     )  # fmt: skip
 
 
-def _levels(
-    cells: Mapping[tuple[Level, ...], Runs], factors: Sequence[str]
-) -> list[list[Level]]:
+def _levels(cells: Mapping[tuple[Level, ...], Runs], factors: Sequence[str]) -> list[list[Level]]:
     """The levels of each factor, sorted; UserError unless every combination is there."""
     if not cells or any(len(key) != len(factors) for key in cells):
         raise UserError(f"every cell needs one level for each of the factors {', '.join(factors)}")
@@ -142,5 +144,7 @@ def _label(factors: Sequence[str], key: tuple[Level, ...]) -> str:
 def _unused(
     keys: Sequence[tuple[Level, ...]], tables: Sequence[Table], seeds: tuple[int, ...]
 ) -> dict[tuple[Level, ...], tuple[int, ...]]:
-    rest = {k: tuple(s for s in t.seeds if s not in seeds) for k, t in zip(keys, tables, strict=True)}
+    rest = {
+        k: tuple(s for s in t.seeds if s not in seeds) for k, t in zip(keys, tables, strict=True)
+    }
     return {key: left for key, left in rest.items() if left}

@@ -27,10 +27,10 @@ def query_values(ranks: ArrayLike, metric: str) -> Array:
     ranks: [Q], 1 is best. `t2v_r1` gives 100 for a hit and 0 for a miss, so its mean is R@1 in
     percent; `t2v_meanr` gives the ranks. Other metrics (the median rank) are no means over queries.
     """
-    values = np.asarray(ranks, dtype=float)
+    values: Array = np.asarray(ranks, dtype=float)
     recall = RECALL.match(metric)
     if recall:
-        return 100.0 * (values <= int(recall[1]))
+        return np.where(values <= int(recall[1]), 100.0, 0.0)
     if MEAN_RANK.match(metric):
         return values
     raise UserError(
@@ -53,7 +53,8 @@ class Table:
     @property
     def means(self) -> Array:
         """[n], the metric of each run."""
-        return self.sums.sum(1) / self.sizes.sum()
+        means: Array = self.sums.sum(1) / self.sizes.sum()
+        return means
 
     def at(self, seeds: Sequence[int]) -> Array:
         """[len(seeds), C]"""
@@ -85,7 +86,7 @@ def tabulate(runs: Runs, groups: Sequence[str] | None = None, *, name: str = "th
     if len(groups) != values.shape[1]:
         raise UserError(f"{name} has {values.shape[1]} queries but {len(groups)} group names")
     _, cluster = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.stack([np.bincount(cluster, weights=row) for row in values])
+    sums = np.stack([np.bincount(cluster, weights=row) for row in values]).astype(float)
     return Table(name=name, seeds=seeds, sums=sums, sizes=np.bincount(cluster).astype(float))
 
 

@@ -39,7 +39,7 @@ def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
     rises[..., 1:] = best[..., 1:] > best[..., :-1]
     first = np.maximum.accumulate(np.where(rises, np.arange(y.shape[-1]), 0), axis=-1)
     front = (y == best) & (x == np.take_along_axis(x, first, -1))
-    out = np.empty_like(front)
+    out: NDArray[np.bool_] = np.empty_like(front)
     np.put_along_axis(out, order, front, -1)
     return out
 
@@ -79,9 +79,9 @@ def pareto(
         n = len(table.seeds)
         weights = intervals.seed_draws(n, resamples, seed)
         run_costs = np.array([float(costs[table.name][s]) for s in table.seeds])
-        # Around the mean, so that equal costs stay exactly equal under any weights.
-        point_cost[i] = run_costs.mean()
-        cost[:, i] = point_cost[i] + weights @ (run_costs - run_costs[0]) - (run_costs - run_costs[0]).mean()
+        # Relative to the first run, so that equal costs stay exactly equal under any weights.
+        point_cost[i] = run_costs[0] + (run_costs - run_costs[0]).mean()
+        cost[:, i] = run_costs[0] + weights @ (run_costs - run_costs[0])
         quality[:, i] = (drawn[:, start : start + n] * weights).sum(1)
         point_quality[i] = table.means.mean()
         start += n

@@ -1,0 +1,173 @@
+"""Honesty gates: short sentences on what an answer cannot show, or should not be trusted for.
+
+Each gate is a pure function that returns a list of sentences, empty when there is nothing to say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from workbench.stats.compare import Comparison
+from workbench.stats.power import detectable, seeds_for_sign_flip, smallest_p
+
+FEW_CLUSTERS = 30
+"""Below this the t approximation for the query part is doubtful (docs/statistics.md)."""
+HARDWARE = ("device_name", "decoder", "hostname", "precision", "threads")
+"""Facts of a run that must agree before its cost or speed is compared with another's."""
+
+
+def comparison_gates(comparison: Comparison) -> list[str]:
+    """All gates that one adjusted comparison carries in itself."""
+    c = comparison
+    found = unpaired_seeds(c)
+    if c.repeated_seeds:
+        found.append(
+            f"Every seed of {c.a} and of {c.b} gave the same answers, so the seeds count as one: "
+            "does the seed reach the training?"
+        )
+    if 1 < c.clusters < FEW_CLUSTERS:
+        found.append(
+            f"Only {c.clusters} clips were queried; intervals over queries are rough below "
+            f"{FEW_CLUSTERS}."
+        )
+    return found + smallest_p_gate(len(c.seeds), c.family) + detectable_gate(c)
+
+
+def smallest_p_gate(seeds: int, family: int = 1, alpha: float = 0.05) -> list[str]:
+    """Says so when flipping the signs of n seeds cannot reach alpha, whatever the data."""
+    floor, adjusted = smallest_p(seeds), smallest_p(seeds, family)
+    if adjusted < alpha:
+        return []
+    holm = f", {adjusted:.2g} after Holm over {family} comparisons" if family > 1 else ""
+    text = f"The sign-flip test over {_count(seeds, 'seed')} cannot go below p = {floor:.2g}{holm}"
+    return [f"{text}; it takes {seeds_for_sign_flip(family, alpha)} seeds to get below {alpha:g}."]
+
+
+def detectable_gate(comparison: Comparison) -> list[str]:
+    """The smallest difference that this gallery and this number of seeds would probably show."""
+    c = comparison
+    if c.components is None or c.estimate is None:
+        return [f"{_count(len(c.seeds), 'seed')}: nothing can be told from the luck of a seed."]
+    if c.estimate.error == 0:
+        return []
+    smallest = detectable(c.components, len(c.seeds), family=c.family, level=c.level)
+    given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
+    holm = f" after Holm over {c.family} comparisons" if c.family > 1 else ""
+    if c.unit.startswith("points") and smallest > 100:
+        return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be seen."]
+    missed = f"one in five differences of {smallest:.3g} {c.unit} between {c.a} and {c.b} is missed"
+    return [f"With {given}{holm}, {missed}, and more of the smaller ones."]
+
+
+def unpaired_seeds(comparison: Comparison) -> list[str]:
+    """Seeds that only one arm has, which the paired comparison leaves out."""
+    return [
+        f"{_count(len(seeds), 'seed')} of {name} ({_join(seeds)}) left out: the other arm lacks "
+        f"{'it' if len(seeds) == 1 else 'them'}."
+        for name, seeds in comparison.unpaired.items()
+    ]
+
+
+def unequal_seeds(seeds: Mapping[str, Collection[int]]) -> list[str]:
+    """Cells whose completed seeds differ from those of most cells. seeds: cell -> its seeds."""
+    sets = {cell: tuple(sorted(values)) for cell, values in seeds.items()}
+    usual = _most_common(sets.values())
+    odd = {cell: values for cell, values in sorted(sets.items()) if values != usual}
+    if not odd:
+        return []
+    listed = _some([f"{cell} ({_join(values) or 'none'})" for cell, values in odd.items()])
+    return [f"Unequal seeds: most cells have {_join(usual) or 'none'}, but not {listed}."]
+
+
+def unequal_budgets(budgets: Mapping[str, str]) -> list[str]:
+    """Cells trained for another budget than the others. budgets: cell -> budget in words."""
+    kinds: dict[str, list[str]] = {}
+    for cell, budget in sorted(budgets.items()):
+        kinds.setdefault(budget, []).append(cell)
+    if len(kinds) < 2:
+        return []
+    listed = "; ".join(f"{budget}: {_some(cells)}" for budget, cells in sorted(kinds.items()))
+    return [f"Unequal budgets, so differences may be due to training longer ({listed})."]
+
+
+def missing_cells(
+    expected: Mapping[str, Collection[int]],
+    complete: Mapping[str, Collection[int]],
+    failed: Mapping[str, Mapping[int, str]],
+) -> list[str]:
+    """Runs that were planned and are not there.
+
+    expected, complete: cell -> seeds; failed: cell -> seed -> why. A failed run that was later
+    completed is complete.
+    """
+    lost: list[str] = []
+    absent: list[str] = []
+    for cell in sorted(expected):
+        for seed in sorted(set(expected[cell]) - set(complete.get(cell, ()))):
+            reason = failed.get(cell, {}).get(seed)
+            where = f"{cell} seed {seed}"
+            if reason is None:
+                absent.append(where)
+            else:
+                lost.append(f"{where} ({reason})")
+    total = sum(len(set(seeds)) for seeds in expected.values())
+    out = []
+    if lost:
+        out.append(
+            f"{len(lost)} of {total} runs failed and are not in the table, which favours cells "
+            f"that fail when they do badly: {_some(lost)}."
+        )
+    if absent:
+        out.append(f"{len(absent)} of {total} runs are not done yet: {_some(absent)}.")
+    return out
+
+
+def confounded(diffs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Arms that differ from the baseline in more than one axis.
+
+    diffs: cell -> axis -> anything (such as the two values), as from `config.diff`; the seed is
+    not an axis.
+    """
+    out = []
+    for cell, diff in sorted(diffs.items()):
+        axes = sorted(axis for axis in diff if axis != "seed")
+        if len(axes) > 1:
+            out.append(
+                f"{cell} differs from the baseline in {len(axes)} axes ({_some(axes)}), so its "
+                "effect cannot be put down to one of them."
+            )
+    return out
+
+
+def unequal_hardware(
+    runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str] = HARDWARE
+) -> list[str]:
+    """For cost and speed: facts in which the runs differ. runs: run -> fact -> value."""
+    out = []
+    for fact in facts:
+        values = Counter(str(run.get(fact, "unknown")) for run in runs.values())
+        if len(values) > 1:
+            listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
+            out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")
+    return out
+
+
+def _most_common(values: Collection[tuple[int, ...]]) -> tuple[int, ...]:
+    """The most frequent; among equally frequent ones the longest."""
+    counts = Counter(values)
+    return max(counts, key=lambda v: (counts[v], len(v), v)) if counts else ()
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _join(values: Collection[int]) -> str:
+    return ", ".join(str(v) for v in values)
+
+
+def _some(items: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
