@@ -1,0 +1,35 @@
+# Two commands: `make study` answers the question, `make test` checks the code. Both set up first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STUDY ?= mask_ratio
+ARGS ?=
+RESULTS ?= results
+
+.PHONY: study test check format mlflow optuna clean
+
+study: $(VENV)/ready
+	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mlflow: $(VENV)/ready
+	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(abspath $(RESULTS))/mlflow.db
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
