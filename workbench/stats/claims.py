@@ -43,10 +43,7 @@ def _one_seed(c: Comparison) -> str:
     """Nothing varied between seeds: about these trained models at most."""
     better = c.a if (c.effect > 0) == c.higher_is_better else c.b
     reason = "all seeds gave the same answers and count as one" if c.repeated_seeds else "one seed"
-    if c.effect == 0:
-        seen = "they had the same result"
-    else:
-        seen = f"{better} was ahead by {_difference(c)}"
+    seen = "they had the same result" if c.effect == 0 else f"{better} was ahead by {_difference(c)}"
     if c.over_queries is not None:
         seen += f" ({c.over_queries.text(_decimals(c), negated=c.effect < 0)} over queries)"
     return (
@@ -83,8 +80,8 @@ def _seeds(c: Comparison) -> str:
 
 
 def _decimals(c: Comparison) -> int:
-    """One, or as many as give the uncertainty (else the difference) two digits."""
+    """One, or as many as show the first digit of the uncertainty (else of the difference)."""
     interval = c.interval or c.over_queries
     scale = (interval.high - interval.low) / 2 if interval is not None else 0.0
     scale = scale or abs(c.effect)
-    return min(6, max(1, 1 - math.floor(math.log10(scale)))) if scale > 0 else 1
+    return min(6, max(1, -math.floor(math.log10(scale)))) if scale > 0 else 1

@@ -56,7 +56,7 @@ class Comparison:
     """These trained models on other queries: no claim about the cells."""
     p_queries: float | None
     bootstrap: Interval | None
-    """Percentiles of the hierarchical bootstrap; too narrow with few seeds, so it decides nothing."""
+    """Percentiles of the hierarchical bootstrap; too narrow with few seeds, decides nothing."""
     components: Components | None
     estimate: Estimate | None
     repeated_seeds: bool
@@ -162,6 +162,8 @@ def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> flo
     Exact (all 2**n flips) up to 16 seeds.
     """
     d = np.sort(np.asarray(differences, dtype=float))
+    if d.size < 2:
+        return 1.0
     generator = np.random.default_rng([intervals.base_seed(rng), 2])
     found = stats.permutation_test(
         (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples",
@@ -213,8 +215,7 @@ def _pair(
     over_queries = bootstrap = p_queries = None
     if draws is not None:
         paired = (
-            draws[0][:, [a.seeds.index(s) for s in seeds]]
-            - draws[1][:, [b.seeds.index(s) for s in seeds]]
+            draws[0][:, [a.seeds.index(s) for s in seeds]] - draws[1][:, [b.seeds.index(s) for s in seeds]]
         )
         mean_draws = paired.mean(1)
         over_queries = intervals.percentile_interval(mean_draws, level, "queries", clusters)

@@ -72,9 +72,7 @@ def factor_effects(
         if all(len(grid[axis]) > 1 for axis in term)
         for effect in _term(values, term, factors, grid, tables[0].sizes, level)
     ]
-    return FactorEffects(
-        effects=tuple(effects), seeds=seeds, unused_seeds=_unused(keys, tables, seeds)
-    )
+    return FactorEffects(effects=tuple(effects), seeds=seeds, unused_seeds=_unused(keys, tables, seeds))
 
 
 def _term(
@@ -144,7 +142,5 @@ def _label(factors: Sequence[str], key: tuple[Level, ...]) -> str:
 def _unused(
     keys: Sequence[tuple[Level, ...]], tables: Sequence[Table], seeds: tuple[int, ...]
 ) -> dict[tuple[Level, ...], tuple[int, ...]]:
-    rest = {
-        k: tuple(s for s in t.seeds if s not in seeds) for k, t in zip(keys, tables, strict=True)
-    }
+    rest = {k: tuple(s for s in t.seeds if s not in seeds) for k, t in zip(keys, tables, strict=True)}
     return {key: left for key, left in rest.items() if left}

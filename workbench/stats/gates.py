@@ -29,8 +29,7 @@ def comparison_gates(comparison: Comparison) -> list[str]:
         )
     if 1 < c.clusters < FEW_CLUSTERS:
         found.append(
-            f"Only {c.clusters} clips were queried; intervals over queries are rough below "
-            f"{FEW_CLUSTERS}."
+            f"Only {c.clusters} clips were queried; intervals over queries are rough below {FEW_CLUSTERS}."
         )
     return found + smallest_p_gate(len(c.seeds), c.family) + detectable_gate(c)
 
@@ -141,9 +140,7 @@ def confounded(diffs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return out
 
 
-def unequal_hardware(
-    runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str] = HARDWARE
-) -> list[str]:
+def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str] = HARDWARE) -> list[str]:
     """For cost and speed: facts in which the runs differ. runs: run -> fact -> value."""
     out = []
     for fact in facts:

@@ -89,9 +89,7 @@ def seed_interval(values: Array, level: float) -> Interval:
     """t interval of the mean of one number a seed, [n] with n >= 2."""
     n, mean = len(values), float(values.mean())
     half = float(stats.t.isf((1 - level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(
-        low=mean - half, high=mean + half, level=level, kind="seeds", n=n, method="t over seeds"
-    )
+    return Interval(low=mean - half, high=mean + half, level=level, kind="seeds", n=n, method="t over seeds")
 
 
 def percentile_interval(draws: Array, level: float, kind: Kind, n: int) -> Interval:
