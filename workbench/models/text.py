@@ -192,6 +192,7 @@ def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             pad_token_id=vocabulary.pad,
+            initializer_range=config.width**-0.5,  # BERT's 0.02 belongs to 768 channels, see VideoEncoder
         ),
         add_pooling_layer=False,
     )
