@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,10 +46,8 @@ class Child:
     def signal(self, number: int) -> None:
         """Sends a signal to the run and everything it has started."""
         if self.poll() is None:
-            try:
+            with suppress(ProcessLookupError):  # it may have ended just now
                 os.killpg(self.pid, number)
-            except ProcessLookupError:
-                pass  # it ended just now
 
     def stop(self, grace: float) -> int | None:
         """Asks it to save and end; kills it when it has not done so after `grace` seconds."""

@@ -199,9 +199,7 @@ class Ledger:
             return None
         token = secrets.token_hex(8)
         attempt = entry.attempts + 1
-        claim = Claim(
-            run=run, directory=directory, lock=lock, trial=number, attempt=attempt, token=token
-        )
+        claim = Claim(run=run, directory=directory, lock=lock, trial=number, attempt=attempt, token=token)
         if self._second(claim):
             self._close([number], "duplicate", "ran on another machine")
             return None
@@ -279,9 +277,7 @@ class Ledger:
     def _second(self, claim: Claim) -> bool:
         """Whether another machine has this run: of two claims the one with the lower number stays."""
         live = (TrialState.RUNNING, TrialState.COMPLETE)
-        return self.shared and any(
-            t.state in live and t.number < claim.trial for t in self._of(claim.run)
-        )
+        return self.shared and any(t.state in live and t.number < claim.trial for t in self._of(claim.run))
 
     def _repair(self, run: Run) -> list[str]:
         """Settles what a vanished process left behind; the caller holds the run's lock."""

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from workbench.tracking.files import LOCK_FD
@@ -53,7 +54,8 @@ def main(fd: int, module: str, preload: list[str]) -> None:
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except Exception:  # the run that needs it will fail with this error in its own log
+    # The run that needs the module will fail with this error in its own log.
+    except Exception:  # noqa: BLE001
         traceback.print_exc()
 
 
@@ -76,9 +78,7 @@ def _start(module: str, request: dict[str, Any], lock: int, connection: socket.s
         os.close(log)
 
 
-def _fork(
-    module: str, arguments: list[str], lock: int, log: int, connection: socket.socket
-) -> int:
+def _fork(module: str, arguments: list[str], lock: int, log: int, connection: socket.socket) -> int:
     if (pid := os.fork()) != 0:
         return pid
     try:
@@ -102,7 +102,7 @@ def _run(module: str, arguments: list[str]) -> NoReturn:
         code = importlib.import_module(module).main(arguments)
     except SystemExit as stop:
         code = stop.code
-    except BaseException:  # what the interpreter itself would do with it
+    except BaseException:  # noqa: BLE001 - what the interpreter itself would do with it
         traceback.print_exc()
     if isinstance(code, str):
         print(code, file=sys.stderr)
@@ -121,10 +121,9 @@ def _report_ended(connection: socket.socket, running: set[int]) -> None:
 
 
 def _send(connection: socket.socket, **report: Any) -> None:
-    try:
+    # If the study process is gone, the main loop finds out by itself.
+    with suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall((json.dumps(report) + "\n").encode())
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the study process is gone; the main loop finds out by itself
 
 
 def _stop(running: set[int]) -> None:
@@ -140,10 +139,9 @@ def _stop(running: set[int]) -> None:
 
 def _signal(pids: set[int], number: int) -> None:
     for pid in pids:
-        try:
+        # It may have ended, or not have called setsid yet: then SIGKILL follows.
+        with suppress(ProcessLookupError):
             os.killpg(pid, number)
-        except ProcessLookupError:
-            pass  # ended, or has not called setsid yet: then SIGKILL follows
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from workbench import data as datasets
 from workbench.config import Budget, DataConfig, RunConfig
@@ -190,9 +190,10 @@ def parse_budget(text: str, given: Budget) -> Budget:
             f"3epochs or 60seconds, not {text!r}"
         )
     amount = float(match["amount"])
-    if match["unit"] == "x":
+    unit = match["unit"] or "pflops"
+    if unit == "x":
         return replace(given, amount=given.amount * amount)
-    return Budget(unit=match["unit"] or "pflops", amount=amount)
+    return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

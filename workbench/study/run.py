@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Protocol
 from workbench.errors import UserError
 from workbench.study.launch import Child, Launcher
 from workbench.study.ledger import HEARTBEAT, Claim, Entry, Ledger, Outcome, read_outcome
-from workbench.study.plan import Run
 from workbench.tracking.run_dir import RunDir
 
 POLL = 0.2
 """Seconds between looks at a running run."""
 GRACE = 60.0
 """Seconds in which a run has to save and end after it was asked to."""
+
+
+HANG_GRACE = 10.0
+"""The same for one that shows no progress."""
 
 
 class Stop:
@@ -129,7 +132,7 @@ def _one(
             machine.arguments(claim.directory), claim.directory.file("train.log"), claim.lock
         )
         hung = _follow(claim, child, ledger, machine.deadline, watchers, stop)
-        outcome = _judge(claim, child, hung, ledger.plan.study.metric)
+        outcome = _judge(claim, child, hung, stop, ledger.plan.study.metric)
     except OSError as error:
         outcome = Outcome(state="failed", failure="disk", reason=str(error))
     finally:
@@ -185,7 +188,7 @@ def _follow(
             for watcher in watchers:
                 watcher.progressed(claim, _share(claim.directory))
         elif now - moved > deadline:
-            child.stop(grace=10.0)
+            child.stop(HANG_GRACE)
             return True
         if now - beaten > HEARTBEAT:
             ledger.beat(claim)
@@ -215,12 +218,14 @@ def _share(directory: RunDir) -> float:
     return status.step / status.steps if status is not None and status.steps else 0.0
 
 
-def _judge(claim: Claim, child: Child, hung: bool, metric: str) -> Outcome:
+def _judge(claim: Claim, child: Child, hung: bool, stop: Stop, metric: str) -> Outcome:
     """The outcome of an ended process; the record is closed where the process could not do it."""
     directory, code = claim.directory, child.poll()
     outcome = read_outcome(directory, metric)
     if hung:
         outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
+    elif outcome.state == "running" and stop:
+        outcome = Outcome(state="interrupted", reason="stopped before it could save")
     elif outcome.state == "running":
         if code is not None and code < 0:
             reason = f"ended by {signal.Signals(-code).name}"
@@ -245,7 +250,7 @@ def _last_line(log: Path) -> str:
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
-def _pause(seconds: float, stop: Callable[[], bool] | Stop) -> None:
+def _pause(seconds: float, stop: Stop) -> None:
     end = time.monotonic() + seconds
     while not stop and time.monotonic() < end:
         time.sleep(POLL)

@@ -43,7 +43,7 @@ class Study:
         "cost/train_pflops",
         "cost/train_gflops_per_clip",
         "speed/clips_per_s",
-        "steps",
+        "train/steps",
     )
     """What is worth reading beside the metric."""
     smoke: Callable[[RunConfig], RunConfig] = workbench.config.smoke
@@ -69,7 +69,8 @@ def load(name: str) -> Study:
         raise UserError(f"no study {shown!r}; there are {known}")
     check_name(name, "study name")
     spec = importlib.util.spec_from_file_location(f"studies.{name}", files[name])
-    assert spec is not None and spec.loader is not None, files[name]
+    assert spec is not None, files[name]
+    assert spec.loader is not None, files[name]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the file look their module up
     spec.loader.exec_module(module)

@@ -1,1 +1,1 @@
-"""Records of runs: the run directory (`run_dir`), the run table (`runs`) and its mirror in MLflow (`mlflow`)."""
+"""Records of runs: the run directory (`run_dir`), the run table (`runs`), the mirror in MLflow (`mlflow`)."""

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +109,10 @@ class RunDir:
             return RunConfig.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(f"{self.path} is no run directory: it has no config.json") from error
+
+    def flat_config(self) -> dict[str, Any]:
+        """The configuration under dotted names, as `workbench.config.flatten`, without importing it."""
+        return dict(_flat("", self.read_json("config.json")))
 
     def identity(self) -> dict[str, Any]:
         """`run.json`: study, key, seed, cell, axes, attempt, token, recipe."""
@@ -214,6 +218,17 @@ class RunDir:
             return True
         lock.release()
         return False
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
+    elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        for i, inner in enumerate(value):
+            yield from _flat(f"{prefix}.{i}", inner)
+    else:
+        yield prefix, value
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,167 @@
+"""A plan has every cell once, in the order in which runs give the first readable answer."""
+
+import pytest
+
+from workbench.config import Budget, OptimConfig, RunConfig, Stage
+from workbench.errors import UserError
+from workbench.study import spec
+from workbench.study.plan import Options, make_plan, parse_budget, parse_seeds, walk
+from workbench.study.spec import Study
+
+
+def config(lr=1e-3, warmup=0.1):
+    stage = Stage(budget=Budget(unit="pflops", amount=0.5))
+    return RunConfig(recipe=OptimConfig(), optim=OptimConfig(lr=lr, warmup=warmup), stages=(stage,))
+
+
+def plan_of(configure, tmp_path, options=None, **fields):
+    return make_plan(Study(question="?", configure=configure, **fields), options or Options(), tmp_path)
+
+
+def test_every_combination_is_asked_once_the_last_axis_fastest():
+    def configure(trial):
+        return config(trial.suggest_categorical("a", [1, 2]), trial.suggest_categorical("b", [0.1, 0.2, 0.3]))
+
+    found = [tuple(axes.values()) for axes, _ in walk(configure)]
+    assert found == [(1, 0.1), (1, 0.2), (1, 0.3), (2, 0.1), (2, 0.2), (2, 0.3)]
+
+
+def test_an_axis_may_exist_only_under_one_choice():
+    def configure(trial):
+        if trial.suggest_categorical("kind", ["plain", "tuned"]) == "plain":
+            return config()
+        return config(trial.suggest_categorical("lr", [1e-2, 1e-4]))
+
+    assert [axes for axes, _ in walk(configure)] == [
+        {"kind": "plain"},
+        {"kind": "tuned", "lr": 1e-2},
+        {"kind": "tuned", "lr": 1e-4},
+    ]
+
+
+def test_a_study_without_axes_has_one_cell():
+    assert [axes for axes, _ in walk(lambda trial: config())] == [{}]
+
+
+def test_cells_that_come_out_the_same_count_once(tmp_path):
+    def configure(trial):
+        strategy = trial.suggest_categorical("strategy", ["tube", "random"])
+        ratio = trial.suggest_categorical("ratio", [0.0, 0.5])
+        return config(1e-3 if ratio == 0 else 1e-2 if strategy == "tube" else 1e-4)
+
+    plan = plan_of(configure, tmp_path, baseline={"strategy": "random", "ratio": 0.0})
+    assert [cell.label for cell in plan.cells] == [
+        "strategy=tube ratio=0.0",
+        "strategy=tube ratio=0.5",
+        "strategy=random ratio=0.5",
+    ]
+    assert plan.cells[0].twins == ({"strategy": "random", "ratio": 0.0},)
+    assert plan.baseline == plan.cells[0]
+
+
+def test_seeds_are_outermost_and_no_part_of_a_cell(tmp_path):
+    def configure(trial):
+        return config(trial.suggest_categorical("lr", [1e-2, 1e-3]))
+
+    plan = plan_of(configure, tmp_path, Options(seeds=(0, 7)))
+    assert [(run.config.optim.lr, run.config.seed) for run in plan.runs] == [
+        (1e-2, 0),
+        (1e-3, 0),
+        (1e-2, 7),
+        (1e-3, 7),
+    ]
+    assert len({run.cell.key for run in plan.runs}) == 2
+    assert plan.runs[2].name == f"{plan.cells[0].key}-s7"
+
+
+def test_smoke_budget_and_data_change_the_keys(tmp_path):
+    plans = [
+        plan_of(lambda trial: config(), tmp_path, options)
+        for options in (Options(), Options(budget="2x"), Options(smoke=True), Options(budget="1x"))
+    ]
+    keys = [plan.cells[0].key for plan in plans]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    assert all(plan.cells[0].config.data.digest for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2x", "1 pflops"),
+        ("0.5x", "0.25 pflops"),
+        ("3", "3 pflops"),
+        ("0.1pflops", "0.1 pflops"),
+        ("300steps", "300 steps"),
+        ("60 seconds", "60 seconds"),
+        ("3epochs", "3 epochs"),
+    ],
+)
+def test_a_budget_is_a_factor_or_an_amount(text, expected):
+    assert str(parse_budget(text, Budget(unit="pflops", amount=0.5))) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1x", "0x", "two", "3 years", "1e", "nan", "1x2"])
+def test_a_budget_that_is_none_is_refused(text):
+    with pytest.raises(UserError, match="--budget is a factor"):
+        parse_budget(text, Budget(unit="pflops", amount=0.5))
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("0,4, 7") == (0, 4, 7)
+    for bad in ("", "0", "a", "1,1", "-1", "1.5", "1,,2"):
+        with pytest.raises(UserError, match="--seeds"):
+            parse_seeds(bad)
+
+
+def test_a_bad_cell_is_named(tmp_path):
+    def configure(trial):
+        return config(trial.suggest_categorical("lr", [1e-3, -1.0]))
+
+    with pytest.raises(UserError, match=r"cell lr=-1\.0: optim\.lr is a positive number"):
+        plan_of(configure, tmp_path)
+
+
+def test_choices_that_no_ledger_could_keep_are_refused(tmp_path):
+    with pytest.raises(UserError, match="numbers, words"):
+        plan_of(lambda trial: config(trial.suggest_categorical("lr", [(1,)])), tmp_path)
+    with pytest.raises(UserError, match="numbers, words"):
+        plan_of(lambda trial: config(trial.suggest_categorical("lr", [])), tmp_path)
+
+
+def test_a_baseline_that_is_no_cell_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is none of its cells"):
+        plan_of(lambda trial: config(), tmp_path, baseline={"ratio": 0.3})
+
+
+def test_own_videos_need_a_place(tmp_path):
+    with pytest.raises(UserError, match="--data folder:PATH"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="folder"))
+    with pytest.raises(UserError, match="no data set 'webvid'"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
+
+
+@pytest.mark.parametrize("name", ["nothing", "../mask_ratio", "/etc/passwd", "", "a.b", "x" * 300])
+def test_an_unknown_study_is_answered_with_those_that_exist(name):
+    with pytest.raises(UserError, match="there are .*mask_ratio"):
+        spec.load(name)
+
+
+def test_a_question_is_read_without_running_the_file(place):
+    (place / "studies" / "mine.py").write_text(
+        "raise RuntimeError\nSTUDY = Study(question='Is it ' 'read?', configure=f)\n"
+    )
+    assert spec.questions()["mine"] == "Is it read?"
+
+
+@pytest.mark.parametrize("name", spec.find())
+def test_every_study_can_be_planned(name, tmp_path):
+    study = spec.load(name)
+    assert study.question == spec.questions()[name]
+    for options in (Options(), Options(smoke=True, seeds=(0, 1))):
+        plan = make_plan(study, options, tmp_path)
+        assert len(plan.cells) > 1
+        assert plan.baseline is not None
+        assert all(RunConfig.from_json(cell.config.to_json()) == cell.config for cell in plan.cells)
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,233 @@
+"""`python -m workbench.study NAME`: run a study, go on with it, or look at it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench import data as datasets
+from workbench.errors import UserError
+from workbench.study import show, spec
+from workbench.study.plan import Options, Plan, make_plan, parse_seeds
+from workbench.tracking.files import write_atomic
+
+COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    module: str = "workbench.train",
+    prepare: Callable[..., Path] = datasets.prepare,
+) -> int:
+    """Exit code: 0 all runs complete, 2 bad input, 3 gaps remain, 130 interrupted.
+
+    `module` and `prepare` are what trains a run and what makes the data ready; tests replace them.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        if options.study is None:
+            print(show.listing(spec.questions()))
+            return COMPLETE
+        return _study(options, module, prepare)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    def default(name: str, otherwise: str = "") -> str:
+        return os.environ.get(f"WORKBENCH_{name}", otherwise)
+
+    parser = argparse.ArgumentParser(
+        prog="python -m workbench.study",
+        description="Run a study; the same command goes on where it stopped. Without NAME: list all.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("study", nargs="?", metavar="NAME", help="a file of studies/")
+    add("--plan", action="store_true", help="print the plan with its expected cost, run nothing")
+    add("--status", action="store_true", help="print what is done, running, failed and missing")
+    add("--smoke", action="store_true", help="try the whole path in about two minutes")
+    add("--seeds", default="", help="how many (3) or which (0,1,2)")
+    add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
+    add("--data", default="", help="a data set, or folder:PATH with a captions.csv")
+    add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
+    add("--retry", action="store_true", help="try runs again that were given up")
+    add("--results", default=default("RESULTS", "results"), help="folder of all results")
+    add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
+    add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
+    add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")
+    add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
+    add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
+    return parser
+
+
+def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path]) -> int:
+    results = Path(options.results)
+    data_root = Path(options.data_root) if options.data_root else results / "data"
+    _check(options, results)
+    study = spec.load(options.study)
+    asked = Options(
+        seeds=parse_seeds(options.seeds) if options.seeds else (),
+        budget=options.budget,
+        data=options.data,
+        smoke=options.smoke,
+    )
+    plan = make_plan(study, asked, data_root)
+    if options.plan or options.status:
+        return _look(plan, options, results)
+    for data in dict.fromkeys(cell.config.data for cell in plan.cells):
+        prepare(
+            data,
+            source=asked.source,
+            root=data_root,
+            progress=sys.stderr.isatty(),
+            allow_bad_eval=options.allow_bad_eval,
+        )
+    return _run(plan, options, results, data_root, module)
+
+
+def _check(options: argparse.Namespace, results: Path) -> None:
+    """Refuses what can be refused before anything is loaded or written."""
+    from workbench.addresses import sqlite
+    from workbench.study.ledger import check_addresses
+
+    storage = options.storage or sqlite(results / "optuna.db")
+    tracker = options.mlflow or sqlite(results / "mlflow.db")
+    check_addresses(storage, tracker)
+    if options.device and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", options.device):
+        raise UserError(f"--device is cpu, mps, cuda or cuda:N, not {options.device!r}")
+    if not options.deadline > 0:
+        raise UserError(f"--deadline is a number of seconds above zero, not {options.deadline:g}")
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results should be a folder, but {results} is a file")
+
+
+def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
+    """Plan or status, without writing anything."""
+    from workbench.study.ledger import Entry, Ledger
+
+    if options.storage or (results / "optuna.db").exists():
+        ledger = Ledger(plan, results, options.storage)
+        entries, others = ledger.entries(), ledger.others()
+    else:
+        entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
+    if options.plan:
+        print(show.plan_text(plan, entries, show.measured_seconds(plan, results)))
+    else:
+        print(show.status_text(plan, entries, others))
+    return COMPLETE
+
+
+def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
+    from workbench.study.ledger import Ledger
+    from workbench.study.run import Machine, Stop
+
+    results.mkdir(parents=True, exist_ok=True)
+    stop = Stop()
+    with stop.listening():
+        ledger = Ledger(plan, results, options.storage, retry=options.retry)
+        _describe(plan, results)
+        for repair in ledger.reconcile():
+            print(repair)
+        ledger.enqueue()
+        if any(entry.state in ("waiting", "running") for entry in ledger.entries()):
+            machine = Machine(data_root=data_root, device=options.device, deadline=options.deadline)
+            _work(plan, ledger, machine, options, results, module, stop)
+    return _finish(plan, ledger, options, results, bool(stop))
+
+
+def _work(
+    plan: Plan,
+    ledger: Any,
+    machine: Any,
+    options: argparse.Namespace,
+    results: Path,
+    module: str,
+    stop: Any,
+) -> None:
+    from workbench.study.launch import Launcher
+    from workbench.study.run import work
+    from workbench.tracking.mlflow import forwarder
+
+    entries = ledger.entries()
+    done = sum(entry.state == "complete" for entry in entries)
+    total = len(entries)
+    if done:
+        print(f"{done} of {total} runs were done; going on with run {done + 1}")
+    else:
+        print(f"{total} runs: {len(plan.cells)} cells x {len(plan.seeds)} seeds")
+    preload = sorted({type(cell.config.recipe).__module__ for cell in plan.cells})
+    if module == "workbench.train":
+        preload.append("workbench.execute")  # imported by it only when it runs
+    screen = show.Screen(plan, entries, results)
+    tracker = forwarder(results, options.mlflow)
+    with Launcher(module, preload=preload) as launcher:
+        try:
+            work(ledger, launcher, machine, [screen, tracker], stop)
+        finally:
+            screen.close()
+            if warning := tracker.close():
+                print(f"warning: {warning}", file=sys.stderr)
+
+
+def _finish(plan: Plan, ledger: Any, options: argparse.Namespace, results: Path, stopped: bool) -> int:
+    from workbench.study.answer import answer
+
+    entries = ledger.entries()
+    done = sum(entry.state == "complete" for entry in entries)
+    if stopped:
+        print(f"\nStopped with {done} of {len(entries)} runs done. The same command goes on from here.")
+        return INTERRUPTED
+    print(show.answer_text(plan, answer(plan, results), ledger.others()))
+    if done == len(entries):
+        print("\n" + _look_further(options, results))
+        return COMPLETE
+    print("\n" + show.status_text(plan, entries, 0))
+    print("After removing the cause, --retry tries failed runs again.")
+    return GAPS
+
+
+def _look_further(options: argparse.Namespace, results: Path) -> str:
+    where = "" if options.results == "results" else f" RESULTS={results}"
+    commands = [f"make mlflow{where}"]
+    if Path("app/dashboard.py").exists():
+        commands.append(f"streamlit run app/dashboard.py{f' -- {results}' if where else ''}")
+    elif not options.storage:
+        commands.append(f"optuna-dashboard sqlite:///{results / 'optuna.db'}")
+    return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def _describe(plan: Plan, results: Path) -> None:
+    """`study.json`: what was asked, for readers that do not run the study file.
+
+    A smoke test does not replace the description of the real plan.
+    """
+    path = results / "runs" / plan.study.name / "study.json"
+    if plan.options.smoke and path.exists() and not json.loads(path.read_text())["smoke"]:
+        return
+    study = plan.study
+    description = {
+        "question": study.question,
+        "metric": study.metric,
+        "direction": study.direction,
+        "axes": plan.axes,
+        "baseline": plan.baseline.key if plan.baseline is not None else None,
+        "seeds": list(plan.seeds),
+        "reads": list(study.reads),
+        "smoke": plan.options.smoke,
+        "plan": str(plan.options),
+        "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in plan.cells],
+    }
+    write_atomic(path, json.dumps(description, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,239 @@
+"""What one sees of a study: the plan, its status, live progress, the answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TextIO
+
+import polars as pl
+from tqdm import tqdm
+
+from workbench import tables
+from workbench.study.answer import Answer
+from workbench.study.ledger import Claim, Entry, Outcome
+from workbench.study.plan import Plan
+from workbench.tracking.run_dir import RunDir
+
+
+def duration(seconds: float) -> str:
+    """As one would say it: 8 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def listing(questions: dict[str, str]) -> str:
+    """The studies and their questions."""
+    width = max((len(name) for name in questions), default=0)
+    lines = [f"  {name.ljust(width)}  {question}" for name, question in questions.items()]
+    usage = "python -m workbench.study NAME [--plan | --status | --smoke]"
+    return "\n".join(["studies:", *lines, "", usage])
+
+
+def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -> str:
+    """The plan with its expected cost. `seconds`: of a run of each cell, as far as measured."""
+    study = plan.study
+    usual = fmean(seconds.values()) if seconds else None
+    rows = []
+    for cell in plan.cells:
+        mine = [entry for entry in entries if entry.run.cell.key == cell.key]
+        done = sum(entry.state == "complete" for entry in mine)
+        note = "baseline" if plan.baseline is not None and plan.baseline.key == cell.key else ""
+        rows.append(
+            {axis: tables.number(cell.axes.get(axis)) for axis in plan.axes}
+            | {
+                "key": cell.key,
+                "budget a run": " + ".join(str(stage.budget) for stage in cell.config.stages),
+                "a run takes": duration(seconds[cell.key]) if cell.key in seconds else "",
+                "done": f"{done} of {len(mine)}",
+                "": note,
+            }
+        )
+    left = [entry.run.cell.key for entry in entries if entry.state not in ("complete", "failed")]
+    total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
+    lines = [f"{study.name}: {study.question}", "", tables.to_text(pl.DataFrame(rows)), ""]
+    if not left:
+        lines.append(f"{total}; nothing is left to do.")
+    elif usual is None:
+        lines.append(f"{total}; {len(left)} left. How long a run takes is known after the first.")
+    else:
+        rest = sum(seconds.get(key, usual) for key in left)
+        lines.append(f"{total}; {len(left)} left, about {duration(rest)}.")
+    return "\n".join(lines)
+
+
+def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
+    """Expected, done, running, failed and missing, for each cell and seed."""
+    state = {(entry.run.cell.key, entry.run.seed): entry.state for entry in entries}
+    rows = [
+        {axis: tables.number(cell.axes.get(axis)) for axis in plan.axes}
+        | {f"seed {seed}": state[cell.key, seed] for seed in plan.seeds}
+        for cell in plan.cells
+    ]
+    count = dict.fromkeys(("complete", "running", "waiting", "failed", "missing"), 0)
+    for entry in entries:
+        count[entry.state] += 1
+    summary = ", ".join(f"{n} {name}" for name, n in count.items() if n)
+    lines = [tables.to_text(pl.DataFrame(rows)), "", f"{len(entries)} runs expected: {summary}."]
+    for entry in entries:
+        if entry.state == "failed":
+            run = entry.run
+            attempts = f"{entry.attempts} attempt{'s' if entry.attempts > 1 else ''}"
+            lines.append(f"  {run.cell.label} seed {run.seed} failed after {attempts}: {entry.reason}")
+    return "\n".join(lines + _others(others))
+
+
+def answer_text(plan: Plan, answer: Answer, others: int) -> str:
+    """The table, the answer in a sentence, and what to beware of."""
+    metric = f"test/{plan.study.metric}"
+    lines = ["", f"{plan.study.name}: {plan.study.question}", ""]
+    if answer.table.height:
+        lines += [tables.to_text(tables.readable(answer.table, metric, answer.notes)), ""]
+        lines += [f"{metric} with its 95 % interval; cells are selected by val, reported by test.", ""]
+    lines.append(f"Answer: {answer.sentence}")
+    lines += [f"  Note: {gate}" for gate in answer.gates]
+    return "\n".join(lines + _others(others))
+
+
+def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
+    """Key of a cell -> mean seconds that its complete runs took, start-up and evaluation included."""
+    found: dict[str, list[float]] = {}
+    for run in plan.runs:
+        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
+        total = directory.summary().get("speed/total_seconds")
+        if isinstance(total, int | float):
+            found.setdefault(run.cell.key, []).append(float(total))
+    return {key: fmean(values) for key, values in found.items()}
+
+
+def _others(count: int) -> list[str]:
+    if not count:
+        return []
+    text = f"{count} complete run{'s' if count > 1 else ''} of this study belong"
+    return [f"{text}{'' if count > 1 else 's'} to other plans (budget, data or study file differ)."]
+
+
+class Screen:
+    """Live progress: a line for each run that ends, and a bar with time left and the leader."""
+
+    def __init__(self, plan: Plan, entries: Sequence[Entry], results: Path) -> None:
+        self.plan = plan
+        self._states = {entry.run.name: entry.state for entry in entries}
+        self._key = {run.name: run.cell.key for run in plan.runs}
+        self._seconds = {key: [value] for key, value in measured_seconds(plan, results).items()}
+        self._values: dict[str, list[float]] = {}
+        for entry in entries:
+            if entry.state == "complete":
+                directory = RunDir.of(results, plan.study.name, entry.run.cell.key, entry.run.seed)
+                self._note_value(entry.run.cell.key, directory)
+        self._began = time.monotonic()
+        self._share = 0.0
+        self._shown = 0.0
+        self._bar = tqdm(
+            total=len(plan.runs),
+            initial=self._done,
+            disable=not sys.stderr.isatty(),
+            bar_format="{bar:24} {n:.1f} of {total} runs{postfix}",
+            leave=False,
+        )
+
+    @property
+    def _done(self) -> int:
+        return sum(state in ("complete", "failed") for state in self._states.values())
+
+    def started(self, claim: Claim) -> None:
+        self._began, self._share = time.monotonic(), 0.0
+        self._refresh(claim)
+
+    def progressed(self, claim: Claim, share: float) -> None:
+        self._share = share
+        if time.monotonic() - self._shown > 0.5:
+            self._refresh(claim)
+
+    def ended(self, claim: Claim, outcome: Outcome) -> None:
+        run, took = claim.run, time.monotonic() - self._began
+        if outcome.state == "interrupted":
+            return
+        self._states[run.name] = outcome.state
+        self._share = 0.0
+        place = f"[{self._done:{len(str(len(self.plan.runs)))}d}/{len(self.plan.runs)}]"
+        label = f"{place} {run.cell.label} seed {run.seed}"
+        if outcome.state == "complete":
+            self._seconds.setdefault(run.cell.key, []).append(took)
+            self._note_value(run.cell.key, claim.directory)
+            text = f"{label}  {self._measured(claim.directory)}, {duration(took)}"
+        else:
+            attempt = f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
+            text = f"{label}  failed{attempt}: {outcome.failure}: {outcome.reason}"
+        self._print(text)
+        self._refresh(claim)
+
+    def waiting(self, entries: Sequence[Entry]) -> None:
+        one = len(entries) == 1
+        self._print(
+            f"{len(entries)} run{'' if one else 's'} of this study {'is' if one else 'are'} in the hands "
+            "of another process; waiting for it"
+        )
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def _measured(self, directory: RunDir) -> str:
+        summary, metric = directory.summary(), self.plan.study.metric
+        parts = [f"test/{metric} {tables.number(summary.get(f'test/{metric}'))}"]
+        parts.append(f"val {tables.number(summary.get(f'val/{metric}'))}")
+        if (speed := summary.get("speed/clips_per_s")) is not None:
+            parts.append(f"{speed:.0f} clips/s")
+        return ", ".join(parts)
+
+    def _note_value(self, key: str, directory: RunDir) -> None:
+        value = directory.summary().get(f"val/{self.plan.study.metric}")
+        if isinstance(value, int | float):
+            self._values.setdefault(key, []).append(float(value))
+
+    def _refresh(self, claim: Claim) -> None:
+        self._shown = time.monotonic()
+        self._bar.n = min(self._done + self._share, len(self.plan.runs))
+        now = f", {claim.run.cell.label} seed {claim.run.seed}"
+        self._bar.set_postfix_str(f"{self._left(claim)}{now}{self._leader()}", refresh=False)
+        self._bar.refresh()
+
+    def _left(self, claim: Claim) -> str:
+        """Time left: each run as long as its cell took before, else as the mean run."""
+        known = {key: fmean(values) for key, values in self._seconds.items()}
+        elapsed = time.monotonic() - self._began
+        current = claim.run.cell.key
+        if current not in known and self._share > 0.05:
+            known[current] = elapsed / self._share
+        if not known:
+            return ""
+        usual = fmean(known.values())
+        left = sum(
+            known.get(self._key[name], usual)
+            for name, state in self._states.items()
+            if state not in ("complete", "failed")
+        )
+        if self._states[claim.run.name] not in ("complete", "failed"):
+            left -= known.get(current, usual) * self._share
+        return f"{duration(max(0.0, left))} left"
+
+    def _leader(self) -> str:
+        if not self._values:
+            return ""
+        means = {key: fmean(values) for key, values in self._values.items()}
+        pick = max if self.plan.study.direction == "maximize" else min
+        best = pick(means, key=lambda key: means[key])
+        label = next(cell.label for cell in self.plan.cells if cell.key == best)
+        return f", leader {label} (val {means[best]:.1f})"
+
+    def _print(self, text: str) -> None:
+        stream: TextIO = sys.stdout
+        if self._bar.disable:
+            print(text, file=stream, flush=True)
+        else:
+            self._bar.write(text, file=stream)

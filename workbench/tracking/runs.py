@@ -1,0 +1,229 @@
+"""The run table: one row a run, read from the run directories alone (no MLflow, no torch)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench.tracking.files import check_name, write_atomic
+from workbench.tracking.run_dir import RunDir
+
+FILES = ("run.json", "status.json", "summary.json", "environment.json")
+"""A row changes only when one of these does; `config.json` never does."""
+
+COLUMNS: dict[str, pl.DataType] = {
+    "run": pl.String(),
+    "study": pl.String(),
+    "key": pl.String(),
+    "seed": pl.Int64(),
+    "cell": pl.String(),
+    "attempt": pl.Int64(),
+    "recipe": pl.String(),
+    "state": pl.String(),
+    "failure": pl.String(),
+    "reason": pl.String(),
+    "step": pl.Int64(),
+    "steps": pl.Int64(),
+    "started": pl.Float64(),
+    "updated": pl.Float64(),
+    "seconds": pl.Float64(),
+}
+"""The columns that every table has, whatever the runs hold."""
+
+CACHE = ".table.json"
+_VERSION = 1
+
+
+def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
+    """One row a run, of one study or of all, ordered by study and run.
+
+    Columns: those of `COLUMNS`, then `axis.<name>`, `config.<dotted>`, `metric.<name>` and
+    `env.<name>`. A column whose values mix words and numbers becomes words. A run whose files cannot
+    be read has the state `unreadable` and the reason. Runs that have not changed since the last call
+    come from a cache beside them.
+    """
+    root = Path(results) / "runs"
+    if study is not None:
+        names = [check_name(study, "study name")]
+    else:
+        names = sorted(e.name for e in _entries(root) if e.is_dir())
+    rows = [row for name in names for row in _study_rows(root / name)]
+    return _frame(rows)
+
+
+def load_curves(
+    results: Path | str,
+    study: str,
+    runs: Iterable[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    points: int = 0,
+) -> pl.DataFrame:
+    """Curves in long form: run, step, seconds, pflops, metric, value.
+
+    Args:
+        runs: names of run directories; all of the study when None.
+        metrics: names to keep; all when None.
+        points: keep about so many per run and metric, evenly spaced and always the last; 0 keeps all.
+    """
+    folder = Path(results) / "runs" / check_name(study, "study name")
+    names = sorted(e.name for e in _entries(folder) if e.is_dir()) if runs is None else list(runs)
+    found: dict[str, list[Any]] = {name: [] for name in _CURVES}
+    for name in names:
+        for point in _thinned(_points(folder / check_name(name, "run name"), metrics), points):
+            for column, value in zip(_CURVES, point, strict=True):
+                found[column].append(value)
+    return pl.DataFrame(found, schema=_CURVES)
+
+
+_CURVES = {
+    "run": pl.String(),
+    "step": pl.Int64(),
+    "seconds": pl.Float64(),
+    "pflops": pl.Float64(),
+    "metric": pl.String(),
+    "value": pl.Float64(),
+}
+_Point = tuple[str, int, float | None, float | None, str, float]
+
+
+def _points(path: Path, metrics: Sequence[str] | None) -> dict[str, list[_Point]]:
+    """Points of each metric; where a step was recorded twice (a resumed run), the later one counts."""
+    found: dict[str, dict[int, _Point]] = {}
+    for row in RunDir(path).read_metrics().rows:
+        step, seconds, pflops = row.get("step", 0), row.get("seconds"), row.get("pflops")
+        for name, value in row.items():
+            wanted = "/" in name if metrics is None else name in metrics
+            if wanted and isinstance(value, int | float):
+                point = (path.name, step, seconds, pflops, name, float(value))
+                found.setdefault(name, {})[step] = point
+    return {name: list(by_step.values()) for name, by_step in found.items()}
+
+
+def _thinned(curves: Mapping[str, list[_Point]], points: int) -> Iterable[_Point]:
+    for curve in curves.values():
+        if points and len(curve) > points:
+            last = len(curve) - 1
+            keep = sorted({round(i * last / max(1, points - 1)) for i in range(points)} | {last})
+            yield from (curve[i] for i in keep)
+        else:
+            yield from curve
+
+
+def _study_rows(folder: Path) -> list[dict[str, Any]]:
+    cached = _read_cache(folder / CACHE)
+    rows: dict[str, dict[str, Any]] = {}
+    changed = False
+    for entry in _entries(folder):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        signature = _signature(entry.path)
+        if signature is None:
+            continue
+        old = cached.get(entry.name)
+        if old is None or old["signature"] != signature:
+            old = {"signature": signature, "row": _row(Path(entry.path), folder.name)}
+            changed = True
+        rows[entry.name] = old
+    if changed or len(rows) != len(cached):
+        _write_cache(folder / CACHE, rows)
+    return [rows[name]["row"] for name in sorted(rows)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _signature(path: str) -> list[int] | None:
+    """Times and sizes of the files that make up a row; None for a directory that is no run."""
+    signature: list[int] = []
+    for name in FILES:
+        try:
+            stat = os.stat(f"{path}/{name}")
+        except FileNotFoundError:
+            signature += (0, 0)
+        else:
+            signature += (stat.st_mtime_ns, stat.st_size)
+    return signature if any(signature[:2]) else None
+
+
+def _row(path: Path, study: str) -> dict[str, Any]:
+    run = RunDir(path)
+    row: dict[str, Any] = {"run": path.name, "study": study}
+    try:
+        identity, status = run.identity(), run.read_json("status.json")
+        known = {name: identity.get(name) for name in ("key", "seed", "cell", "recipe", "attempt")}
+        row |= known | {name: status[name] for name in COLUMNS if name in status}
+        row |= _prefixed("axis", identity.get("axes", {}))
+        row |= _prefixed("config", run.flat_config())
+        row |= _prefixed("metric", run.summary())
+        row |= _prefixed("env", run.read_json("environment.json"))
+    except (ValueError, OSError, AttributeError) as error:
+        row |= {"state": "unreadable", "reason": str(error)}
+    return row
+
+
+def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Scalars under dotted names; nested objects are unfolded, lists become words."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _prefixed(f"{prefix}.{name}", value)
+        else:
+            found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    names = dict.fromkeys(COLUMNS)
+    for group in ("axis.", "config.", "metric.", "env."):
+        names |= dict.fromkeys(n for row in rows for n in row if n.startswith(group))
+    columns = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        dtype = COLUMNS.get(name) or _dtype(values)
+        columns.append(pl.Series(name, _cast(values, dtype), dtype=dtype, strict=False))
+    return pl.DataFrame(columns)
+
+
+def _dtype(values: Sequence[Any]) -> pl.DataType:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pl.Boolean()
+    if kinds == {int}:
+        return pl.Int64()
+    if kinds and kinds <= {int, float}:
+        return pl.Float64()
+    return pl.String()
+
+
+def _cast(values: Sequence[Any], dtype: pl.DataType) -> list[Any]:
+    if dtype != pl.String():
+        return list(values)
+    return [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+
+
+def _read_cache(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        return {}
+    runs: dict[str, Any] = content["runs"]
+    return runs
+
+
+def _write_cache(path: Path, rows: Mapping[str, Any]) -> None:
+    # Results that one may only read, or a full disk: the table is right without a cache.
+    with suppress(OSError):
+        write_atomic(path, json.dumps({"version": _VERSION, "runs": rows}))
