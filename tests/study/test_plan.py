@@ -144,7 +144,7 @@ def test_own_videos_need_a_place(tmp_path):
 
 @pytest.mark.parametrize("name", ["nothing", "../mask_ratio", "/etc/passwd", "", "a.b", "x" * 300])
 def test_an_unknown_study_is_answered_with_those_that_exist(name):
-    with pytest.raises(UserError, match="there are .*mask_ratio"):
+    with pytest.raises(UserError, match=r"there are .*mask_ratio"):
         spec.load(name)
 
 

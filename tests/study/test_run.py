@@ -11,7 +11,7 @@ import optuna
 import pytest
 from conftest import run_dirs, starts, until
 
-from workbench.study import run
+from workbench.study import run as runner
 from workbench.tracking.run_dir import RunDir
 
 
@@ -100,7 +100,7 @@ def test_a_run_that_fails_once_is_tried_again(write_study, study, capsys):
 
 
 def test_a_run_without_progress_is_killed(write_study, study, capsys, monkeypatch):
-    monkeypatch.setattr(run, "HANG_GRACE", 0.2)
+    monkeypatch.setattr(runner, "HANG_GRACE", 0.2)
     name = write_study(hidden=(0.0,), lr="4e-3 if words == 'drop' else 1e-3")
     assert study(name, "--deadline", "1") == 3
     assert "failed (attempt 2): hang: no progress within the deadline" in capsys.readouterr().out

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{count} runs are in MLflow")
+    print(f"{count} run{' is' if count == 1 else 's are'} in MLflow")
     return 0
 
 

@@ -9,6 +9,7 @@ does not notice when it fails.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import threading
@@ -48,6 +49,7 @@ class Mirror:
         _quiet()
         from mlflow import MlflowClient
 
+        _quiet()  # importing it sets its own levels
         results.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(results / ".mlflow.lock"):  # two first starts would both migrate
             self._client: MlflowClient = MlflowClient(tracking_uri=self.address)
@@ -251,11 +253,12 @@ class Forwarder:
         self._thread.join(patience)
         if not self._unsent:
             return ""
+        count = "1 run is" if len(self._unsent) == 1 else f"{len(self._unsent)} runs are"
         first = next(iter(self._unsent.values()))
         paths = " ".join(str(path) for path in list(self._unsent)[:3])
         more = " ..." if len(self._unsent) > 3 else ""
         return (
-            f"{len(self._unsent)} runs are not in MLflow ({masked(first)}); nothing is lost, send them "
+            f"{count} not in MLflow ({masked(first)}); nothing is lost, send them "
             f"with: python -m workbench.tracking import {paths}{more}"
         )
 
@@ -350,4 +353,5 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    for name in ("alembic", "mlflow", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
