@@ -26,7 +26,7 @@ from workbench.errors import UserError
 if TYPE_CHECKING:
     from workbench.config import DataConfig
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the drawing changes: it is part of the digest."""
 
 TRAIN_CLIPS = 8_000
@@ -39,11 +39,11 @@ VIDEO_RATE = 8
 CRF = 23
 """x264's constant quality."""
 
-ACTOR_RADIUS = (9.0, 13.0)
+ACTOR_RADIUS = (12.0, 15.0)
 """Pixels, drawn uniformly. The actor is about twice as wide."""
-TRAVEL = 19.0
+TRAVEL = 22.0
 """Pixels a move covers."""
-GROWTH = 1.75
+GROWTH = 1.7
 """Factor by which `grows` and `shrinks` change the radius."""
 BOUNCE = 11.0
 SHAKE = 8.0
@@ -63,9 +63,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "green": (40, 170, 50),
     "blue": (40, 70, 225),
     "yellow": (245, 230, 40),
-    "orange": (250, 140, 20),
     "purple": (130, 40, 175),
-    "pink": (255, 140, 200),
     "cyan": (50, 220, 230),
     "white": (250, 250, 250),
     "black": (10, 10, 10),
@@ -74,23 +72,19 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "square": ("square", "box"),
     "triangle": ("triangle",),
     "star": ("star",),
-    "heart": ("heart",),
-    "cross": ("cross", "plus sign"),
+    "cross": ("cross",),
     "moon": ("moon", "crescent"),
-    "arrow": ("arrow",),
     "pill": ("pill", "capsule"),
 }
 ACTIONS: dict[str, tuple[str, ...]] = {
-    "left": ("moves left", "slides to the left", "drifts left"),
-    "right": ("moves right", "slides to the right", "drifts right"),
-    "up": ("moves up", "rises", "floats upwards"),
-    "down": ("moves down", "sinks", "falls downwards"),
-    "grows": ("grows", "gets bigger", "expands"),
-    "shrinks": ("shrinks", "gets smaller", "contracts"),
-    "spins": ("spins", "turns around", "rotates"),
-    "blinks": ("blinks", "flashes on and off", "flickers"),
-    "bounces": ("bounces", "hops in place", "jumps"),
-    "shakes": ("shakes", "trembles sideways", "wobbles"),
+    "left": ("moves left", "slides left"),
+    "right": ("moves right", "slides right"),
+    "up": ("moves up", "rises"),
+    "down": ("moves down", "sinks"),
+    "grows": ("grows", "expands"),
+    "shrinks": ("shrinks", "contracts"),
+    "spins": ("spins", "rotates"),
+    "blinks": ("blinks", "flickers"),
 }
 BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "plain": ("a plain", "an empty"),
@@ -104,11 +98,8 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
 }
 TEMPLATES = (
     "{a} {colour} {shape} {first} then {second} on {background} background",
-    "{a} {colour} {shape} {first} and then {second} in front of {background} wall",
-    "the {colour} {shape} {first} , after that it {second} , over {background} background",
-    "on {background} background {a} {colour} {shape} {first} and later {second}",
-    "before {background} wall the {shape} , which is {colour} , {first} and finally {second}",
-    "first {a} {colour} {shape} {first} , next it {second} ; behind it is {background} wall",
+    "{a} {colour} {shape} {first} and later {second} on {background} wall",
+    "on {background} background {a} {colour} {shape} {first} and then {second}",
 )
 
 

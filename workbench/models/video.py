@@ -37,7 +37,7 @@ class VideoConfig:
     depth: int = 4
     heads: int = 2
     patch: int = 8
-    tubelet: int = 2
+    tubelet: int = 4
     """Frames per token; 1 makes every frame's patches tokens of their own (image mode: one frame)."""
     hidden: Literal["drop", "replace"] = "drop"
     """Hidden tokens are removed before the encoder, or replaced by a learned mask token."""
