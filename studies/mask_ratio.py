@@ -21,7 +21,8 @@ def configure(trial: Trial) -> RunConfig:
             video_masking=PerFrameMasking(ratio=video),
             text_masking=TokenMasking(ratio=text),
         ),
-        stages=(Stage(budget=Budget(unit="pflops", amount=0.05)),),
+        stages=(Stage(budget=Budget(unit="pflops", amount=0.015)),),
+        evaluations=2,
     )
 
 

@@ -48,7 +48,7 @@ class TextMasking(ABC):
         if equal:
             return lowest(score.masked_fill(~text.valid, -1.0), share(self.ratio, length))
         count = torch.round(self.ratio * text.valid.sum(1, keepdim=True))
-        rank = score.masked_fill(~text.valid, 3.0).argsort(1, stable=True).argsort(1, stable=True)
+        rank = score.masked_fill(~text.valid, 3.0).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
         return (rank < count) & text.valid
 
     @abstractmethod
