@@ -1,19 +1,13 @@
 """Studies of a few cells whose runs take a fraction of a second."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import fake_train
 import pytest
+from support import HERE, Command
 
 from workbench.study.__main__ import main
-from workbench.tracking.run_dir import RunDir
 
-HERE = Path(__file__).parent
 STUDY = """
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.study.spec import Study
@@ -63,27 +57,6 @@ def study(place):
     return run
 
 
-class Command:
-    """The same command in a process of its own, that one can signal."""
-
-    def __init__(self, *arguments, **environment):
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "fake_train.py"), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | environment,
-            start_new_session=True,
-        )
-
-    def signal(self, number=signal.SIGINT):
-        self.process.send_signal(number)
-
-    def finish(self, timeout=60):
-        out, err = self.process.communicate(timeout=timeout)
-        return self.process.returncode, out, err
-
-
 @pytest.fixture
 def command(place):
     started = []
@@ -97,21 +70,3 @@ def command(place):
         if one.process.poll() is None:
             one.process.kill()
             one.process.communicate()
-
-
-def run_dirs(results="results", study="fake"):
-    return [RunDir(path.parent) for path in sorted(Path(results, "runs", study).glob("*/run.json"))]
-
-
-def starts(results="results", study="fake"):
-    """How often each run was started."""
-    return {
-        run.path.name: len((run.path / "starts.txt").read_text().split()) for run in run_dirs(results, study)
-    }
-
-
-def until(condition, timeout=30):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "waited for too long"
-        time.sleep(0.02)

@@ -140,7 +140,8 @@ def _gates(plan: Plan, runs: pl.DataFrame) -> list[str]:
     bad = runs.filter(pl.col("state") == "failed")
     failed: dict[str, dict[int, str]] = {}
     for row in bad.iter_rows(named=True):
-        failed.setdefault(row["cell"], {})[row["seed"]] = row["reason"] or row["failure"]
+        reason = next(iter((row["reason"] or row["failure"]).splitlines()), "")[:200]
+        failed.setdefault(row["cell"], {})[row["seed"]] = reason
     expected = {cell.label: plan.seeds for cell in plan.cells}
     hardware = {
         row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in gates.HARDWARE}

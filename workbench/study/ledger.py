@@ -103,6 +103,10 @@ class Ledger:
         trials = self._trials()
         return [self._entry(run, trials[run.cell.key, run.seed]) for run in self.plan.runs]
 
+    def state(self, run: Run) -> str:
+        """The state of one run."""
+        return self._entry(run, self._of(run)).state
+
     def others(self) -> int:
         """Completed runs of this study that belong to other plans (another budget, data, ...)."""
         planned = {(run.cell.key, run.seed) for run in self.plan.runs}
@@ -350,7 +354,8 @@ def read_outcome(directory: RunDir, metric: str) -> Outcome:
     """The outcome that a run directory tells by itself, once its process has ended."""
     status = directory.status() or Status(state="interrupted")
     if status.state != "complete":
-        return Outcome(state=status.state, failure=status.failure or "", reason=status.reason)
+        reason = next(iter(status.reason.splitlines()), "")[:200]  # the whole is in the log
+        return Outcome(state=status.state, failure=status.failure or "", reason=reason)
     summary = directory.summary()
     value = summary.get(f"val/{metric}")
     if not isinstance(value, int | float):

@@ -61,7 +61,9 @@ class Watcher(Protocol):
 
     def started(self, claim: Claim) -> None: ...
     def progressed(self, claim: Claim, share: float) -> None: ...
-    def ended(self, claim: Claim, outcome: Outcome) -> None: ...
+    def ended(self, claim: Claim, outcome: Outcome, over: bool) -> None:
+        """`over`: complete, or failed so often that it is not tried again."""
+
     def waiting(self, entries: Sequence[Entry]) -> None: ...
 
 
@@ -139,8 +141,9 @@ def _one(
         full = outcome.failure == "disk"
         # Nothing is wrong with the run itself when the disk is full: it goes back into the queue.
         ledger.settle(claim, Outcome(state="interrupted") if full else outcome)
+    over = ledger.state(claim.run) in ("complete", "failed")
     for watcher in watchers:
-        watcher.ended(claim, outcome)
+        watcher.ended(claim, outcome, over)
     if full:
         raise UserError(
             f"cannot write to {claim.directory.path}: {outcome.reason}; free some space and start the "

@@ -155,11 +155,11 @@ class Screen:
         if time.monotonic() - self._shown > 0.5:
             self._refresh(claim)
 
-    def ended(self, claim: Claim, outcome: Outcome) -> None:
+    def ended(self, claim: Claim, outcome: Outcome, over: bool) -> None:
         run, took = claim.run, time.monotonic() - self._began
         if outcome.state == "interrupted":
             return
-        self._states[run.name] = outcome.state
+        self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
         place = f"[{self._done:{len(str(len(self.plan.runs)))}d}/{len(self.plan.runs)}]"
         label = f"{place} {run.cell.label} seed {run.seed}"
@@ -168,8 +168,8 @@ class Screen:
             self._note_value(run.cell.key, claim.directory)
             text = f"{label}  {self._measured(claim.directory)}, {duration(took)}"
         else:
-            attempt = f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
-            text = f"{label}  failed{attempt}: {outcome.failure}: {outcome.reason}"
+            again = "" if over else "; will be tried again"
+            text = f"{label}  failed{again} ({outcome.failure}: {outcome.reason})"
         self._print(text)
         self._refresh(claim)
 

@@ -239,7 +239,7 @@ class Forwarder:
     def progressed(self, claim: Claimed, share: float) -> None:
         """The thread looks at the current run by itself."""
 
-    def ended(self, claim: Claimed, outcome: object) -> None:
+    def ended(self, claim: Claimed, outcome: object, over: bool) -> None:
         self._current = None
         self._unsent[claim.directory.path] = "not yet sent"
         self._tasks.put(claim.directory)
@@ -301,7 +301,7 @@ class NoForwarder:
 
     def started(self, claim: Claimed) -> None: ...
     def progressed(self, claim: Claimed, share: float) -> None: ...
-    def ended(self, claim: Claimed, outcome: object) -> None: ...
+    def ended(self, claim: Claimed, outcome: object, over: bool) -> None: ...
     def waiting(self, entries: Sequence[object]) -> None: ...
     def close(self, patience: float = PATIENCE) -> str:
         return ""

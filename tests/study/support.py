@@ -1,0 +1,51 @@
+"""What the tests of studies share: commands in processes of their own, and looks at their runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from workbench.tracking.run_dir import RunDir
+
+HERE = Path(__file__).parent
+
+
+class Command:
+    """The same command in a process of its own, that one can signal."""
+
+    def __init__(self, *arguments, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "fake_train.py"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+
+    def signal(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+
+    def finish(self, timeout=60):
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+
+def run_dirs(results="results", study="fake"):
+    return [RunDir(path.parent) for path in sorted(Path(results, "runs", study).glob("*/run.json"))]
+
+
+def starts(results="results", study="fake"):
+    """How often each run was started."""
+    return {
+        run.path.name: len((run.path / "starts.txt").read_text().split()) for run in run_dirs(results, study)
+    }
+
+
+def until(condition, timeout=30):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "waited for too long"
+        time.sleep(0.02)
