@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,29 +55,23 @@ def measured(
     Attention runs as plain matrix products meanwhile: fused kernels recompute scores in their backward
     pass and are counted differently on different devices, and equal budgets must be equal everywhere.
     """
-    calls: dict[str, list[tuple[int, int]]] = {"video": [], "text": []}
-    hooks = [
-        _count_calls(blocks[0], calls[side])
-        for side, blocks in (("video", recipe.video.blocks), ("text", _text_blocks(recipe)))
-        if len(blocks)
-    ]
+    counter = FlopCounterMode(display=False)
+    video = _Side([recipe.video.project, *recipe.video.blocks], recipe.video.blocks, counter)
+    text = _Side(_text_blocks(recipe), _text_blocks(recipe), counter)
     try:
-        with attention(recipe, explicit=True), FlopCounterMode(display=False) as counter:
-            loss = forward()
-            counts = counter.get_flop_counts()
-            video, text = _side(counts, "video"), _side(counts, "text")
-            backward(loss)
+        with attention(recipe, explicit=True), counter:
+            backward(forward())
     finally:
-        for hook in hooks:
-            hook.remove()
+        video.remove()
+        text.remove()
     return StepCost(
         flops=float(counter.get_total_flops()),
-        video_flops=video,
-        text_flops=text,
-        video_passes=sum(rows for rows, _ in calls["video"]) / batch,
-        text_passes=sum(rows for rows, _ in calls["text"]) / batch,
+        video_flops=video.flops,
+        text_flops=text.flops,
+        video_passes=video.rows / batch,
+        text_passes=text.rows / batch,
         tokens_in=recipe.video.grid.tokens,
-        tokens_out=sum(rows * (length - 1) for rows, length in calls["video"]) / batch,
+        tokens_out=video.tokens / batch,
     )
 
 
@@ -116,17 +109,35 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _count_calls(module: nn.Module, into: list[tuple[int, int]]) -> torch.utils.hooks.RemovableHandle:
-    return module.register_forward_pre_hook(
-        lambda _, inputs: into.append((inputs[0].shape[0], inputs[0].shape[1]))
-    )
+class _Side:
+    """Counts the forward FLOPs of one encoder's parts, and what enters its first block."""
+
+    def __init__(
+        self, parts: Sequence[nn.Module] | nn.ModuleList, blocks: nn.ModuleList, counter: FlopCounterMode
+    ) -> None:
+        self.flops, self.rows, self.tokens = 0.0, 0, 0
+        self._counter, self._before = counter, 0
+        self._hooks = [part.register_forward_pre_hook(self._enter) for part in parts]
+        self._hooks += [part.register_forward_hook(self._leave) for part in parts]
+        if len(blocks):
+            self._hooks.append(blocks[0].register_forward_pre_hook(self._count))
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _enter(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._before = self._counter.get_total_flops()
+
+    def _leave(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.flops += self._counter.get_total_flops() - self._before
+
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rows, length, _ = inputs[0].shape
+        self.rows += rows
+        self.tokens += rows * (length - 1)  # the class token is not one of the clip's
 
 
 def _text_blocks(recipe: BaseRecipe) -> nn.ModuleList:
     bert = getattr(getattr(recipe, "text", None), "bert", None)
     return nn.ModuleList() if bert is None else bert.encoder.layer
-
-
-def _side(counts: dict[str, dict], side: str) -> float:
-    parts = re.compile(rf"[^.]+\.{side}\.(project|blocks\.\d+|bert\.encoder\.layer\.\d+)")
-    return float(sum(sum(ops.values()) for name, ops in counts.items() if parts.fullmatch(name)))
