@@ -6,9 +6,11 @@ of studies and trackers, and imports none of their libraries.
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -245,8 +247,6 @@ def _check_finite(loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int)
 
 
 def _recipe_class(config: RunConfig) -> type[BaseRecipe]:
-    import importlib
-
     return importlib.import_module(type(config.recipe).__module__).Recipe
 
 
@@ -260,3 +260,14 @@ def _optimizer(config: RunConfig, recipe: BaseRecipe) -> torch.optim.Optimizer:
         {"params": rest, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.optim.lr, betas=config.optim.betas, fused=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m workbench.train RUN_DIR`: trains one run and writes its record."""
+    from workbench.execute import main as execute  # it drives this module's generator
+
+    return execute(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
