@@ -114,8 +114,8 @@ class FrameMasking(VideoMasking):
         return grid.space * share(self.ratio, grid.time)
 
     def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
-        mask = lowest(noise((batch, grid.time, 1), rng), share(self.ratio, grid.time))
-        return mask.expand(-1, -1, grid.space).flatten(1)
+        mask = lowest(noise((batch, grid.time), rng), share(self.ratio, grid.time))
+        return mask[..., None].expand(-1, -1, grid.space).flatten(1)
 
 
 def check_ratio(what: str, ratio: float) -> None:

@@ -1,0 +1,44 @@
+"""Fixtures that every test may use. What needs torch imports it where it is used."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A frame store of random clips, 4 frames of 16 x 16, shared by all tests: read only."""
+    from small import write_store
+
+    return write_store(tmp_path_factory.mktemp("store") / "frames-4x16")
+
+
+@pytest.fixture(scope="session")
+def vocabulary(store):
+    """The tokenizer of the random store's captions."""
+    from workbench.models.text import TextConfig
+    from workbench.models.text import vocabulary as train
+
+    return train(store.splits["train"].captions, TextConfig())
+
+
+@pytest.fixture
+def batch(store, vocabulary):
+    """Eight clips with a caption each."""
+    import torch
+
+    from workbench.recipe import Batch
+
+    video = torch.from_numpy(store.frames[:8])
+    part = store.splits["train"]
+    first = [int((part.clips == clip).argmax()) for clip in range(8)]
+    return Batch(video, vocabulary.encode([part.captions[row] for row in first]))
+
+
+@pytest.fixture
+def rng():
+    import torch
+
+    return torch.Generator().manual_seed(0)
