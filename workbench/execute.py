@@ -23,7 +23,7 @@ from PIL import Image
 from workbench import checkpoint, cost, environment
 from workbench.config import RunConfig
 from workbench.data import prepare
-from workbench.data.store import FrameStore, is_ready
+from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.evaluate import metrics, ranks
 from workbench.masking.preview import preview
@@ -107,9 +107,7 @@ def classify(error: BaseException) -> str:
 
 def _store(config: RunConfig, root: Path) -> FrameStore:
     data = config.data
-    path = root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.frames}x{data.size}"
-    if not (data.digest and is_ready(path)):
-        path = prepare(data, root=root)
+    path = prepare(data, root=root)
     store = FrameStore.open(path)
     if data.digest and store.digest != data.digest:
         raise UserError(f"the data in {path} has changed: expected digest {data.digest[:12]}")

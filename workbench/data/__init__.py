@@ -8,12 +8,9 @@ A data set is a module of this package with two functions:
 
 from __future__ import annotations
 
-import hashlib
+import ast
 import importlib
-import os
 import pkgutil
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -27,9 +24,15 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Data sets of this package: its modules that have an `index` function."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__)]
-    return [name for name in modules if name in ("moving_shapes", "folder")]
+    """Data sets of this package: its modules that define `index` and `videos`."""
+    found = []
+    for module in pkgutil.iter_modules(__path__):
+        # Read, not imported: listing names must not load a decoder.
+        tree = ast.parse(Path(__path__[0], f"{module.name}.py").read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        if {"index", "videos"} <= functions:
+            found.append(module.name)
+    return found
 
 
 def prepare(
@@ -40,10 +43,22 @@ def prepare(
     progress: bool = True,
     allow_bad_eval: bool = False,
 ) -> Path:
-    """Path of the ready frame store."""
-    from workbench.data.build import build
+    """Path of the ready frame store; makes it when it is not there. Raises `UserError`.
 
-    return build(data, source, Path(root), progress, allow_bad_eval)
+    Args:
+        source: folder of one's own data.
+        root: where prepared data sets lie.
+        allow_bad_eval: evaluate without the videos that cannot be decoded, instead of refusing.
+    """
+    from workbench.data.build import Job, build, store_path
+    from workbench.data.store import is_ready
+
+    module = _module(data.name)
+    if data.digest and is_ready(path := store_path(data, Path(root))):
+        return path
+    index = module.index(data, source)
+    path = store_path(replace(data, digest=index.digest), Path(root))
+    return build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
 
 
 def describe(data: DataConfig, source: str | None = None, root: Path | None = None) -> DataConfig:

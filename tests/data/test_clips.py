@@ -1,0 +1,111 @@
+"""The decoder against a reference: every real difficult file gives the right frames or a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from workbench.data.clips import DecodeError, centre_frames, decode, encode, fit
+from workbench.data.workers import run_tasks
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+VIDEO = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".ts", ".flv", ".mp3", ".mpg"}
+FILES = sorted(p for p in SHARED.rglob("*") if p.suffix in VIDEO and p.is_file())
+UNDECODABLE = {
+    "cmaf__multi-segment__video_init.mp4",
+    "dash__multi-segment-with-emsg0__segment_init.mp4",
+    "mkv__full_blocks.mkv",
+    "mkv__subsample_encrypted_altref.webm",
+    "mkv__subsample_encrypted_noaltref.webm",
+    "mp4__sample_audio_only_15s.mp4",
+    "nasa_13013.mp4.audio.mp3",
+}
+
+
+def test_frames_are_the_centres_of_equal_intervals() -> None:
+    assert centre_frames(16, 8) == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert centre_frames(3, 4) == [0, 1, 1, 2]
+    assert centre_frames(1, 4) == [0, 0, 0, 0]
+
+
+def test_fit_scales_the_short_side_and_cuts_the_middle() -> None:
+    frame = np.zeros((40, 80, 3), np.uint8)
+    frame[:, 20:60] = 200
+    assert (fit(frame, 20) > 150).mean() > 0.9
+    assert fit(frame, 40).shape == (40, 40, 3)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    frames = np.full((8, 32, 32, 3), 40, np.uint8)
+    frames += (np.arange(8, dtype=np.uint8) * 20)[:, None, None, None]
+    encode(tmp_path / "ramp.mp4", frames, rate=8, crf=10)
+    assert np.abs(decode(tmp_path / "ramp.mp4", 8, 32).astype(int) - frames).mean() < 4
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"x" * 999, "not a readable video")])
+def test_what_is_no_video_has_a_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "x.mp4").write_bytes(content)
+    with pytest.raises(DecodeError, match=reason):
+        decode(tmp_path / "x.mp4", 4, 32)
+
+
+def test_a_truncated_video_is_refused_or_shorter_but_never_hangs(tmp_path: Path) -> None:
+    encode(tmp_path / "whole.mp4", np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), np.uint8), rate=8, crf=20)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    task = {"path": str(tmp_path / "cut.mp4"), "count": 4, "size": 32}
+    (done,) = run_tasks("workbench.data.clips:decode_task", [(0, task)], workers=1, deadline=30)
+    assert done.failure or "reason" in done.answer or done.answer["total"] < 30
+
+
+def hang(task: dict) -> tuple[dict, bytes]:
+    import time
+
+    time.sleep(task["seconds"])
+    return {"slept": task["seconds"]}, b""
+
+
+def test_a_hanging_task_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.data.workers.START_SECONDS", 2.0)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    tasks = [(0, {"seconds": 0.0}), (1, {"seconds": 600.0}), (2, {"seconds": 0.0})]
+    found = {d.number: d for d in run_tasks("test_clips:hang", tasks, workers=1, deadline=1.0)}
+    assert found[0].answer == {"slept": 0.0}
+    assert "no answer within 1 seconds" in found[1].failure
+    assert found[2].answer == {"slept": 0.0}
+
+
+@pytest.mark.skipif(not FILES, reason="the real difficult files are not here")
+def test_every_real_file_gives_the_reference_frames_or_a_reason() -> None:
+    tasks = [(i, {"path": str(path), "count": 4, "size": 48}) for i, path in enumerate(FILES)]
+    refused = set()
+    for done in run_tasks("workbench.data.clips:decode_task", tasks, workers=2, deadline=60):
+        path = FILES[done.number]
+        assert not done.failure, (path.name, done.failure)
+        if "reason" in done.answer:
+            refused.add(path.name)
+            continue
+        if path.stat().st_size > 900_000:
+            continue  # the reference decodes every frame in full size
+        frames = np.frombuffer(done.payload, np.uint8).reshape(4, 48, 48, 3)
+        expected = reference(path, 4, 48)
+        assert np.abs(frames.astype(int) - expected).mean() < 1.0, path.name
+    assert refused == UNDECODABLE
+
+
+def reference(path: Path, count: int, size: int) -> np.ndarray:
+    """All frames in order by PyAV, the wanted ones chosen afterwards."""
+    frames = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            try:
+                decoded = list(packet.decode())
+            except av.FFmpegError:
+                continue
+            for frame in decoded:
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                frames.append(fit(upright, size))
+    return np.stack([frames[i] for i in centre_frames(len(frames), count)])
