@@ -136,9 +136,9 @@ def test_the_split_is_by_name_and_said(tmp_path: Path) -> None:
 
 def test_changing_a_video_changes_the_digest(tmp_path: Path) -> None:
     source = small(tmp_path / "own")
-    before = describe(DATA, source).digest
+    before = describe(DATA, source).data.digest
     video(tmp_path / "own" / "a.mp4", 120)
-    assert describe(DATA, source).digest != before
+    assert describe(DATA, source).data.digest != before
 
 
 def test_captions_with_emoji_and_nul_are_kept_readable(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def test_a_caption_names_what_its_clip_shows() -> None:
 
 
 def test_the_digest_is_that_of_the_content() -> None:
-    assert describe(SMALL).digest == describe(SMALL).digest
-    assert describe(SMALL).digest != describe(DataConfig(clips=25)).digest
+    assert describe(SMALL).data.digest == describe(SMALL).data.digest
+    assert describe(SMALL).data.digest != describe(DataConfig(clips=25)).data.digest
 
 
 def test_more_clips_than_combinations_are_refused() -> None:

@@ -14,7 +14,7 @@ import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import UserError
 
@@ -61,9 +61,19 @@ def prepare(
     return build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
 
 
-def describe(data: DataConfig, source: str | None = None, root: Path | None = None) -> DataConfig:
-    """The same configuration with the digest of its content."""
-    return replace(data, digest=_module(data.name).index(data, source).digest)
+class Described(NamedTuple):
+    """Data as far as it is known without decoding it."""
+
+    data: DataConfig
+    """The configuration with the digest of its content."""
+    train_clips: int
+
+
+def describe(data: DataConfig, source: str | None = None) -> Described:
+    """Reads the index of a data set. Raises `UserError` where it is not usable."""
+    index = _module(data.name).index(data, source)
+    train = sum(clip.split == "train" for clip in index.clips)
+    return Described(replace(data, digest=index.digest), train)
 
 
 def _module(name: str) -> ModuleType:

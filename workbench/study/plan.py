@@ -94,14 +94,19 @@ class Plan:
 
 
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
-    """Enumerates the cells. Describes the data (for its digest) but prepares and writes nothing."""
-    described: dict[DataConfig, DataConfig] = {}
+    """Enumerates the cells. Describes the data (for its digest) but prepares and writes nothing.
+
+    A batch larger than the training split is made as large as the split.
+    """
+    described: dict[DataConfig, datasets.Described] = {}
     cells: dict[str, Cell] = {}
     for axes, config in walk(study.configure):
         config = _apply(config, study, options)
         if config.data not in described:
-            described[config.data] = datasets.describe(config.data, options.source, root)
-        config = replace(config, data=described[config.data], seed=0)
+            described[config.data] = datasets.describe(config.data, options.source)
+        data, clips = described[config.data]
+        batch = max(2, min(config.optim.batch_size, clips))
+        config = replace(config, data=data, optim=replace(config.optim, batch_size=batch), seed=0)
         cell = Cell(key=config.key(), axes=axes, config=config)
         if (known := cells.get(cell.key)) is not None:
             cell = replace(known, twins=(*known.twins, axes))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from workbench import tables
 from workbench.study.answer import Answer
-from workbench.study.ledger import Claim, Entry, Outcome
+from workbench.study.outcome import Claim, Entry, Outcome
 from workbench.study.plan import Plan
 from workbench.tracking.run_dir import RunDir
 
@@ -49,14 +49,18 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
             | {
                 "key": cell.key,
                 "budget a run": " + ".join(str(stage.budget) for stage in cell.config.stages),
+                "batch": str(cell.config.optim.batch_size),
                 "a run takes": duration(seconds[cell.key]) if cell.key in seconds else "",
                 "done": f"{done} of {len(mine)}",
                 "": note,
             }
         )
     left = [entry.run.cell.key for entry in entries if entry.state not in ("complete", "failed")]
+    budgets = [stage.budget for entry in entries for stage in entry.run.cell.config.stages]
     total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
     lines = [f"{study.name}: {study.question}", "", tables.to_text(pl.DataFrame(rows)), ""]
+    if all(budget.unit == "pflops" for budget in budgets):
+        total += f", {sum(budget.amount for budget in budgets):.4g} training PFLOPs in all"
     if not left:
         lines.append(f"{total}; nothing is left to do.")
     elif usual is None:
