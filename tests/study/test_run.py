@@ -9,9 +9,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 from support import run_dirs, starts, until
 
 from workbench.study import run as runner
+from workbench.tracking.forward import unsent
 from workbench.tracking.run_dir import RunDir
 
 
@@ -251,6 +253,51 @@ def test_a_full_disk_stops_the_study_and_costs_no_attempt(write_study, study, ca
     monkeypatch.setattr(RunDir, "write_config", original)
     assert study(name) == 0
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
+
+
+def test_a_run_that_is_refused_before_it_begins_stops_the_study_and_costs_no_attempt(
+    write_study, study, capsys
+):
+    name = write_study(hidden=(0.0,))
+    assert study(name, "--device", "cuda") == 2
+    assert capsys.readouterr().err.startswith("error: device 'cuda' is not usable here")
+    assert study(name) == 0
+    assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
+
+
+def test_when_the_nursery_dies_its_run_goes_on_and_is_taken_over(write_study, command, study):
+    name = write_study(hidden=(0.0,))
+    first = command(name, FAKE_PAUSE="0.3")
+    until(lambda: any(r.path.joinpath("metrics.jsonl").exists() for r in run_dirs()))
+    os.kill(nursery_of(first.process.pid), signal.SIGKILL)
+    code, _, err = first.finish()
+    assert code == 2
+    assert err.startswith("error: the process that starts runs has died (exit code -9)")
+    assert run_dirs()[0].alive()
+    assert study(name) == 0
+    assert list(starts().values()) == [1, 1]
+    assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
+
+
+def nursery_of(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    [nursery] = [c for c in children if b"nursery" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return int(nursery)
+
+
+def test_mlflow_holds_the_study_and_is_brought_up_to_date_by_the_next_call(write_study, study, capsys):
+    name = write_study(hidden=(0.0,))
+    study(name, mlflow="none")
+    assert study(name, "--seeds", "2", mlflow="") == 0
+    assert capsys.readouterr().err == ""
+    client = MlflowClient(f"sqlite:///{Path('results/mlflow.db').resolve()}")
+    experiment = client.get_experiment_by_name("fake")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted((r.data.tags["wb.cell"], r.data.tags["wb.seed"]) for r in runs) == [
+        (f"hidden=0.0 words={words}", seed) for words in ("drop", "replace") for seed in ("0", "1")
+    ]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    assert unsent(run_dirs(), Path("results")) == []
 
 
 def test_the_ledger_is_readable_by_others_and_holds_no_lock(write_study, study):

@@ -11,7 +11,8 @@ from finished_runs import finish, train
 from workbench.addresses import masked, same_database
 from workbench.errors import UserError
 from workbench.tracking.__main__ import main
-from workbench.tracking.mlflow import Forwarder, Mirror, forwarder
+from workbench.tracking.forward import Forwarder, forwarder
+from workbench.tracking.mlflow import Mirror
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_the_forwarder_sends_runs_from_its_own_thread(make_run, results):
 
 
 def test_a_tracker_that_is_away_costs_nothing_and_is_said_so(make_run, results, monkeypatch):
-    monkeypatch.setattr("workbench.tracking.mlflow.ATTEMPTS", 1)
+    monkeypatch.setattr("workbench.tracking.forward.ATTEMPTS", 1)
     run = make_run()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

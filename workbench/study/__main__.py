@@ -9,13 +9,18 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from workbench import data as datasets
 from workbench.errors import UserError
 from workbench.study import show, spec
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
 from workbench.tracking.files import write_atomic
+
+if TYPE_CHECKING:
+    from workbench.study.ledger import Ledger
+    from workbench.study.outcome import Entry
+    from workbench.study.run import Machine, Stop, Watcher
 
 COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
 
@@ -39,6 +44,8 @@ def main(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +104,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
 def _check(options: argparse.Namespace, results: Path) -> None:
     """Refuses what can be refused before anything is loaded or written."""
     from workbench.addresses import sqlite
-    from workbench.study.ledger import check_addresses
+    from workbench.study.storage import check_addresses
 
     storage = options.storage or sqlite(results / "optuna.db")
     tracker = options.mlflow or sqlite(results / "mlflow.db")
@@ -112,7 +119,8 @@ def _check(options: argparse.Namespace, results: Path) -> None:
 
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
-    from workbench.study.ledger import Entry, Ledger
+    from workbench.study.ledger import Ledger
+    from workbench.study.outcome import Entry
 
     if options.storage or (results / "optuna.db").exists():
         ledger = Ledger(plan, results, options.storage)
@@ -128,36 +136,54 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
 
 def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
     from workbench.study.ledger import Ledger
-    from workbench.study.run import Machine, Stop
+    from workbench.study.run import Stop
+    from workbench.study.storage import explained
 
     results.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     with stop.listening():
         ledger = Ledger(plan, results, options.storage, retry=options.retry)
-        _describe(plan, results)
-        for repair in ledger.reconcile():
-            print(repair)
-        ledger.enqueue()
-        if any(entry.state in ("waiting", "running") for entry in ledger.entries()):
+        with explained(ledger.address):
+            _go_on(plan, ledger, options, data_root, module, stop)
+            return _finish(plan, ledger, options, results, bool(stop))
+
+
+def _go_on(
+    plan: Plan, ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop
+) -> None:
+    """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
+    from workbench.study.run import Machine
+    from workbench.tracking.forward import forwarder, unsent
+
+    results = ledger.results
+    _describe(plan, results)
+    for repair in ledger.reconcile():
+        print(repair)
+    ledger.enqueue()
+    entries = ledger.entries()
+    directories = [ledger.directory(entry.run) for entry in entries]
+    tracker = forwarder(results, options.mlflow, unsent(directories, results, options.mlflow))
+    try:
+        if any(entry.state in ("waiting", "running") for entry in entries):
             machine = Machine(data_root=data_root, device=options.device, deadline=options.deadline)
-            _work(plan, ledger, machine, options, results, module, stop)
-    return _finish(plan, ledger, options, results, bool(stop))
+            _work(plan, ledger, entries, machine, module, tracker, stop)
+    finally:
+        if warning := tracker.close():
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _work(
     plan: Plan,
-    ledger: Any,
-    machine: Any,
-    options: argparse.Namespace,
-    results: Path,
+    ledger: Ledger,
+    entries: Sequence[Entry],
+    machine: Machine,
     module: str,
-    stop: Any,
+    tracker: Watcher,
+    stop: Stop,
 ) -> None:
     from workbench.study.launch import Launcher
     from workbench.study.run import work
-    from workbench.tracking.mlflow import forwarder
 
-    entries = ledger.entries()
     done = sum(entry.state == "complete" for entry in entries)
     total = len(entries)
     if done:
@@ -167,18 +193,15 @@ def _work(
     preload = sorted({type(cell.config.recipe).__module__ for cell in plan.cells})
     if module == "workbench.train":
         preload.append("workbench.execute")  # imported by it only when it runs
-    screen = show.Screen(plan, entries, results)
-    tracker = forwarder(results, options.mlflow)
+    screen = show.Screen(plan, entries, ledger.results)
     with Launcher(module, preload=preload) as launcher:
         try:
             work(ledger, launcher, machine, [screen, tracker], stop)
         finally:
             screen.close()
-            if warning := tracker.close():
-                print(f"warning: {warning}", file=sys.stderr)
 
 
-def _finish(plan: Plan, ledger: Any, options: argparse.Namespace, results: Path, stopped: bool) -> int:
+def _finish(plan: Plan, ledger: Ledger, options: argparse.Namespace, results: Path, stopped: bool) -> int:
     from workbench.study.answer import answer
 
     entries = ledger.entries()

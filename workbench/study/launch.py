@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workbench.errors import UserError
 from workbench.tracking.files import Lock
 
 
@@ -39,8 +40,8 @@ class Child:
     def wait(self, timeout: float) -> int | None:
         """`poll` until it has ended or `timeout` seconds have passed."""
         end = time.monotonic() + timeout
-        while (code := self.poll()) is None and time.monotonic() < end:
-            time.sleep(0.02)
+        while (code := self.poll()) is None and (left := end - time.monotonic()) > 0:
+            self._launcher.receive(timeout=left)
         return code
 
     def signal(self, number: int) -> None:
@@ -95,7 +96,10 @@ class Launcher:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise RuntimeError(f"the nursery has died (exit code {self._nursery.poll()})")
+            code = self._nursery.wait()
+            raise UserError(
+                f"the process that starts runs has died (exit code {code}); start the same command again"
+            )
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             report = json.loads(line)

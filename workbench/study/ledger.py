@@ -1,6 +1,6 @@
 """The ledger of a study: Optuna's storage knows what is done, running, waiting and failed.
 
-The only home of optuna. A run is a trial; a trial is *claimed* by taking the lock of its run
+A run is a trial; a trial is *claimed* by taking the lock of its run
 directory and setting it RUNNING, and *settled* once. On one machine (SQLite) the lock is the authority on
 whether a RUNNING trial is alive; between machines (PostgreSQL) it is Optuna's heartbeat.
 """
@@ -11,72 +11,23 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from workbench.addresses import masked, same_database, sqlite
-from workbench.errors import UserError
+from workbench.addresses import sqlite
+from workbench.study.outcome import ATTEMPTS, Claim, Entry, Outcome, completed, read_outcome
 from workbench.study.plan import Plan, Run
-from workbench.study.spec import Choice, Study
+from workbench.study.spec import Choice
+from workbench.study.storage import is_shared, open_study, record_param
 from workbench.tracking.files import Lock, wait_for_lock
-from workbench.tracking.run_dir import RunDir, Status
-
-HEARTBEAT = 60
-"""Seconds between signs of life of a claimed trial on a shared storage."""
-
-ATTEMPTS = {
-    "not_finite": 1,  # the same seed diverges again
-    "data": 2,
-    "out_of_memory": 2,
-    "error": 2,
-    "hang": 2,
-    "killed": 3,
-}
-"""How often a run may fail in each way before it is given up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to work on a run: nobody else has it until it is settled or put back."""
-
-    run: Run
-    directory: RunDir
-    lock: Lock
-    trial: int
-    attempt: int
-    token: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a run ended: `complete` with a value, `failed` with a failure, or `interrupted`."""
-
-    state: str
-    failure: str = ""
-    reason: str = ""
-    value: float | None = None
-    """The study's metric on the validation split."""
-    notes: Mapping[str, Any] | None = None
-    """Further metrics, kept with the trial."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where one run of the plan stands: complete, running, waiting, failed or missing."""
-
-    run: Run
-    state: str
-    attempts: int = 0
-    """Attempts that count: those that failed by the run's own doing."""
-    reason: str = ""
+from workbench.tracking.run_dir import RunDir
 
 
 class Ledger:
@@ -87,14 +38,13 @@ class Ledger:
         self.results = results
         self.folder = results / "runs" / plan.study.name
         self.address = storage or sqlite(results / "optuna.db")
-        self.shared = not self.address.startswith("sqlite")
+        self.shared = is_shared(self.address)
         self._place = f"{socket.gethostname()}:{results.resolve()}"
         # Earlier failures are forgotten on request: they carry the mark of an earlier opening.
         self._forget_before = time.time() if retry else 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         with wait_for_lock(results / ".optuna.lock"):  # two first starts would both create the tables
-            self._storage, self._study = _open(self.address, plan.study, self.shared)
+            self._storage, self._study = open_study(self.address, plan.study, self.shared)
 
     # What there is
 
@@ -134,7 +84,7 @@ class Ledger:
             states = {t.state for t in trials[run.cell.key, run.seed]}
             directory = self.directory(run)
             if TrialState.RUNNING not in states and (
-                TrialState.COMPLETE in states or not _completed(directory)
+                TrialState.COMPLETE in states or not completed(directory)
             ):
                 continue
             if (lock := directory.try_lock()) is not None:  # else alive, in another process
@@ -166,14 +116,15 @@ class Ledger:
 
     def beat(self, claim: Claim) -> None:
         """A sign of life for other machines; without effect on a storage of this machine."""
-        if self.shared:
-            self._storage.record_heartbeat(self._trial_id(claim.trial))
+        self._beat(claim.trial)
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Writes the outcome of a claimed run and lets go of it. Called once for each claim."""
         try:
             if outcome.state == "interrupted":
-                self._set_state(claim.trial, TrialState.WAITING)
+                # Another machine may have taken the trial for dead: then it is in the queue already.
+                with suppress(UpdateFinishedTrialError):
+                    self._set_state(claim.trial, TrialState.WAITING)
             else:
                 self._tell(claim.trial, outcome)
         finally:
@@ -199,6 +150,7 @@ class Ledger:
         if entry.state == "missing":
             self._enqueue(run, entry.attempts + 1)
         number = min(t.number for t in self._of(run) if t.state == TrialState.WAITING)
+        self._beat(number)  # first, since a RUNNING trial without a recent one is taken for dead
         if not self._set_state(number, TrialState.RUNNING):
             return None
         token = secrets.token_hex(8)
@@ -211,7 +163,6 @@ class Ledger:
         for name, value in {"token": token, "attempt": attempt, "place": self._place}.items():
             trial.set_user_attr(name, value)
         self._record_params(trial, run)
-        self.beat(claim)
         return claim
 
     def _running(self, run: Run) -> list[FrozenTrial]:
@@ -240,7 +191,7 @@ class Ledger:
 
     def _recorded(self, run: Run) -> bool:
         """Whether the record of a completed run still exists: deleting it asks for the run anew."""
-        return self.shared or _completed(self.directory(run))
+        return self.shared or completed(self.directory(run))
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""
@@ -325,7 +276,7 @@ class Ledger:
         try:
             for name, value in notes.items():
                 self._storage.set_trial_user_attr(self._trial_id(number), name, value)
-        except optuna.exceptions.UpdateFinishedTrialError:
+        except UpdateFinishedTrialError:
             return  # another machine took this trial for dead and settled it: its word stands
         complete = outcome.state == "complete"
         self._study.tell(
@@ -337,10 +288,14 @@ class Ledger:
 
     def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
         for name, distribution in self._distributions(run).items():
-            _record_param(trial, name, distribution)
+            record_param(trial, name, distribution)
 
     def _live_trial(self, number: int) -> optuna.trial.Trial:
         return optuna.trial.Trial(self._study, self._trial_id(number))
+
+    def _beat(self, number: int) -> None:
+        if self.shared:
+            self._storage.record_heartbeat(self._trial_id(number))
 
     def _set_state(self, number: int, state: TrialState) -> bool:
         return self._storage.set_trial_state_values(self._trial_id(number), state)
@@ -348,73 +303,3 @@ class Ledger:
     def _trial_id(self, number: int) -> int:
         study = self._storage.get_study_id_from_name(self.plan.study.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
-
-
-def read_outcome(directory: RunDir, metric: str) -> Outcome:
-    """The outcome that a run directory tells by itself, once its process has ended."""
-    status = directory.status() or Status(state="interrupted")
-    if status.state != "complete":
-        reason = next(iter(status.reason.splitlines()), "")[:200]  # the whole is in the log
-        return Outcome(state=status.state, failure=status.failure or "", reason=reason)
-    summary = directory.summary()
-    value = summary.get(f"val/{metric}")
-    if not isinstance(value, int | float):
-        reason = f"summary.json has no val/{metric}"
-        return Outcome(state="failed", failure="error", reason=reason)
-    kept = ("test/", "cost/", "speed/")
-    notes = {k: v for k, v in summary.items() if k.startswith(kept) and isinstance(v, int | float)}
-    return Outcome(state="complete", value=float(value), notes=_short(notes, metric))
-
-
-def _short(notes: dict[str, Any], metric: str) -> dict[str, Any]:
-    """Few enough to be columns in a dashboard; the rest is in the run directory."""
-    wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
-    return {name: notes[name] for name in wanted if name in notes}
-
-
-def _completed(directory: RunDir) -> bool:
-    status = directory.status()
-    return status is not None and status.state == "complete"
-
-
-def _record_param(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> None:
-    try:
-        if isinstance(distribution, FloatDistribution):
-            trial.suggest_float(name, distribution.low, distribution.high)
-        elif isinstance(distribution, CategoricalDistribution):
-            trial.suggest_categorical(name, distribution.choices)
-    except ValueError:
-        # The study file's choices have changed since earlier trials, which Optuna cannot mix. The
-        # cell stays identified by its key and its attribute `axes`.
-        trial.set_user_attr(f"axis.{name}", trial.user_attrs["axes"][name])
-
-
-def _open(address: str, study: Study, shared: bool) -> tuple[RDBStorage, optuna.Study]:
-    options: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": 3 * HEARTBEAT}
-    if not shared:
-        options = {"engine_kwargs": {"connect_args": {"timeout": 60}}}
-    try:
-        storage = RDBStorage(address, **options)
-        opened = optuna.create_study(
-            study_name=study.name,
-            storage=storage,
-            direction=study.direction,
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
-            pruner=optuna.pruners.NopPruner(),
-        )
-        opened.set_user_attr("question", study.question)
-        opened.set_user_attr("metric", f"val/{study.metric}")
-    except (ArgumentError, SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"cannot open the Optuna storage {masked(address)}: {masked(first)}") from error
-    return storage, opened
-
-
-def check_addresses(storage: str, tracker: str) -> None:
-    """Optuna and MLflow would destroy each other's tables in one database."""
-    if storage and tracker and same_database(storage, tracker):
-        raise UserError(
-            "Optuna and MLflow need a database each, since both keep their migrations in a table of "
-            f"the same name; both were given {masked(storage)}"
-        )

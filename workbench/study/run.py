@@ -14,7 +14,9 @@ from typing import Protocol
 
 from workbench.errors import UserError
 from workbench.study.launch import Child, Launcher
-from workbench.study.ledger import HEARTBEAT, Claim, Entry, Ledger, Outcome, read_outcome
+from workbench.study.ledger import Ledger
+from workbench.study.outcome import Claim, Entry, Outcome, read_outcome
+from workbench.study.storage import HEARTBEAT
 from workbench.tracking.run_dir import RunDir
 
 POLL = 0.2
@@ -25,6 +27,12 @@ GRACE = 60.0
 
 HANG_GRACE = 10.0
 """The same for one that shows no progress."""
+
+
+ELSEWHERE = 2.0
+"""Seconds between looks at runs that another process works on."""
+BAD_INPUT = 2
+"""Exit code of a run that was refused before it began."""
 
 
 class Stop:
@@ -105,14 +113,15 @@ def work(
             _one(claim, ledger, launcher, machine, watchers, stop)
         if worked:
             continue
-        elsewhere = [entry for entry in ledger.entries() if entry.state == "running"]
+        # What is left and could not be claimed is in the hands of another process.
+        elsewhere = [e for e in ledger.entries() if e.state not in ("complete", "failed")]
         if not elsewhere:
             return
         if not waited:
             for watcher in watchers:
                 watcher.waiting(elsewhere)
             waited = True
-        _pause(5.0, stop)
+        _pause(ELSEWHERE, stop)
         ledger.reconcile()
 
 
@@ -227,6 +236,11 @@ def _judge(claim: Claim, child: Child, hung: bool, stop: Stop, metric: str) -> O
     outcome = read_outcome(directory, metric)
     if hung:
         outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
+    elif outcome.state == "running" and code == BAD_INPUT:
+        # The run was refused before it began (a device that is not there): so would be all others.
+        reason = _last_line(directory.file("train.log")).removeprefix("error: ")
+        directory.set_status("interrupted", reason=reason)
+        raise UserError(reason)
     elif outcome.state == "running" and stop:
         outcome = Outcome(state="interrupted", reason="stopped before it could save")
     elif outcome.state == "running":

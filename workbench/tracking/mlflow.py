@@ -11,13 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.addresses import masked, sqlite
 from workbench.errors import UserError
@@ -29,11 +26,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 ARTIFACTS = ("config.json", "environment.json", "mask_preview.png", "ranks.npz")
-EVERY = 5.0
-"""Seconds between two looks at a run that is going on."""
-PATIENCE = 60.0
-"""Seconds that the end of a study waits for what is still to be sent."""
-ATTEMPTS = 3
 STATES = {"running": "RUNNING", "complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _T = TypeVar("_T")
 
@@ -69,6 +61,7 @@ class Mirror:
             if status.state != "running":
                 self._artifacts(run_id, directory)
             self._state(run_id, status)
+            self._remember(directory, run_id, state=status.state)
         return run_id
 
     # The run of a directory
@@ -89,12 +82,16 @@ class Mirror:
             name = f"{identity['cell']} seed {identity['seed']}"
             start = int(status.started * 1000)
             run_id = self._client.create_run(experiment, start, tags, name).info.run_id
+        directory.file("mlflow.json").unlink(missing_ok=True)
         self._remember(directory, run_id, described=False)
         return run_id, True
 
-    def _remember(self, directory: RunDir, run_id: str, described: bool) -> None:
-        record = {"address": masked(self.address), "run_id": run_id, "described": described}
-        directory.write_json("mlflow.json", record)
+    def _remember(self, directory: RunDir, run_id: str, **facts: Any) -> None:
+        """Notes beside the run where it went; changes the file only when something is new."""
+        known = directory.read_json("mlflow.json")
+        record = known | {"address": masked(self.address), "run_id": run_id} | facts
+        if record != known:
+            directory.write_json("mlflow.json", record)
 
     def _exists(self, run_id: str) -> bool:
         from mlflow.exceptions import MlflowException
@@ -212,104 +209,6 @@ class Mirror:
             self._client.update_run(run_id, status="RUNNING")
         else:
             self._client.set_terminated(run_id, wanted, int(status.updated * 1000))
-
-
-class Claimed(Protocol):
-    """What the forwarder needs of a claimed run."""
-
-    @property
-    def directory(self) -> RunDir: ...
-
-
-class Forwarder:
-    """Mirrors the runs of a study from a thread of its own. Nothing here raises or blocks."""
-
-    def __init__(self, results: Path, address: str) -> None:
-        self._results, self._address = results, address
-        self._tasks: queue.Queue[RunDir | None] = queue.Queue()
-        self._mirror: Mirror | None = None
-        self._current: RunDir | None = None
-        self._unsent: dict[Path, str] = {}
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def started(self, claim: Claimed) -> None:
-        self._current = claim.directory
-
-    def progressed(self, claim: Claimed, share: float) -> None:
-        """The thread looks at the current run by itself."""
-
-    def ended(self, claim: Claimed, outcome: object, over: bool) -> None:
-        self._current = None
-        self._unsent[claim.directory.path] = "not yet sent"
-        self._tasks.put(claim.directory)
-
-    def waiting(self, entries: Sequence[object]) -> None:
-        """Runs of other processes are mirrored by those."""
-
-    def close(self, patience: float = PATIENCE) -> str:
-        """Waits for what is left, but not for ever; returns a warning when something was not sent."""
-        self._tasks.put(None)
-        self._thread.join(patience)
-        if not self._unsent:
-            return ""
-        count = "1 run is" if len(self._unsent) == 1 else f"{len(self._unsent)} runs are"
-        first = next(iter(self._unsent.values()))
-        paths = " ".join(str(path) for path in list(self._unsent)[:3])
-        more = " ..." if len(self._unsent) > 3 else ""
-        return (
-            f"{count} not in MLflow ({masked(first)}); nothing is lost, send them "
-            f"with: python -m workbench.tracking import {paths}{more}"
-        )
-
-    def _work(self) -> None:
-        while True:
-            try:
-                task = self._tasks.get(timeout=EVERY)
-            except queue.Empty:
-                if (current := self._current) is not None:
-                    self._try(current)
-                continue
-            if task is None:
-                break
-            self._send(task, ATTEMPTS)
-        for path in list(self._unsent):
-            self._send(RunDir(path), attempts=1)
-
-    def _send(self, directory: RunDir, attempts: int) -> None:
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(2.0**attempt)
-            self._unsent[directory.path] = self._try(directory)
-            if not self._unsent[directory.path]:
-                del self._unsent[directory.path]
-                return
-
-    def _try(self, directory: RunDir) -> str:
-        """Sends what is new of a run; returns what went wrong, or nothing."""
-        try:
-            self._mirror = self._mirror or Mirror(self._results, self._address)
-            self._mirror.sync(directory)
-        # A tracker may raise anything; training must not notice, and the run is sent again later.
-        except Exception as error:  # noqa: BLE001
-            return (str(error).splitlines() or [type(error).__name__])[0][:200] or "unknown error"
-        return ""
-
-
-class NoForwarder:
-    """In the place of a forwarder where the user wants none."""
-
-    def started(self, claim: Claimed) -> None: ...
-    def progressed(self, claim: Claimed, share: float) -> None: ...
-    def ended(self, claim: Claimed, outcome: object, over: bool) -> None: ...
-    def waiting(self, entries: Sequence[object]) -> None: ...
-    def close(self, patience: float = PATIENCE) -> str:
-        return ""
-
-
-def forwarder(results: Path, address: str = "") -> Forwarder | NoForwarder:
-    """Mirrors in the store at `address` (`RESULTS/mlflow.db` when empty), or nowhere for `none`."""
-    return NoForwarder() if address == "none" else Forwarder(results, address)
 
 
 def _points(directory: RunDir, status: Status) -> Iterator[tuple[str, float, float, int]]:
