@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
@@ -73,13 +73,16 @@ class Vocabulary:
     @classmethod
     def train(cls, captions: list[str], config: TextConfig) -> Vocabulary:
         """Deterministic: the same captions give the same vocabulary."""
-        tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNK]))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer = _word_pieces({})
+        # The trainer meets letters in the order of a hash table, from which numbers and the breaking of
+        # ties follow; told every letter beforehand, it has no choice left.
+        letters = sorted({letter for caption in captions for letter in _letters(tokenizer, caption)})
+        start = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
         trainer = trainers.WordPieceTrainer(
-            vocab_size=config.vocabulary, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=config.vocabulary, special_tokens=start, show_progress=False
         )
         tokenizer.train_from_iterator(captions, trainer)
+        tokenizer = _word_pieces(tokenizer.get_vocab())
         return cls(tokenizer, _longest(tokenizer, captions, config.max_tokens))
 
     @classmethod
@@ -112,10 +115,9 @@ class Vocabulary:
             n = min(len(encoding.ids), self.length)
             tokens[i, :n] = encoding.ids[:n]
             valid[i, :n] = True
-            word[i, :n] = encoding.word_ids[:n]
-            content[i, :n] = [
-                captions[i][a:b].lower() not in STOP_WORDS for a, b in encoding.offsets[:n]
-            ]
+            words = [number or 0 for number in encoding.word_ids[:n]]
+            word[i, :n] = words
+            content[i, :n] = [_is_content(captions[i], encoding, w) for w in words]
         word = np.minimum(word, self.length - 1)
         layout = Layout(*(torch.from_numpy(x) for x in (valid, word, content)))
         return Text(torch.from_numpy(tokens), layout)
@@ -165,6 +167,25 @@ def vocabulary(captions: list[str], config: TextConfig) -> Vocabulary:
         raise UserError("there are no training captions to train a tokenizer on")
     make = Vocabulary.pretrained if config.pretrained else Vocabulary.train
     return make(captions, config)
+
+
+def _word_pieces(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL[UNK]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _letters(tokenizer: Tokenizer, caption: str) -> set[str]:
+    words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(caption))
+    return {letter for word, _ in words for letter in word}
+
+
+def _is_content(caption: str, encoding: Encoding, word: int) -> bool:
+    """Judged by the whole word: `at` is a stop word, but not as the head of `atlas`."""
+    span = encoding.word_to_chars(word)
+    text = caption[slice(*span)].lower() if span else ""
+    return text not in STOP_WORDS and any(letter.isalnum() for letter in text)
 
 
 def _longest(tokenizer: Tokenizer, captions: list[str], limit: int) -> int:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
-from timm.models.vision_transformer import VisionTransformer
+from timm.models import is_model_in_modules
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from workbench.errors import UserError
@@ -21,7 +24,7 @@ from workbench.masking.video import Grid
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""ImageNet statistics in [0, 1], which timm's ViT weights expect."""
+"""ImageNet statistics in [0, 1]; pretrained weights bring their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,14 @@ class Encoded(NamedTuple):
 class VideoEncoder(nn.Module):
     """Clips to vectors. `forward` = patches -> `embed` -> `encode`."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, config: VideoConfig, *, frames: int, size: int) -> None:
         super().__init__()
         vit = _vit(config, size)
         self.config = config
-        self.patch = vit.patch_embed.patch_size[0]
+        self.patch: int = config.patch or vit.patch_embed.patch_size[0]
         self.width: int = vit.embed_dim
         self.grid = _grid(frames, size, config.tubelet, self.patch)
         self.pixels = config.tubelet * self.patch**2 * 3
@@ -79,7 +85,8 @@ class VideoEncoder(nn.Module):
         if config.pretrained:
             self._inherit(vit)
         repeats = self.pixels // 3
-        mean, std = torch.tensor(MEAN).repeat(repeats), torch.tensor(STD).repeat(repeats)
+        own: Any = vit.pretrained_cfg if config.pretrained else {"mean": MEAN, "std": STD}
+        mean, std = torch.tensor(own["mean"]).repeat(repeats), torch.tensor(own["std"]).repeat(repeats)
         self.register_buffer("shift", -mean / std, persistent=False)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
 
@@ -110,7 +117,7 @@ class VideoEncoder(nn.Module):
         position = (self.time[:, None] + self.space[None]).flatten(0, 1)  # [N, D]
         if mask is None or self.mask_token is not None:
             x = self.project(self._normalise(self.patches(video)))
-            if mask is not None:
+            if mask is not None and self.mask_token is not None:
                 x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
             return x + position
         visible = ~mask
@@ -120,8 +127,7 @@ class VideoEncoder(nn.Module):
 
     def encode(self, tokens: Tensor, keep: Tensor | None = None) -> Encoded:
         """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding."""
-        batch, n, _ = tokens.shape
-        x = torch.cat([self.cls.expand(batch, -1, -1).to(tokens.dtype), tokens], dim=1)
+        x = torch.cat([self.cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
         attend = None
         if keep is not None:
             attend = F.pad(keep, (1, 0), value=True)[:, None, None, :]  # [B, 1, 1, 1 + n]
@@ -137,7 +143,7 @@ class VideoEncoder(nn.Module):
         if keep is None:
             return x[:, 1:].mean(1)
         weight = keep[..., None].to(x.dtype)
-        return (x[:, 1:] * weight).sum(1) / weight.sum(1)
+        return (x[:, 1:] * weight).sum(1) / weight.sum(1).clamp(min=1)  # an empty caption pools to zero
 
     def _normalise(self, patches: Tensor) -> Tensor:
         return torch.addcmul(self.shift, patches.to(self.scale.dtype), self.scale)
@@ -169,41 +175,71 @@ def _sines(width: int, *sides: int) -> Tensor:
 
 
 def _vit(config: VideoConfig, size: int) -> VisionTransformer:
-    if not timm.is_model(config.backbone):
-        near = ", ".join(timm.list_models("vit_*_patch16_224")[:4])
-        raise UserError(f"timm knows no model {config.backbone!r}; plain ViTs are allowed, e.g. {near}")
-    changes = {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads,
-               "patch_size": config.patch}  # fmt: skip
-    options = {name: value for name, value in changes.items() if value}
+    if not is_model_in_modules(config.backbone, ["vision_transformer"]):
+        raise UserError(
+            f"timm has no plain ViT {config.backbone!r}; allowed are vit_tiny_patch16_224, "
+            "vit_small_patch16_224, vit_base_patch16_224 and their like"
+        )
+    changes = {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads}
+    options: dict[str, Any] = {name: value for name, value in changes.items() if value}
+    if config.pretrained == "timm":
+        return _published(config)
     if config.pretrained:
-        return _pretrained(config, options)
+        return _from_file(config, options)
+    if config.patch:
+        options["patch_size"] = config.patch
     # timm's default normal(0.02) is made for 768 channels: in a narrow model the class token sees next to
     # nothing of the patches at first, and a contrastive loss stays on its plateau. Xavier scales with width.
     vit = timm.create_model(config.backbone, num_classes=0, img_size=size, weight_init="jax", **options)
-    if type(vit) is not VisionTransformer:
-        raise UserError(f"{config.backbone} is not a plain VisionTransformer, e.g. vit_base_patch16_224")
+    return _plain(vit, config)
+
+
+def _plain(vit: nn.Module, config: VideoConfig) -> VisionTransformer:
+    """Refuses relatives with parts that this encoder would silently leave out."""
+    if isinstance(vit, VisionTransformer) and type(vit) is VisionTransformer:
+        one_class_token = vit.cls_token is not None and vit.num_prefix_tokens == 1
+        if one_class_token and not vit.no_embed_class and isinstance(vit.norm_pre, nn.Identity):
+            return vit
+    raise UserError(
+        f"{config.backbone} is not a plain VisionTransformer with one class token, e.g. vit_base_patch16_224"
+    )
+
+
+def _published(config: VideoConfig) -> VisionTransformer:
+    try:
+        vit = _plain(timm.create_model(config.backbone, pretrained=True, num_classes=0), config)
+    except (OSError, RuntimeError) as error:
+        raise UserError(_unavailable(f"the weights of {config.backbone}", error)) from error
+    # Left to itself, timm starts missing blocks at random, and other heads would fit the same shapes.
+    first: Any = vit.blocks[0]
+    own = {"width": vit.embed_dim, "depth": len(vit.blocks), "heads": first.attn.num_heads}
+    for name, value in own.items():
+        if getattr(config, name) not in (0, value):
+            raise UserError(f"{config.backbone} as published has video.{name}={value}; 0 takes it over")
     return vit
 
 
-def _pretrained(config: VideoConfig, options: dict[str, int]) -> VisionTransformer:
-    overlay = None
-    if config.pretrained != "timm":
-        if not Path(config.pretrained).is_file():
-            raise UserError(
-                f"no weights at {config.pretrained!r}: video.pretrained is 'timm', the path of a "
-                "safetensors file, or empty for a random start"
-            )
-        overlay = {"file": config.pretrained}
-    options = {name: value for name, value in options.items() if name != "patch_size"}
-    try:
-        return timm.create_model(
-            config.backbone, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options
-        )
-    except (OSError, RuntimeError) as error:
+def _from_file(config: VideoConfig, options: dict[str, Any]) -> VisionTransformer:
+    path = Path(config.pretrained)
+    if path.suffix != ".safetensors" or not path.is_file():
         raise UserError(
-            f"the weights of {config.backbone} could not be loaded ({str(error).splitlines()[0][:200]}); "
-            "give the path of a safetensors file, or set video.pretrained to '' for a random start"
-        ) from error
+            f"no weights at {config.pretrained!r}: video.pretrained is 'timm', the path of a "
+            "safetensors file, or empty for a random start"
+        )
+    vit = _plain(timm.create_model(config.backbone, num_classes=0, **options), config)
+    try:
+        weights = checkpoint_filter_fn(load_file(path), vit)
+        vit.load_state_dict({k: v for k, v in weights.items() if not k.startswith("head.")})
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise UserError(_unavailable(f"the weights {config.pretrained}", error)) from error
+    return vit
+
+
+def _unavailable(what: str, error: Exception) -> str:
+    return (
+        f"{what} could not be loaded ({' '.join(str(error).split())[:200]}); "
+        "give the path of a safetensors file, or set video.pretrained to '' for a random start"
+    )
 
 
 def _grid(frames: int, size: int, tubelet: int, patch: int) -> Grid:
