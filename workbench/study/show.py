@@ -203,8 +203,9 @@ class Screen:
     def _refresh(self, claim: Claim) -> None:
         self._shown = time.monotonic()
         self._bar.n = min(self._done + self._share, len(self.plan.runs))
-        now = f", {claim.run.cell.label} seed {claim.run.seed}"
-        self._bar.set_postfix_str(f"{self._left(claim)}{now}{self._leader()}", refresh=False)
+        now = f"now {claim.run.cell.label} seed {claim.run.seed}"
+        parts = [part for part in (self._left(claim), self._leader(), now) if part]
+        self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.refresh()
 
     def _left(self, claim: Claim) -> str:
@@ -233,7 +234,7 @@ class Screen:
         pick = max if self.plan.study.direction == "maximize" else min
         best = pick(means, key=lambda key: means[key])
         label = next(cell.label for cell in self.plan.cells if cell.key == best)
-        return f", leader {label} (val {means[best]:.1f})"
+        return f"leader {label} (val {means[best]:.1f})"
 
     def _print(self, text: str) -> None:
         stream: TextIO = sys.stdout
