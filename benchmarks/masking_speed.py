@@ -64,9 +64,8 @@ def _report(sessions: dict[float, Session], times: dict[float, list[float]]) -> 
     for ratio, session in sessions.items():
         time, flops = statistics.median(times[ratio]), session.progress.stage_flops
         share = (1 - time / base_time) / (1 - flops / base_flops) if ratio else float("nan")
-        print(
-            f"{ratio:6.2f} {1000 * time:9.1f} {base_time / time:6.2f}x {flops / base_flops:7.3f} {share:25.2f}"
-        )
+        faster, less = base_time / time, flops / base_flops
+        print(f"{ratio:6.2f} {1000 * time:9.1f} {faster:6.2f}x {less:7.3f} {share:25.2f}")
 
 
 if __name__ == "__main__":

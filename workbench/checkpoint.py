@@ -39,6 +39,12 @@ class Progress:
     evaluated: int = 0
     """Validations done in the present stage."""
 
+    def next_stage(self) -> None:
+        """Clears what belongs to the stage that is over."""
+        self.stage += 1
+        self.stage_step = self.evaluated = 0
+        self.stage_seconds = self.stage_flops = 0.0
+
 
 def save(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, config: RunConfig

@@ -52,9 +52,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.unit not in ("steps", "epochs", "pflops", "seconds"):
-            raise UserError(
-                f"a budget's unit is one of steps, epochs, pflops or seconds, not {self.unit!r}"
-            )
+            raise UserError(f"a budget's unit is one of steps, epochs, pflops or seconds, not {self.unit!r}")
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise UserError(f"a budget is a positive number of {self.unit}, not {self.amount!r}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,8 +56,9 @@ def measured(
     pass and are counted differently on different devices, and equal budgets must be equal everywhere.
     """
     counter = FlopCounterMode(display=False)
-    video = _Side([recipe.video.project, *recipe.video.blocks], recipe.video.blocks, counter)
-    text = _Side(_text_blocks(recipe), _text_blocks(recipe), counter)
+    blocks, layers = list(recipe.video.blocks), _text_layers(recipe)
+    video = _Side([recipe.video.project, *blocks], blocks, counter)
+    text = _Side(layers, layers, counter)
     try:
         with attention(recipe, explicit=True), counter:
             backward(forward())
@@ -113,13 +114,15 @@ class _Side:
     """Counts the forward FLOPs of one encoder's parts, and what enters its first block."""
 
     def __init__(
-        self, parts: Sequence[nn.Module] | nn.ModuleList, blocks: nn.ModuleList, counter: FlopCounterMode
+        self, parts: Iterable[nn.Module], blocks: Sequence[nn.Module], counter: FlopCounterMode
     ) -> None:
         self.flops, self.rows, self.tokens = 0.0, 0, 0
         self._counter, self._before = counter, 0
-        self._hooks = [part.register_forward_pre_hook(self._enter) for part in parts]
-        self._hooks += [part.register_forward_hook(self._leave) for part in parts]
-        if len(blocks):
+        self._hooks = []
+        for part in parts:
+            self._hooks.append(part.register_forward_pre_hook(self._enter))
+            self._hooks.append(part.register_forward_hook(self._leave))
+        if blocks:
             self._hooks.append(blocks[0].register_forward_pre_hook(self._count))
 
     def remove(self) -> None:
@@ -138,6 +141,6 @@ class _Side:
         self.tokens += rows * (length - 1)  # the class token is not one of the clip's
 
 
-def _text_blocks(recipe: BaseRecipe) -> nn.ModuleList:
+def _text_layers(recipe: BaseRecipe) -> list[nn.Module]:
     bert = getattr(getattr(recipe, "text", None), "bert", None)
-    return nn.ModuleList() if bert is None else bert.encoder.layer
+    return [] if bert is None else list(bert.encoder.layer)

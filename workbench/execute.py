@@ -85,7 +85,7 @@ def _run(run: RunDir, options: argparse.Namespace) -> int:
     except UserError as error:
         run.set_status("failed", failure="data", reason=str(error))
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the record says what and the log where
         traceback.print_exc()
         run.set_status("failed", failure=classify(error), reason=f"{type(error).__name__}: {error}"[:500])
         return 1
@@ -230,7 +230,7 @@ def mask_preview(session: Session, clips: int = 3) -> Image.Image:
 
 def _words(session: Session, batch: Batch, mask: torch.Tensor | None, row: int) -> str:
     tokens, valid = batch.text.tokens[row], batch.text.layout.valid[row]
-    names = [session.vocabulary.tokenizer.id_to_token(int(t)) for t in tokens[valid]]
+    names = [session.vocabulary.tokenizer.id_to_token(int(t)) or "?" for t in tokens[valid]]
     hidden = [False] * len(names) if mask is None else mask[row][valid].tolist()
     return " ".join("_" * len(name) if gone else name for name, gone in zip(names, hidden, strict=True))
 
@@ -244,4 +244,3 @@ def _start(config: RunConfig) -> str:
 def _ask_to_stop(number: int, frame: object) -> None:
     global _stop
     _stop = True
-

@@ -10,7 +10,7 @@ import importlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def open_session(
     config: RunConfig, store: FrameStore, *, device: torch.device, precision: torch.dtype | None = None
 ) -> Session:
     """Builds tokenizer, model, optimiser and loader; the seed fixes the initial weights."""
-    splits = {name: part for name, part in store.splits.items()}
+    splits = store.splits
     words = vocabulary(splits["train"].captions, config.recipe.text)
     torch.manual_seed(config.seed)
     recipe = _recipe_class(config)(
@@ -141,7 +141,7 @@ def train(
                 test = session.evaluate("test")
                 name = f"test/stage{at.stage}_"
                 yield at.step, {name + k.removeprefix("test/"): v for k, v in test.items()}
-            at.stage, at.stage_step, at.stage_seconds, at.stage_flops, at.evaluated = at.stage + 1, 0, 0.0, 0.0, 0
+            at.next_stage()
     finally:
         batches.close()
 
@@ -157,14 +157,14 @@ def planned_steps(stage: Stage, step_flops: float, per_epoch: int) -> float:
 
 
 def expected_steps(session: Session) -> int:
-    """Steps of the whole run as far as known: stages not yet measured are taken to cost the same."""
-    known, at = session.progress.stage_flops, session.progress
-    total = 0.0
-    for i, stage in enumerate(session.config.stages):
-        steps = planned_steps(stage, known, session.loader.per_epoch)
-        if math.isinf(steps) and stage.budget.unit == "seconds" and at.seconds:
-            steps = at.step * stage.budget.amount / at.seconds
-        total += at.step - at.stage_step if i < at.stage and i == 0 else 0 if i < at.stage else steps
+    """Steps of the whole run as far as known; a stage not yet measured is taken to cost as this one."""
+    at, stages = session.progress, session.config.stages
+    pace = at.step / at.seconds if at.seconds else 0.0
+    total = float(at.step - at.stage_step)  # of the stages that are over
+    for stage in stages[at.stage :]:
+        seconds = stage.budget.amount if stage.budget.unit == "seconds" else 0.0
+        steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+        total += seconds * pace if seconds else steps
     return int(total) if math.isfinite(total) else 0
 
 
@@ -175,7 +175,7 @@ def _share(stage: Stage, at: Progress, session: Session) -> float:
     return at.stage_step / planned_steps(stage, at.stage_flops, session.loader.per_epoch)
 
 
-def _step(session: Session, stage: Stage, batches: Iterator[Batch], done: float) -> dict[str, float]:
+def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float) -> dict[str, float]:
     """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
     at, optim = session.progress, session.config.optim
     start = time.perf_counter()
@@ -208,7 +208,8 @@ def _step(session: Session, stage: Stage, batches: Iterator[Batch], done: float)
         backward(forward())
     norm = torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm)
     steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
-    lr = optim.lr * schedule((at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done, optim.warmup)
+    progress = (at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done
+    lr = optim.lr * schedule(progress, optim.warmup)
     for group in session.optimizer.param_groups:
         group["lr"] = lr
     session.optimizer.step()

@@ -53,7 +53,12 @@ def test_what_is_no_video_has_a_reason(tmp_path: Path, content: bytes, reason: s
 
 
 def test_a_truncated_video_is_refused_or_shorter_but_never_hangs(tmp_path: Path) -> None:
-    encode(tmp_path / "whole.mp4", np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), np.uint8), rate=8, crf=20)
+    encode(
+        tmp_path / "whole.mp4",
+        np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), np.uint8),
+        rate=8,
+        crf=20,
+    )
     whole = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     task = {"path": str(tmp_path / "cut.mp4"), "count": 4, "size": 32}

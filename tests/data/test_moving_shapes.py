@@ -18,8 +18,13 @@ from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
 SMALL = DataConfig(clips=24, frames=4, size=32)
-MAKE = "from workbench.data import prepare; from workbench.config import DataConfig; from pathlib import Path; "
-MAKE += "import sys; print(prepare(DataConfig(clips=24, frames=4, size=32), root=Path(sys.argv[1]), progress=False))"
+MAKE = """
+import sys
+from pathlib import Path
+from workbench.config import DataConfig
+from workbench.data import prepare
+print(prepare(DataConfig(clips=24, frames=4, size=32), root=Path(sys.argv[1]), progress=False))
+"""
 
 
 def test_held_out_combinations_are_new_but_made_of_known_parts() -> None:

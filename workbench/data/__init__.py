@@ -20,7 +20,6 @@ from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
-    from workbench.data.index import Index
 
 
 def names() -> list[str]:

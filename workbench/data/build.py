@@ -86,11 +86,11 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     shape = (job.data.frames, job.data.size, job.data.size, 3)
     staged = np.lib.format.open_memmap(partial / "frames.npy", "w+", np.uint8, (len(index.clips), *shape))
     totals, reasons = _decode(job, index, videos, staged)
+    staged.flush()
     _judge(job, index, reasons)
     good = [i for i in range(len(index.clips)) if i not in reasons]
     if len(good) < len(index.clips):
         staged = _compact(partial, staged, good)
-    staged.flush()
     sha, repeated = hashlib.sha256(), 0
     for row, i in zip(staged, good, strict=True):
         sha.update(row)
@@ -119,17 +119,13 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     )
 
 
-def _decode(
-    job: Job, index: Index, videos: Path, into: np.ndarray
-) -> tuple[dict[int, int], dict[int, str]]:
+def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> tuple[dict[int, int], dict[int, str]]:
     """Frames of every clip into `into`; returns frame counts, and the reason for each that failed."""
     size = {"count": job.data.frames, "size": job.data.size}
     tasks = [(i, {"path": str(videos / clip.path), **size}) for i, clip in enumerate(index.clips)]
     totals: dict[int, int] = {}
     reasons: dict[int, str] = {}
-    answers = run_tasks(
-        "workbench.data.clips:decode_task", tasks, workers=usable_cores(), deadline=DEADLINE
-    )
+    answers = run_tasks("workbench.data.clips:decode_task", tasks, workers=usable_cores(), deadline=DEADLINE)
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
         for done in answers:
             reason = done.failure or done.answer.get("reason")
@@ -160,7 +156,7 @@ def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:
             raise UserError(f"{split} has {left} usable videos; at least {least} are needed")
 
 
-def _compact(partial: Path, staged: np.ndarray, good: list[int]) -> np.ndarray:
+def _compact(partial: Path, staged: np.memmap, good: list[int]) -> np.memmap:
     """The same file without the clips that were left out."""
     path = partial / "compact.npy"
     out = np.lib.format.open_memmap(path, "w+", np.uint8, (len(good), *staged.shape[1:]))

@@ -160,7 +160,9 @@ def fit(frame: np.ndarray, size: int) -> np.ndarray:
     height, width = max(size, round(height * scale)), max(size, round(width * scale))
     scaled = _SCALER.reformat(
         av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
-        width=width, height=height, interpolation=Interpolation.AREA,
+        width=width,
+        height=height,
+        interpolation=Interpolation.AREA,
     ).to_ndarray()
     top, left = (height - size) // 2, (width - size) // 2
     return scaled[top : top + size, left : left + size]

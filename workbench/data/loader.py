@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Loader:
         video = torch.from_numpy(np.take(self.frames, clips, axis=0))
         return Batch(video, self.text.select(torch.from_numpy(rows)))
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch]:
         """Endless batches from step `start`, prepared by a thread ahead of their use."""
         ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stop = threading.Event()
@@ -66,7 +66,8 @@ class Loader:
         def put(item: Batch | BaseException) -> None:
             while not stop.is_set():
                 try:
-                    return ready.put(item, timeout=0.2)
+                    ready.put(item, timeout=0.2)
+                    break
                 except queue.Full:
                     continue
 

@@ -99,10 +99,6 @@ def _motion(first: str, second: str) -> tuple[np.ndarray, ...]:
             angle = angle0 + t * (math.pi / 6)
         elif action == "blinks":
             visible = ((t - 1) // 2 % 2 == 1).astype(np.float64)
-        elif action == "bounces":
-            y = y0 - world.BOUNCE * np.abs(np.sin(t * math.pi / 4))
-        elif action == "shakes":
-            x = x0 + world.SHAKE * np.sin(t * math.pi / 4)
         parts.append((x, y, scale, angle, visible))
         x0, y0, scale0, angle0 = x[-1], y[-1], scale[-1], angle[-1]
     return tuple(np.concatenate(pair).astype(np.float32) for pair in zip(*parts, strict=True))
@@ -149,15 +145,6 @@ def _outline(shape: str) -> list[tuple[float, float]]:
         case "star":
             radii = [1.15 if i % 2 == 0 else 0.48 for i in range(10)]
             return [(r * math.sin(i * turn / 10), -r * math.cos(i * turn / 10)) for i, r in enumerate(radii)]
-        case "heart":
-            angles = [i * turn / 48 for i in range(48)]
-            return [
-                (
-                    16 * math.sin(a) ** 3 / 16,
-                    -(13 * math.cos(a) - 5 * math.cos(2 * a) - 2 * math.cos(3 * a) - math.cos(4 * a)) / 16,
-                )
-                for a in angles
-            ]
         case "cross":
             a, b = 0.33, 1.0
             return [
@@ -167,10 +154,9 @@ def _outline(shape: str) -> list[tuple[float, float]]:
         case "moon":
             outer = [(math.sin(a), -math.cos(a)) for a in np.linspace(-0.25, 3.39, 32) + math.pi]
             return outer + [
-                (0.45 + 0.85 * math.sin(a), -0.85 * math.cos(a)) for a in np.linspace(3.55, -0.41, 32) + math.pi
+                (0.45 + 0.85 * math.sin(a), -0.85 * math.cos(a))
+                for a in np.linspace(3.55, -0.41, 32) + math.pi
             ]
-        case "arrow":
-            return [(-1.1, -0.3), (0.1, -0.3), (0.1, -0.85), (1.15, 0.0), (0.1, 0.85), (0.1, 0.3), (-1.1, 0.3)]
         case "pill":
             right = [(0.65 + 0.5 * math.sin(a), -0.5 * math.cos(a)) for a in np.linspace(0, math.pi, 14)]
             return right + [(-x, -y) for x, y in right]
@@ -185,7 +171,7 @@ def _background(kind: str, scene: Mapping[str, Any]) -> np.ndarray:
     period = scene["period"]
     x, y = x + scene["phase"][0] * period, y + scene["phase"][1] * period
     cos, sin = math.cos(scene["angle"]), math.sin(scene["angle"])
-    across, along = cos * x + sin * y, cos * y - sin * x
+    across = cos * x + sin * y
     turn = 2 * math.pi / period
 
     def soft(wave: np.ndarray) -> np.ndarray:
@@ -202,7 +188,9 @@ def _background(kind: str, scene: Mapping[str, Any]) -> np.ndarray:
             pattern = soft(np.cos(turn * x) * np.cos(turn * y) * 2 - 0.9)
         case "gradient":
             middle = world.VIDEO_SIZE / 2
-            pattern = 0.5 + (cos * (pixels[None] - middle) + sin * (pixels[:, None] - middle)) / (middle * 1.2)
+            pattern = 0.5 + (cos * (pixels[None] - middle) + sin * (pixels[:, None] - middle)) / (
+                middle * 1.2
+            )
         case "grid":
             pattern = 1 - soft(1.6 - 2 * np.maximum(np.cos(turn * x), np.cos(turn * y)))
         case "wavy":

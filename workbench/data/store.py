@@ -128,9 +128,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     except OSError:
         raise UserError(f"no frame store at {path}: prepare the data set first") from None
     except ValueError:
-        raise UserError(
-            f"the frame store {path} is damaged; delete it and it is made again"
-        ) from None
+        raise UserError(f"the frame store {path} is damaged; delete it and it is made again") from None
     if record.get("version") != VERSION:
         raise UserError(
             f"the frame store {path} has version {record.get('version')}, this workbench reads "

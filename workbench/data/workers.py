@@ -10,6 +10,7 @@ A task function takes a JSON object and returns a JSON object and bytes: ``(dict
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -116,7 +117,8 @@ class _Worker:
             env=environment,
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.input: BinaryIO = self.process.stdin  # type: ignore[assignment]
         self.output: BinaryIO = self.process.stdout  # type: ignore[assignment]
         self.number = -1
@@ -158,10 +160,8 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         self.output.close()
-        try:
+        with contextlib.suppress(BrokenPipeError):  # an unsent task of a dead worker
             self.input.close()
-        except BrokenPipeError:
-            pass  # an unsent task of a dead worker
 
 
 def _read(stream: BinaryIO, size: int) -> bytes | None:

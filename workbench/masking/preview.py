@@ -22,7 +22,7 @@ def hide(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """
     t, h, w, _ = frames.shape
     cells = mask.reshape(grid)
-    pixels = np.repeat(np.repeat(np.repeat(cells, t // grid.time, 0), h // grid.height, 1), w // grid.width, 2)
+    pixels = cells.repeat(t // grid.time, 0).repeat(h // grid.height, 1).repeat(w // grid.width, 2)
     out = frames.copy()
     out[pixels] = HIDDEN
     return out
@@ -46,6 +46,8 @@ def preview(clips: Tensor, mask: Tensor | None, grid: Grid, words: list[str]) ->
         hidden = video[row] if mask is None else hide(video[row], mask[row].cpu().numpy(), grid)
         for line, clip in enumerate((video[row], hidden)):
             for i, frame in enumerate(clip):
-                picture = Image.fromarray(frame).resize((width * scale, height * scale), Image.NEAREST)
+                picture = Image.fromarray(frame).resize(
+                    (width * scale, height * scale), Image.Resampling.NEAREST
+                )
                 sheet.paste(picture, (GAP + i * cell_w, top + LINE + line * cell_h))
     return sheet

@@ -45,7 +45,7 @@ class PixelDecoder(nn.Module):
         Returns:
             [B, M, pixels]
         """
-        batch, total = mask.shape
+        batch = len(mask)
         x = self.embed(visible)
         width = x.shape[-1]
         # Each place takes its token from the visible ones in order, or the mask token (the last row).
