@@ -6,7 +6,7 @@ STUDY ?= mask_ratio
 ARGS ?=
 RESULTS ?= results
 
-.PHONY: study test check format mlflow optuna clean
+.PHONY: study test check format mlflow clean
 
 study: $(VENV)/ready
 	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
