@@ -31,7 +31,7 @@ def batch(store, vocabulary):
 
     from workbench.recipe import Batch
 
-    video = torch.from_numpy(store.frames[:8])
+    video = torch.from_numpy(store.frames[:8].copy())
     part = store.splits["train"]
     first = [int((part.clips == clip).argmax()) for clip in range(8)]
     return Batch(video, vocabulary.encode([part.captions[row] for row in first]))

@@ -1,0 +1,153 @@
+"""Cost is measured: held against the closed formula, and against counts one can do by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small import FRAMES, SIZE, recipe_module, shrink
+
+from workbench import cost
+from workbench.masking.video import PerFrameMasking, RandomMasking
+from workbench.models.video import VideoConfig, VideoEncoder
+
+WIDTH, DEPTH = 768, 12
+"""ViT-B/16. Its blocks are alike, so one is run and counted twelve times."""
+
+
+@pytest.fixture(scope="module")
+def base():
+    """One block of ViT-B/16 on 4 x 196 tokens."""
+    config = VideoConfig(backbone="vit_base_patch16_224", width=0, depth=1, heads=0, patch=0, tubelet=1)
+    return VideoEncoder(config, frames=4, size=224)
+
+
+@pytest.fixture(scope="module")
+def block_macs(base):
+    """Multiply-adds of one block at a mask ratio, without the projection of patches."""
+    video = torch.zeros(1, 4, 224, 224, 3, dtype=torch.uint8)
+
+    def measure(ratio):
+        masking = RandomMasking(ratio=ratio)
+        mask = masking(base.grid, 1, torch.Generator().manual_seed(0)) if ratio else None
+        visible = base.grid.tokens - masking.hidden(base.grid)
+        flops = cost.encoder_flops(base, video, mask) - 2 * visible * base.pixels * WIDTH
+        return flops / 2, visible + 1
+
+    return {ratio: measure(ratio) for ratio in (0, 0.25, 0.5, 0.6, 0.75, 0.9)}
+
+
+@pytest.mark.parametrize("ratio", [0, 0.5, 0.75, 0.9])
+def test_forward_flops_are_those_of_the_closed_formula(block_macs, ratio):
+    measured, n = block_macs[ratio]
+    assert measured == pytest.approx(12 * n * WIDTH**2 + 2 * n**2 * WIDTH, rel=0.02)
+
+
+def test_an_unmasked_vit_b_on_four_frames_takes_78_gmac(block_macs):
+    assert DEPTH * block_macs[0][0] / 1e9 == pytest.approx(78.0, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "share"), [(0.25, 0.723), (0.5, 0.464), (0.6, 0.366), (0.75, 0.224), (0.9, 0.087)]
+)
+def test_masking_saves_what_the_formula_says(block_macs, ratio, share):
+    assert block_macs[ratio][0] / block_macs[0][0] == pytest.approx(share, rel=0.02)
+
+
+def measure(vocabulary, batch, name, **changes):
+    """Cost of one training step of a tiny recipe."""
+    torch.manual_seed(0)
+    config = replace(shrink(recipe_module(name).Config()), **changes)
+    recipe = recipe_module(name).Recipe(config, frames=FRAMES, size=SIZE, vocabulary=vocabulary)
+    rng = torch.Generator().manual_seed(0)
+    found = cost.measured(
+        recipe,
+        len(batch.video),
+        lambda: sum(recipe.losses(batch, rng).values()),
+        lambda loss: loss.backward(),
+    )
+    return recipe, found
+
+
+def masking(ratio):
+    return PerFrameMasking(ratio=ratio)
+
+
+class TestPasses:
+    def test_mac_encodes_each_side_once(self, vocabulary, batch):
+        recipe, found = measure(vocabulary, batch, "mac", video_masking=masking(0.5))
+        assert (found.video_passes, found.text_passes) == (1, 1)
+        assert found.tokens_in == recipe.video.grid.tokens == 8
+        assert found.tokens_out == 4
+
+    @pytest.mark.parametrize(
+        ("weights", "passes"),
+        [
+            ({}, 5),  # both together, video, text, and twice as many pairs to match
+            ({"vtm": 0.0}, 3),
+            ({"vtc": 0.0, "vtm": 0.0}, 1),
+            ({"mvm": 0.0, "mlm": 0.0, "vtm": 0.0}, 2),
+        ],
+    )
+    def test_simvtp_reads_everything_with_its_one_encoder(self, vocabulary, batch, weights, passes):
+        default = recipe_module("simvtp").Weights()
+        _, found = measure(
+            vocabulary, batch, "simvtp", weights=replace(default, **weights), video_masking=masking(0.5)
+        )
+        assert found.video_passes == passes
+        assert found.text_passes == 0
+        video, words = 4, vocabulary.length
+        sequences = {5: 4 * video + 4 * words, 3: 2 * (video + words), 2: video + words, 1: video + words}
+        assert found.tokens_out == sequences[passes]
+
+
+class TestStep:
+    def test_training_takes_about_three_times_the_forward_pass(self, vocabulary, batch):
+        _, found = measure(vocabulary, batch, "mac")
+        forward = found.video_flops + found.text_flops
+        assert 2.6 * forward < found.flops < 3.2 * forward
+
+    def test_the_forward_flops_of_the_encoders_are_told_apart(self, vocabulary, batch):
+        recipe, found = measure(vocabulary, batch, "mac", video_masking=None)
+        alone = cost.encoder_flops(recipe.video, batch.video, None)
+        assert found.video_flops == pytest.approx(alone, rel=1e-6)
+        n, d = vocabulary.length + 1, recipe.text.width
+        assert found.text_flops == pytest.approx(8 * 2 * (12 * n * d**2 + 2 * n**2 * d), rel=0.02)
+
+    def test_the_attention_kernel_does_not_change_the_count(self, vocabulary, batch):
+        recipe, found = measure(vocabulary, batch, "mac", video_masking=None)
+        assert recipe.video.blocks[0].attn.fused_attn, "put back afterwards"
+        from workbench.models.attention import explicit_attention
+
+        explicit_attention(recipe, True)
+        rng = torch.Generator().manual_seed(0)
+        again = cost.measured(
+            recipe, 8, lambda: recipe.losses(batch, rng)["vtc"], lambda loss: loss.backward()
+        )
+        assert again.flops == found.flops
+        assert not recipe.video.blocks[0].attn.fused_attn
+
+    def test_hooks_are_gone_afterwards_even_after_an_error(self, vocabulary, batch):
+        recipe, _ = measure(vocabulary, batch, "mac")
+
+        def fail(loss):
+            raise ArithmeticError
+
+        with pytest.raises(ArithmeticError):
+            cost.measured(recipe, 8, lambda: torch.zeros(()), fail)
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in recipe.modules())
+
+    def test_metrics_are_per_clip(self, vocabulary, batch):
+        _, found = measure(vocabulary, batch, "mac")
+        out = found.metrics(8)
+        assert out["cost/train_gflops_per_clip"] == pytest.approx(found.flops / 8e9)
+        assert all(isinstance(value, float) for value in out.values())
+
+    def test_the_step_that_is_measured_is_a_real_one(self, vocabulary, batch):
+        recipe, _ = measure(vocabulary, batch, "mac")
+        assert recipe.video_head.weight.grad.any()
+
+
+def test_memory_and_speed_are_plausible():
+    device = torch.device("cpu")
+    assert 0.05 < cost.peak_memory_gb(device) < 1000
+    assert 1e8 < cost.matmul_flops_per_s(device, torch.float32, side=256) < 1e15
