@@ -1,8 +1,8 @@
 """Saving and resuming: tensors as safetensors, everything else as JSON; nothing is unpickled.
 
 `last.safetensors` and `last.json` hold what a resume needs; `model.safetensors` holds the weights of a
-finished run. The JSON file is written last and names the tensors' file by its digest, so a crash between
-the two leaves the older pair in force.
+finished run. The JSON file is written last and names the tensors' file by its step, so a crash between the
+two leaves the older pair in force.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from workbench.config import RunConfig, diff, from_dict, to_dict
 from workbench.errors import UserError
-from workbench.tracking.files import replacing, write_atomic
+from workbench.tracking.files import check_name, replacing, write_atomic
 
 
 @dataclass
@@ -60,8 +61,8 @@ def save(
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
     record = {"tensors": name, "progress": asdict(progress), "config": to_dict(config)}
     write_atomic(folder / "last.json", json.dumps(record) + "\n")
-    if old is not None and old["tensors"] != name:
-        (folder / str(old["tensors"])).unlink(missing_ok=True)
+    if old is not None and old.tensors != name:
+        (folder / old.tensors).unlink(missing_ok=True)
 
 
 def resume(
@@ -74,20 +75,20 @@ def resume(
     record = _read(folder)
     if record is None:
         return None
-    other = from_dict(record["config"])
-    if other != config:
-        changed = ", ".join(f"{k}: {a!r} -> {b!r}" for k, (a, b) in diff(other, config).items())
+    if record.config != config:
+        changed = ", ".join(f"{k}: {a!r} -> {b!r}" for k, (a, b) in diff(record.config, config).items())
         raise UserError(f"the checkpoint in {folder} belongs to another configuration ({changed})")
-    tensors = _load(folder / record["tensors"])
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    tensors = _load(folder / record.tensors)
+    try:
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    except RuntimeError as error:  # the same configuration over other data has other words
+        raise UserError(f"the checkpoint in {folder} holds another model; delete it to start anew") from error
     for name, parameter in model.named_parameters():
         prefix = f"optimizer.{name}."
         state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        if state:
-            optimizer.state[parameter] = {
-                k: v if k == "step" else v.to(parameter.device) for k, v in state.items()
-            }
-    return Progress(**record["progress"])
+        if state:  # the fused optimiser wants its step counts on the device too
+            optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}
+    return record.progress
 
 
 def finish(folder: Path, model: nn.Module) -> None:
@@ -105,13 +106,26 @@ def load_model(folder: Path, model: nn.Module) -> None:
     model.load_state_dict(_load(folder / "model.safetensors"))
 
 
-def _read(folder: Path) -> dict | None:
+class _Record(NamedTuple):
+    """What `last.json` holds."""
+
+    tensors: str
+    progress: Progress
+    config: RunConfig
+
+
+def _read(folder: Path) -> _Record | None:
+    path = folder / "last.json"
     try:
-        return json.loads((folder / "last.json").read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        name = check_name(fields["tensors"], "file name")
+        return _Record(name, Progress(**fields["progress"]), from_dict(fields["config"]))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'last.json'} is damaged; delete it to start the run anew") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged or of another version; delete {folder} to start the run anew"
+        ) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:

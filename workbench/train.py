@@ -125,13 +125,13 @@ def train(
             while done < 1:
                 row = _step(session, stage, batches, done)
                 done = _share(stage, at, session)
-                if row and done < 1:
-                    yield at.step, row
                 due = math.floor(done * config.evaluations + 1e-9)
                 if due > at.evaluated:
                     at.evaluated = due
-                    yield at.step, row | session.evaluate("val") | _clock(at)
+                    row |= session.evaluate("val") | _clock(at)
                     saved = min(saved, time.monotonic() - save_every / 2)
+                if row:
+                    yield at.step, row
                 if stop():
                     save()
                     raise Interrupted(f"stopped at step {at.step}")
@@ -197,6 +197,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     def backward(loss: torch.Tensor) -> None:
         _check_finite(loss, terms, at.step)
         loss.backward()
+        terms["loss"] = loss
 
     session.optimizer.zero_grad(set_to_none=True)
     if not at.stage_flops:
@@ -206,7 +207,9 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
             session.costs = found.metrics(len(batch.video))
     else:
         backward(forward())
-    norm = torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm)
+    norm = float(torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm))
+    if not math.isfinite(norm):  # before it reaches the weights, and with them the next checkpoint
+        raise NotFinite(f"the gradient is not finite at step {at.step + 1}")
     steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
     progress = (at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done
     lr = optim.lr * schedule(progress, optim.warmup)
@@ -225,7 +228,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     every = max(1, math.ceil((steps if math.isfinite(steps) else 10 * ROWS) / ROWS))
     if at.stage_step % every and at.stage_step != 1:
         return {}
-    rates = {"train/lr": lr, "train/grad_norm": float(norm)}
+    rates = {"train/lr": lr, "train/grad_norm": norm}
     return {f"train/{k}": float(v.detach()) for k, v in terms.items()} | rates | _clock(at)
 
 
