@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from workbench.data.clips import encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATA = DataConfig(name="folder", frames=4, size=32)
 
 
@@ -145,19 +143,3 @@ def test_captions_with_emoji_and_nul_are_kept_readable(tmp_path: Path) -> None:
     from workbench.data.folder import _caption
 
     assert _caption("line 2", "a\0 red 🟥  star") == "a red 🟥 star"
-
-
-@pytest.mark.skipif(not (SHARED / "clips").is_dir(), reason="the real clips are not here")
-def test_real_clips_are_prepared(tmp_path: Path) -> None:
-    rows = []
-    for line in (SHARED / "MANIFEST.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        name, *_, label = line.split("\t")
-        if name.startswith("clips/") and label:
-            (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SHARED / name, tmp_path / "own" / name)
-            rows.append((name, label))
-    source = folder(tmp_path / "own", rows, "video,caption")
-    store = FrameStore.open(prepare(DATA, source=source, root=tmp_path, progress=False))
-    assert len(store.frames) == len(rows)
-    assert store.skipped == []
-    assert min(len(part) for part in store.splits.values()) >= 2
