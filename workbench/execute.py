@@ -42,8 +42,10 @@ _stop = False
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        with RunDir(options.run_dir).lock():
-            return _run(RunDir(options.run_dir), options)
+        run = RunDir(options.run_dir)
+        config = run.config()  # before the lock, which would make the folder
+        with run.lock():
+            return _run(run, config, options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,10 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(run: RunDir, options: argparse.Namespace) -> int:
+def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     """Runs and settles the status whatever happens; unforeseen errors keep their traceback in the log."""
     begun = time.perf_counter()
-    config = run.config()
     device = environment.pick_device(options.device)
     before = run.status()
     if before is not None and before.state == "complete":
@@ -159,6 +160,7 @@ def _finish(run: RunDir, session: Session, begun: float, startup: float) -> None
         "speed/step_ms": 1000 * at.seconds / at.step,
         "speed/data_wait_share": at.wait_seconds / at.seconds,
         "speed/train_seconds": at.seconds,
+        "speed/eval_seconds": session.eval_seconds,
         "speed/startup_seconds": startup,
         "speed/total_seconds": total,
         "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision),

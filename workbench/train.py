@@ -53,6 +53,8 @@ class Session:
     store: FrameStore
     progress: Progress = field(default_factory=Progress)
     costs: dict[str, float] = field(default_factory=dict)
+    eval_seconds: float = 0.0
+    """Time spent on embedding whole splits, in this process."""
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Retrieval on a whole split, unmasked: `split/t2v_r1` and so on."""
@@ -61,11 +63,13 @@ class Session:
         return {f"{split}/{name}": value for name, value in metrics(found).items()}
 
     def embed(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        start = time.perf_counter()
         self.recipe.eval()
         fused = attention(self.recipe, explicit=False)
         with fused, environment.autocast(self.device, self.precision):
             out = embed(self.recipe, self.store, self.galleries[split], device=self.device)
         self.recipe.train()
+        self.eval_seconds += time.perf_counter() - start
         return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Generator
@@ -90,4 +91,6 @@ class Loader:
                 yield item
         finally:
             stop.set()
+            with contextlib.suppress(queue.Empty):
+                ready.get_nowait()  # room for the batch the thread may be waiting to hand over
             thread.join()

@@ -109,6 +109,8 @@ class RunDir:
             return RunConfig.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(f"{self.path} is no run directory: it has no config.json") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not text: {error}") from error
 
     def flat_config(self) -> dict[str, Any]:
         """The configuration under dotted names, as `workbench.config.flatten`, without importing it."""
