@@ -1,0 +1,208 @@
+"""The folder tree is the architecture: imports go one way, and every library has one home."""
+
+import ast
+import fnmatch
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("workbench", "studies", "app", "benchmarks")
+TREE = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+HOMES = {
+    "optuna": ["workbench/study/*"],
+    "mlflow": ["workbench/tracking/mlflow.py"],
+    "decord": ["workbench/data/clips.py"],
+    "av": ["workbench/data/clips.py"],
+    "timm": ["workbench/models/*"],
+    "transformers": ["workbench/models/*"],
+    "tokenizers": ["workbench/models/*"],
+    "safetensors": ["workbench/checkpoint.py", "workbench/models/video.py"],
+    "streamlit": ["app/*"],
+}
+"""Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
+
+CORE = "config errors addresses"
+RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
+LAYERS = {
+    "workbench/config.py": "errors",
+    "workbench/errors.py": "",
+    "workbench/masking/*": f"{CORE} masking",
+    "workbench/losses.py": CORE,
+    "workbench/targets.py": CORE,
+    "workbench/models/*": f"{CORE} masking models",
+    "workbench/recipe.py": f"{CORE} masking models losses targets",
+    "workbench/recipes/*": RECIPE_PARTS,
+    "workbench/data/loader.py": f"{CORE} data.store models recipe",
+    "workbench/data/*": f"{CORE} data tracking.files",
+    "workbench/evaluate.py": f"{CORE} data.store models recipe",
+    "workbench/cost.py": f"{CORE} models recipe",
+    "workbench/checkpoint.py": f"{CORE} tracking.files",
+    "workbench/train.py": f"{CORE} checkpoint cost environment data evaluate models recipe execute",
+    "workbench/stats/*": f"{CORE} stats",
+    "workbench/tracking/*": f"{CORE} tracking",
+    "studies/*": "config recipes masking models study.spec data",
+    "app/*": "errors tracking.runs stats tables figures",
+}
+"""Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path):
+    """Every module a file imports, wherever in the file; `from workbench import cost` is `workbench.cost`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module)
+            if is_package(node.module):
+                found |= {f"{node.module}.{a.name}" for a in node.names if is_module(node.module, a.name)}
+    return found
+
+
+def is_package(module):
+    return (ROOT / module.replace(".", "/")).is_dir()
+
+
+def is_module(package, name):
+    place = ROOT / package.replace(".", "/") / name
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_in_its_home_only(library):
+    found = {name_of(p) for p in TREE if any(m.split(".")[0] == library for m in imports(p))}
+    found = {name for name in found if not name.startswith("benchmarks/")}
+    assert {n for n in found if not any(fnmatch.fnmatch(n, home) for home in HOMES[library])} == set()
+
+
+@pytest.mark.parametrize("pattern", LAYERS)
+def test_layers_import_downwards(pattern):
+    allowed = LAYERS[pattern].split()
+    for path in TREE:
+        name = name_of(path)
+        if (
+            name.endswith("/__init__.py")
+            or next((p for p in LAYERS if fnmatch.fnmatch(name, p)), "") != pattern
+        ):
+            continue
+        for module in imports(path) - {"workbench"}:
+            inner = module.removeprefix("workbench.")
+            fits = any(f"{inner}.".startswith(f"{a}.") or f"{a}.".startswith(f"{inner}.") for a in allowed)
+            assert inner == module or fits, f"{name} imports {module}"
+
+
+def test_every_pattern_still_fits_a_file():
+    names = [name_of(path) for path in TREE]
+    expected = [p for p in LAYERS if p.split("/")[0] != "app" or any((ROOT / "app").glob("*.py"))]
+    assert [p for p in expected if not fnmatch.filter(names, p)] == []
+
+
+def test_recipes_never_import_each_other():
+    for path in (ROOT / "workbench/recipes").glob("*.py"):
+        assert not any(m.startswith("workbench.recipes") for m in imports(path)), path.name
+
+
+def test_the_package_imports_neither_studies_nor_app():
+    for path in (ROOT / "workbench").rglob("*.py"):
+        assert not {m.split(".")[0] for m in imports(path)} & {"studies", "app", "benchmarks"}, name_of(path)
+
+
+def loaded_by(statement):
+    """Top-level modules that are in memory after a statement, in a process of its own."""
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "timm", "transformers", "mlflow", "optuna", "streamlit", "polars", "plotly", "decord", "av"}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    light = "import workbench, workbench.config, workbench.errors, workbench.data, workbench.data.store"
+    assert loaded_by(f"{light}, workbench.tracking.run_dir") & (HEAVY | {"scipy"}) == set()
+
+
+def test_training_runs_where_only_training_is_installed():
+    loaded = loaded_by("import workbench.train, workbench.execute")
+    assert loaded & {"mlflow", "optuna", "streamlit", "polars", "plotly", "decord", "av"} == set()
+    assert {"torch", "timm", "transformers"} <= loaded
+
+
+def test_what_the_dashboard_reads_loads_no_torch():
+    modules = [
+        m
+        for m in ("tracking.runs", "stats", "tables", "figures")
+        if is_module("workbench", m.replace(".", "/"))
+    ]
+    loaded = loaded_by("import " + ", ".join(f"workbench.{m}" for m in modules))
+    assert loaded & {"torch", "timm", "transformers", "mlflow", "optuna", "decord", "av"} == set()
+
+
+def nodes():
+    """Every syntax node of the tree with its place, as `file:line`."""
+    for path in TREE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield f"{name_of(path)}:{getattr(node, 'lineno', 1)}", node
+
+
+def dotted(node):
+    """`torch.load` for the node of that attribute, empty for anything but names with dots."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def test_nothing_is_unpickled():
+    forbidden = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+    assert [name_of(p) for p in TREE if {m.split(".")[0] for m in imports(p)} & forbidden] == []
+    assert [place for place, node in nodes() if dotted(node) in ("torch.load", "torch.save")] == []
+    allowing = [
+        place
+        for place, node in nodes()
+        if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "trust_remote_code")
+        if not (isinstance(node.value, ast.Constant) and node.value.value is False)
+    ]
+    assert allowing == []
+
+
+def test_no_error_is_swallowed_unseen():
+    handlers = [(place, node) for place, node in nodes() if isinstance(node, ast.ExceptHandler)]
+    assert [place for place, node in handlers if node.type is None] == [], "a bare except"
+    silent = [
+        place
+        for place, node in handlers
+        if {dotted(n) for n in ast.walk(node.type)} & {"Exception", "BaseException"}
+        and all(isinstance(line, ast.Pass) for line in node.body)
+    ]
+    assert silent == []
+
+
+def test_random_numbers_come_from_a_generator():
+    """Torch draws from the generator that is passed in, numpy never from its global state."""
+    draws = {f"torch.{n}" for n in ("rand", "randn", "randint", "randperm", "multinomial", "bernoulli")}
+    for place, node in nodes():
+        if isinstance(node, ast.Call) and dotted(node.func) in draws and "cost.py" not in place:
+            assert "generator" in {k.arg for k in node.keywords}, place
+        name = dotted(node).removeprefix("np.random.")
+        if isinstance(node, ast.Attribute) and name != dotted(node):
+            assert name == "default_rng" or name[0].isupper(), place
+
+
+def test_every_file_says_what_it_is():
+    full = [p for p in TREE if p.stat().st_size]
+    assert [name_of(p) for p in full if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))] == []
+
+
+def test_every_file_is_short_enough_to_read():
+    lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in TREE + TESTS}
+    assert [(name_of(p), n) for p, n in lines.items() if n > (350 if p in TREE else 450)] == []
