@@ -1,0 +1,114 @@
+"""The contract of every data set, found by itself."""
+
+import csv
+import importlib
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from workbench.config import DataConfig
+from workbench.data import describe, names, prepare
+from workbench.data.clips import encode
+from workbench.data.store import SPLITS, FrameStore
+from workbench.errors import UserError
+
+
+def own_videos(path):
+    """A folder of eight videos, each of another brightness."""
+    path.mkdir()
+    rows = [("video", "caption", "split")]
+    for number, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2):
+        frames = (
+            np.full((8, 32, 32, 3), 30 + 25 * number, np.uint8)
+            + np.arange(8, dtype=np.uint8)[:, None, None, None]
+        )
+        encode(path / f"{number}.mp4", frames, rate=8, crf=20)
+        rows.append((f"{number}.mp4", f"clip number {number}", split))
+    with open(path / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return str(path)
+
+
+SOURCES = {"folder": own_videos}
+"""How to make a source for the data sets that need one."""
+
+
+@pytest.fixture(scope="module", params=names())
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def source(name, tmp_path_factory):
+    make = SOURCES.get(name)
+    return make(tmp_path_factory.mktemp(name) / "own") if make else None
+
+
+@pytest.fixture(scope="module")
+def data(name):
+    return DataConfig(name=name, clips=8, frames=2, size=16)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def prepared(data, source, root):
+    return FrameStore.open(prepare(data, source=source, root=root, progress=False))
+
+
+def test_the_scan_finds_the_data_sets_we_know():
+    assert {"moving_shapes", "folder"} <= set(names())
+
+
+def test_its_module_says_what_it_is(name):
+    assert inspect.getdoc(importlib.import_module(f"workbench.data.{name}"))
+
+
+def test_its_digest_repeats_and_follows_the_content(data, source, prepared):
+    digest = describe(data, source).data.digest
+    assert digest == describe(data, source).data.digest == prepared.digest
+    assert describe(replace(data, frames=1), source).data.digest == digest, "the same content, seen otherwise"
+
+
+def test_every_split_has_clips_and_no_clip_is_in_two(data, source, prepared):
+    assert set(prepared.splits) == set(SPLITS)
+    seen = [set(prepared.splits[split].clips.tolist()) for split in SPLITS]
+    assert all(seen)
+    assert sum(map(len, seen)) == len(set.union(*seen)) == len(prepared.frames)
+    assert describe(data, source).train_clips == len(seen[0])
+
+
+def test_captions_belong_to_their_clips_and_have_names_of_their_own(prepared):
+    for part in prepared.splits.values():
+        assert len(part.captions) == len(part.clips) == len(part.ids) == len(part.groups)
+        assert [prepared.clip_ids[i] for i in part.clips] == part.groups
+        assert all(caption.strip() for caption in part.captions)
+    ids = [i for part in prepared.splits.values() for i in part.ids]
+    assert len(ids) == len(set(ids))
+    assert len(prepared.clip_ids) == len(set(prepared.clip_ids))
+
+
+def test_its_frames_are_what_was_asked_for(data, prepared):
+    assert prepared.frames.shape[1:] == (data.frames, data.size, data.size, 3)
+    assert prepared.frames.dtype == np.uint8
+    assert len({row.tobytes() for row in prepared.frames}) == len(prepared.frames), "clips differ"
+    assert all(len(values) == len(prepared.frames) for values in prepared.attributes.values())
+
+
+def test_it_is_made_once(data, source, root, prepared):
+    before = (prepared.path / "frames.npy").stat().st_mtime_ns
+    described = describe(data, source).data
+    assert prepare(described, root=root, progress=False) == prepared.path, "its digest is enough"
+    assert (prepared.path / "frames.npy").stat().st_mtime_ns == before
+    assert [p.name for p in prepared.path.parent.glob("partial-*")] == []
+
+
+def test_an_unknown_data_set_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(UserError, match="moving_shapes"):
+        prepare(DataConfig(name="nonsense"), root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
