@@ -106,7 +106,8 @@ def test_normalised_pixels_are_standardised_per_cube_and_channel():
                 mean = sum(values) / 5
                 deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / 4)
                 expected = [(v - mean) / (deviation + 1e-6) for v in values]
-                assert out[b, m, 5 * channel : 5 * channel + 5].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+                found = out[b, m, 5 * channel : 5 * channel + 5].tolist()
+                assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_a_flat_patch_is_a_finite_target():

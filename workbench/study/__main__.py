@@ -202,6 +202,7 @@ def _work(
 
 
 def _finish(plan: Plan, ledger: Ledger, options: argparse.Namespace, results: Path, stopped: bool) -> int:
+    from workbench.study import report
     from workbench.study.answer import answer
 
     entries = ledger.entries()
@@ -209,7 +210,10 @@ def _finish(plan: Plan, ledger: Ledger, options: argparse.Namespace, results: Pa
     if stopped:
         print(f"\nStopped with {done} of {len(entries)} runs done. The same command goes on from here.")
         return INTERRUPTED
-    print(show.answer_text(plan, answer(plan, results), ledger.others()))
+    found = answer(plan, results)
+    print(show.answer_text(plan, found, ledger.others()))
+    if found.table.height:
+        print(f"\nTable and picture: {report.write(plan, found, results)}")
     if done == len(entries):
         print("\n" + _look_further(options, results))
         return COMPLETE
