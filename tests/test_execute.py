@@ -23,7 +23,7 @@ from workbench.data.store import FrameStore
 from workbench.execute import classify, main
 from workbench.masking.video import PerFrameMasking
 from workbench.tracking.run_dir import RunDir
-from workbench.train import NotFinite, open_session
+from workbench.train import NotFinite, open_session, train
 
 ROOT = Path(__file__).parents[1]
 STEPS = 160
@@ -211,6 +211,22 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_never_stopped(complete, 
             assert all(np.array_equal(one[k], two[k]) for k in one.files)
     weights = "checkpoints/model.safetensors"
     assert run.file(weights).read_bytes() == whole.file(weights).read_bytes()
+
+
+def test_rows_after_the_last_checkpoint_of_a_killed_run_are_not_counted_twice(
+    complete, tmp_path, data_root, execute_here
+):
+    run = make_run(tmp_path)
+    store = FrameStore.open(prepare(data(), root=data_root))
+    session = open_session(run.config(), store, device=torch.device("cpu"))
+    rows = train(session, checkpoints=run.file("checkpoints"), save_every=0)
+    for _ in range(30):
+        step, row = next(rows)
+        run.append_metrics({"step": step, **row})
+    rows.close()
+    run.file("metrics.jsonl").open("a").write('{"step": 31, "train/lo')  # torn by the kill
+    assert execute_here(run.path)[0] == 0
+    assert without_clock(run) == without_clock(complete[0])
 
 
 def refused(code, errors, *words):

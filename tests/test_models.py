@@ -34,7 +34,9 @@ def clips(batch=3, frames=4, size=16, seed=0):
 
 
 def mask_of(model, batch=3, ratio=0.5):
-    return PerFrameMasking(ratio=ratio)(model.grid, batch, torch.Generator().manual_seed(0))
+    mask = PerFrameMasking(ratio=ratio)(model.grid, batch, torch.Generator().manual_seed(1))
+    assert len({tuple(row) for row in mask.tolist()}) == batch, "a mask for each sample"
+    return mask
 
 
 def close(a, b, atol=1e-5):

@@ -61,6 +61,19 @@ class TestRepeating:
         assert equal(weights(first), weights(second))
         assert [step for step, _ in one] == [1, 2, 3, 4, 5, 6]
 
+    def test_every_step_draws_its_own_masks(self, store, monkeypatch):
+        drawn = {}
+        for seed in (0, 1):
+            session = session_of(run_config(seed=seed), store)
+            draw, masks = session.recipe.video_mask, []
+            monkeypatch.setattr(
+                session.recipe, "video_mask", lambda *a, d=draw, m=masks: m.append(d(*a)) or m[-1]
+            )
+            list(train(session))
+            drawn[seed] = {tuple(mask.flatten().tolist()) for mask in masks}
+        assert len(drawn[0]) == len(drawn[1]) == 6
+        assert not drawn[0] & drawn[1]
+
     def test_another_seed_gives_another_run(self, store):
         one = trace(train(session_of(run_config(), store)))
         two = trace(train(session_of(run_config(seed=1), store)))

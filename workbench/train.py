@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from workbench import checkpoint, cost, environment
@@ -186,7 +187,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     batch = next(batches)
     waited = time.perf_counter() - start
     batch = Batch(batch.video.to(session.device), batch.text.to(session.device))
-    rng = torch.Generator(session.device).manual_seed((session.config.seed << 32) + at.step)
+    rng = step_generator(session.device, session.config.seed, at.step)
     terms: dict[str, torch.Tensor] = {}
 
     def forward() -> torch.Tensor:
@@ -234,6 +235,16 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
         return {}
     rates = {"train/lr": lr, "train/grad_norm": norm}
     return {f"train/{k}": float(v.detach()) for k, v in terms.items()} | rates | _clock(at)
+
+
+def step_generator(device: torch.device, seed: int, step: int) -> torch.Generator:
+    """Where the masks and negatives of one step come from.
+
+    Seed and step are mixed by a hash: on processors torch keeps only the low 32 bits of a seed, so that
+    placing them side by side would give runs of all seeds the same masks.
+    """
+    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(mixed[0]))
 
 
 def schedule(done: float, warmup: float) -> float:
