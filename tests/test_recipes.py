@@ -9,8 +9,11 @@ import pytest
 import torch
 from small import FRAMES, SIZE, recipe_module, recipe_names, shrink
 
+from workbench import targets
 from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
+from workbench.masking.text import TokenMasking
+from workbench.models.text import Vocabulary
 from workbench.recipe import BaseRecipe, Batch, Temperature
 
 RECIPES = recipe_names()
@@ -202,6 +205,47 @@ class TestSimvtp:
         mask = recipe.text_mask(batch, seeded())
         assert 0 < text.item() < 3 * math.log(vocabulary.size)
         assert not (mask & ~batch.text.layout.valid).any()
+
+    @torch.no_grad()
+    def test_it_predicts_the_pixels_and_words_of_the_hidden_places(self, vocabulary, batch):
+        """Sample by sample, from the parts: one pass over what is visible, compared with what was hidden."""
+        recipe = build("simvtp", vocabulary)
+        terms = recipe.losses(batch, seeded(3))
+        rng = seeded(3)
+        video_mask, text_mask = recipe.video_mask(batch, rng), recipe.text_mask(batch, rng)
+        squares, surprises = [], []
+        for i in range(8):
+            hidden, words_hidden = video_mask[i], text_mask[i]
+            caption = batch.text.select(slice(i, i + 1))
+            video = recipe.video.embed(batch.video[i : i + 1])[:, ~hidden]
+            words, keep = recipe.text.embed(caption, words_hidden[None])
+            n, length = video.shape[1], int(keep.sum())
+            both = recipe.video.encode(torch.cat([video, words[:, :length]], 1)).tokens
+            pixels = recipe.decoder(both[:, :n], hidden[None])[0]
+            target = targets.normalised_pixels(recipe.video.patches(batch.video[i : i + 1]))[0, hidden]
+            squares += (pixels - target).square().flatten().tolist()
+            logits = recipe.word_head(both[0, n:]).log_softmax(-1)
+            for place in words_hidden.nonzero()[:, 0].tolist():
+                surprises.append(-logits[place, caption.tokens[0, place]].item())
+        assert terms["mvm"].item() == pytest.approx(sum(squares) / len(squares), rel=1e-3)
+        assert terms["mlm"].item() == pytest.approx(sum(surprises) / len(surprises), rel=1e-3)
+
+    @torch.no_grad()
+    def test_padding_changes_no_term(self, vocabulary, store, batch, monkeypatch):
+        long = Vocabulary(vocabulary.tokenizer, vocabulary.length + 5)
+        recipe = build("simvtp", long)
+        captions = store.splits["train"].captions[:8]
+        masks = recipe.video_mask(batch, seeded()), TokenMasking(ratio=0.5)
+        found = []
+        for words in (vocabulary, long):
+            text = words.encode(captions)
+            hidden = masks[1](vocabulary.encode(captions).layout, seeded(1), equal=False)
+            hidden = torch.nn.functional.pad(hidden, (0, words.length - vocabulary.length))
+            monkeypatch.setattr(recipe, "video_mask", lambda *_: masks[0])
+            monkeypatch.setattr(recipe, "text_mask", lambda *_, h=hidden: h)
+            found.append(recipe.losses(Batch(batch.video, text), seeded(2)))
+        for name, term in found[0].items():
+            assert term.item() == pytest.approx(found[1][name].item(), rel=1e-4), name
 
     def test_a_wrong_pair_is_never_the_right_one(self, vocabulary, batch, monkeypatch):
         recipe = build("simvtp", vocabulary)
