@@ -77,9 +77,11 @@ class Recipe(BaseRecipe):
         self.temperature = Temperature(config.temperature, config.learn_temperature)
 
     def losses(self, batch: Batch, rng: torch.Generator, *, masked: bool = True) -> dict[str, Tensor]:
-        if not masked:
-            return self.align(batch, rng, masked=False)
         weights = self.config.weights
+        if not masked:
+            if not weights.vtc:
+                raise UserError("nothing is hidden and weights.vtc is 0: use a stage with objective='align'")
+            return self.align(batch, rng, masked=False)
         video_mask, text_mask = self.video_mask(batch, rng), self.text_mask(batch, rng)
         video = self.video.embed(batch.video, video_mask)  # [B, n, D]
         words, keep = self.text.embed(batch.text, text_mask)  # [B, L, D], [B, L]
