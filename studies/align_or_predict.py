@@ -1,0 +1,45 @@
+"""Mask-then-align, mask-then-predict, or both? Equal training FLOPs, both stages counted. 3 cells.
+
+Each arm trains under its own losses for two thirds of the budget, with its paper's mask ratios, and for one
+third under the same unmasked alignment: a purely predictive arm has no aligned space before that. Read
+`t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot, before the alignment.
+
+    python -m workbench.study align_or_predict --seeds 3
+"""
+
+from workbench.config import Budget, RunConfig, Stage
+from workbench.models.video import VideoConfig
+from workbench.recipes import mac, simvtp
+from workbench.study.spec import Study, Trial
+
+CORE = VideoConfig(pool="cls")
+ARMS = {
+    "align": mac.Config(video=CORE),
+    "predict": simvtp.Config(video=CORE, weights=simvtp.Weights(vtc=0.0, vtm=0.0), learn_temperature=True),
+    "both": simvtp.Config(video=CORE, learn_temperature=True),
+}
+
+
+def configure(trial: Trial) -> RunConfig:
+    return RunConfig(
+        recipe=ARMS[trial.suggest_categorical("arm", list(ARMS))],
+        stages=(
+            Stage(budget=Budget(unit="pflops", amount=0.010)),
+            Stage(objective="align", masked=False, budget=Budget(unit="pflops", amount=0.005)),
+        ),
+        evaluations=2,
+    )
+
+
+STUDY = Study(
+    question="Mask-then-align, mask-then-predict, or both?",
+    configure=configure,
+    baseline={"arm": "predict"},
+    reads=(
+        "test/stage0_t2v_r1",
+        "cost/train_pflops",
+        "cost/video_passes",
+        "speed/clips_per_s",
+        "train/steps",
+    ),
+)

@@ -1,0 +1,32 @@
+"""Does a last unmasked stretch help, as in FLIP (arXiv:2212.00794)? Equal training FLOPs. 4 cells.
+
+Read `t2v_r1` over the share of the budget that is spent unmasked.
+
+    python -m workbench.study unmasked_tuning --seeds 3
+"""
+
+from workbench.config import Budget, RunConfig, Stage
+from workbench.masking.video import PerFrameMasking
+from workbench.recipes import mac
+from workbench.study.spec import Study, Trial
+
+TOTAL = 0.015
+
+
+def configure(trial: Trial) -> RunConfig:
+    share = trial.suggest_categorical("unmasked_share", [0.0, 0.05, 0.1, 0.2])
+    stages = [Stage(budget=Budget(unit="pflops", amount=TOTAL * (1 - share)))]
+    if share:
+        stages.append(Stage(masked=False, budget=Budget(unit="pflops", amount=TOTAL * share)))
+    return RunConfig(
+        recipe=mac.Config(video_masking=PerFrameMasking(ratio=0.75), text_masking=None),
+        stages=tuple(stages),
+        evaluations=2,
+    )
+
+
+STUDY = Study(
+    question="Does a last unmasked stretch help?",
+    configure=configure,
+    baseline={"unmasked_share": 0.0},
+)
