@@ -1,0 +1,57 @@
+"""The README stays true: its tree, its links, its commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from workbench.study import __main__ as command_line
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tree() -> dict[str, str]:
+    """Paths of the annotated tree and their notes."""
+    block = README.split("## The tree")[1].split("```")[1]
+    found, parent = {}, ""
+    for line in block.strip("\n").splitlines():
+        name, _, note = line.strip().partition(" ")
+        if not line.startswith(" "):
+            parent = name
+            found[name] = note.strip()
+        else:
+            found[parent + name] = note.strip()
+    return found
+
+
+def test_the_tree_shows_what_is_there_and_nothing_else() -> None:
+    shown = tree()
+    assert all(shown[path] for path in shown if path != "workbench/"), "every line says what it is"
+    missing = [path for path in shown if not (ROOT / path).exists()]
+    assert missing == []
+    here = {
+        f"workbench/{p.name}{'/' if p.is_dir() else ''}"
+        for p in (ROOT / "workbench").iterdir()
+        if not p.name.startswith("__")
+    }
+    assert here <= set(shown), sorted(here - set(shown))
+
+
+def test_its_links_and_pictures_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert local
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_study_options_it_shows_exist() -> None:
+    shown = set(re.findall(r"python -m workbench\.study[^\n#]*?(--[a-z-]+)", README))
+    known = set(re.findall(r"--[a-z-]+", command_line._parser().format_help()))
+    assert shown
+    assert shown <= known
+
+
+def test_make_targets_it_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
