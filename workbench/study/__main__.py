@@ -240,20 +240,7 @@ def _describe(plan: Plan, results: Path) -> None:
     path = results / "runs" / plan.study.name / "study.json"
     if plan.options.smoke and path.exists() and not json.loads(path.read_text())["smoke"]:
         return
-    study = plan.study
-    description = {
-        "question": study.question,
-        "metric": study.metric,
-        "direction": study.direction,
-        "axes": plan.axes,
-        "baseline": plan.baseline.key if plan.baseline is not None else None,
-        "seeds": list(plan.seeds),
-        "reads": list(study.reads),
-        "smoke": plan.options.smoke,
-        "plan": str(plan.options),
-        "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in plan.cells],
-    }
-    write_atomic(path, json.dumps(description, indent=2) + "\n")
+    write_atomic(path, json.dumps(plan.description(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -91,6 +91,24 @@ class Plan:
     def axes(self) -> list[str]:
         """Names of the axes in the order in which they were asked for."""
         return list(dict.fromkeys(name for cell in self.cells for name in cell.axes))
+
+    def description(self) -> dict[str, Any]:
+        """What was asked, as JSON: `study.json`, from which reports are made without the study file."""
+        study = self.study
+        return {
+            "study": study.name,
+            "question": study.question,
+            "metric": study.metric,
+            "direction": study.direction,
+            "axes": self.axes,
+            "baseline": self.baseline.key if self.baseline is not None else None,
+            "seeds": list(self.seeds),
+            "reads": list(study.reads),
+            "claims": [asdict(claim) for claim in study.claims],
+            "smoke": self.options.smoke,
+            "plan": str(self.options),
+            "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in self.cells],
+        }
 
 
 def make_plan(study: Study, options: Options, root: Path) -> Plan:

@@ -26,6 +26,25 @@ class Trial(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Something published that a study puts to the test; see `workbench.report.claims` for the verdict."""
+
+    text: str
+    """The claim in words."""
+    arm: Mapping[str, Choice]
+    """The cell it is about, given by its axes; it is compared with the study's baseline."""
+    metric: str
+    """Full name, such as `cost/video_gflops_per_clip`; a metric without a split is read on test."""
+    figure: Literal["saved", "times", "difference"]
+    """`saved`: percent less than the baseline; `times`: how many times the baseline; `difference`: arm
+    minus baseline, in the metric's units."""
+    paper: str
+    """The published figure."""
+    at_least: float
+    """The claim holds when the whole interval of the figure is at or above this."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """One question and the runs that answer it. Every cell runs with every seed."""
 
@@ -46,6 +65,8 @@ class Study:
         "train/steps",
     )
     """What is worth reading beside the metric."""
+    claims: tuple[Claim, ...] = ()
+    """What others have claimed, to be given a verdict."""
     smoke: Callable[[RunConfig], RunConfig] = workbench.config.smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
