@@ -9,7 +9,7 @@ from workbench.stats.compare import Comparison, adjust, compare, compare_family,
 from workbench.stats.components import Components
 from workbench.stats.effects import Effect, FactorEffects, factor_effects
 from workbench.stats.inputs import Runs, query_values
-from workbench.stats.intervals import Interval, Summary, iqm, summarise
+from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front
 from workbench.stats.power import detectable, power, seeds_needed, smallest_p
 
@@ -38,4 +38,5 @@ __all__ = [
     "sign_flip",
     "smallest_p",
     "summarise",
+    "summarise_cells",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from workbench.stats.inputs import Array, Runs, tabulate
+from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 
 Kind = Literal["seeds", "queries", "seeds+queries"]
 
@@ -63,15 +63,39 @@ def summarise(
     rng: int | np.random.Generator = 0,
 ) -> Summary:
     """Mean of a cell with its t interval over seeds; for one seed, a bootstrap over queries."""
-    table = tabulate(runs, groups)
+    return summarise_cells({"the cell": runs}, groups, level=level, resamples=resamples, rng=rng)["the cell"]
+
+
+def summarise_cells(
+    cells: Mapping[str, Runs],
+    groups: Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    rng: int | np.random.Generator = 0,
+) -> dict[str, Summary]:
+    """`summarise` of every cell; those with one seed share the draws of queries, so many take seconds.
+
+    The cells must have answered the same queries.
+    """
+    tables = {name: tabulate(runs, groups, name=name) for name, runs in cells.items()}
+    single = [name for name, table in tables.items() if len(table.seeds) == 1 and len(table.sizes) > 1]
+    drawn: dict[str, Array] = {}
+    if single:
+        check_same_queries([tables[name] for name in single])
+        sums, sizes = np.vstack([tables[name].sums for name in single]), tables[single[0]].sizes
+        drawn = dict(zip(single, query_draws(sums, sizes, resamples, base_seed(rng)).T, strict=True))
+    return {name: _summary(table, drawn.get(name), level) for name, table in tables.items()}
+
+
+def _summary(table: Table, draws: Array | None, level: float) -> Summary:
+    """draws: [B], the metric of a single run on resampled queries."""
     means = table.means
+    interval: Interval | None = None
     if len(means) > 1:
-        interval: Interval | None = seed_interval(means, level)
-    elif len(table.sizes) > 1:
-        draws = query_draws(table.sums, table.sizes, resamples, base_seed(rng))[:, 0]
+        interval = seed_interval(means, level)
+    elif draws is not None:
         interval = percentile_interval(draws, level, "queries", len(table.sizes))
-    else:
-        interval = None
     return Summary(
         mean=float(means.mean()),
         iqm=iqm(means),
