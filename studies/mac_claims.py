@@ -10,7 +10,6 @@ from workbench.config import Budget, RunConfig, Stage
 from workbench.recipes import mac
 from workbench.study.spec import Claim, Study, Trial
 
-
 MAC = {"masking": "mac"}
 
 

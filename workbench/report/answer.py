@@ -1,0 +1,223 @@
+"""The answer of a study as far as it is known: cells, comparisons, a sentence, and what limits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from workbench import stats, tables
+from workbench.errors import UserError
+from workbench.report.asked import Asked
+from workbench.report.claims import Verdict, judge
+from workbench.report.evidence import Evidence, gather
+from workbench.stats import gates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a study says."""
+
+    asked: Asked
+    evidence: Evidence
+    cells: pl.DataFrame
+    """One row a cell with complete runs, see `tables.cell_table`, in the order of the plan."""
+    best: str | None
+    """Key of the cell selected by val."""
+    comparisons: Mapping[str, stats.Comparison]
+    """Key -> that cell minus the baseline, adjusted together."""
+    refused: Mapping[str, str]
+    """Key -> why the cell is not compared with the baseline."""
+    effects: stats.FactorEffects | None
+    """Main effects and interactions, for a full grid of at least two axes."""
+    verdicts: tuple[Verdict, ...]
+    sentence: str
+    gates: tuple[str, ...]
+    """Sentences on what limits the answer."""
+
+    @property
+    def metric(self) -> str:
+        return f"test/{self.asked.metric}"
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Key of a cell -> `selected`, `baseline`."""
+        found = {self.best: "selected"} if self.best else {}
+        if (base := self.asked.baseline) is not None:
+            found[base] = "selected, baseline" if base in found else "baseline"
+        return found
+
+    def standing(self, key: str) -> str:
+        """`better` or `worse` than the baseline where that may be claimed, else empty."""
+        c = self.comparisons.get(key)
+        if c is None or c.winner is None:
+            return ""
+        return "better" if c.winner == c.a else "worse"
+
+
+def answer(asked: Asked, results: Path) -> Answer:
+    """The answer from the complete runs of the plan. Cells are selected by val, reported by test."""
+    evidence = gather(asked, results)
+    usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
+    cells = _cells(asked, evidence, usable)
+    comparisons, refused = _compare(asked, evidence, usable)
+    best = _best(asked, evidence.done)
+    return Answer(
+        asked=asked,
+        evidence=evidence,
+        cells=cells,
+        best=best,
+        comparisons=comparisons,
+        refused=refused,
+        effects=_effects(asked, usable, evidence.groups),
+        verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
+        sentence=_sentence(asked, evidence, best, comparisons, refused),
+        gates=tuple(_gates(asked, evidence, best, comparisons, refused)),
+    )
+
+
+def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> pl.DataFrame:
+    summaries = stats.summarise_cells(usable, evidence.groups) if usable else {}
+    intervals = {
+        key: (found.interval.low, found.interval.high) if found.interval is not None else None
+        for key, found in summaries.items()
+    }
+    table = tables.cell_table(
+        evidence.done, asked.axes, f"test/{asked.metric}", asked.reads, intervals
+    )
+    place = {key: i for i, key in enumerate(asked.cells)}
+    return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64))
+
+
+def _best(asked: Asked, done: pl.DataFrame) -> str | None:
+    """The cell with the best mean of the metric on val, never on test."""
+    column = f"metric.val/{asked.metric}"
+    if done.is_empty() or column not in done.columns:
+        return None
+    means = done.group_by("key", maintain_order=True).agg(pl.col(column).mean()).drop_nulls()
+    ordered = means.sort(column, descending=asked.maximize, maintain_order=True)
+    return str(ordered["key"][0]) if ordered.height else None
+
+
+def _compare(
+    asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
+) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
+    """Every comparable cell against the baseline, one family; and why the others are left out."""
+    base, refused = asked.baseline, dict(evidence.refused)
+    if base is None or base not in usable:
+        return {}, refused
+    arms: dict[str, stats.Runs] = {}
+    for key, runs in usable.items():
+        if key != base and not set(runs) & set(usable[base]):
+            refused[key] = "shares no seed with the baseline, so the two cannot be paired"
+        else:
+            arms[asked.labels[key]] = runs
+    try:
+        family = stats.compare_family(
+            arms,
+            asked.labels[base],
+            groups=evidence.groups,
+            unit=f"points of {_short(asked.metric)}",
+            higher_is_better=asked.maximize,
+        )
+    except UserError as error:
+        return {}, refused | {key: str(error) for key in usable if key != base and key not in refused}
+    keys = {label: key for key, label in asked.labels.items()}
+    return {keys[label]: comparison for label, comparison in family.items()}, refused
+
+
+def _effects(
+    asked: Asked, usable: Mapping[str, stats.Runs], groups: Iterable[str] | None
+) -> stats.FactorEffects | None:
+    """None where the cells are no full grid of at least two axes, or one of them is missing."""
+    varying = [axis for axis in asked.axes if len({cell.get(axis) for cell in asked.cells.values()}) > 1]
+    grid = {tuple(asked.cells[key].get(axis) for axis in varying): runs for key, runs in usable.items()}
+    if len(varying) < 2 or len(usable) < len(asked.cells) or any(None in levels for levels in grid):
+        return None
+    try:
+        return stats.factor_effects(grid, varying, groups=list(groups) if groups else None)  # type: ignore[arg-type]
+    except UserError:  # a grid with holes, or seeds that no cell shares: the gates name what is missing
+        return None
+
+
+def _sentence(
+    asked: Asked, evidence: Evidence, best: str | None,
+    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
+) -> str:  # fmt: skip
+    if best is None:
+        return "No run is complete yet."
+    runs = evidence.per_seed(best, f"test/{asked.metric}")
+    label, mean = asked.labels[best], sum(runs.values()) / len(runs)
+    reached = f"{label} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"
+    if best == asked.baseline:
+        return f"{reached}; it is the baseline: no other cell does better on val."
+    if best in comparisons:
+        return f"{reached}. {stats.claim(comparisons[best])}."
+    if best in refused:
+        return f"{reached}, but is not compared with the baseline: {refused[best]}."
+    return f"{reached}; there is no baseline to compare with yet."
+
+
+def _gates(
+    asked: Asked, evidence: Evidence, best: str | None,
+    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
+) -> list[str]:  # fmt: skip
+    """What limits the answer: the comparison behind the sentence first, then the table as a whole."""
+    found = gates.comparison_gates(comparisons[best]) if best in comparisons else []
+    if best in comparisons and len(asked.axes) > 1:
+        found += gates.confounded({asked.labels[best]: _differing(asked, best)})
+    found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
+    found += gates.unequal_budgets(_budgets(asked, evidence.done))
+    found += _missing(asked, evidence)
+    hardware = {
+        row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in gates.HARDWARE}
+        for row in evidence.done.iter_rows(named=True)
+    }
+    found += gates.unequal_hardware(hardware)
+    if evidence.others:
+        belong = "complete run belongs" if evidence.others == 1 else "complete runs belong"
+        found.append(f"{evidence.others} further {belong} to other plans (budget, data or study file differ).")
+    return found
+
+
+def _missing(asked: Asked, evidence: Evidence) -> list[str]:
+    done, lost = evidence.done, evidence.runs.filter(pl.col("state").is_in(["failed", "unreadable"]))
+    label = asked.labels
+    failed: dict[str, dict[int, str]] = {}
+    for row in lost.iter_rows(named=True):
+        key, _, seed = row["run"].rpartition("-s")  # an unreadable run has no other columns
+        reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
+        failed.setdefault(label[key], {})[int(seed)] = reason
+    expected = dict.fromkeys(label.values(), asked.seeds)
+    complete: dict[str, list[int]] = {name: [] for name in label.values()}
+    for key, seed in done.select("key", "seed").iter_rows():
+        complete[label[key]].append(seed)
+    return gates.missing_cells(expected, complete, failed)
+
+
+def _differing(asked: Asked, key: str) -> dict[str, tuple[object, object]]:
+    assert asked.baseline is not None
+    mine, base = asked.cells[key], asked.cells[asked.baseline]
+    # An axis that exists only under a choice differs because of that choice, not besides it.
+    return {axis: (mine[axis], base[axis]) for axis in mine if axis in base and mine[axis] != base[axis]}
+
+
+def _budgets(asked: Asked, done: pl.DataFrame) -> dict[str, str]:
+    """Label of a cell -> its budget in words, summed over stages of one unit."""
+    out = {}
+    stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
+    for row in done.unique("key", maintain_order=True).iter_rows(named=True):
+        total: dict[str, float] = {}
+        for stage in stages:
+            if (unit := row[f"{stage}.budget.unit"]) is not None:
+                total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
+        out[asked.labels[row["key"]]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
+    return out
+
+
+def _short(metric: str) -> str:
+    """`t2v_r1` -> `R@1`, as people say it; other metrics keep their names."""
+    side, _, rest = metric.partition("_r")
+    return f"R@{rest}" if rest.isdecimal() and side == "t2v" else metric

@@ -1,0 +1,88 @@
+"""What a study asked, as its `study.json` says; neither the study file nor torch is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import UserError
+from workbench.tracking.files import check_name
+
+Value = None | bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question with its cells."""
+
+    name: str
+    question: str
+    metric: str
+    """Without a split: selected on `val/<metric>`, reported as `test/<metric>`."""
+    maximize: bool
+    axes: tuple[str, ...]
+    baseline: str | None
+    """Key of a cell."""
+    seeds: tuple[int, ...]
+    reads: tuple[str, ...]
+    claims: tuple[Mapping[str, Any], ...]
+    """Fields of `workbench.study.spec.Claim`."""
+    smoke: bool
+    plan: str
+    labels: Mapping[str, str]
+    """Key of each cell -> its label; the order is that of the plan."""
+    cells: Mapping[str, Mapping[str, Value]]
+    """Key of each cell -> its axes."""
+
+    @property
+    def command(self) -> str:
+        """What runs the missing rest of this study."""
+        return f"python -m workbench.study {self.name}{' --smoke' if self.smoke else ''}"
+
+    @staticmethod
+    def of(description: Mapping[str, Any]) -> Asked:
+        """From the content of `study.json` (`Plan.description()`)."""
+        cells = description["cells"]
+        return Asked(
+            name=str(description["study"]),
+            question=str(description["question"]),
+            metric=str(description["metric"]),
+            maximize=description["direction"] == "maximize",
+            axes=tuple(description["axes"]),
+            baseline=description["baseline"],
+            seeds=tuple(description["seeds"]),
+            reads=tuple(description["reads"]),
+            claims=tuple(description.get("claims", ())),
+            smoke=bool(description["smoke"]),
+            plan=str(description["plan"]),
+            labels={cell["key"]: cell["cell"] for cell in cells},
+            cells={cell["key"]: cell["axes"] for cell in cells},
+        )
+
+
+def load(results: Path, study: str) -> Asked:
+    """The study's description in `results`; `UserError` says which command makes one."""
+    path = results / "runs" / check_name(study, "study name") / "study.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"there are no runs of study {study!r} in {results}; "
+            f"`python -m workbench.study {study}` makes them{_others(results)}"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable JSON: {error}") from error
+    try:
+        return Asked.of({"study": study} | description)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is of another version; `python -m workbench.study {study}` writes it anew"
+        ) from error
+
+
+def _others(results: Path) -> str:
+    known = sorted(path.parent.name for path in (results / "runs").glob("*/study.json"))
+    return f" (there are runs of {', '.join(known)})" if known else ""

@@ -1,0 +1,114 @@
+"""What the runs of a study have to say: one number for each query of each complete run."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from workbench import stats
+from workbench.errors import UserError
+from workbench.report.asked import Asked
+from workbench.tracking.run_dir import RunDir
+from workbench.tracking.runs import load_runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The planned runs that exist, and the metric's values of those that are complete."""
+
+    runs: pl.DataFrame
+    """Run table of the planned runs, any state, in the order of the plan."""
+    others: int
+    """Complete runs of the study that belong to other plans."""
+    values: Mapping[str, Mapping[int, np.ndarray]]
+    """Key of a cell -> seed -> the metric of each query on test, [Q], or [1] without ranks."""
+    groups: Sequence[str] | None
+    """[Q], the clip of each query; None where each query counts by itself."""
+    refused: Mapping[str, str]
+    """Key of a cell -> why it cannot be compared query by query with the others."""
+
+    @property
+    def done(self) -> pl.DataFrame:
+        return self.runs.filter(pl.col("state") == "complete")
+
+    def per_seed(self, key: str, metric: str) -> dict[int, float]:
+        """Seed -> a metric of the cell's complete runs; `UserError` where one lacks it."""
+        rows = self.done.filter(pl.col("key") == key)
+        column = f"metric.{metric}"
+        if column not in rows.columns or rows[column].null_count():
+            raise UserError(f"not every run has {metric}")
+        return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """What one run answered."""
+
+    values: np.ndarray
+    groups: list[str] | None
+    identity: str
+    """Digest of the queries' names; empty without ranks."""
+
+
+def gather(asked: Asked, results: Path) -> Evidence:
+    """Reads the run table and the ranks of all complete runs of the plan."""
+    table = load_runs(results, asked.name)
+    planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
+    order = pl.DataFrame({"run": planned}, schema={"run": pl.String()})
+    runs = order.join(table, on="run", how="inner", maintain_order="left")
+    others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
+
+    found: dict[str, dict[int, _Queries]] = {}
+    for row in runs.filter(pl.col("state") == "complete").iter_rows(named=True):
+        value = row.get(f"metric.test/{asked.metric}")
+        run = RunDir.of(results, asked.name, row["key"], row["seed"])
+        if (queries := _queries(run, asked.metric, value)) is not None:
+            found.setdefault(row["key"], {})[row["seed"]] = queries
+    usual = _usual(asked, found)
+    example = next((q for cell in found.values() for q in cell.values() if q.identity == usual), None)
+    return Evidence(
+        runs=runs,
+        others=others,
+        values={key: {seed: q.values for seed, q in cell.items()} for key, cell in found.items()},
+        groups=example.groups if example is not None else None,
+        refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual))},
+    )
+
+
+def _queries(run: RunDir, metric: str, value: float | None) -> _Queries | None:
+    """The run's ranks as values of the metric; its single number where there are none."""
+    side = metric.partition("_")[0]
+    try:
+        with np.load(run.file("ranks.npz"), allow_pickle=False) as ranks:
+            values = stats.query_values(ranks[f"{side}_rank"], metric)
+            names = ranks[f"{side}_id"]
+            groups = [str(g) for g in ranks["t2v_group"]] if side == "t2v" else None
+    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
+        # ValueError: a metric such as the median rank (UserError), or a damaged array.
+        return None if value is None else _Queries(np.array([float(value)]), None, "")
+    digest = hashlib.sha256("\0".join(names.tolist()).encode()).hexdigest()
+    return _Queries(values, groups, digest)
+
+
+def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Queries]]) -> str:
+    """The queries of the baseline, or else those that most runs answered."""
+    cells = [found[asked.baseline]] if asked.baseline in found else list(found.values())
+    counts = Counter(q.identity for cell in cells for q in cell.values())
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _refusal(cell: Mapping[int, _Queries], usual: str) -> str:
+    odd = [str(seed) for seed, q in sorted(cell.items()) if q.identity != usual]
+    if not odd:
+        return ""
+    seeds = f"seed{'s' if len(odd) > 1 else ''} {', '.join(odd)}"
+    if usual and any(not q.identity for q in cell.values()):
+        return f"ranks.npz of {seeds} is missing or damaged"
+    return f"{seeds} answered other queries than the rest; compare runs of the same test split"
