@@ -12,9 +12,10 @@ QUERIES = 500
 READS = ["cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s", "train/steps"]
 ENVIRONMENT = {
     "data": "moving_shapes", "data_digest": "d" * 64, "decoder": "decord 0.6.0", "commit": "c" * 40,
-    "dirty": False, "device": "cpu", "device_name": "some processor", "hostname": "one", "precision": "bfloat16",
-    "threads": 2, "python": "3.12.1", "torch": "2.8.0", "timm": "1.0.20", "transformers": "5.0.0",
-    "numpy": "2.1.0", "start": "video: random init, text: random init",
+    "dirty": False, "device": "cpu", "device_name": "some processor", "hostname": "one",
+    "precision": "bfloat16", "threads": 2, "python": "3.12.1", "torch": "2.8.0",
+    "timm": "1.0.20", "transformers": "5.0.0", "numpy": "2.1.0",
+    "start": "video: random init, text: random init",
 }  # fmt: skip
 
 
@@ -54,8 +55,9 @@ def write_study(
     for number, cell in enumerate(listed):
         for seed in seeds:
             if (number, seed) not in skip:
-                write_run(results, name, cell, seed, quality(cell["axes"]), cost(cell["axes"]), spread=spread,
-                          steps=steps, state="failed" if (number, seed) in failed else "complete")  # fmt: skip
+                state = "failed" if (number, seed) in failed else "complete"
+                level, share = quality(cell["axes"]), cost(cell["axes"])
+                write_run(results, name, cell, seed, level, share, spread=spread, steps=steps, state=state)
 
 
 def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0, state="complete"):

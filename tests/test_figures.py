@@ -1,60 +1,169 @@
 """Tables behind the pictures, and that the pictures are drawn from odd studies too."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import polars as pl
 import pytest
 
-from workbench import figures
+from workbench import figures, stats
+from workbench.figures import paper
+
+METRIC = "test/t2v_r1"
 
 
-def cells(rows: list[tuple[object, object, float | None, float | None]]) -> pl.DataFrame:
+def cells_of(axes, means, *, interval=3.0):
+    """A cell table: a row for each dict of axes."""
+    names = list(dict.fromkeys(name for cell in axes for name in cell))
+    columns = {name: [cell.get(name) for cell in axes] for name in names}
     return pl.DataFrame(
         {
-            "ratio": [row[0] for row in rows],
-            "strategy": [row[1] for row in rows],
-            "test/t2v_r1": [row[2] for row in rows],
-            "low": [row[3] for row in rows],
-            "high": [None if row[3] is None else row[2] + 3.0 for row in rows],
-            "cost/c": [1.0] * len(rows),
+            "key": [f"k{i}" for i in range(len(axes))],
+            "cell": [" ".join(f"{k}={v}" for k, v in cell.items()) for cell in axes],
+            **columns,
+            METRIC: means,
+            "low": [None if m is None or interval is None else m - interval for m in means],
+            "high": [None if m is None or interval is None else m + interval for m in means],
         },
+        schema_overrides={METRIC: pl.Float64(), "low": pl.Float64(), "high": pl.Float64()},
         strict=False,
     )
 
 
-def test_the_first_axis_runs_along_x_in_order_and_the_others_name_the_curve() -> None:
-    table = cells([(0.9, "tube", 3.0, 1.0), (0.0, "tube", 1.0, 0.5), (0.5, "frame", 2.0, None)])
-    points = figures.sweep_table(table, ["ratio", "strategy"], "test/t2v_r1", "cost/c")
-    assert points["curve"].to_list() == ["strategy frame", "strategy tube", "strategy tube"]
-    assert points["x"].to_list() == ["0.5", "0.0", "0.9"]
-    assert points["position"].to_list() == [1, 0, 2]
-    assert points["low"].to_list() == [None, 0.5, 1.0]
+def two_axes(strategies=("tube", "frame"), ratios=(0.9, 0.0, 0.5)):
+    axes = [{"strategy": s, "ratio": r} for s in strategies for r in ratios]
+    return cells_of(axes, [float(i) for i in range(len(axes))])
 
 
-def test_a_cell_without_a_value_is_no_point() -> None:
-    table = cells([(0.5, "a", None, None), (0.9, "a", 2.0, 1.0)])
-    assert figures.sweep_table(table, ["ratio", "strategy"], "test/t2v_r1", "cost/c").height == 1
+def test_numbers_go_along_x_and_words_name_the_curve():
+    found = figures.layout(two_axes(), ["strategy", "ratio"])
+    assert found == figures.Layout(x="ratio", connected=True, curve="strategy")
 
 
-def test_every_point_is_drawn_at_its_own_cost() -> None:
-    table = cells([(0.0, "a", 4.0, 3.0), (0.5, "a", 15.0, 14.0), (0.9, "a", 51.0, 50.0)])
-    table = table.with_columns(pl.Series("cost/c", [0.8, 0.4, 0.1]))
-    points = figures.sweep_table(table, ["ratio", "strategy"], "test/t2v_r1", "cost/c")
-    figure = figures.sweep_figure(points, axis="ratio", metric="test/t2v_r1", cost="cost/c", title="")
-    over_axis, over_cost = (axes.get_lines()[0] for axes in figure.axes)
-    assert list(zip(*over_axis.get_data(), strict=True)) == [(0, 4.0), (1, 15.0), (2, 51.0)]
-    assert list(zip(*over_cost.get_data(), strict=True)) == [(0.1, 51.0), (0.4, 15.0), (0.8, 4.0)]
+def test_a_third_axis_makes_panels_and_a_fourth_is_too_much():
+    axes = [
+        {"unit": u, "times": t, "ratio": r, "more": m}
+        for u in "ab" for t in (1, 2) for r in (0.0, 0.5, 0.9) for m in "xy"
+    ]  # fmt: skip
+    cells = cells_of(axes, [1.0] * len(axes))
+    three = figures.layout(cells, ["unit", "times", "ratio"])
+    assert three == figures.Layout(x="ratio", connected=True, curve="times", panel="unit")
+    assert figures.layout(cells, ["unit", "times", "ratio", "more"]) is None
 
 
-@pytest.mark.parametrize("name", ["a", "$x_1$ & 50%", "<script>", "=cmd()"])
-@pytest.mark.parametrize("ending", ["png", "pdf"])
-def test_a_picture_is_drawn_whatever_the_names(tmp_path: Path, name: str, ending: str) -> None:
-    table = cells([(0.0, name, 2.0, 2.5), (0.9, name, 4.0, None)])  # the first mean is below its interval
-    points = figures.sweep_table(table, ["ratio", "strategy"], "test/t2v_r1", "cost/c")
-    figure = figures.sweep_figure(points, axis="ratio", metric="test/t2v_r1", cost="cost/c", title="Why?")
-    figures.save(figure, tmp_path / f"x.{ending}")
-    head = (tmp_path / f"x.{ending}").read_bytes()[:4]
-    assert head == (b"%PDF" if ending == "pdf" else b"\x89PNG")
-    assert [path.name for path in tmp_path.iterdir()] == [f"x.{ending}"]
+def test_an_axis_that_does_not_vary_is_no_axis():
+    cells = cells_of([{"ratio": 0.5, "arm": "a"}, {"ratio": 0.5, "arm": "b"}], [1.0, 2.0])
+    assert figures.layout(cells, ["ratio", "arm"]) == figures.Layout(x="arm", connected=False)
+    assert figures.layout(cells[:1], ["ratio", "arm"]) is None
+    assert figures.sweep_table(cells[:1], ["ratio", "arm"], METRIC) is None
+    assert figures.grid_table(cells, ["ratio", "arm"], METRIC) is None
+
+
+def test_points_of_a_sweep_stand_in_order_of_x_with_their_intervals():
+    table = figures.sweep_table(two_axes(), ["strategy", "ratio"], METRIC)
+    assert table["curve"].to_list() == ["strategy tube"] * 3 + ["strategy frame"] * 3
+    assert table["x"].to_list() == ["0", "0.5", "0.9"] * 2
+    assert table["mean"].to_list() == [1.0, 2.0, 0.0, 4.0, 5.0, 3.0]
+    assert table["low"].to_list() == [-2.0, -1.0, -3.0, 1.0, 2.0, 0.0]
+
+
+def test_a_cell_without_a_value_is_no_point():
+    cells = cells_of([{"ratio": 0.5}, {"ratio": 0.9}], [None, 2.0])
+    assert figures.sweep_table(cells, ["ratio"], METRIC).height == 1
+
+
+def test_a_cell_without_the_other_axes_is_a_point_of_every_curve():
+    axes = [{"ratio": 0.0}] + [{"ratio": 0.5, "words": w} for w in ("token", "whole")]
+    cells = cells_of(axes, [1.0, 2.0, 3.0])
+    table = figures.sweep_table(cells, ["ratio", "words"], METRIC)
+    assert table.select("curve", "x", "mean").rows() == [
+        ("words token", "0", 1.0), ("words token", "0.5", 2.0),
+        ("words whole", "0", 1.0), ("words whole", "0.5", 3.0),
+    ]  # fmt: skip
+
+
+def test_a_grid_says_where_a_difference_may_be_claimed():
+    table = figures.grid_table(two_axes(), ["strategy", "ratio"], METRIC, {"k0": "better"})
+    row = table.filter((pl.col("row") == "strategy tube") & (pl.col("column") == "0.9"))
+    assert row["standing"].to_list() == ["better"]
+    assert table["standing"].to_list().count("") == 5
+    assert table["column"].unique(maintain_order=True).to_list() == ["0", "0.5", "0.9"]
+
+
+def test_every_cell_stands_at_its_own_cost():
+    points = {
+        "k0": stats.ParetoPoint(cost=0.8, quality=1.0, on_front=False, frequency=0.2, seeds=3),
+        "k1": stats.ParetoPoint(cost=0.1, quality=2.0, on_front=True, frequency=1.0, seeds=3),
+    }
+    cells = cells_of([{"ratio": 0.0}, {"ratio": 0.9}], [1.0, 2.0])
+    table = figures.cost_table(cells, ["ratio"], METRIC, {"cost/train_pflops": points})
+    assert table.select("cell", "x", "mean", "on_front").rows() == [
+        ("ratio=0.0", 0.8, 1.0, False),
+        ("ratio=0.9", 0.1, 2.0, True),
+    ]
+    assert figures.cost_table(cells, ["ratio"], METRIC, {}) is None
+
+
+def test_learning_curves_average_the_nth_evaluation_of_the_seeds():
+    rows = [
+        ("a-s0", 10, 1.0, 0.1, 20.0), ("a-s0", 20, 2.0, 0.2, 30.0),
+        ("a-s1", 12, 1.2, 0.1, 24.0), ("a-s1", 24, 2.4, 0.2, 32.0), ("b-s0", 10, 1.0, 0.1, 9.0),
+    ]  # fmt: skip
+    names = ["run", "step", "seconds", "pflops", "value"]
+    curves = pl.DataFrame(rows, schema=names, orient="row").with_columns(metric=pl.lit("val/t2v_r1"))
+    table = figures.curves_table(curves, {"a-s0": "a", "a-s1": "a", "b-s0": "b"}, "val/t2v_r1", ["b", "a"])
+    assert table["key"].to_list() == ["b", "a", "a"]
+    assert table.row(1) == ("a", 11.0, 1.1, 0.1, 22.0, 20.0, 24.0, 2)
+    assert figures.curves_table(curves, {"a-s0": "a"}, "val/other", ["a"]) is None
+
+
+def test_effects_come_with_the_largest_first():
+    cells = {"a": {0: [0.0, 100.0], 1: [0.0, 100.0]}, "b": {0: [100.0, 100.0], 1: [0.0, 100.0]},
+             "base": {0: [0.0, 0.0], 1: [0.0, 100.0]}}  # fmt: skip
+    family = stats.compare_family(cells, "base")
+    table = figures.effects_table({f"key {name}": c for name, c in family.items()}, {"key b": "better"})
+    assert table["cell"].to_list() == ["b", "a"]
+    assert table["effect"].to_list() == [50.0, 25.0]
+    assert table["standing"].to_list() == ["better", ""]
+    assert figures.effects_table({}, {}) is None
+
+
+NAMES = ["a", "$x_1$ & 50%", "<script>alert(1)</script>", "=cmd()", "x" * 80, "größer ✓"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_drawn_whatever_the_names(tmp_path, name):
+    cells = two_axes(strategies=(name, "other"))
+    cells = cells.with_columns(low=pl.when(pl.col("ratio") < 0.9).then("low"))  # one limit is not known
+    sweep = figures.sweep_table(cells, ["strategy", "ratio"], METRIC)
+    grid = figures.grid_table(cells, ["strategy", "ratio"], METRIC)
+    drawn = [
+        paper.sweep(sweep, axis=name, metric=METRIC, connected=True),
+        paper.grid(grid, row="strategy", column=name, metric=METRIC),
+    ]
+    for figure in drawn:
+        for ending, head in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+            paper.save(figure, tmp_path / f"x.{ending}")
+            assert (tmp_path / f"x.{ending}").read_bytes()[:4] == head
+    moving = [
+        figures.sweep_figure(sweep, axis=name, metric=METRIC),
+        figures.grid_figure(grid, row="strategy", column=name, metric=METRIC),
+    ]
+    for figure in moving:
+        assert "<script>alert" not in figure.to_json()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.pdf", "x.png"]
+
+
+def test_every_point_is_drawn_where_its_table_says():
+    cells = cells_of([{"ratio": r} for r in (0.0, 0.5, 0.9)], [4.0, 15.0, 51.0])
+    sweep = figures.sweep_table(cells, ["ratio"], METRIC)
+    axes = paper.sweep(sweep, axis="ratio", metric=METRIC, connected=True).axes[0]
+    assert list(zip(*axes.get_lines()[0].get_data(), strict=True)) == [(0, 4.0), (0.5, 15.0), (0.9, 51.0)]
+    trace = figures.sweep_figure(sweep, axis="ratio", metric=METRIC).data[0]
+    assert list(zip(trace.x, trace.y, strict=True)) == [(0, 4.0), (0.5, 15.0), (0.9, 51.0)]
+    assert trace.error_y.array == (3.0, 3.0, 3.0)
+
+
+def test_the_same_table_makes_the_same_file(tmp_path):
+    sweep = figures.sweep_table(two_axes(), ["strategy", "ratio"], METRIC)
+    for name in ("a.pdf", "b.pdf", "a.png", "b.png"):
+        paper.save(paper.sweep(sweep, axis="ratio", metric=METRIC, connected=True), tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

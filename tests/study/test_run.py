@@ -215,7 +215,7 @@ def test_status_tells_done_from_failed(write_study, study, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "no study 'nothing'; there are fake"),
+        (["nothing"], "no study 'nothing'; there are "),
         (["../fake"], "no study '../fake'"),
         (["fake", "--seeds", "x"], "--seeds is how many"),
         (["fake", "--budget", "much"], "--budget is a factor"),

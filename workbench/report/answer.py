@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +84,7 @@ def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -
         key: (found.interval.low, found.interval.high) if found.interval is not None else None
         for key, found in summaries.items()
     }
-    table = tables.cell_table(
-        evidence.done, asked.axes, f"test/{asked.metric}", asked.reads, intervals
-    )
+    table = tables.cell_table(evidence.done, asked.axes, f"test/{asked.metric}", asked.reads, intervals)
     place = {key: i for i, key in enumerate(asked.cells)}
     return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64))
 
@@ -129,7 +127,7 @@ def _compare(
 
 
 def _effects(
-    asked: Asked, usable: Mapping[str, stats.Runs], groups: Iterable[str] | None
+    asked: Asked, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
 ) -> stats.FactorEffects | None:
     """None where the cells are no full grid of at least two axes, or one of them is missing."""
     varying = [axis for axis in asked.axes if len({cell.get(axis) for cell in asked.cells.values()}) > 1]
@@ -137,7 +135,7 @@ def _effects(
     if len(varying) < 2 or len(usable) < len(asked.cells) or any(None in levels for levels in grid):
         return None
     try:
-        return stats.factor_effects(grid, varying, groups=list(groups) if groups else None)  # type: ignore[arg-type]
+        return stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
     except UserError:  # a grid with holes, or seeds that no cell shares: the gates name what is missing
         return None
 
@@ -165,8 +163,9 @@ def _gates(
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """What limits the answer: the comparison behind the sentence first, then the table as a whole."""
-    found = gates.comparison_gates(comparisons[best]) if best in comparisons else []
-    if best in comparisons and len(asked.axes) > 1:
+    found: list[str] = []
+    if best is not None and best in comparisons:
+        found += gates.comparison_gates(comparisons[best])
         found += gates.confounded({asked.labels[best]: _differing(asked, best)})
     found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
     found += gates.unequal_budgets(_budgets(asked, evidence.done))
@@ -177,8 +176,9 @@ def _gates(
     }
     found += gates.unequal_hardware(hardware)
     if evidence.others:
-        belong = "complete run belongs" if evidence.others == 1 else "complete runs belong"
-        found.append(f"{evidence.others} further {belong} to other plans (budget, data or study file differ).")
+        belong = "run of this study belongs" if evidence.others == 1 else "runs of this study belong"
+        text = f"{evidence.others} complete {belong} to other plans"
+        found.append(f"{text} (budget, data or study file differ).")
     return found
 
 

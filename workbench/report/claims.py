@@ -1,8 +1,8 @@
 """Verdicts on published claims: holds, does not, cannot be told; by rule, from the interval of a figure.
 
-A claim says that a figure is at least so much. It *holds* when the whole 95 % interval of the figure is at or
-above that, it *does not* when the whole interval is below, and otherwise it *cannot be told*. FLOPs are counted,
-not sampled: they decide without an interval. Anything else needs two seeds.
+A claim says that a figure is at least so much. It *holds* when the whole 95 % interval of the figure is at
+or above that, it *does not* when the whole interval is below, and otherwise it *cannot be told*. FLOPs are
+counted, not sampled: they decide without an interval. Anything else needs two seeds.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def _figure(
     assert ratio is not None
     if claim["figure"] == "times":
         return ratio, low, high
-    saved = 100 * (1 - ratio)
-    return saved, *((100 * (1 - high), 100 * (1 - low)) if low is not None and high is not None else (None, None))
+    if low is None or high is None:
+        return 100 * (1 - ratio), None, None
+    return 100 * (1 - ratio), 100 * (1 - high), 100 * (1 - low)
 
 
 def _mean(values: np.ndarray, metric: str) -> tuple[float, float | None, float | None]:

@@ -99,7 +99,8 @@ def _queries(run: RunDir, metric: str, value: float | None) -> _Queries | None:
 
 def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Queries]]) -> str:
     """The queries of the baseline, or else those that most runs answered."""
-    cells = [found[asked.baseline]] if asked.baseline in found else list(found.values())
+    base = found.get(asked.baseline or "")
+    cells = [base] if base is not None else list(found.values())
     counts = Counter(q.identity for cell in cells for q in cell.values())
     return counts.most_common(1)[0][0] if counts else ""
 

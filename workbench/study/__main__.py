@@ -202,18 +202,19 @@ def _work(
 
 
 def _finish(plan: Plan, ledger: Ledger, options: argparse.Namespace, results: Path, stopped: bool) -> int:
-    from workbench.study import report
-    from workbench.study.answer import answer
+    from workbench.report.answer import answer
+    from workbench.report.asked import Asked
+    from workbench.report.write import write
 
     entries = ledger.entries()
     done = sum(entry.state == "complete" for entry in entries)
     if stopped:
         print(f"\nStopped with {done} of {len(entries)} runs done. The same command goes on from here.")
         return INTERRUPTED
-    found = answer(plan, results)
-    print(show.answer_text(plan, found, ledger.others()))
-    if found.table.height:
-        print(f"\nTable and picture: {report.write(plan, found, results)}")
+    found = answer(Asked.of(plan.description()), results)
+    print(show.answer_text(found))
+    if found.cells.height:
+        print(f"\nTables and pictures: {write(found, results)}")
     if done == len(entries):
         print("\n" + _look_further(options, results))
         return COMPLETE

@@ -13,7 +13,8 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
-from workbench.study.answer import Answer
+from workbench.report.answer import Answer
+from workbench.report.rows import legend, readable
 from workbench.study.outcome import Claim, Entry, Outcome
 from workbench.study.plan import Plan
 from workbench.tracking.run_dir import RunDir
@@ -92,16 +93,15 @@ def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
     return "\n".join(lines + _others(others))
 
 
-def answer_text(plan: Plan, answer: Answer, others: int) -> str:
-    """The table, the answer in a sentence, and what to beware of."""
-    metric = f"test/{plan.study.metric}"
-    lines = ["", f"{plan.study.name}: {plan.study.question}", ""]
-    if answer.table.height:
-        lines += [tables.to_text(tables.readable(answer.table, metric, answer.notes)), ""]
-        lines += [f"{metric} with its 95 % interval; cells are selected by val, reported by test.", ""]
+def answer_text(answer: Answer) -> str:
+    """The table, the answer in a sentence, verdicts on claims, and what to beware of."""
+    asked = answer.asked
+    lines = ["", f"{asked.name}: {asked.question}", ""]
+    if answer.cells.height:
+        lines += [tables.to_text(readable(answer)), "", legend(answer), ""]
     lines.append(f"Answer: {answer.sentence}")
-    lines += [f"  Note: {gate}" for gate in answer.gates]
-    return "\n".join(lines + _others(others))
+    lines += [f"  Claim: {v.text}: {v.verdict} (here {v.measured}, paper {v.paper})" for v in answer.verdicts]
+    return "\n".join(lines + [f"  Note: {gate}" for gate in answer.gates])
 
 
 def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:

@@ -1,0 +1,43 @@
+"""Pictures of a study. Each is a table function, which is tested, and a figure function, which draws it.
+
+    sweep    the metric over an axis, with intervals
+    grid     the metric over two axes as a map
+    cost     the metric against cost, with the Pareto front
+    curves   learning curves over steps, PFLOPs and seconds
+    effects  differences to the baseline, with intervals
+
+`tables` makes the tables, `interactive` draws them with plotly (for pages and the dashboard), `paper` with
+matplotlib (PDF and PNG). Table functions return None where a study lacks the axes for a picture. No torch.
+"""
+
+from workbench.figures.interactive import (
+    cost_figure,
+    curves_figure,
+    effects_figure,
+    grid_figure,
+    sweep_figure,
+)
+from workbench.figures.tables import (
+    Layout,
+    cost_table,
+    curves_table,
+    effects_table,
+    grid_table,
+    layout,
+    sweep_table,
+)
+
+__all__ = [
+    "Layout",
+    "cost_figure",
+    "cost_table",
+    "curves_figure",
+    "curves_table",
+    "effects_figure",
+    "effects_table",
+    "grid_figure",
+    "grid_table",
+    "layout",
+    "sweep_figure",
+    "sweep_table",
+]

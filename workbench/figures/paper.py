@@ -1,0 +1,188 @@
+"""The pictures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only; no window is ever opened
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from workbench.figures.style import COLOURS, MAP, MARKERS, STANDING, label, plain
+from workbench.tracking.files import replacing
+
+matplotlib.rcParams |= {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # names are not formulas
+    "pdf.fonttype": 42,  # fonts that publishers accept
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
+
+
+def sweep(table: pl.DataFrame, *, axis: str, metric: str, connected: bool) -> Figure:
+    """The metric over an axis with its intervals; a panel for each value of the third axis."""
+    panels, curves = _texts(table, "panel"), _texts(table, "curve")
+    figure, parts = _panels(len(panels), width=5.2 if len(panels) == 1 else 3.4)
+    positions = table["position"].to_list()
+    reach = max(positions) - min(positions) or 1.0
+    for axes, panel in zip(parts, panels, strict=True):
+        for i, name in enumerate(curves):
+            part = table.filter((pl.col("panel") == panel) & (pl.col("curve") == name))
+            # A little to the side of each other, so that intervals at one place can be told apart.
+            shift = 0.008 * reach * (i - (len(curves) - 1) / 2)
+            x = [p + shift for p in part["position"]]
+            _points(axes, x, part, i, label=plain(name), line=connected)
+        ticks = table.unique("position").sort("position")
+        axes.set_xticks(ticks["position"].to_list(), [plain(x) for x in ticks["x"]])
+        axes.set_xlim(min(positions) - 0.08 * reach, max(positions) + 0.08 * reach)
+        axes.set_xlabel(plain(axis))
+        axes.set_title(plain(panel))
+    parts[0].set_ylabel(label(metric))
+    _legend(figure, parts[0], len(curves))
+    return figure
+
+
+def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
+    """The metric over two axes as a map, its interval below it; arrows mark claimed differences."""
+    panels = _texts(table, "panel")
+    rows, columns = _texts(table, "row"), _texts(table, "column")
+    width = max(3.0, 1.0 + 0.85 * len(columns))
+    figure, parts = _panels(len(panels), width=width, height=1.3 + 0.55 * len(rows))
+    low, high = float(table["mean"].min()), float(table["mean"].max())  # type: ignore[arg-type]
+    image = None
+    for axes, panel in zip(parts, panels, strict=True):
+        found = {
+            (r["row"], r["column"]): r for r in table.filter(pl.col("panel") == panel).iter_rows(named=True)
+        }
+        values = [[found[r, c]["mean"] if (r, c) in found else float("nan") for c in columns] for r in rows]
+        image = axes.imshow(values, cmap=MAP, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
+        axes.grid(visible=False)
+        for (r, c), cell in found.items():
+            bright = (cell["mean"] - low) / ((high - low) or 1) > 0.5
+            axes.text(columns.index(c), rows.index(r), _cell_text(cell), ha="center", va="center",
+                      color="black" if bright else "white", fontsize=8)  # fmt: skip
+        axes.set_xticks(range(len(columns)), [plain(c) for c in columns])
+        axes.set_yticks(range(len(rows)), [plain(r).removeprefix(plain(row)).strip() for r in rows])
+        axes.set_xlabel(plain(column))
+        axes.set_title(plain(panel))
+    parts[0].set_ylabel(plain(row))
+    if image is not None:
+        figure.colorbar(image, ax=parts, label=label(metric))
+    return figure
+
+
+def cost(table: pl.DataFrame, *, metric: str) -> Figure:
+    """The metric against each cost; points of the Pareto front are ringed and connected."""
+    costs, curves = _texts(table, "cost"), _texts(table, "curve")
+    figure, parts = _panels(len(costs), width=4.4)
+    for axes, name in zip(parts, costs, strict=True):
+        part = table.filter(pl.col("cost") == name)
+        front = part.filter(pl.col("on_front")).sort("x")
+        for i, curve in enumerate(curves):
+            mine = part.filter(pl.col("curve") == curve)
+            _points(axes, mine["x"].to_list(), mine, i, label=plain(curve), line=False)
+        axes.plot(front["x"], front["mean"], linestyle=":", color="#777777", marker="o", markersize=11,
+                  markerfacecolor="none", label="Pareto front")  # fmt: skip
+        axes.set_xlabel(label(name))
+        axes.margins(x=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    parts[0].set_ylabel(label(metric))
+    _legend(figure, parts[0], len(curves) + 1)
+    return figure
+
+
+def curves(table: pl.DataFrame, labels: Mapping[str, str], *, metric: str) -> Figure:
+    """Learning curves over steps, PFLOPs and seconds; bars reach from the least to the most of the seeds."""
+    figure, parts = _panels(3, width=3.2)
+    keys = _texts(table, "key")
+    for axes, clock in zip(parts, ("step", "pflops", "seconds"), strict=True):
+        for i, key in enumerate(keys):
+            part = table.filter(pl.col("key") == key)
+            _points(axes, part[clock].to_list(), part, i, label=plain(labels[key]), line=True)
+        axes.set_xlabel(label(clock))
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    parts[0].set_ylabel(label(metric))
+    _legend(figure, parts[0], len(keys), columns=2 if max(len(v) for v in labels.values()) > 24 else 4)
+    return figure
+
+
+def effects(table: pl.DataFrame, *, baseline: str, unit: str) -> Figure:
+    """Differences to the baseline with 95 % intervals, the largest on top; coloured where claimed."""
+    figure, (axes,) = _panels(1, width=6.4, height=1.5 + 0.24 * table.height)
+    names = {"better": "better after Holm", "worse": "worse after Holm", "": "cannot be told apart"}
+    shapes = {"better": "^", "worse": "v", "": "o"}
+    place = {cell: -i for i, cell in enumerate(table["cell"])}
+    for standing, name in names.items():
+        part = table.filter(pl.col("standing") == standing)
+        if part.is_empty():
+            continue
+        y = [place[cell] for cell in part["cell"]]
+        style: dict[str, Any] = {"color": STANDING[standing]}
+        axes.plot(part["effect"], y, shapes[standing], markersize=5, label=name, **style)
+        for at, low, high in zip(y, part["low"], part["high"], strict=True):
+            if low is not None and high is not None:
+                axes.plot([low, high], [at, at], linewidth=1.2, **style)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(list(place.values()), [plain(cell) for cell in place])
+    axes.set_ylim(0.3 - table.height, 0.7)
+    axes.set_xlabel(f"difference to {plain(baseline)}\n({unit}, 95 % interval)")
+    _legend(figure, axes, 3)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as the file's ending says (png, pdf, svg); never half a file.
+
+    Files carry no date, so that the same numbers make the same file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = path.suffix.lstrip(".")
+    metadata = {"CreationDate": None} if ending == "pdf" else {}
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
+
+
+def _panels(count: int, *, width: float, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * count + (0.8 if count == 1 else 0), height), layout="constrained")
+    return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
+def _points(axes: Axes, x: Sequence[float], part: pl.DataFrame, i: int, *, label: str, line: bool) -> None:
+    colour = COLOURS[i % len(COLOURS)]
+    axes.plot(x, part["mean"], color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4.5, linewidth=1.4,
+              linestyle="-" if line else "", label=label)  # fmt: skip
+    for at, low, high in zip(x, part["low"], part["high"], strict=True):
+        if low is not None and high is not None:
+            axes.plot([at, at], [low, high], color=colour, linewidth=1.0)
+
+
+def _legend(figure: Figure, axes: Axes, entries: int, columns: int = 4) -> None:
+    """Below the panels, where it covers no point."""
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels) and entries > 1:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), fontsize=8
+        )
+
+
+def _cell_text(cell: Mapping[str, Any]) -> str:
+    arrow = {"better": " ↑", "worse": " ↓"}.get(cell["standing"], "")
+    interval = "" if cell["low"] is None else f"\n[{cell['low']:.0f}, {cell['high']:.0f}]"
+    return f"{cell['mean']:.1f}{arrow}{interval}"
+
+
+def _texts(table: pl.DataFrame, column: str) -> list[str]:
+    return table[column].unique(maintain_order=True).to_list()

@@ -1,0 +1,218 @@
+"""The tables behind the pictures. All take `cells` as `workbench.tables.cell_table` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import polars as pl
+
+from workbench.figures.style import shown
+from workbench.stats import Comparison, ParetoPoint
+
+MOST_PANELS = 4
+MOST_CURVES = 7
+"""As many as there are colours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which axis goes where. Empty names stand for none."""
+
+    x: str
+    connected: bool
+    """The values of x are numbers, so that lines between them mean something."""
+    curve: str = ""
+    panel: str = ""
+
+
+def layout(cells: pl.DataFrame, axes: Sequence[str]) -> Layout | None:
+    """The numeric axis with most values along x, one axis for the curves, one for panels.
+
+    None for studies without a varying axis, or with more than three.
+    """
+    levels = {axis: cells[axis].drop_nulls().n_unique() for axis in axes if axis in cells.columns}
+    varying = [axis for axis, n in levels.items() if n > 1]
+    if not varying or len(varying) > 3:
+        return None
+    numeric = [axis for axis in varying if cells[axis].dtype.is_numeric()]
+    x = max(numeric or varying, key=lambda axis: levels[axis])  # the first of equals
+    rest = [axis for axis in varying if axis != x]
+    if any(levels[axis] > MOST_CURVES for axis in rest[-1:]):
+        return None
+    if len(rest) == 2 and levels[rest[0]] > MOST_PANELS:
+        rest.reverse()
+        if levels[rest[0]] > MOST_PANELS:
+            return None
+    return Layout(
+        x=x, connected=bool(numeric), curve=rest[-1] if rest else "", panel=rest[0] if len(rest) == 2 else ""
+    )
+
+
+def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.DataFrame | None:
+    """The metric over one axis: panel, curve, x (as text), position, mean, low, high.
+
+    A cell that lacks the other axes (they exist only under some choices) is a point of every curve.
+    """
+    places = layout(cells, axes)
+    if places is None:
+        return None
+    order = {value: i for i, value in enumerate(cells[places.x].drop_nulls().unique(maintain_order=True))}
+    rows = []
+    for row in cells.filter(pl.col(places.x).is_not_null()).iter_rows(named=True):
+        x = row[places.x]
+        for panel, curve in _spread(cells, places, row):
+            rows.append((panel, curve, shown(x), float(x if places.connected else order[x]), row[metric],
+                         row["low"], row["high"]))  # fmt: skip
+    table = pl.DataFrame(rows, schema=_SWEEP, orient="row").drop_nulls("mean")
+    if not places.connected:
+        return table
+    return table.sort(_rank(table, "panel"), _rank(table, "curve"), "position")
+
+
+_SWEEP = {
+    "panel": pl.String(),
+    "curve": pl.String(),
+    "x": pl.String(),
+    "position": pl.Float64(),
+    "mean": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+}
+
+
+def grid_table(
+    cells: pl.DataFrame, axes: Sequence[str], metric: str, standing: Mapping[str, str] | None = None
+) -> pl.DataFrame | None:
+    """The metric over two axes: panel, row, column, mean, low, high, standing.
+
+    standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed.
+    """
+    places = layout(cells, axes)
+    if places is None or not places.curve:
+        return None
+    ordered = cells.filter(pl.col(places.x).is_not_null())
+    if places.connected:
+        ordered = ordered.sort(places.x, maintain_order=True)
+    rows = [
+        (panel, curve, shown(row[places.x]), row[metric], row["low"], row["high"],
+         (standing or {}).get(row["key"], ""))
+        for row in ordered.iter_rows(named=True)
+        for panel, curve in _spread(cells, places, row)
+    ]  # fmt: skip
+    names = ("panel", "row", "column", "mean", "low", "high", "standing")
+    texts = ("panel", "row", "column", "standing")
+    schema = {name: pl.String() if name in texts else pl.Float64() for name in names}
+    return pl.DataFrame(rows, schema=schema, orient="row").drop_nulls("mean")
+
+
+def cost_table(
+    cells: pl.DataFrame,
+    axes: Sequence[str],
+    metric: str,
+    costs: Mapping[str, Mapping[str, ParetoPoint]],
+) -> pl.DataFrame | None:
+    """The metric against costs: cost (name), key, cell, curve, x, mean, low, high, on_front, frequency.
+
+    Few cells without an axis for curves are a curve each.
+    costs: name of a cost -> key of a cell -> its point, as from `stats.pareto`.
+    """
+    places = layout(cells, axes)
+    rows = []
+    for row in cells.iter_rows(named=True):
+        curve = row["cell"] if cells.height <= MOST_CURVES else ""
+        if places is not None and places.curve:
+            curve = f"{places.curve} {_text(row[places.curve])}"
+        for cost, points in costs.items():
+            if (point := points.get(row["key"])) is not None and row[metric] is not None:
+                rows.append((cost, row["key"], row["cell"], curve, point.cost, row[metric], row["low"],
+                             row["high"], point.on_front, point.frequency))  # fmt: skip
+    return pl.DataFrame(rows, schema=_COST, orient="row") if rows else None
+
+
+_COST = {
+    "cost": pl.String(),
+    "key": pl.String(),
+    "cell": pl.String(),
+    "curve": pl.String(),
+    "x": pl.Float64(),
+    "mean": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "on_front": pl.Boolean(),
+    "frequency": pl.Float64(),
+}
+
+
+def curves_table(
+    curves: pl.DataFrame, cells: Mapping[str, str], metric: str, keys: Sequence[str]
+) -> pl.DataFrame | None:
+    """Learning curves: cell, step, seconds, pflops, mean, low, high (least and most over seeds), seeds.
+
+    curves: long form, see `tracking.runs.load_curves`; cells: name of a run -> key of its cell;
+    keys: the cells to show. The n-th evaluations of a cell's seeds make one point.
+    """
+    found = curves.filter(pl.col("metric") == metric).with_columns(
+        pl.col("run").replace_strict(cells, default=None, return_dtype=pl.String()).alias("key")
+    )
+    found = found.filter(pl.col("key").is_in(list(keys)))
+    if found.is_empty():
+        return None
+    found = found.sort("run", "step").with_columns(pl.int_range(pl.len()).over("run").alias("n"))
+    table = found.group_by("key", "n").agg(
+        pl.col("step").mean(),
+        pl.col("seconds").mean(),
+        pl.col("pflops").mean(),
+        pl.col("value").mean().alias("mean"),
+        pl.col("value").min().alias("low"),
+        pl.col("value").max().alias("high"),
+        pl.len().cast(pl.Int64).alias("seeds"),
+    )
+    place = {key: i for i, key in enumerate(keys)}
+    return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64), "n").drop("n")
+
+
+def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
+    """Differences to the baseline, the largest first: key, cell, effect, low, high, holm_low, holm_high,
+    p, p_adjusted, standing. The limits are over queries only where there is one seed."""
+    rows = []
+    for key, c in comparisons.items():
+        interval, holm = c.interval or c.over_queries, c.interval_adjusted
+        rows.append((
+            key, c.a, c.effect, *((interval.low, interval.high) if interval else (None, None)),
+            *((holm.low, holm.high) if holm else (None, None)), c.p, c.p_adjusted, standing.get(key, ""),
+        ))  # fmt: skip
+    if not rows:
+        return None
+    texts = ("key", "cell", "standing")
+    names = ("key", "cell", "effect", "low", "high", "holm_low", "holm_high", "p", "p_adjusted", "standing")
+    schema = {name: pl.String() if name in texts else pl.Float64() for name in names}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(
+        "effect", descending=True, maintain_order=True
+    )
+
+
+def _spread(cells: pl.DataFrame, places: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Panel and curve of a cell, as `name value`: its own, or all where it lacks these axes."""
+    options = []
+    for axis in (places.panel, places.curve):
+        if not axis:
+            options.append([""])
+        elif row[axis] is not None:
+            options.append([f"{axis} {_text(row[axis])}"])
+        else:
+            options.append(
+                [f"{axis} {_text(v)}" for v in cells[axis].drop_nulls().unique(maintain_order=True)]
+            )
+    return list(product(*options))  # type: ignore[arg-type]
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else shown(value)
+
+
+def _rank(table: pl.DataFrame, column: str) -> pl.Expr:
+    """Order of first appearance."""
+    place = {value: i for i, value in enumerate(table[column].unique(maintain_order=True))}
+    return pl.col(column).replace_strict(place, return_dtype=pl.Int64)

@@ -1,0 +1,68 @@
+"""`python -m workbench.report STUDY`: the answer of a study as page, tables and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.errors import UserError
+
+DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 written or matching, 1 a checked table no longer matches, 2 bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _report(options.study, Path(options.results), options.check)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m workbench.report",
+        description="Write a study's answer to RESULTS/reports/STUDY: page, tables, pictures.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("study", metavar="STUDY", help="a study that has runs")
+    add("--results", default=os.environ.get("WORKBENCH_RESULTS", "results"), help="folder of all results")
+    add(
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="exit with 1 when this table (.csv, .tex, .md) no longer matches",
+    )
+    return parser
+
+
+def _report(study: str, results: Path, saved: Path | None) -> int:
+    from workbench.report.answer import answer
+    from workbench.report.asked import load
+
+    asked = load(results, study)
+    found = answer(asked, results)
+    if found.cells.is_empty():
+        raise UserError(f"no run of study {study!r} is complete yet; `{asked.command}` runs what is missing")
+    if saved is not None:
+        from workbench.report.check import check
+
+        differences = check(found, saved)
+        for difference in differences:
+            print(difference)
+        print(f"{saved}: {len(differences)} differences" if differences else f"{saved} matches the runs")
+        return DIFFERENT if differences else DONE
+    from workbench.report.write import write
+
+    folder = write(found, results)
+    print(f"{asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
+    return DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

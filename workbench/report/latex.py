@@ -1,0 +1,78 @@
+"""The table for a paper: booktabs, the selected cell in bold, arrows where a difference may be claimed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from workbench.report import rows
+from workbench.report.answer import Answer
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", '"': r"\textquotedbl{}", "|": r"\textbar{}", "–": "--",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "[": "{[}", "]": "{]}",
+}  # fmt: skip
+"""Brackets are wrapped because one at the start of a row would be read as an option of the line break."""
+
+
+def table(answer: Answer, provenance: Sequence[str]) -> str:
+    """A `table` environment; the preamble needs `\\usepackage{booktabs}` only.
+
+    provenance: lines for comments at the top.
+    """
+    content = rows.readable(answer)
+    note = content.columns[-1] == ""
+    columns = content.columns[:-1] if note else content.columns
+    align = ["r" if column in ("seeds", rows.P) or "/" in column else "l" for column in columns]
+    head = " & ".join(escape(column) for column in columns)
+    body = []
+    for key, row in zip(answer.cells["key"], content.select(columns).iter_rows(), strict=True):
+        cells = [escape(cell) for cell in row]
+        if key == answer.best:
+            at = columns.index(answer.metric)
+            cells[at] = rf"\textbf{{{cells[at]}}}"
+        body.append(" & ".join(cells) + r" \\")
+    caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
+    lines = [
+        *(f"% {_one_line(line)}" for line in provenance),
+        r"\begin{table}[t]",
+        r"  \centering",
+        r"  \small",
+        rf"  \caption{{{escape(caption)}}}",
+        rf"  \label{{tab:{re.sub('[^A-Za-z0-9-]', '-', answer.asked.name)}}}",
+        rf"  \begin{{tabular}}{{{''.join(align)}}}",
+        r"    \toprule",
+        rf"    {head} \\",
+        r"    \midrule",
+        *(f"    {line}" for line in body),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Any text as LaTeX that compiles with pdflatex; letters it lacks appear as their code point."""
+    escaped = "".join(SPECIAL.get(letter) or _letter(letter) for letter in _one_line(text))
+    return re.sub(r"(?<![A-Za-z0-9])-(?=\d)", "$-$", escaped)
+
+
+def unescape(text: str) -> str:
+    """The text behind `escape`, without emphasis."""
+    text = re.sub(r"\\textbf\{(.*)\}", r"\1", text.strip())
+    for letter, code in sorted(SPECIAL.items(), key=lambda pair: -len(pair[1])):
+        text = text.replace(code, f"\0{ord(letter)};")
+    return re.sub(r"\x00(\d+);", lambda match: chr(int(match[1])), text).replace("$-$", "-")
+
+
+def _letter(letter: str) -> str:
+    plain = letter.isascii() or ("\u00c0" <= letter <= "\u00ff")
+    return letter if plain else f"(U+{ord(letter):04X})"
+
+
+def _one_line(text: str) -> str:
+    """No line breaks and no control characters: a comment or a row must stay one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

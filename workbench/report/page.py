@@ -1,0 +1,138 @@
+"""`answer.md`: the question, the answer, what limits it, the table, the pictures, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+import workbench
+from workbench import tables
+from workbench.report import rows
+from workbench.report.answer import Answer
+from workbench.stats import Effect
+
+FACTS = {
+    "commit": "commit",
+    "dirty": "changed since that commit",
+    "data": "data",
+    "data_digest": "data digest",
+    "data_skipped": "clips skipped",
+    "data_repeated_frames": "frames repeated by the decoder",
+    "decoder": "decoder",
+    "device_name": "device",
+    "hostname": "host",
+    "precision": "precision",
+    "threads": "threads",
+    "start": "weights",
+} | {name: name for name in ("python", "torch", "timm", "transformers", "numpy")}
+"""What a reader needs to judge the numbers and to get them again."""
+
+
+def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
+    """The whole page. pictures: name and caption of each file `<name>.png`."""
+    asked = answer.asked
+    parts = [f"# {plain(asked.name)}", f"**{plain(asked.question)}**", plain(answer.sentence)]
+    if answer.verdicts:
+        parts += ["## The claims", _claims(answer)]
+    if answer.gates:
+        parts += ["## What limits this", "\n".join(f"- {plain(gate)}" for gate in answer.gates)]
+    parts += ["## Every cell", tables.to_markdown(rows.readable(answer)), plain(rows.legend(answer))]
+    if answer.effects is not None:
+        parts += ["## What each choice does on average", *_effects(answer)]
+    if pictures:
+        parts += ["## Pictures", "[All of them to move in](figures.html); each also as PDF."]
+        parts += [f"![{plain(caption)}]({name}.png)\n\n{plain(caption)}" for name, caption in pictures]
+    parts += ["## Where it comes from", "\n".join(f"- {plain(line)}" for line in provenance(answer))]
+    parts += [tables.to_markdown(_keys(answer))]
+    return "\n\n".join(parts) + "\n"
+
+
+def provenance(answer: Answer) -> list[str]:
+    """Study, runs, commit, data and versions, a line each."""
+    done, asked = answer.evidence.done, answer.asked
+    expected = len(asked.cells) * len(asked.seeds)
+    lines = [
+        f"study {asked.name} ({asked.plan}): {done.height} of {expected} runs complete, seeds "
+        f"{', '.join(map(str, asked.seeds))}",
+        f"check: python -m workbench.report {asked.name} --check FILE",
+        f"workbench: {workbench.__version__}",
+    ]
+    for fact, name in FACTS.items():
+        if (column := f"env.{fact}") in done.columns:
+            values = [str(value) for value in done[column].unique(maintain_order=True)]
+            lines.append(f"{name}: {', '.join(values)}")
+    return lines
+
+
+def plain(text: str) -> str:
+    """Names and reasons come from files: nothing in them may act as Markdown or HTML."""
+    for mark in "\\`*_<[]|#$":
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.split())
+
+
+def _claims(answer: Answer) -> str:
+    columns: dict[str, list[str]] = {
+        "claim": [v.text for v in answer.verdicts],
+        "metric": [v.metric for v in answer.verdicts],
+        "paper": [v.paper for v in answer.verdicts],
+        "here": [v.measured for v in answer.verdicts],
+        "rule": [v.rule for v in answer.verdicts],
+        "verdict": [v.verdict + (f": {v.reason}" if v.reason else "") for v in answer.verdicts],
+    }
+    rule = (
+        "A claim holds when the whole 95 % interval of its figure satisfies the rule, does not when the "
+        "whole interval fails it, and cannot be told otherwise."
+    )
+    return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{rule}"
+
+
+def _effects(answer: Answer) -> list[str]:
+    assert answer.effects is not None
+    main = [effect for effect in answer.effects.effects if len(effect.factors) == 1]
+    joint = [e for e in answer.effects.effects if len(e.factors) == 2 and (e.p_adjusted or 1.0) < 0.05]
+    unit = f"points of {answer.asked.metric}"
+    found = [
+        tables.to_markdown(_effect_rows(main)),
+        plain(
+            f"Mean of the cells with this choice minus the mean of all cells, in {unit}, with 95 % intervals "
+            "over seeds and queries; p after Holm over the choices of one axis."
+        ),
+    ]
+    if joint:
+        found += [
+            "Choices that do more (or less) together than each by itself:",
+            tables.to_markdown(_effect_rows(joint)),
+        ]
+    else:
+        found.append("No interaction of two axes is distinguishable after Holm.")
+    return found
+
+
+def _effect_rows(effects: Sequence[Effect]) -> pl.DataFrame:
+    def interval(effect: Effect) -> str:
+        i = effect.interval
+        return "" if i is None else f" [{i.low:+.1f}, {i.high:+.1f}]"
+
+    return pl.DataFrame(
+        {
+            "axis": [" x ".join(e.factors) for e in effects],
+            "choice": [" x ".join(tables.number(level) for level in e.levels) for e in effects],
+            "effect": [f"{e.effect:+.1f}{interval(e)}" for e in effects],
+            "p": ["" if e.p_adjusted is None else f"{e.p_adjusted:.2g}" for e in effects],
+        }
+    )
+
+
+def _keys(answer: Answer) -> pl.DataFrame:
+    seeds = answer.evidence.done.group_by("key").agg(pl.col("seed").sort())
+    found = dict(seeds.iter_rows())
+    labels = answer.asked.labels
+    return pl.DataFrame(
+        {
+            "cell": list(labels.values()),
+            "key": [f"{key}" for key in labels],
+            "complete seeds": [", ".join(map(str, found.get(key, []))) or "none" for key in labels],
+        }
+    )
