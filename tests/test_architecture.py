@@ -23,6 +23,7 @@ HOMES = {
     "tokenizers": ["workbench/models/*"],
     "safetensors": ["workbench/checkpoint.py", "workbench/models/video.py"],
     "streamlit": ["app/*"],
+    "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py"],
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
@@ -45,6 +46,8 @@ LAYERS = {
     "workbench/train.py": f"{CORE} checkpoint cost environment data evaluate models recipe execute",
     "workbench/stats/*": f"{CORE} stats",
     "workbench/tracking/*": f"{CORE} tracking",
+    "workbench/figures/*": f"{CORE} stats tracking.files figures",
+    "workbench/report/*": f"{CORE} stats tables figures tracking report",
     "studies/*": "config recipes masking models study.spec data",
     "app/*": "errors tracking.runs stats tables figures",
 }

@@ -10,6 +10,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from workbench.figures.style import COLOURS, MAP, PLOTLY_MARKERS, STANDING, label, safe
+from workbench.figures.tables import MOST_COLUMNS
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 
@@ -45,8 +46,10 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str) -> go.Figure:
                 1,
                 column,
             )
-    ticks = {"tickvals": words["position"].to_list(), "ticktext": [safe(x) for x in words["x"]]}
-    figure.update_xaxes(title_text=safe(axis), **ticks)
+    figure.update_xaxes(title_text=safe(axis))
+    if words.height <= MOST_COLUMNS:
+        names = [safe(x) for x in words["x"]]
+        figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=names)
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
     return _finished(figure)
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from workbench.figures.style import COLOURS, MAP, MARKERS, STANDING, label, plain
+from workbench.figures.tables import MOST_COLUMNS
 from workbench.tracking.files import replacing
 
 matplotlib.rcParams |= {
@@ -43,8 +44,7 @@ def sweep(table: pl.DataFrame, *, axis: str, metric: str, connected: bool) -> Fi
             shift = 0.008 * reach * (i - (len(curves) - 1) / 2)
             x = [p + shift for p in part["position"]]
             _points(axes, x, part, i, label=plain(name), line=connected)
-        ticks = table.unique("position").sort("position")
-        axes.set_xticks(ticks["position"].to_list(), [plain(x) for x in ticks["x"]])
+        _name_positions(axes, table)
         axes.set_xlim(min(positions) - 0.08 * reach, max(positions) + 0.08 * reach)
         axes.set_xlabel(plain(axis))
         axes.set_title(plain(panel))
@@ -164,9 +164,21 @@ def _points(axes: Axes, x: Sequence[float], part: pl.DataFrame, i: int, *, label
     colour = COLOURS[i % len(COLOURS)]
     axes.plot(x, part["mean"], color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4.5, linewidth=1.4,
               linestyle="-" if line else "", label=label)  # fmt: skip
-    for at, low, high in zip(x, part["low"], part["high"], strict=True):
-        if low is not None and high is not None:
-            axes.plot([at, at], [low, high], color=colour, linewidth=1.0)
+    limits = zip(x, part["low"], part["high"], strict=True)
+    if known := [limit for limit in limits if None not in limit]:
+        at, low, high = zip(*known, strict=True)
+        axes.vlines(at, low, high, colors=colour, linewidth=1.0)
+
+
+def _name_positions(axes: Axes, table: pl.DataFrame) -> None:
+    """A tick at each value where they can be read; long names are turned."""
+    ticks = table.unique("position").sort("position")
+    names = [plain(x) for x in ticks["x"]]
+    if len(names) > MOST_COLUMNS:
+        return
+    turned = sum(map(len, names)) > 45
+    turn: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {}
+    axes.set_xticks(ticks["position"].to_list(), names, **turn)
 
 
 def _legend(figure: Figure, axes: Axes, entries: int, columns: int = 4) -> None:

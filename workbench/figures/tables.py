@@ -14,6 +14,9 @@ from workbench.stats import Comparison, ParetoPoint
 MOST_PANELS = 4
 MOST_CURVES = 7
 """As many as there are colours."""
+MOST_COLUMNS = 12
+"""Of a map whose numbers are to be read."""
+MOST_EFFECTS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,7 @@ def grid_table(
     standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed.
     """
     places = layout(cells, axes)
-    if places is None or not places.curve:
+    if places is None or not places.curve or cells[places.x].n_unique() > MOST_COLUMNS:
         return None
     ordered = cells.filter(pl.col(places.x).is_not_null())
     if places.connected:
@@ -175,7 +178,8 @@ def curves_table(
 
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
     """Differences to the baseline, the largest first: key, cell, effect, low, high, holm_low, holm_high,
-    p, p_adjusted, standing. The limits are over queries only where there is one seed."""
+    p, p_adjusted, standing. The limits are over queries only where there is one seed. Of very many cells
+    the largest differences are kept, either way."""
     rows = []
     for key, c in comparisons.items():
         interval, holm = c.interval or c.over_queries, c.interval_adjusted
@@ -188,9 +192,10 @@ def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, 
     texts = ("key", "cell", "standing")
     names = ("key", "cell", "effect", "low", "high", "holm_low", "holm_high", "p", "p_adjusted", "standing")
     schema = {name: pl.String() if name in texts else pl.Float64() for name in names}
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(
-        "effect", descending=True, maintain_order=True
-    )
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    if table.height > MOST_EFFECTS:
+        table = table.sort(pl.col("effect").abs(), descending=True, maintain_order=True)[:MOST_EFFECTS]
+    return table.sort("effect", descending=True, maintain_order=True)
 
 
 def _spread(cells: pl.DataFrame, places: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -163,11 +163,13 @@ def _effects(answer: Answer, standing: Mapping[str, str]) -> list[Picture]:
         return []
     comparison = next(iter(answer.comparisons.values()))
     baseline = answer.asked.labels[answer.asked.baseline]
+    some = len(answer.comparisons)
+    which = "" if table.height == some else f", the {table.height} largest of {some}"
     kind = "" if comparison.interval is not None else " over queries only, since there is one seed"
     return [
         Picture(
             name="effects",
-            caption=f"Difference to {baseline} with 95 % intervals{kind}.",
+            caption=f"Difference to {baseline} with 95 % intervals{kind}{which}.",
             drawn=paper.effects(table, baseline=baseline, unit=comparison.unit),
             moving=figures.effects_figure(table, baseline=baseline, unit=comparison.unit),
         )

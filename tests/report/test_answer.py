@@ -1,0 +1,235 @@
+"""The answer rests on what is complete and comparable, and says what is not."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from conftest import BASE, RATIOS
+from synthetic import grid, key_of, write_run, write_study
+
+from workbench import stats
+from workbench.report.claims import DOES_NOT, HOLDS, OPEN
+
+BEST = key_of(RATIOS[2])
+
+
+def run_dir(results, axes, seed, study="ratios"):
+    return results / "runs" / study / f"{key_of(axes)}-s{seed}"
+
+
+def test_cells_come_in_the_order_of_the_plan_with_the_metric_of_test(ratios, answered):
+    ratios()
+    found = answered()
+    assert found.cells["key"].to_list() == [key_of(axes) for axes in RATIOS]
+    summaries = [json.loads((run_dir(ratios(), BASE, s) / "summary.json").read_text()) for s in range(6)]
+    mean = np.mean([summary["test/t2v_r1"] for summary in summaries])
+    assert math.isclose(found.cells["test/t2v_r1"][0], mean)
+
+
+def test_a_clear_difference_is_claimed_and_a_small_one_is_not(ratios, answered):
+    ratios()
+    found = answered()
+    assert {key: found.standing(key_of(axes)) for key, axes in enumerate(RATIOS)} == {
+        0: "", 1: "", 2: "better", 3: "better", 4: "better", 5: "better",
+    }  # fmt: skip
+    assert "beats video_ratio=0.0 text_ratio=0.0 by" in found.sentence
+    assert "after Holm over 5 comparisons" in found.sentence
+
+
+def test_the_comparison_is_the_one_of_the_statistics_on_the_ranks(ratios, answered):
+    results = ratios()
+    mine = {}
+    for axes in (BASE, RATIOS[2]):
+        ranks = [np.load(run_dir(results, axes, seed) / "ranks.npz")["t2v_rank"] for seed in range(6)]
+        mine[key_of(axes)] = {seed: stats.query_values(r, "t2v_r1") for seed, r in enumerate(ranks)}
+    expected = stats.compare(mine[key_of(RATIOS[2])], mine[key_of(BASE)])
+    found = answered().comparisons[key_of(RATIOS[2])]
+    assert math.isclose(found.effect, expected.effect)
+    assert math.isclose(found.p, expected.p)
+    assert math.isclose(found.interval.low, expected.interval.low)
+
+
+def test_selection_is_by_val_not_by_test(ratios, answered, change):
+    ratios()
+    for seed in range(6):
+        change("ratios", key_of(RATIOS[1]), seed, "summary.json", {"val/t2v_r1": 99.0})
+    found = answered()
+    assert found.best == key_of(RATIOS[1])
+    assert found.notes == {key_of(RATIOS[1]): "selected", key_of(BASE): "baseline"}
+
+
+def test_the_best_may_be_the_baseline(ratios, answered):
+    ratios(quality=lambda axes: 60 - 30 * (axes["video_ratio"] > 0))
+    found = answered()
+    assert found.sentence.endswith("it is the baseline: no other cell does better on val.")
+    assert found.notes == {key_of(BASE): "selected, baseline"}
+    assert found.standing(BEST) == "worse"
+
+
+def test_one_seed_claims_nothing(ratios, answered):
+    ratios(seeds=(0,))
+    found = answered()
+    assert "one seed" in found.sentence
+    assert not any(found.standing(key_of(axes)) for axes in RATIOS)
+    assert any("nothing can be told from the luck of a seed" in gate for gate in found.gates)
+    assert found.cells["low"].null_count() == 0  # over queries
+
+
+def test_missing_and_failed_runs_are_named_with_their_reason(ratios, answered):
+    ratios(skip={(1, 0)}, failed={(2, 3)})
+    text = " ".join(answered().gates)
+    assert "1 of 36 runs failed" in text
+    assert "video_ratio=0.5 text_ratio=0.0 seed 3 (the loss vtc is not finite at step 5)" in text
+    assert "1 of 36 runs are not done yet: video_ratio=0.0 text_ratio=0.25 seed 0" in text
+
+
+def test_an_unreadable_run_counts_as_failed(ratios, answered):
+    results = ratios()
+    (run_dir(results, BASE, 2) / "summary.json").write_text("{")
+    found = answered()
+    assert found.cells["seeds"][0] == 5
+    assert any("summary.json is not readable" in gate for gate in found.gates)
+
+
+def test_without_the_baseline_the_table_stands_alone(ratios, answered):
+    ratios(skip={(0, seed) for seed in range(6)})
+    found = answered()
+    assert found.comparisons == {}
+    assert "there is no baseline to compare with yet" in found.sentence
+    ratios(baseline=None)
+    assert answered().comparisons.keys() == set()
+
+
+def test_cells_without_a_common_seed_are_not_compared_but_the_others_are(ratios, answered):
+    ratios(skip={(0, 0), (0, 1), (0, 2), (4, 3), (4, 4), (4, 5)})
+    found = answered()
+    assert found.refused == {
+        key_of(RATIOS[4]): "shares no seed with the baseline, so the two cannot be paired"
+    }
+    assert len(found.comparisons) == 4
+    assert any("is not compared: shares no seed" in gate for gate in found.gates)
+
+
+def test_a_run_that_answered_other_queries_takes_its_cell_out(ratios, answered):
+    results = ratios()
+    path = run_dir(results, RATIOS[3], 1) / "ranks.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"t2v_id": arrays["t2v_id"][::-1]})
+    found = answered()
+    assert list(found.refused) == [key_of(RATIOS[3])]
+    assert "seed 1 answered other queries" in found.refused[key_of(RATIOS[3])]
+    assert found.cells.height == 6  # it stays in the table
+
+
+def test_a_run_without_ranks_takes_its_cell_out(ratios, answered):
+    results = ratios()
+    (run_dir(results, RATIOS[3], 1) / "ranks.npz").unlink()
+    (run_dir(results, RATIOS[4], 0) / "ranks.npz").write_bytes(b"PK torn")
+    found = answered()
+    assert found.refused == {
+        key_of(RATIOS[3]): "ranks.npz of seed 1 is missing or damaged",
+        key_of(RATIOS[4]): "ranks.npz of seed 0 is missing or damaged",
+    }
+
+
+def test_a_metric_that_is_no_mean_of_queries_is_compared_over_seeds(ratios, answered, change):
+    results = ratios(metric="t2v_medr", direction="minimize")
+    for i, axes in enumerate(RATIOS):
+        for seed in range(6):
+            values = {"test/t2v_medr": 10.0 - i + 0.1 * seed**2, "val/t2v_medr": 10.0 - i}
+            change("ratios", key_of(axes), seed, "summary.json", values)
+    found = answered()
+    assert found.evidence.groups is None
+    assert found.best == key_of(RATIOS[5])
+    assert found.comparisons[key_of(RATIOS[5])].clusters == 1
+    assert results.exists()
+
+
+def test_a_full_grid_has_effects_and_a_grid_with_holes_has_none(ratios, answered):
+    ratios()
+    effects = answered().effects.effects
+    video = {e.levels[0]: e.effect for e in effects if e.factors == ("video_ratio",)}
+    assert video[0.0] == pytest.approx(-20, abs=3)
+    assert sum(video.values()) == pytest.approx(0, abs=1e-9)
+    ratios(cells=RATIOS[:-1])
+    assert answered().effects is None
+
+
+def test_runs_of_other_plans_are_counted_not_used(ratios, answered):
+    results = ratios()
+    cell = {"key": "0" * 12, "cell": "video_ratio=0.5 text_ratio=0.0", "axes": RATIOS[2]}
+    write_run(results, "ratios", cell, 0, 99.0, 1.0)
+    found = answered()
+    assert found.cells.height == 6
+    assert any("1 complete run of this study belongs to other plans" in gate for gate in found.gates)
+
+
+def test_unequal_budgets_and_machines_are_said(ratios, answered, change):
+    ratios()
+    stage = {"budget": {"unit": "pflops", "amount": 0.03}}
+    for seed in range(6):
+        change("ratios", BEST, seed, "config.json", {"stages": [stage]})
+    change("ratios", BEST, 0, "environment.json", {"hostname": "two"})
+    text = " ".join(answered().gates)
+    assert "Unequal budgets" in text
+    assert "runs differ in hostname" in text
+
+
+def test_stages_of_one_unit_count_as_one_budget(ratios, answered, change):
+    ratios()
+    stages = [
+        {"budget": {"unit": "pflops", "amount": 0.0135}},
+        {"budget": {"unit": "pflops", "amount": 0.0015}},
+    ]
+    for seed in range(6):
+        change("ratios", BEST, seed, "config.json", {"stages": stages})
+    assert "Unequal budgets" not in " ".join(answered().gates)
+
+
+def test_an_arm_that_differs_in_two_axes_is_called_confounded(ratios, answered, change):
+    ratios()
+    for seed in range(6):
+        change("ratios", key_of(RATIOS[3]), seed, "summary.json", {"val/t2v_r1": 99.0})
+    assert any("differs from the baseline in 2 axes (text_ratio, video_ratio)" in g for g in answered().gates)
+
+
+CLAIM = {"text": "c", "arm": {"masking": "mac"}, "paper": "60 %"}
+SAVED = CLAIM | {"metric": "cost/video_gflops_per_clip", "figure": "saved", "at_least": 60.0}
+FASTER = CLAIM | {"metric": "speed/clips_per_s", "figure": "times", "at_least": 1.5}
+NOT_LOWER = CLAIM | {"metric": "t2v_r1", "figure": "difference", "at_least": 0.0}
+
+
+def verdicts(results, answered, claim, share=0.36, gain=30.0, seeds=(0, 1, 2, 3), **options):
+    write_study(
+        results, "claims", grid(masking=["none", "mac"]), seeds, baseline={"masking": "none"}, spread=1.0,
+        quality=lambda axes: 30 + gain * (axes["masking"] == "mac"),
+        cost=lambda axes: share if axes["masking"] == "mac" else 1.0, claims=[claim], **options,
+    )  # fmt: skip
+    (found,) = answered("claims").verdicts
+    return found
+
+
+@pytest.mark.parametrize(
+    ("claim", "options", "expected", "measured"),
+    [
+        (SAVED, {"share": 0.36}, HOLDS, "64.0 %"),
+        (SAVED, {"share": 0.41}, DOES_NOT, "59.0 %"),
+        (SAVED, {"share": 0.36, "seeds": (0,)}, HOLDS, "64.0 %"),  # counted: one seed is enough
+        (FASTER, {"share": 0.36}, HOLDS, "1.84x"),
+        (FASTER, {"share": 0.9}, DOES_NOT, "1.08x"),
+        (FASTER, {"share": 0.36, "seeds": (0,)}, OPEN, "1.84x"),
+        (NOT_LOWER, {"gain": 30.0}, HOLDS, "+"),
+        (NOT_LOWER, {"gain": -20.0}, DOES_NOT, "-"),
+        (NOT_LOWER, {"gain": 0.0}, OPEN, ""),
+        (NOT_LOWER, {"gain": 30.0, "seeds": (0,)}, OPEN, "+"),
+        (SAVED | {"arm": {"masking": "other"}}, {}, OPEN, "–"),
+        (SAVED | {"metric": "cost/unknown"}, {}, OPEN, "–"),
+        (SAVED, {"skip": {(0, s) for s in range(4)}}, OPEN, "–"),
+    ],
+)
+def test_verdicts_follow_the_rule(results, answered, claim, options, expected, measured):
+    found = verdicts(results, answered, claim, **options)
+    assert found.verdict == expected
+    assert found.measured.startswith(measured)
+    assert bool(found.reason) == (expected == OPEN)

@@ -1,0 +1,286 @@
+"""The command writes page, tables and pictures, and checks saved tables against the runs."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import BASE, RATIOS
+from synthetic import grid, key_of, write_study
+
+from workbench.report import latex
+from workbench.report.answer import answer
+from workbench.report.asked import Asked
+
+NASTY = ["a_b & 50%", "$x^2$ {1}", "[a] <b>|c|", "ü ✓ 日本 \\end{tabular}", "=cmd() #1 ~"]
+
+
+def files(results, study="ratios"):
+    return sorted(path.name for path in (results / "reports" / study).iterdir())
+
+
+def test_a_report_is_a_page_tables_and_pictures(ratios, report):
+    results = ratios(steps=20)
+    code, out, err = report("ratios")
+    assert (code, err) == (0, "")
+    assert "beats" in out
+    pictures = [f"{n}.{e}" for n in ("cost", "curves", "effects", "grid", "sweep") for e in ("pdf", "png")]
+    assert files(results) == sorted([*pictures, "answer.md", "figures.html", "table.csv", "table.tex"])
+    page = (results / "reports/ratios/answer.md").read_text()
+    for part in (
+        "How much should be hidden?",
+        "What limits this",
+        "c" * 40,
+        "d" * 64,
+        "decord 0.6.0",
+        key_of(BASE),
+    ):
+        assert part in page
+    assert set(re.findall(r"\((\w+\.png)\)", page)) == {p for p in pictures if p.endswith("png")}
+
+
+def test_the_interactive_page_needs_no_network_and_holds_plotly_once(ratios, report):
+    results = ratios(steps=20)
+    report("ratios")
+    page = (results / "reports/ratios/figures.html").read_text()
+    assert page.count("plotly.js v") == 1
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
+    for name in ("sweep", "grid", "cost", "curves", "effects"):
+        assert f'id="{name}"' in page
+
+
+def test_pictures_are_written_only_where_the_study_has_the_axes(results, report):
+    write_study(results, "arms", grid(arm=["a", "b"]), (0, 1), baseline={"arm": "a"})
+    assert report("arms")[0] == 0
+    assert "grid.png" not in files(results, "arms")  # one axis
+    assert "curves.png" not in files(results, "arms")  # nothing was recorded during training
+    write_study(results, "none", [{}], (0, 1))
+    assert report("none")[0] == 0
+    assert not [name for name in files(results, "none") if name.endswith("png")]
+
+
+def test_pictures_of_an_earlier_report_do_not_stay(ratios, report):
+    results = ratios(steps=20)
+    report("ratios")
+    ratios(cells=RATIOS[:1])
+    report("ratios")
+    assert not [name for name in files(results) if name.startswith(("sweep", "grid", "effects"))]
+
+
+def test_the_table_has_all_digits_in_csv(ratios, report):
+    results = ratios()
+    report("ratios")
+    with open(results / "reports/ratios/table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == [key_of(axes) for axes in RATIOS]
+    assert rows[2]["standing"] == "better"
+    assert float(rows[2]["effect_low"]) > 0
+    assert rows[0]["effect"] == ""
+
+
+def test_the_selected_cell_is_bold_and_claims_are_marked(ratios, report):
+    results = ratios()
+    report("ratios")
+    tex = (results / "reports/ratios/table.tex").read_text()
+    assert tex.count(r"\textbf{") == 1
+    assert len(re.findall(r"\$\\uparrow\$ &", tex)) == 4
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_escaped_text_comes_back(name):
+    expected = "".join(c if c.isascii() or "À" <= c <= "ÿ" else f"(U+{ord(c):04X})" for c in name)
+    assert latex.unescape(latex.escape(name)) == expected
+    assert latex.unescape(rf"\textbf{{{latex.escape('-3 [+1, -2]')}}}") == "-3 [+1, -2]"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_the_table_compiles_whatever_the_names(results, report, tmp_path):
+    cells = [{name: value, "b": i} for name in NASTY[:1] for i, value in enumerate(NASTY)]
+    write_study(results, "nasty", cells, (0, 1), baseline=cells[0], question="50% of a_b & $c$?\n\\evil")
+    assert report("nasty")[0] == 0
+    table = results / "reports/nasty/table.tex"
+    preamble = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+    (tmp_path / "paper.tex").write_text(f"{preamble}\n\\input{{{table}}}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Warning: Citation" not in done.stdout
+
+
+def test_names_do_not_act_as_markup(results, report):
+    name = "<img src=x onerror=alert(1)> *b* [x](y)"
+    write_study(results, "nasty", [{name: i} for i in (1, 2)], (0, 1), baseline={name: 1}, question=name)
+    assert report("nasty")[0] == 0
+    page = (results / "reports/nasty/answer.md").read_text()
+    assert not re.search(r"(?<!\\)<img", page)
+    assert not re.search(r"(?<!\\)\[x(?<!\\)\]\(y\)", page)
+    assert "<img" not in (results / "reports/nasty/figures.html").read_text().replace("\\u003cimg", "")
+
+
+@pytest.mark.parametrize("file", ["table.csv", "table.tex", "answer.md"])
+class TestCheck:
+    @pytest.fixture(autouse=True)
+    def _without_pictures(self, monkeypatch):
+        monkeypatch.setattr("workbench.report.write.pictures", lambda answer, results: [])
+
+    def test_a_fresh_table_matches(self, ratios, report, file):
+        results = ratios()
+        report("ratios")
+        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
+        assert (code, "matches the runs" in out) == (0, True)
+
+    def test_a_changed_run_is_found_and_named(self, ratios, report, change, file):
+        results = ratios()
+        report("ratios")
+        change("ratios", key_of(RATIOS[3]), 0, "summary.json", {"speed/clips_per_s": 9.0})
+        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
+        assert code == 1
+        assert "clips_per_s was" in out
+        assert out.count("was") == 1
+
+    def test_a_forged_number_is_found(self, ratios, report, file):
+        results = ratios()
+        report("ratios")
+        path = results / "reports/ratios" / file
+        value = answer_of(results).cells["test/t2v_r1"][2]
+        number = str(value) if file == "table.csv" else f"{value:.1f}"
+        path.write_text(path.read_text().replace(number, "99.9"))
+        code, out, _ = report("ratios", "--check", path)
+        assert code == 1
+        assert "99.9" in out
+
+    def test_another_seed_is_found(self, ratios, report, file):
+        results = ratios(seeds=(0, 1, 2, 3))
+        report("ratios")
+        ratios(seeds=(0, 1, 2, 3, 4))
+        assert report("ratios", "--check", results / "reports/ratios" / file)[0] == 1
+
+    def test_rows_that_a_paper_leaves_out_do_not_matter(self, ratios, report, file):
+        results = ratios()
+        report("ratios")
+        path = results / "reports/ratios" / file
+        gone = {
+            "table.csv": key_of(RATIOS[5]),
+            "table.tex": r"0\.9 & 0\.25 &",
+            "answer.md": r"\| +0\.9 \| +0\.25 \|",
+        }[file]
+        lines = path.read_text().splitlines()
+        kept = [line for line in lines if not re.search(gone, line)]
+        assert len(kept) < len(lines)
+        path.write_text("\n".join(kept) + "\n")
+        assert report("ratios", "--check", path)[0] == 0
+
+    def test_a_cell_that_is_gone_is_named(self, ratios, report, file):
+        results = ratios()
+        report("ratios")
+        ratios(cells=RATIOS[:-1])
+        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
+        assert code == 1
+        assert "no such cell" in out
+
+    def test_a_file_without_the_table_is_refused(self, ratios, report, tmp_path, file):
+        ratios()
+        path = tmp_path / file
+        path.write_text("nothing of the kind\n")
+        code, out, err = report("ratios", "--check", path)
+        assert (code, out) == (2, "")
+        assert "holds no table of study ratios" in err
+
+
+def answer_of(results, study="ratios"):
+    description = json.loads((results / "runs" / study / "study.json").read_text())
+    return answer(Asked.of(description), results)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "`python -m workbench.study nothing` makes them (there are runs of ratios)"),
+        (["../x"], "is no study name"),
+        (["ratios", "--check", "missing.csv"], "cannot read missing.csv"),
+    ],
+)
+def test_bad_input_is_one_sentence(ratios, report, arguments, message):
+    ratios(seeds=(0,))
+    code, out, err = report(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_table_of_another_kind_is_refused(ratios, report, tmp_path):
+    ratios(seeds=(0,))
+    (tmp_path / "table.xls").write_text("x")
+    code, _, err = report("ratios", "--check", tmp_path / "table.xls")
+    assert code == 2
+    assert "--check reads .csv, .tex, .md" in err
+
+
+def test_an_empty_store_says_which_command_to_run(results, report):
+    code, _, err = report("mask_ratio")
+    assert code == 2
+    assert err.endswith("`python -m workbench.study mask_ratio` makes them\n")
+
+
+def test_a_study_without_a_complete_run_writes_nothing(ratios, report):
+    results = ratios(failed={(i, s) for i in range(6) for s in range(6)})
+    code, _, err = report("ratios")
+    assert code == 2
+    assert "`python -m workbench.study ratios` runs what is missing" in err
+    assert not (results / "reports").exists()
+
+
+def test_a_damaged_description_is_said(ratios, report):
+    results = ratios(seeds=(0,))
+    path = results / "runs/ratios/study.json"
+    path.write_text("{")
+    assert "is not readable JSON" in report("ratios")[2]
+    path.write_text("{}")
+    assert "is of another version" in report("ratios")[2]
+
+
+def test_a_smoke_test_does_not_overwrite_the_report(ratios, report):
+    results = ratios(seeds=(0,), smoke=True)
+    report("ratios")
+    assert (results / "reports/ratios-smoke/answer.md").exists()
+    assert not (results / "reports/ratios").exists()
+
+
+def test_a_partial_study_is_reported(ratios, report):
+    results = ratios(seeds=(0, 1), skip={(i, 1) for i in range(1, 6)} | {(5, 0)}, steps=20)
+    assert report("ratios")[0] == 0
+    assert report("ratios", "--check", results / "reports/ratios/table.tex")[0] == 0
+
+
+def test_a_thousand_runs_take_less_than_ten_seconds(results, report):
+    cells = grid(strategy=["a", "b", "c", "d"], ratio=[i / 25 for i in range(25)])
+    write_study(results, "many", cells, range(10), steps=40, baseline=cells[0])
+    began = time.perf_counter()
+    assert report("many")[0] == 0
+    took = time.perf_counter() - began
+    print(f"1,000 runs: {took:.1f} s")
+    assert took < 10
+
+
+def test_a_thousand_cells_of_one_seed_take_less_than_ten_seconds(results, report):
+    cells = grid(strategy=["a", "b", "c", "d"], ratio=[i / 250 for i in range(250)])
+    write_study(results, "many", cells, (0,), baseline=cells[0])
+    began = time.perf_counter()
+    assert report("many")[0] == 0
+    took = time.perf_counter() - began
+    print(f"1,000 cells: {took:.1f} s")
+    assert took < 10
+
+
+def test_reporting_loads_no_torch():
+    code = "import sys, workbench.report.write, workbench.report.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert (
+        loaded & {"torch", "timm", "transformers", "mlflow", "optuna", "streamlit", "decord", "av"} == set()
+    )

@@ -1,0 +1,113 @@
+"""Every study can be planned, says what it asks, and is fair by its own rules."""
+
+import ast
+import re
+
+import pytest
+
+from workbench.study import spec
+from workbench.study.plan import Options, make_plan
+
+NAMES = list(spec.find())
+EXPECTED = {
+    "align_or_predict": 3,
+    "budget": 36,
+    "mac_claims": 2,
+    "mask_ratio": 12,
+    "mask_strategy": 12,
+    "text_masking": 19,
+    "unmasked_tuning": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    """Each study's plan, made once."""
+    root = tmp_path_factory.mktemp("data")
+    return {name: make_plan(spec.load(name), Options(), root) for name in NAMES}
+
+
+def test_the_studies_are_those_that_were_promised():
+    assert set(EXPECTED) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_study_has_its_cells_and_a_baseline(plans, name):
+    plan = plans[name]
+    assert len(plan.cells) == EXPECTED[name]
+    assert plan.baseline is not None
+    assert len({cell.key for cell in plan.cells}) == len(plan.cells)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_says_what_it_asks_and_what_to_read(name):
+    text = spec.find()[name].read_text()
+    documentation = ast.get_docstring(ast.parse(text))
+    assert spec.questions()[name].endswith("?")
+    assert f"python -m workbench.study {name}" in documentation
+    assert f"{EXPECTED.get(name, '')} cells" in documentation
+    assert "t2v_r1" in documentation or name == "mask_ratio"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smoke_test_of_a_study_keeps_its_baseline(name, tmp_path):
+    plan = make_plan(spec.load(name), Options(smoke=True), tmp_path)
+    assert plan.baseline is not None
+    stages = [stage for cell in plan.cells for stage in cell.config.stages]
+    assert all(str(stage.budget) == "12 steps" for stage in stages)
+
+
+@pytest.mark.parametrize(
+    "name", ["align_or_predict", "mask_ratio", "mask_strategy", "text_masking", "unmasked_tuning"]
+)
+def test_all_arms_spend_the_same_flops(plans, name):
+    for cell in plans[name].cells:
+        assert {stage.budget.unit for stage in cell.config.stages} == {"pflops"}
+        assert sum(stage.budget.amount for stage in cell.config.stages) == pytest.approx(0.015)
+
+
+def test_every_strategy_has_slots_enough_to_hide(plans):
+    from workbench.masking.video import Grid
+
+    for cell in plans["mask_strategy"].cells:
+        video, data = cell.config.recipe.video, cell.config.data
+        side = data.size // video.patch
+        grid = Grid(data.frames // video.tubelet, side, side)
+        assert cell.config.recipe.video_masking.hidden(grid) >= grid.tokens // 2
+
+
+def test_align_or_predict_differs_in_what_is_learnt_not_in_the_core(plans):
+    cells = {cell.axes["arm"]: cell.config for cell in plans["align_or_predict"].cells}
+    assert len({config.recipe.video for config in cells.values()}) == 1
+    assert all(config.stages[-1].objective == "align" for config in cells.values())
+    assert not any(config.stages[-1].masked for config in cells.values())
+    weights = cells["predict"].recipe.weights
+    assert (weights.vtc, weights.vtm) == (0, 0)
+    assert weights.mvm
+    assert weights.mlm
+
+
+def test_the_claims_name_cells_and_metrics_that_exist(plans):
+    plan = plans["mac_claims"]
+    for claim in plan.study.claims:
+        assert dict(claim.arm) in [cell.axes for cell in plan.cells]
+        assert claim.metric == plan.study.metric or claim.metric in plan.study.reads
+    assert {stage.budget.unit for cell in plan.cells for stage in cell.config.stages} == {"epochs"}
+    assert len({str(cell.config.stages) for cell in plan.cells}) == 1
+
+
+def test_an_axis_may_exist_only_where_something_is_hidden(plans):
+    lone = [cell.axes for cell in plans["text_masking"].cells if len(cell.axes) == 1]
+    assert lone == [{"ratio": 0.0}]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reports_find_all_they_need_in_the_description(plans, name):
+    import json
+
+    from workbench.report.asked import Asked
+
+    asked = Asked.of(json.loads(json.dumps(plans[name].description())))
+    assert list(asked.cells) == [cell.key for cell in plans[name].cells]
+    assert asked.baseline in asked.cells
+    assert re.fullmatch(r"[a-z_]+", asked.name)
