@@ -32,6 +32,10 @@ def grid(**axes):
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
+RATIOS = grid(video_ratio=[0.0, 0.5, 0.9], text_ratio=[0.0, 0.25])
+BASE = RATIOS[0]
+
+
 def write_study(
     results, name, cells, seeds=(0, 1, 2), *, quality=lambda axes: 40.0, cost=lambda axes: 1.0,
     baseline=None, skip=(), failed=(), spread=2.0, steps=0, metric="t2v_r1", **description,

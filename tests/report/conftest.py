@@ -3,14 +3,11 @@
 import json
 
 import pytest
-from synthetic import grid, write_study
+from synthetic import BASE, RATIOS, write_study
 
 from workbench.report.__main__ import main
 from workbench.report.answer import answer
 from workbench.report.asked import load
-
-RATIOS = grid(video_ratio=[0.0, 0.5, 0.9], text_ratio=[0.0, 0.25])
-BASE = {"video_ratio": 0.0, "text_ratio": 0.0}
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import BASE, RATIOS
-from synthetic import grid, key_of, write_run, write_study
+from synthetic import BASE, RATIOS, grid, key_of, write_run, write_study
 
 from workbench import stats
 from workbench.report.claims import DOES_NOT, HOLDS, OPEN
@@ -62,7 +61,9 @@ def test_selection_is_by_val_not_by_test(ratios, answered, change):
 def test_the_best_may_be_the_baseline(ratios, answered):
     ratios(quality=lambda axes: 60 - 30 * (axes["video_ratio"] > 0))
     found = answered()
-    assert found.sentence.endswith("it is the baseline: no other cell does better on val.")
+    assert "it is the baseline: no other cell does better on val. " in found.sentence
+    assert "cannot be told apart with 6 seeds" in found.sentence  # with the next best, text_ratio=0.25
+    assert any("clips" in gate for gate in found.gates)
     assert found.notes == {key_of(BASE): "selected, baseline"}
     assert found.standing(BEST) == "worse"
 

@@ -9,8 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import BASE, RATIOS
-from synthetic import grid, key_of, write_study
+from synthetic import BASE, RATIOS, grid, key_of, write_study
 
 from workbench.report import latex
 from workbench.report.answer import answer

@@ -63,7 +63,10 @@ def answer(asked: Asked, results: Path) -> Answer:
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable)
     comparisons, refused = _compare(asked, evidence, usable)
-    best = _best(asked, evidence.done)
+    ranking = _by_val(asked, evidence.done)
+    best = ranking[0] if ranking else None
+    # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
+    told = next((key for key in ranking if key != asked.baseline), None) if best == asked.baseline else best
     return Answer(
         asked=asked,
         evidence=evidence,
@@ -73,8 +76,8 @@ def answer(asked: Asked, results: Path) -> Answer:
         refused=refused,
         effects=_effects(asked, usable, evidence.groups),
         verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
-        sentence=_sentence(asked, evidence, best, comparisons, refused),
-        gates=tuple(_gates(asked, evidence, best, comparisons, refused)),
+        sentence=_sentence(asked, evidence, best, told, comparisons, refused),
+        gates=tuple(_gates(asked, evidence, told, comparisons, refused)),
     )
 
 
@@ -89,14 +92,13 @@ def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -
     return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64))
 
 
-def _best(asked: Asked, done: pl.DataFrame) -> str | None:
-    """The cell with the best mean of the metric on val, never on test."""
+def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
+    """Keys of the cells, the best mean of the metric on val first; test has no say."""
     column = f"metric.val/{asked.metric}"
     if done.is_empty() or column not in done.columns:
-        return None
+        return []
     means = done.group_by("key", maintain_order=True).agg(pl.col(column).mean()).drop_nulls()
-    ordered = means.sort(column, descending=asked.maximize, maintain_order=True)
-    return str(ordered["key"][0]) if ordered.height else None
+    return means.sort(column, descending=asked.maximize, maintain_order=True)["key"].to_list()
 
 
 def _compare(
@@ -141,7 +143,7 @@ def _effects(
 
 
 def _sentence(
-    asked: Asked, evidence: Evidence, best: str | None,
+    asked: Asked, evidence: Evidence, best: str | None, told: str | None,
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> str:  # fmt: skip
     if best is None:
@@ -150,7 +152,8 @@ def _sentence(
     label, mean = asked.labels[best], sum(runs.values()) / len(runs)
     reached = f"{label} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"
     if best == asked.baseline:
-        return f"{reached}; it is the baseline: no other cell does better on val."
+        next_best = f" {stats.claim(comparisons[told])}." if told and told in comparisons else ""
+        return f"{reached}; it is the baseline: no other cell does better on val.{next_best}"
     if best in comparisons:
         return f"{reached}. {stats.claim(comparisons[best])}."
     if best in refused:
@@ -159,14 +162,14 @@ def _sentence(
 
 
 def _gates(
-    asked: Asked, evidence: Evidence, best: str | None,
+    asked: Asked, evidence: Evidence, told: str | None,
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """What limits the answer: the comparison behind the sentence first, then the table as a whole."""
     found: list[str] = []
-    if best is not None and best in comparisons:
-        found += gates.comparison_gates(comparisons[best])
-        found += gates.confounded({asked.labels[best]: _differing(asked, best)})
+    if told is not None and told in comparisons:
+        found += gates.comparison_gates(comparisons[told])
+        found += gates.confounded({asked.labels[told]: _differing(asked, told)})
     found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
     found += gates.unequal_budgets(_budgets(asked, evidence.done))
     found += _missing(asked, evidence)

@@ -58,8 +58,8 @@ def legend(answer: Answer) -> str:
         family = max(c.family for c in answer.comparisons.values())
         text += f" Differences are to {answer.asked.labels[answer.asked.baseline]}"
         if any(c.interval is not None for c in answer.comparisons.values()):
-            holm = f" after Holm over {family} comparisons" if family > 1 else ""
-            text += f", with 95 % intervals over seeds and queries; p{holm}; "
+            holm = f"p after Holm over {family} comparisons" if family > 1 else "p of that interval"
+            text += f", with 95 % intervals over seeds and queries; {holm}; "
             text += "↑ better and ↓ worse where that may be claimed"
         else:
             text += ", with 95 % intervals over queries, which say nothing about other seeds"
