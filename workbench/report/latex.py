@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import polars as pl
+
 from workbench.report import rows
 from workbench.report.answer import Answer
+from workbench.tables import number
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -35,13 +38,27 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
             cells[at] = rf"\textbf{{{cells[at]}}}"
         body.append(" & ".join(cells) + r" \\")
     caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
+    return _environment(caption, answer.asked.name, align, head, body, provenance)
+
+
+def plain_table(content: pl.DataFrame, caption: str, name: str = "") -> str:
+    """Any table as a `table` environment; numbers as people read them, to the right."""
+    align = ["r" if content[column].dtype.is_numeric() else "l" for column in content.columns]
+    head = " & ".join(escape(column) for column in content.columns)
+    body = [" & ".join(escape(number(v)) for v in row) + r" \\" for row in content.iter_rows()]
+    return _environment(caption, name or caption, align, head, body, ())
+
+
+def _environment(
+    caption: str, name: str, align: Sequence[str], head: str, body: Sequence[str], provenance: Sequence[str]
+) -> str:
     lines = [
         *(f"% {_one_line(line)}" for line in provenance),
         r"\begin{table}[t]",
         r"  \centering",
         r"  \small",
         rf"  \caption{{{escape(caption)}}}",
-        rf"  \label{{tab:{re.sub('[^A-Za-z0-9-]', '-', answer.asked.name)}}}",
+        rf"  \label{{tab:{re.sub('[^A-Za-z0-9-]', '-', name)}}}",
         rf"  \begin{{tabular}}{{{''.join(align)}}}",
         r"    \toprule",
         rf"    {head} \\",

@@ -1,0 +1,28 @@
+"""The dashboard: `streamlit run app/dashboard.py [-- RESULTS]`, by default `$WORKBENCH_RESULTS` or `results`.
+
+It reads run directories only, never the tracker, and loads no torch.
+
+A view is one file in `app/views/`, found by itself:
+
+    TITLE = "Effects"        # name in the navigation
+    ORDER = 20               # optional: place there, small first (default 100)
+    ICON = ":material/grid_on:"   # optional: a Material symbol
+
+    def render(runs: Runs) -> None: ...
+
+Its name in the address is the name of the file: `?view=effects&study=mask_ratio`.
+
+`runs` (`app.runs.Runs`) is what there is to see: the chosen study, its run table, `study.json` as `asked`
+(None without one), `answer()`, `curves()`, `directory()`. `render` is called only when there is a study.
+
+A comparison lives in the address. Views ask for each choice with `app.address`:
+
+    metric = address.choose("metric", "Metric", {"t2v_r1": "R@1", ...}, default="t2v_r1")
+    cells = address.choose_many("cells", "Cells", {key: label, ...}, default=[...])
+
+which checks the address against the options (else one visible sentence and the default), shows the widget,
+and writes back what is chosen. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
+`app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
+their downloads, and `escaped`, for every name that goes into Markdown. `st.text` and `st.dataframe` take
+names as they are. Numbers and figures come from `workbench`, the same functions as in the report.
+"""

@@ -1,0 +1,99 @@
+"""Entry of the dashboard: finds the views, the study and what the address asks for, and shows it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import streamlit as st
+
+# `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+
+def main() -> None:
+    """One page: sidebar with study and views, then the chosen view."""
+    from app import address
+    from app.runs import open_store
+    from workbench.errors import UserError
+
+    st.set_page_config(page_title="Workbench", page_icon=":material/experiment:", layout="wide")
+    address.begin()
+    results = _results()
+    store = open_store(str(results))
+    studies = store.studies()
+    views = _views()
+    above = st.container()
+    with st.sidebar:
+        st.title("Workbench")
+        if not studies:
+            name = ""
+        else:
+            name = address.choose(
+                "study", "Study", {s: s for s in studies}, _latest(results, studies),
+                on_change=lambda: address.forget("study", "view"),
+            )  # fmt: skip
+        titles = {name: view.TITLE for name, view in views.items()}
+        chosen = address.choose("view", "View", titles, next(iter(titles)), form="radio")
+    if not name:
+        _empty(results)
+    else:
+        try:
+            views[chosen].render(store.study(name, studies))
+        except UserError as error:
+            from app.widgets import escaped
+
+            st.error(escaped(str(error)))
+    if found := address.complaints():
+        from app.widgets import escaped
+
+        above.warning(escaped(" ".join(found)))
+
+
+def _results() -> Path:
+    parser = argparse.ArgumentParser(prog="streamlit run app/dashboard.py --", allow_abbrev=False)
+    default = os.environ.get("WORKBENCH_RESULTS", "results")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of all results")
+    parser.add_argument("--results", type=Path, default=Path(default), help="the same, as an option")
+    ours = Path(sys.argv[0]).name == Path(__file__).name  # not so where a test runs the page
+    try:
+        options = parser.parse_args(sys.argv[1:] if ours else [])
+    except SystemExit:  # argparse has told the terminal; a page cannot exit
+        st.error("The dashboard takes one argument, the folder of all results.")
+        st.stop()
+    return Path(options.folder or options.results)
+
+
+def _views() -> dict[str, ModuleType]:
+    """Name of the file -> module, in the order of the navigation."""
+    from app import views
+
+    names = [found.name for found in pkgutil.iter_modules(views.__path__)]
+    modules = {name: importlib.import_module(f"app.views.{name}") for name in names}
+    return dict(sorted(modules.items(), key=lambda item: (getattr(item[1], "ORDER", 100), item[0])))
+
+
+def _latest(results: Path, studies: tuple[str, ...]) -> str:
+    """The study whose folder changed last."""
+    return max(studies, key=lambda name: (results / "runs" / name).stat().st_mtime)
+
+
+def _empty(results: Path) -> None:
+    st.header("No runs yet")
+    st.text(f"There are no runs in {results}.")
+    where = "" if str(results) == "results" else f" --results {results}"
+    st.markdown("This makes the first ones, in under two minutes:")
+    st.code(f"python -m workbench.study mask_ratio --smoke{where}", language="shell")
+    st.markdown("and this lists the questions that can be asked:")
+    st.code("python -m workbench.study", language="shell")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The views, one a file; see `app` for what a view is."""

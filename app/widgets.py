@@ -1,0 +1,156 @@
+"""What the views share: choices with one meaning everywhere, figures and tables with downloads."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+import streamlit as st
+
+from app import address
+from app.runs import Runs
+from workbench import tables
+from workbench.figures.style import label
+from workbench.report import latex
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
+
+CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
+ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
+
+_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
+_LINK = re.compile(r"(://|www(?=\.)|@)")
+
+
+def escaped(text: str) -> str:
+    """Any text for Markdown, on one line: no markup, no HTML, no LaTeX, no link acts."""
+    words = " ".join(text.split())
+    # A word joiner (no width, no break) keeps bare addresses from becoming links.
+    return _MARKUP.sub(r"\\\1", _LINK.sub("\\1\u2060", words))
+
+
+def metric(runs: Runs) -> str:
+    """Parameter `metric`: which metric, without a split."""
+    names = runs.metrics() or ([runs.asked.metric] if runs.asked is not None else ["t2v_r1"])
+    return address.choose("metric", "Metric", {n: label(f"test/{n}") for n in names}, names[0])
+
+
+def baseline(runs: Runs) -> str | None:
+    """Parameter `baseline`: key of the cell that the others are compared with."""
+    if runs.asked is None or not runs.asked.labels:
+        return None
+    options = dict(runs.asked.labels)
+    return address.choose("baseline", "Baseline", options, runs.asked.baseline or next(iter(options)))
+
+
+def cells(runs: Runs, *, default: Sequence[str] = (), most: int | None = None) -> list[str]:
+    """Parameter `cells`, repeated: keys of the cells to look at."""
+    options = dict(runs.asked.labels) if runs.asked is not None else _labels(runs.table)
+    return address.choose_many("cells", "Cells", options, default, most=most)
+
+
+def group_by(runs: Runs) -> list[str]:
+    """Parameter `by`, repeated: the axes whose values make a group; all of them by default, so that only
+    the seed is averaged over."""
+    axes = list(runs.asked.axes) if runs.asked is not None else []
+    return address.choose_many(
+        "by", "Group by", {axis: axis for axis in axes}, axes,
+        help="Runs that agree in these axes are averaged. All axes: only the seed is averaged over.",
+    )  # fmt: skip
+
+
+def error_bar() -> str:
+    """Parameter `error`: what a 95 % interval is about: `seeds`, `queries` or `seeds+queries`."""
+    return address.choose(
+        "error", "Error bar", ERRORS, "seeds", form="buttons",
+        help="95 % intervals: other seeds, other queries, or both. With one seed only queries can vary.",
+    )  # fmt: skip
+
+
+def clock() -> str:
+    """Parameter `clock`: the x axis of learning curves: `step`, `pflops` or `seconds`."""
+    return address.choose("clock", "X axis", CLOCKS, "step", form="buttons")
+
+
+def figure(
+    name: str,
+    caption: str,
+    moving: go.Figure,
+    drawn: Callable[[], Figure] | None = None,
+    *,
+    on_select: Callable[[], None] | Literal["ignore", "rerun"] = "ignore",
+) -> Any:
+    """A picture with its caption as alternative text, and downloads (PNG and PDF when `drawn` is given).
+
+    name: unique on the page, becomes the name of the files. Returns the selection where `on_select` asks.
+    """
+    given: dict[str, Any] = {"alt": caption, "on_select": on_select, "config": {"displaylogo": False}}
+    state = st.plotly_chart(moving, key=f"figure: {name}", **given)
+    files: dict[str, Callable[[], bytes]] = {}
+    if drawn is not None:
+        files |= {"png": lambda: _drawn(drawn(), "png"), "pdf": lambda: _drawn(drawn(), "pdf")}
+    files["html"] = lambda: moving.to_html(include_plotlyjs=True).encode()
+    _downloads(name, caption, files)
+    return state
+
+
+def table(
+    name: str,
+    frame: pl.DataFrame,
+    *,
+    caption: str = "",
+    exact: pl.DataFrame | None = None,
+    config: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """A table with downloads; `exact` is what the CSV holds when the shown one is rounded.
+
+    options: of `st.dataframe`.
+    """
+    given: dict[str, Any] = {"hide_index": True, "key": f"table: {name}", "column_config": config} | options
+    state = st.dataframe(frame, **given)
+    full = frame if exact is None else exact
+    _downloads(
+        name,
+        caption,
+        {
+            "csv": lambda: tables.to_csv(full).encode(),
+            "tex": lambda: latex.plain_table(frame, caption or name).encode(),
+        },
+    )
+    return state
+
+
+def nothing_yet(runs: Runs, what: str) -> None:
+    """Says that there is nothing to show and which command would change that."""
+    command = runs.asked.command if runs.asked is not None else f"python -m workbench.study {runs.study}"
+    st.info(f"{what} This makes the missing runs:")
+    st.code(command, language="shell")
+
+
+def _downloads(name: str, caption: str, files: Mapping[str, Callable[[], bytes]]) -> None:
+    """A quiet row: caption, then a button for each kind of file. A file is made when it is asked for."""
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row.caption(escaped(caption))
+    for ending, make in files.items():
+        row.download_button(
+            ending.upper(), make, file_name=f"{name}.{ending}", key=f"download: {name}.{ending}",
+            type="tertiary", on_click="ignore", help=f"Download as {ending.upper()}",
+        )  # fmt: skip
+
+
+def _drawn(figure: Figure, ending: str) -> bytes:
+    out = io.BytesIO()
+    metadata = {"CreationDate": None} if ending == "pdf" else {}
+    figure.savefig(out, format=ending, dpi=150, metadata=metadata)
+    return out.getvalue()
+
+
+def _labels(table: pl.DataFrame) -> dict[str, str]:
+    known = table.filter(pl.col("key").is_not_null()).unique("key", maintain_order=True)
+    return {key: cell or key for key, cell in known.select("key", "cell").iter_rows()}

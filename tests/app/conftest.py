@@ -1,0 +1,40 @@
+"""The dashboard over stores that are written in a moment, run without a browser."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from synthetic import BASE, RATIOS, write_study
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def ratios(results):
+    """Writes the study `ratios`: 3 x 2 cells; options as of `write_study`."""
+
+    def write(seeds=(0, 1, 2), cells=RATIOS, **options):
+        given = {"quality": lambda axes: 30 + 30 * (axes["video_ratio"] > 0), "baseline": BASE, "steps": 40}
+        write_study(results, "ratios", cells, seeds, **(given | options))
+        return results
+
+    return write
+
+
+@pytest.fixture
+def opened(results, monkeypatch):
+    """Opens the dashboard at an address: opened(view="effects", cells=["a", "b"])."""
+    monkeypatch.setenv("WORKBENCH_RESULTS", str(results))
+
+    def run(**address):
+        page = AppTest.from_file(str(ROOT / "app/dashboard.py"), default_timeout=60)
+        for name, value in address.items():
+            page.query_params[name] = value
+        return page.run()
+
+    return run
