@@ -151,3 +151,22 @@ def test_memory_and_speed_are_plausible():
     device = torch.device("cpu")
     assert 0.05 < cost.peak_memory_gb(device) < 1000
     assert 1e8 < cost.matmul_flops_per_s(device, torch.float32, side=256) < 1e15
+
+
+class TestTypicalStep:
+    def rows(self, *seconds, stage=0, start=0):
+        return [{"step": start + i, "stage": stage, "seconds": s} for i, s in enumerate(seconds, start=1)]
+
+    def test_a_pause_and_a_slow_first_step_do_not_count(self):
+        assert cost.typical_step_seconds(self.rows(9.0, 10.0, 11.0, 99.0, 100.0)) == pytest.approx(1.0)
+
+    def test_stages_count_by_their_steps(self):
+        rows = self.rows(5.0, 6.0, 7.0) + self.rows(10.0, stage=1, start=3)
+        assert cost.typical_step_seconds(rows) == pytest.approx((3 * 1.0 + 1 * 3.0) / 4)
+
+    def test_rows_may_lie_several_steps_apart(self):
+        rows = [{"step": s, "stage": 0, "seconds": 2.0 * s} for s in (1, 3, 6, 9)]
+        assert cost.typical_step_seconds(rows) == pytest.approx(2.0)
+
+    def test_a_single_step_is_all_there_is(self):
+        assert cost.typical_step_seconds(self.rows(3.0)) == pytest.approx(3.0)

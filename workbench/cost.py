@@ -5,8 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,28 @@ def matmul_flops_per_s(device: torch.device, dtype: torch.dtype, side: int = 204
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def typical_step_seconds(rows: Iterable[Mapping[str, float]]) -> float:
+    """Seconds that a step takes when nothing else gets in its way: the mean over stages of their median.
+
+    A neighbour that holds the processor for a while, a pause, or a machine that slept would spoil the mean
+    of all steps, and with it a comparison of two runs. `rows`: those of training in `metrics.jsonl`, `step`,
+    `stage` and `seconds` so far; a stage counts by its steps. The first step, which sets things up, counts
+    only where there is no other.
+    """
+    paces: dict[float, list[float]] = {}
+    steps: dict[float, float] = {}
+    before, earlier = 0.0, 0.0
+    for row in rows:
+        step, seconds, stage = row["step"], row["seconds"], row["stage"]
+        if step > before:
+            paces.setdefault(stage, []).append((seconds - earlier) / (step - before))
+            steps[stage] = steps.get(stage, 0.0) + step - before
+        before, earlier = step, seconds
+    if len(paces.get(0, [])) > 1:
+        paces[0] = paces[0][1:]
+    return sum(steps[stage] * median(pace) for stage, pace in paces.items()) / sum(steps.values())
 
 
 class _Side:

@@ -17,7 +17,7 @@ PACKAGES = ("torch", "timm", "transformers", "numpy")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` takes an accelerator when there is one; otherwise `cpu`, `cuda`, `cuda:1`, `mps`."""
+    """`auto` takes an accelerator when there is one; otherwise `cpu`, `cuda`, `cuda:1`."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

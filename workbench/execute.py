@@ -144,20 +144,22 @@ def _beat(run: RunDir, session: Session) -> None:
 
 def _finish(run: RunDir, session: Session, begun: float, startup: float) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
-    last = [row for row in run.read_metrics().rows if "val/t2v_r1" in row][-1]
+    rows = run.read_metrics().rows
+    last = [row for row in rows if "val/t2v_r1" in row][-1]
     summary = {name: value for name, value in last.items() if name.startswith("val/")}
-    for row in run.read_metrics().rows:
+    for row in rows:
         summary |= {name: value for name, value in row.items() if name.startswith("test/stage")}
     summary |= _test(run, session)
     at, batch = session.progress, session.config.optim.batch_size
-    speed = at.flops / at.seconds
+    step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
+    speed = at.flops / (at.step * step_seconds)
     total = time.perf_counter() - begun
     summary |= session.costs | {
         "cost/train_pflops": at.flops / 1e15,
         "cost/peak_memory_gb": cost.peak_memory_gb(session.device),
         "cost/parameters_m": sum(p.numel() for p in session.recipe.parameters()) / 1e6,
-        "speed/clips_per_s": at.step * batch / at.seconds,
-        "speed/step_ms": 1000 * at.seconds / at.step,
+        "speed/clips_per_s": batch / step_seconds,
+        "speed/step_ms": 1000 * step_seconds,
         "speed/data_wait_share": at.wait_seconds / at.seconds,
         "speed/train_seconds": at.seconds,
         "speed/eval_seconds": session.eval_seconds,

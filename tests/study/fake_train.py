@@ -21,8 +21,8 @@ BEHAVIOUR = {1e-3: "well", 2e-3: "not finite", 3e-3: "crash", 4e-3: "hang", 5e-3
 
 def main(arguments):
     run = RunDir(arguments[0])
-    if "cuda" in arguments:
-        print("error: device 'cuda' is not usable here; allowed are auto, cpu and cuda", file=sys.stderr)
+    if "FAKE_REFUSAL" in os.environ:
+        print("error: the data in frames.npy have changed", file=sys.stderr)
         return 2
     with run.lock():
         return train(run)

@@ -255,12 +255,20 @@ def test_a_full_disk_stops_the_study_and_costs_no_attempt(write_study, study, ca
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(write_study, study, capsys):
+    assert study(write_study(), "--device", "cuda:99") == 2
+    assert capsys.readouterr().err.startswith("error: device 'cuda:99' is not usable here")
+    assert not Path("results").exists()
+
+
 def test_a_run_that_is_refused_before_it_begins_stops_the_study_and_costs_no_attempt(
-    write_study, study, capsys
+    write_study, study, capsys, monkeypatch
 ):
     name = write_study(hidden=(0.0,))
-    assert study(name, "--device", "cuda") == 2
-    assert capsys.readouterr().err.startswith("error: device 'cuda' is not usable here")
+    monkeypatch.setenv("FAKE_REFUSAL", "1")
+    assert study(name) == 2
+    assert capsys.readouterr().err.startswith("error: the data in frames.npy have changed")
+    monkeypatch.delenv("FAKE_REFUSAL")
     assert study(name) == 0
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
 

@@ -90,6 +90,10 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     plan = make_plan(study, asked, data_root)
     if options.plan or options.status:
         return _look(plan, options, results)
+    if options.device:
+        from workbench.environment import pick_device
+
+        pick_device(options.device)  # refused now rather than after the data are made
     for data in dict.fromkeys(cell.config.data for cell in plan.cells):
         prepare(
             data,
@@ -109,8 +113,8 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     storage = options.storage or sqlite(results / "optuna.db")
     tracker = options.mlflow or sqlite(results / "mlflow.db")
     check_addresses(storage, tracker)
-    if options.device and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", options.device):
-        raise UserError(f"--device is cpu, mps, cuda or cuda:N, not {options.device!r}")
+    if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
     if not options.deadline > 0:
         raise UserError(f"--deadline is a number of seconds above zero, not {options.deadline:g}")
     if results.exists() and not results.is_dir():
