@@ -37,6 +37,14 @@ def test_vtc_is_the_mean_of_both_directions(batch, scale):
     assert losses.vtc(video, text, scale).item() == pytest.approx((forth + back) / 2, rel=1e-4, abs=1e-6)
 
 
+def test_vtc_stays_exact_under_autocast():
+    video, text = unit(rows(7, 5)), unit(rows(7, 5, seed=1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = losses.vtc(video, text, 100.0)
+    assert found.dtype == torch.float32
+    assert found.item() == losses.vtc(video, text, 100.0).item()
+
+
 def test_vtc_of_vectors_that_tell_nothing_is_the_logarithm_of_the_batch():
     same = unit(torch.ones(8, 4))
     assert losses.vtc(same, same, 20.0).item() == pytest.approx(math.log(8), rel=1e-5)

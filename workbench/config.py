@@ -8,13 +8,15 @@ workers) never enter it, so the same configuration has the same key on every mac
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from workbench.errors import UserError
 
@@ -38,9 +40,11 @@ class DataConfig:
     """Side of the square frames in pixels."""
 
     def __post_init__(self) -> None:
-        _at_least("data.frames", self.frames, 1)
-        _at_least("data.size", self.size, 8)
-        _at_least("data.clips", self.clips, 0)
+        at_least("data.frames", self.frames, 1)
+        at_least("data.size", self.size, 8)
+        at_least("data.clips", self.clips, 0)
+        if self.digest and not (self.digest.isascii() and self.digest.isalnum()):  # it names a folder
+            raise UserError(f"data.digest is made of letters and digits, not {self.digest!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +92,13 @@ class OptimConfig:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least("optim.batch_size", self.batch_size, 2)
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"optim.lr is a positive number, not {self.lr!r}")
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"optim.warmup is a share in [0, 1), not {self.warmup!r}")
+        at_least("optim.batch_size", self.batch_size, 2)
+        positive("optim.lr", self.lr)
+        positive("optim.clip_norm", self.clip_norm)
+        not_negative("optim.weight_decay", self.weight_decay)
+        for name, value in (("optim.warmup", self.warmup), *(("optim.betas", beta) for beta in self.betas)):
+            if not 0 <= value < 1:
+                raise UserError(f"{name} is a share in [0, 1), not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +117,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise UserError("a run needs at least one stage")
-        _at_least("evaluations", self.evaluations, 1)
-        _at_least("seed", self.seed, 0)
+        at_least("evaluations", self.evaluations, 1)
+        at_least("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise UserError(f"seed is below 2**63, not {self.seed}")
 
     @property
     def recipe_name(self) -> str:
@@ -137,10 +145,14 @@ class RunConfig:
         """Raises `UserError` for a file that is not a configuration of this version."""
         try:
             config = from_dict(json.loads(text))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise UserError(f"not a run configuration of this version: {error}") from error
         if not isinstance(config, RunConfig):
             raise UserError(f"expected a RunConfig, found {type(config).__name__}")
+        if not type(config.recipe).__module__.startswith("workbench.recipes."):
+            raise UserError(f"recipe is the Config of a recipe, not {type(config.recipe).__name__}")
         return config
 
 
@@ -157,14 +169,30 @@ def to_dict(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a configuration")
 
 
-def from_dict(value: Any) -> Any:
-    """Inverse of `to_dict`; imports only configuration classes of this package."""
+def from_dict(value: Any, name: str = "") -> Any:
+    """Inverse of `to_dict`; imports only configuration classes of this package.
+
+    `name` is the dotted name of the value, for messages. Raises `UserError` for a value of another type than
+    its field's, before the class sees it.
+    """
     if isinstance(value, list):
-        return tuple(from_dict(v) for v in value)
+        return tuple(from_dict(v, name) for v in value)
     if not isinstance(value, dict):
         return value
     fields = dict(value)
-    module, _, name = fields.pop("type").rpartition(".")
+    cls = _class(fields.pop("type"))
+    hints = _hints(cls)
+    parts = {k: from_dict(v, f"{name}.{k}" if name else k) for k, v in fields.items()}
+    for k, part in parts.items():
+        if k in hints and not _fits(part, hints[k]):
+            shown = type(part).__name__ if dataclasses.is_dataclass(part) else repr(part)[:80]
+            raise UserError(f"{f'{name}.{k}' if name else k} is {_words(hints[k])}, not {shown}")
+    return cls(**parts)
+
+
+def _class(path: str) -> type:
+    """The configuration class of this package that a file names, e.g. `models.text.TextConfig`."""
+    module, _, name = path.rpartition(".")
     if not f"{module}.".startswith(SERIALISABLE):
         raise UserError(f"a configuration cannot name {module}.{name}")
     try:
@@ -173,7 +201,46 @@ def from_dict(value: Any) -> Any:
         raise UserError(f"there is no workbench.{module} in this version") from error
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise UserError(f"{module}.{name} is not a configuration class")
-    return cls(**{k: from_dict(v) for k, v in fields.items()})
+    return cls
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says; a float is finite, and a whole number is one too."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        expected = inner[:1] * len(value) if inner[-1] is ... else inner
+        return len(value) == len(expected) and all(map(_fits, value, expected))
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    """An annotation in words."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is tuple:
+        return f"a list of {_words(inner[0])}" if inner[-1] is ... else " and ".join(map(_words, inner))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_words, inner))
+    known = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    return known.get(hint) or ("null" if hint is type(None) else f"a {hint.__name__}")
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -224,6 +291,31 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuses anything but a whole number from `least` on."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} is a whole number of at least {least}, not {value!r}")
+
+
+def positive(name: str, value: float) -> None:
+    """Refuses anything but a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{name} is a positive number, not {value!r}")
+
+
+def not_negative(name: str, value: float) -> None:
+    """Refuses anything but a finite number from zero on."""
+    if not (math.isfinite(value) and value >= 0):
+        raise UserError(f"{name} is a number of at least 0, not {value!r}")
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuses what is not in a list of names."""
+    if value not in allowed:
+        raise UserError(f"{name} is {' or '.join(map(repr, allowed))}, not {value!r}")
+
+
+def divides(name: str, value: int, whole_name: str, whole: int) -> None:
+    """Refuses what leaves a rest, as heads that do not divide the width."""
+    if whole % value:
+        raise UserError(f"{name} divides {whole_name}, {whole}; {value} does not")

@@ -19,7 +19,9 @@ def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
         text: unit vectors [B, D].
         scale: inverse temperature.
     """
-    logits = scale * video.float() @ text.float().T  # [B, B]
+    # Autocast would turn the product back into bfloat16, too coarse for logits of up to 100.
+    with torch.autocast(video.device.type, enabled=False):
+        logits = scale * video.float() @ text.float().T  # [B, B]
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 

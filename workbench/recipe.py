@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.config import at_least, not_negative
+from workbench.errors import UserError
 from workbench.models.text import Text, Vocabulary
 from workbench.models.video import VideoEncoder
 
@@ -34,6 +36,23 @@ class Temperature(nn.Module):
 
     def forward(self) -> Tensor:
         return self.log_scale.clamp(max=math.log(100.0)).exp()
+
+
+LOWEST_TEMPERATURE = 0.01
+"""Below it, the clamp at CLIP's 100 would act in silence."""
+
+
+def check_config(embed: int, temperature: float, weights: Any) -> None:
+    """What every recipe's `Config` asks of the shared space and of the weights of its losses."""
+    at_least("recipe.embed", embed, 1)
+    if not LOWEST_TEMPERATURE <= temperature < math.inf:
+        raise UserError(
+            f"recipe.temperature is a number of at least {LOWEST_TEMPERATURE}, not {temperature!r}"
+        )
+    for name, value in asdict(weights).items():
+        not_negative(f"recipe.weights.{name}", value)
+    if not any(asdict(weights).values()):
+        raise UserError("all of recipe.weights are 0: there is nothing to train")
 
 
 class BaseRecipe(nn.Module, ABC):

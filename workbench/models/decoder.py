@@ -8,6 +8,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from workbench.config import at_least, divides
 from workbench.masking.video import Grid
 
 
@@ -18,6 +19,11 @@ class DecoderConfig:
     width: int = 64
     depth: int = 1
     heads: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads"):
+            at_least(f"decoder.{name}", getattr(self, name), 1)
+        divides("decoder.heads", self.heads, "decoder.width", self.width)
 
 
 class PixelDecoder(nn.Module):

@@ -11,10 +11,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from workbench.config import at_least, divides, one_of
 from workbench.errors import UserError
 from workbench.masking.text import Layout
 from workbench.models.video import Encoded
@@ -43,6 +45,15 @@ class TextConfig:
     """Hidden tokens become `[MASK]`, or are dropped, padding first."""
     pretrained: str = ""
     """A BERT model of the Hugging Face hub, or a local folder of one."""
+
+    def __post_init__(self) -> None:
+        at_least("text.width", self.width, 1)
+        at_least("text.depth", self.depth, 0)
+        at_least("text.heads", self.heads, 1)
+        at_least("text.vocabulary", self.vocabulary, len(SPECIAL) + 1)
+        at_least("text.max_tokens", self.max_tokens, 1)
+        divides("text.heads", self.heads, "text.width", self.width)
+        one_of("text.hidden", self.hidden, ("drop", "replace"))
 
 
 class Text(NamedTuple):
@@ -196,11 +207,17 @@ def _longest(tokenizer: Tokenizer, captions: list[str], limit: int) -> int:
 def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
     if config.pretrained:
         try:
-            model = BertModel.from_pretrained(config.pretrained, add_pooling_layer=False)
-        except (OSError, ValueError) as error:
+            # Without it, a folder that has only pytorch_model.bin would be unpickled.
+            model = BertModel.from_pretrained(
+                config.pretrained, add_pooling_layer=False, use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(_unavailable(config.pretrained, error)) from error
         if model.config.model_type != "bert":
             raise UserError(f"{config.pretrained} is not a BERT model")
+        most = model.config.max_position_embeddings - 1  # the class token takes one
+        if vocabulary.length > most:
+            raise UserError(f"{config.pretrained} reads captions of up to {most} tokens: set text.max_tokens")
         return model
     return BertModel(
         BertConfig(

@@ -19,6 +19,7 @@ from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from workbench.config import at_least, divides, one_of
 from workbench.errors import UserError
 from workbench.masking.video import Grid
 
@@ -47,6 +48,15 @@ class VideoConfig:
     pool: Literal["cls", "mean"] = "cls"
     pretrained: str = ""
     """`timm` for the named model's published weights, or the path of a safetensors file of them."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "patch"):
+            at_least(f"video.{name}", getattr(self, name), 0)
+        at_least("video.tubelet", self.tubelet, 1)
+        if self.heads and self.width:
+            divides("video.heads", self.heads, "video.width", self.width)
+        one_of("video.hidden", self.hidden, ("drop", "replace"))
+        one_of("video.pool", self.pool, ("cls", "mean"))
 
 
 class Encoded(NamedTuple):
@@ -190,7 +200,12 @@ def _vit(config: VideoConfig, size: int) -> VisionTransformer:
         options["patch_size"] = config.patch
     # timm's default normal(0.02) is made for 768 channels: in a narrow model the class token sees next to
     # nothing of the patches at first, and a contrastive loss stays on its plateau. Xavier scales with width.
-    vit = timm.create_model(config.backbone, num_classes=0, img_size=size, weight_init="jax", **options)
+    try:
+        vit = timm.create_model(config.backbone, num_classes=0, img_size=size, weight_init="jax", **options)
+    except (
+        AssertionError
+    ) as error:  # as where the model's own heads do not divide the width that is asked for
+        raise UserError(f"timm cannot build {config.backbone} with {options}: {error}") from error
     return _plain(vit, config)
 
 

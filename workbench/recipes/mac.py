@@ -20,7 +20,7 @@ from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
 from workbench.models.text import Text, TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe import BaseRecipe, Batch, Temperature, projection, unit
+from workbench.recipe import BaseRecipe, Batch, Temperature, check_config, projection, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,9 @@ class Config:
     temperature: float = 0.05
     learn_temperature: bool = True
     weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        check_config(self.embed, self.temperature, self.weights)
 
 
 class Recipe(BaseRecipe):

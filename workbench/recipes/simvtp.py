@@ -24,7 +24,7 @@ from workbench.masking.video import TubeMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.text import Text, TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe import BaseRecipe, Batch, Temperature, projection, unit
+from workbench.recipe import BaseRecipe, Batch, Temperature, check_config, projection, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class Config:
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
+        check_config(self.embed, self.temperature, self.weights)
         if self.text.depth or self.text.hidden != "replace" or self.video.hidden != "drop":
             raise UserError("simvtp needs text.depth=0, text.hidden='replace' and video.hidden='drop'")
         if self.text.width != self.video.width:
@@ -86,7 +87,7 @@ class Recipe(BaseRecipe):
         video = self.video.embed(batch.video, video_mask)  # [B, n, D]
         words, keep = self.text.embed(batch.text, text_mask)  # [B, L, D], [B, L]
         terms: dict[str, Tensor] = {}
-        if weights.mvm or weights.mlm:
+        if (weights.mvm and video_mask is not None) or (weights.mlm and text_mask is not None):
             terms |= self._predict(batch, video, words, keep, video_mask, text_mask)
         if weights.vtc:
             terms["vtc"] = losses.vtc(
