@@ -1,6 +1,9 @@
 """Fixtures that every test may use. What needs torch imports it where it is used."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -42,3 +45,12 @@ def rng():
     import torch
 
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def smoke_results(tmp_path_factory):
+    """The results folder of `mask_ratio --smoke`, as the command line makes it: read only, copy to change."""
+    results = tmp_path_factory.mktemp("smoke") / "results"
+    command = [sys.executable, "-m", "workbench.study", "mask_ratio", "--smoke", "--results", str(results)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=900, stdout=subprocess.DEVNULL)
+    return results

@@ -84,7 +84,9 @@ def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0,
         files["summary.json"] = {
             "test/t2v_r1": r1, "val/t2v_r1": r1 + 0.5, "test/stage0_t2v_r1": r1 / 2,
             "cost/train_pflops": 0.015, "cost/train_gflops_per_clip": 0.6 * cost,
-            "cost/video_gflops_per_clip": 0.3 * cost, "speed/clips_per_s": clips + seed,
+            "cost/video_gflops_per_clip": 0.3 * cost, "cost/video_passes": 1.0, "cost/text_passes": 1.0,
+            "cost/video_tokens_in": 128.0, "cost/video_tokens_out": 128.0 * cost,
+            "cost/peak_memory_gb": 0.5 + cost, "speed/clips_per_s": clips + seed,
             "speed/train_seconds": 25000 / (clips + seed) / cost, "speed/total_seconds": 90.0,
             "train/steps": round(300 / cost),
         }  # fmt: skip

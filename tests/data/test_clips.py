@@ -1,28 +1,14 @@
-"""The decoder against a reference: every real difficult file gives the right frames or a reason."""
+"""The decoder: which frames it takes, how it scales them, and that nothing hangs. Bad files: tests/faults."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from workbench.data.clips import DecodeError, centre_frames, decode, encode, fit
 from workbench.data.workers import run_tasks
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-VIDEO = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".ts", ".flv", ".mp3", ".mpg"}
-FILES = sorted(p for p in SHARED.rglob("*") if p.suffix in VIDEO and p.is_file())
-UNDECODABLE = {
-    "cmaf__multi-segment__video_init.mp4",
-    "dash__multi-segment-with-emsg0__segment_init.mp4",
-    "mkv__full_blocks.mkv",
-    "mkv__subsample_encrypted_altref.webm",
-    "mkv__subsample_encrypted_noaltref.webm",
-    "mp4__sample_audio_only_15s.mp4",
-    "nasa_13013.mp4.audio.mp3",
-}
 
 
 def test_frames_are_the_centres_of_equal_intervals() -> None:
@@ -81,36 +67,3 @@ def test_a_hanging_task_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> No
     assert found[0].answer == {"slept": 0.0}
     assert "no answer within 1 seconds" in found[1].failure
     assert found[2].answer == {"slept": 0.0}
-
-
-@pytest.mark.skipif(not FILES, reason="the real difficult files are not here")
-def test_every_real_file_gives_the_reference_frames_or_a_reason() -> None:
-    tasks = [(i, {"path": str(path), "count": 4, "size": 48}) for i, path in enumerate(FILES)]
-    refused = set()
-    for done in run_tasks("workbench.data.clips:decode_task", tasks, workers=2, deadline=60):
-        path = FILES[done.number]
-        assert not done.failure, (path.name, done.failure)
-        if "reason" in done.answer:
-            refused.add(path.name)
-            continue
-        if path.stat().st_size > 900_000:
-            continue  # the reference decodes every frame in full size
-        frames = np.frombuffer(done.payload, np.uint8).reshape(4, 48, 48, 3)
-        expected = reference(path, 4, 48)
-        assert np.abs(frames.astype(int) - expected).mean() < 1.0, path.name
-    assert refused == UNDECODABLE
-
-
-def reference(path: Path, count: int, size: int) -> np.ndarray:
-    """All frames in order by PyAV, the wanted ones chosen afterwards."""
-    frames = []
-    with av.open(str(path)) as container:
-        for packet in container.demux(container.streams.video[0]):
-            try:
-                decoded = list(packet.decode())
-            except av.FFmpegError:
-                continue
-            for frame in decoded:
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                frames.append(fit(upright, size))
-    return np.stack([frames[i] for i in centre_frames(len(frames), count)])

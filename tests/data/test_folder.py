@@ -10,7 +10,7 @@ import pytest
 
 from workbench.config import DataConfig
 from workbench.data import describe, prepare
-from workbench.data.clips import encode
+from workbench.data.clips import decoder_names, encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
@@ -85,6 +85,41 @@ def test_a_bad_evaluation_video_is_refused_unless_allowed(tmp_path: Path) -> Non
     assert not list((tmp_path / "root").rglob("frames.npy"))
     path = prepare(DATA, source=source, root=tmp_path / "root", progress=False, allow_bad_eval=True)
     assert len(FrameStore.open(path).splits["test"]) == 1
+    with pytest.raises(UserError, match="--allow-bad-eval"):
+        prepare(DATA, source=source, root=tmp_path / "root", progress=False)
+
+
+def test_a_damaged_store_is_made_again(tmp_path: Path) -> None:
+    source = small(tmp_path / "own")
+    path = prepare(DATA, source=source, root=tmp_path / "root", progress=False)
+    whole = np.load(path / "frames.npy")
+    (path / "frames.npy").unlink()
+    assert prepare(DATA, source=source, root=tmp_path / "root", progress=False) == path
+    assert np.array_equal(np.load(path / "frames.npy"), whole)
+    (path / "store.json").write_text("{")
+    assert prepare(DATA, source=source, root=tmp_path / "root", progress=False) == path
+    assert np.array_equal(FrameStore.open(path).frames, whole)
+
+
+def test_the_decoders_that_were_used_are_recorded(tmp_path: Path) -> None:
+    one = decoder_names({"pyav": 3})
+    assert one.startswith("pyav ")
+    assert "(" not in one
+    both = decoder_names({"pyav": 1, "decord": 2})
+    assert [part.split()[0] for part in both.split(", ")] == ["decord", "pyav"]
+    assert both.endswith("(1 videos)")
+
+
+def test_a_caption_with_commas_must_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("video,caption\na.mp4,a man, who runs\n")
+    with pytest.raises(UserError, match=r"line 2 has more fields than the header; quote a caption"):
+        describe(DATA, str(tmp_path))
+
+
+def test_captions_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").mkdir()
+    with pytest.raises(UserError, match=r"captions\.csv cannot be read"):
+        describe(DATA, str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -49,15 +49,18 @@ def prepare(
         root: where prepared data sets lie.
         allow_bad_eval: evaluate without the videos that cannot be decoded, instead of refusing.
     """
-    from workbench.data.build import Job, build, store_path
-    from workbench.data.store import is_ready
+    from workbench.data.build import Job, build, refuse_gaps
+    from workbench.data.store import FrameStore, is_ready, store_path
 
     module = _module(data.name)
-    if data.digest and is_ready(path := store_path(data, Path(root))):
-        return path
-    index = module.index(data, source)
-    path = store_path(replace(data, digest=index.digest), Path(root))
-    return build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
+    if not (data.digest and is_ready(path := store_path(data, Path(root)))):
+        index = module.index(data, source)
+        path = store_path(replace(data, digest=index.digest), Path(root))
+        build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
+    if not allow_bad_eval:  # the store may be from a call that allowed it
+        skipped = FrameStore.open(path).skipped
+        refuse_gaps([(one["video"], one["reason"]) for one in skipped if one["split"] != "train"])
+    return path
 
 
 class Described(NamedTuple):

@@ -6,9 +6,10 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,11 +18,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from workbench.data.clips import decoder_name
+from workbench.data.clips import decoder_names, repeated_frames
 from workbench.data.index import Index
 from workbench.data.store import is_ready, write_record
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
+from workbench.tracking.files import naming
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
@@ -41,11 +43,6 @@ class Job:
     allow_bad_eval: bool
 
 
-def store_path(data: DataConfig, root: Path) -> Path:
-    """Where the frame store of described data lies."""
-    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.frames}x{data.size}"
-
-
 def build(job: Job, module: ModuleType, index: Index, path: Path) -> Path:
     """Makes the store at `path` unless it is there; a second process waits for the first."""
     if is_ready(path):
@@ -62,10 +59,22 @@ def build(job: Job, module: ModuleType, index: Index, path: Path) -> Path:
         partial.mkdir()
         try:
             _write(job, index, videos, partial)
+            shutil.rmtree(path, ignore_errors=True)  # what lies there is damaged or of another version
             os.replace(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def refuse_gaps(held_out: Sequence[tuple[str, str]]) -> None:
+    """Raises `UserError` where videos of val or test, given with their reasons, cannot be used."""
+    if held_out:
+        shown = "; ".join(f"{path} ({reason})" for path, reason in held_out[:5])
+        more = f" and {len(held_out) - 5} more" if len(held_out) > 5 else ""
+        raise UserError(
+            f"{len(held_out)} videos of val or test cannot be used: {shown}{more}; mend or remove them, "
+            "or go on without them with --allow-bad-eval"
+        )
 
 
 @contextmanager
@@ -83,9 +92,11 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 
 
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
+    """`partial` is still beside the place the store will have, so paths relative to it stay right."""
     shape = (job.data.frames, job.data.size, job.data.size, 3)
-    staged = np.lib.format.open_memmap(partial / "frames.npy", "w+", np.uint8, (len(index.clips), *shape))
-    totals, reasons = _decode(job, index, videos, staged)
+    staged = _allocate(partial / "frames.npy", (len(index.clips), *shape))
+    decoded = _decode(job, index, videos, staged)
+    reasons = decoded.reasons
     staged.flush()
     _judge(job, index, reasons)
     good = [i for i in range(len(index.clips)) if i not in reasons]
@@ -94,20 +105,25 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     sha, repeated = hashlib.sha256(), 0
     for row, i in zip(staged, good, strict=True):
         sha.update(row)
-        # Frames of a video that is shorter than the sample repeat by design and are not counted.
-        if totals[i] >= len(row):
-            repeated += int((row[1:] == row[:-1]).reshape(len(row) - 1, -1).all(-1).sum())
+        repeated += repeated_frames(row, decoded.totals[i])
     clips = [index.clips[i] for i in good]
     write_record(
         partial,
         {
             "name": job.data.name,
             "digest": index.digest,
-            "decoder": decoder_name(),
+            "decoder": decoder_names(decoded.ways),
             "clips": [
-                {"id": c.id, "split": c.split, "captions": c.captions, "attributes": dict(c.attributes)}
+                {
+                    "id": c.id,
+                    "split": c.split,
+                    "captions": c.captions,
+                    "attributes": dict(c.attributes),
+                    "path": c.path,
+                }
                 for c in clips
             ],
+            "videos": _seen_from(partial, videos),
             "skipped": [
                 {"video": index.clips[i].path, "reason": reason, "split": index.clips[i].split}
                 for i, reason in sorted(reasons.items())
@@ -119,37 +135,61 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     )
 
 
-def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> tuple[dict[int, int], dict[int, str]]:
-    """Frames of every clip into `into`; returns frame counts, and the reason for each that failed."""
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """An array in a new file whose space is taken at once: a disk that fills up later kills who writes."""
+    with naming(path):
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _seen_from(store: Path, videos: Path) -> str:
+    """The folder of the videos: relative where it moves with the store, absolute for one's own videos."""
+    home = store.parent.resolve()
+    if videos.resolve().is_relative_to(home):
+        return os.path.relpath(videos.resolve(), store.resolve())
+    return str(videos.resolve())
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What became of the clips, by their number in the index."""
+
+    totals: dict[int, int] = field(default_factory=dict)
+    """Frames of the video."""
+    reasons: dict[int, str] = field(default_factory=dict)
+    """Why it could not be used."""
+    ways: Counter[str] = field(default_factory=Counter)
+    """How many videos each decoder has decoded."""
+
+
+def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
+    """Frames of every clip into `into`."""
     size = {"count": job.data.frames, "size": job.data.size}
     tasks = [(i, {"path": str(videos / clip.path), **size}) for i, clip in enumerate(index.clips)]
-    totals: dict[int, int] = {}
-    reasons: dict[int, str] = {}
+    found = _Decoded()
     answers = run_tasks("workbench.data.clips:decode_task", tasks, workers=usable_cores(), deadline=DEADLINE)
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
         for done in answers:
             reason = done.failure or done.answer.get("reason")
             if reason:
-                reasons[done.number] = reason
+                found.reasons[done.number] = reason
                 tqdm.write(f"left out: {index.clips[done.number].path}: {reason}", file=sys.stderr)
             else:
-                totals[done.number] = done.answer["total"]
+                found.totals[done.number] = done.answer["total"]
+                found.ways[done.answer["decoder"]] += 1
                 into[done.number] = np.frombuffer(done.payload, np.uint8).reshape(into.shape[1:])
             bar.update()
-    return totals, reasons
+    return found
 
 
 def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:
     """An evaluation with videos missing is another benchmark, so it needs the user's word."""
     bad = [(index.clips[i], reason) for i, reason in sorted(reasons.items())]
-    held_out = [(clip, reason) for clip, reason in bad if clip.split != "train"]
-    if held_out and not job.allow_bad_eval:
-        shown = "; ".join(f"{clip.path} ({reason})" for clip, reason in held_out[:5])
-        more = f" and {len(held_out) - 5} more" if len(held_out) > 5 else ""
-        raise UserError(
-            f"{len(held_out)} videos of val or test cannot be used: {shown}{more}; mend or remove them, "
-            "or go on without them with --allow-bad-eval"
-        )
+    if not job.allow_bad_eval:
+        refuse_gaps([(clip.path, reason) for clip, reason in bad if clip.split != "train"])
     for split, least in (("train", 2), ("val", 1), ("test", 1)):
         left = sum(clip.split == split and i not in reasons for i, clip in enumerate(index.clips))
         if left < least:
@@ -159,7 +199,7 @@ def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:
 def _compact(partial: Path, staged: np.memmap, good: list[int]) -> np.memmap:
     """The same file without the clips that were left out."""
     path = partial / "compact.npy"
-    out = np.lib.format.open_memmap(path, "w+", np.uint8, (len(good), *staged.shape[1:]))
+    out = _allocate(path, (len(good), *staged.shape[1:]))
     for position, i in enumerate(good):
         out[position] = staged[i]
     out.flush()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
 try:
@@ -16,17 +21,26 @@ except ImportError:  # no wheel for this platform, as on ARM
     decord = None
 
 
-BROKEN_PACKETS = 8
-"""A video with more broken packets than this is refused; with fewer, the frames that are there are used."""
+DAMAGED = 8
+"""A video with more broken packets and damaged frames than this is refused; else it is used as it is."""
+LARGEST = 8192 * 8192
+"""Pixels of a frame; more is a mistake or an attack on the memory."""
 
 
 class DecodeError(Exception):
     """A video that cannot be decoded; the message is the reason."""
 
 
-def decoder_name() -> str:
-    """Decoder and version, recorded with every run: another decoder gives other frames."""
-    return f"decord {decord.__version__}" if decord is not None else f"pyav {av.__version__}"
+def decoder_names(used: Mapping[str, int]) -> str:
+    """Decoders with their versions, recorded with every run: another decoder gives other frames.
+
+    used: how many videos each has decoded, `decord` and `pyav`.
+    """
+    versions = {"pyav": av.__version__, "decord": getattr(decord, "__version__", "")}
+    names = [f"{name} {versions[name]}" for name in sorted(used)]
+    if len(names) == 1:
+        return names[0]
+    return ", ".join(f"{name} ({used[word]} videos)" for name, word in zip(names, sorted(used), strict=True))
 
 
 def centre_frames(total: int, count: int) -> list[int]:
@@ -51,25 +65,82 @@ def decode(path: Path | str, count: int, size: int) -> np.ndarray:
 
 def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """One video for `workers.run_tasks`: answers with the decoder and the number of frames, or a reason."""
-    path, count, size = Path(task["path"]), task["count"], task["size"]
+    # Absolute, so that no name can look like one of FFmpeg's protocols.
+    path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
-        plain = _probe(path)
-        if decord is not None and plain:
+        found = _probe(path)
+        if decord is not None and found.plain and _intact(path, found, count):
             try:
                 return _answer("decord", *_with_decord(path, count, size))
             except (decord.DECORDError, DecodeError, MemoryError):
                 pass  # PyAV judges what decord gives up on
-        return _answer("pyav", *_with_pyav(path, count, size))
+        return _answer("pyav", *_with_pyav(path, count, size, found.packets))
     except DecodeError as error:
         return {"reason": str(error)}, b""
+    except MemoryError:
+        return {"reason": "it needs more memory than a decoder may take"}, b""
 
 
-def _answer(decoder: str, frames: np.ndarray, total: int) -> tuple[dict[str, Any], bytes]:
-    return {"decoder": decoder, "total": total}, frames.tobytes()
+def examine_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """As `decode_task`, but answers with facts about the video instead of its frames."""
+    answer, payload = decode_task(task)
+    if "reason" in answer:
+        return answer, b""
+    shape = (task["count"], task["size"], task["size"], 3)
+    frames = np.frombuffer(payload, np.uint8).reshape(shape)
+    repeated = repeated_frames(frames, answer["total"])
+    content = hashlib.sha256(payload).hexdigest()
+    return answer | _facts(Path(task["path"]).absolute()) | {"repeated": repeated, "content": content}, b""
 
 
-def _probe(path: Path) -> bool:
-    """Whether decord can be trusted with this file; `DecodeError` where there is no video to decode.
+def repeated_frames(frames: np.ndarray, total: int) -> int:
+    """How many of the frames [T, H, W, 3] of a clip equal the one before them.
+
+    Frames of a video that is shorter than the sample (`total` < T) repeat by design and are not counted.
+    """
+    if total < len(frames):
+        return 0
+    return int((frames[1:] == frames[:-1]).reshape(len(frames) - 1, -1).all(-1).sum())
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Codec, size in pixels, seconds, and whether the rate varies by more than rounding."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        facts = {"codec": context.codec.canonical_name, "width": context.width, "height": context.height}
+        times = sorted(p.pts for p in container.demux(stream) if p.size and p.pts is not None)
+        steps = sorted(later - earlier for earlier, later in pairwise(times))
+        if not steps or stream.time_base is None:
+            return facts | {"seconds": 0.0, "variable_rate": False}
+        ticks = times[-1] - times[0] + steps[len(steps) // 2]
+        return facts | {
+            "seconds": float(ticks * stream.time_base),
+            "variable_rate": steps[-1] > 1.5 * steps[0],
+        }
+
+
+def _answer(decoder: str, frames: np.ndarray, total: int, damaged: int = 0) -> tuple[dict[str, Any], bytes]:
+    return {"decoder": decoder, "total": total, "damaged": damaged}, frames.tobytes()
+
+
+class _Found(NamedTuple):
+    """What the packets of a video tell before one of them is decoded."""
+
+    plain: bool
+    """Whether decord can be trusted with the format."""
+    packets: int
+    groups: list[int]
+    """Numbers of the packets with which groups of pictures begin."""
+
+
+def _open(path: Path) -> InputContainer:
+    # A playlist under the name of a video would make FFmpeg open addresses of its author's choice.
+    return av.open(str(path), options={"protocol_whitelist": "file"})
+
+
+def _probe(path: Path) -> _Found:
+    """What is in the file; `DecodeError` where there is no video to decode.
 
     decord gives other frames than the file's for VP8 and VP9, for more than eight bits, and for files with
     edit lists or an index that disagrees with their content, so those go to PyAV.
@@ -79,22 +150,53 @@ def _probe(path: Path) -> bool:
     if path.stat().st_size == 0:
         raise DecodeError("the file is empty")
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             if not container.streams.video:
                 raise DecodeError("it has no video stream")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise DecodeError("its video codec is not known to this build of FFmpeg")
             context = stream.codec_context
+            if context.width * context.height > LARGEST:
+                raise DecodeError(f"its frames of {context.width} x {context.height} pixels are too large")
             plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
             plain = plain and not stream.start_time
-            packets = 0
+            packets, groups = 0, []
             for packet in container.demux(stream):
+                if packet.is_keyframe:
+                    groups.append(packets)
                 packets += packet.size > 0
                 plain = plain and not packet.is_discard
-            return plain and stream.frames == packets
+            return _Found(plain and stream.frames == packets and groups[:1] == [0], packets, groups)
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
+
+
+def _intact(path: Path, found: _Found, count: int) -> bool:
+    """Whether the groups of pictures that hold the wanted frames decode without a fault, and upright.
+
+    decord takes what its decoder made of damaged data for the frame, or another frame, and says nothing.
+    """
+    needed = {bisect_right(found.groups, number) for number in centre_frames(found.packets, count)}
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        numbered = groupby(enumerate(packets), lambda pair: bisect_right(found.groups, pair[0]))
+        for number, group in numbered:
+            if number in needed and not _decodes([packet for _, packet in group], stream.codec_context):
+                return False
+    return True
+
+
+def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
+    good = 0
+    try:
+        for packet in [*group, None]:  # one frame at a time: a group can be long
+            good += sum(not (frame.is_corrupt or frame.rotation) for frame in context.decode(packet))
+    except av.FFmpegError:
+        return False
+    context.flush_buffers()
+    return good == len(group)
 
 
 def _with_decord(path: Path, count: int, size: int) -> tuple[np.ndarray, int]:
@@ -103,49 +205,56 @@ def _with_decord(path: Path, count: int, size: int) -> tuple[np.ndarray, int]:
     if total == 0:
         raise DecodeError("it has no frames")
     wanted = centre_frames(total, count)
-    batch = reader.get_batch(wanted).asnumpy()
-    return np.stack([fit(frame, size) for frame in batch]), total
+    # One at a time, for a batch would hold all of them in full size; but as a batch, for `reader[i]` gives
+    # a frame of narrow width with the padding of its lines.
+    return np.stack([fit(reader.get_batch([i]).asnumpy()[0], size) for i in wanted]), total
 
 
-def _with_pyav(path: Path, count: int, size: int) -> tuple[np.ndarray, int]:
-    """Decodes in order, twice: to count what really is there, and to take the wanted frames."""
-    try:
-        total = sum(1 for _ in _frames(path))
-        if total == 0:
-            raise DecodeError("it has no frame that can be decoded")
+def _with_pyav(path: Path, count: int, size: int, packets: int) -> tuple[np.ndarray, int, int]:
+    """Decodes in order; a second time where there are more or fewer frames than packets."""
+    wanted = centre_frames(max(1, packets), count)
+    total, damaged, chosen = _in_order(path, wanted, size)
+    if total == 0:
+        raise DecodeError("it has no frame that can be decoded")
+    if total != packets:
         wanted = centre_frames(total, count)
-        chosen = {}
-        for number, frame in enumerate(_frames(path)):
-            if number in wanted:
-                chosen[number] = fit(_upright(frame), size)
-            if number == wanted[-1]:
-                break
+        _, _, chosen = _in_order(path, wanted, size)
+    return np.stack([chosen[number] for number in wanted]), total, damaged
+
+
+def _in_order(path: Path, wanted: list[int], size: int) -> tuple[int, int, dict[int, np.ndarray]]:
+    """How many frames there are in order of presentation, how much is damaged, and the wanted frames."""
+    total = damaged = 0
+    chosen = {}
+    try:
+        with _open(path) as container:
+            for packet in container.demux(container.streams.video[0]):
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    damaged, frames = damaged + 1, []
+                for frame in frames:
+                    damaged += frame.is_corrupt
+                    if total in wanted:
+                        chosen[total] = fit(_upright(frame), size)
+                    total += 1
+                if damaged > DAMAGED:
+                    raise DecodeError(f"more than {DAMAGED} of its packets or frames are damaged")
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"decoding failed ({_words(error)})") from error
-    return np.stack([chosen[number] for number in wanted]), total
-
-
-def _frames(path: Path) -> Iterator[av.VideoFrame]:
-    """All frames that can be decoded, in order of presentation; packets that are broken are passed over."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        broken = 0
-        for packet in container.demux(stream):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError as error:
-                broken += 1
-                if broken > BROKEN_PACKETS:
-                    raise DecodeError(f"more than {BROKEN_PACKETS} packets are broken") from error
+    return total, damaged, chosen
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """RGB pixels [H, W, 3], turned as the file says they are to be shown."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
 def _words(error: Exception) -> str:
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    """The error without the file's path, which depends on the machine."""
+    if isinstance(error, av.FFmpegError):
+        return error.strerror or type(error).__name__
+    return str(error).partition("\n")[0][:160]
 
 
 _SCALER = VideoReformatter()

@@ -60,6 +60,8 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
                 raise UserError(f"{path} needs a header with the columns video,caption[,split]")
             for number, row in enumerate(reader, start=2):
                 where = f"{path}, line {number}"
+                if None in row:
+                    raise UserError(f"{where} has more fields than the header; quote a caption with commas")
                 name, caption = _video(where, row["video"]), _caption(where, row["caption"])
                 split = _named_split(where, row.get("split") if "split" in columns else "")
                 captions, known = found.setdefault(name, ([], split))
@@ -70,6 +72,8 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
         raise UserError(f"{folder} has no {CAPTIONS} with the columns video,caption[,split]") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if not found:
         raise UserError(f"{path} names no video; each row is video,caption[,split]")
     given = [bool(split) for _, split in found.values()]
@@ -139,6 +143,8 @@ def _digest(folder: Path, clips: Iterable[Clip]) -> str:
 def _content(path: Path) -> Iterator[str | int]:
     """Size and the hash of the first and last MiB: enough to notice a change, quick for large files."""
     try:
+        if not path.is_file():
+            raise FileNotFoundError(path)  # opening a pipe would wait for its writer
         size = path.stat().st_size
         with open(path, "rb") as stream:
             sha = hashlib.sha256(stream.read(CHUNK))

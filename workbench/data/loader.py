@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from workbench.recipe import Batch
 
 AHEAD = 2
 """Batches prepared while the model computes."""
+POLL = 0.2
+"""Seconds between looks at whether to go on waiting."""
+LONGEST = 5.0
+"""Seconds that the end waits for a read that does not come back."""
 
 
 class Loader:
@@ -59,8 +63,11 @@ class Loader:
         video = torch.from_numpy(np.take(self.frames, clips, axis=0))
         return Batch(video, self.text.select(torch.from_numpy(rows)))
 
-    def batches(self, start: int) -> Generator[Batch]:
-        """Endless batches from step `start`, prepared by a thread ahead of their use."""
+    def batches(self, start: int, waiting: Callable[[], None] = lambda: None) -> Generator[Batch]:
+        """Endless batches from step `start`, prepared by a thread ahead of their use.
+
+        `waiting` is called again and again while there is none; what it raises ends the wait.
+        """
         ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stop = threading.Event()
 
@@ -78,14 +85,18 @@ class Loader:
                 while not stop.is_set():
                     put(self.batch(step))
                     step += 1
-            except (OSError, ValueError, IndexError) as error:
+            except BaseException as error:  # noqa: BLE001 - raised again where the batch is awaited
                 put(error)
 
         thread = threading.Thread(target=work, name="loader", daemon=True)
         thread.start()
         try:
             while True:
-                item = ready.get()
+                try:
+                    item = ready.get(timeout=POLL)
+                except queue.Empty:
+                    waiting()
+                    continue
                 if isinstance(item, BaseException):
                     raise item
                 yield item
@@ -93,4 +104,4 @@ class Loader:
             stop.set()
             with contextlib.suppress(queue.Empty):
                 ready.get_nowait()  # room for the batch the thread may be waiting to hand over
-            thread.join()
+            thread.join(LONGEST)

@@ -5,7 +5,7 @@ numpy and json only, so that training reads it on a machine without decoders.
 ```
 frames-8x64/
   frames.npy    uint8 [N, T, H, W, 3]
-  store.json    clips, captions, splits, attributes, decoder, what was left out and why
+  store.json    clips, captions, splits, attributes, video files, decoder, what was left out and why
 ```
 
 A store is written into a temporary folder and renamed as a whole: where `store.json` exists, it is complete.
@@ -17,12 +17,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.config import DataConfig
 
 VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -66,6 +69,8 @@ class FrameStore:
     """The decoded pixels of this very store; differs between decoder builds, `digest` does not."""
     notes: list[str]
     """What was decided for the user, such as how clips were split."""
+    files: list[Path | None]
+    """The video file of each clip; None in a store that does not name them. They may be gone since."""
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
@@ -73,7 +78,7 @@ class FrameStore:
         path = Path(path)
         record = _read_record(path)
         try:
-            frames = np.load(path / "frames.npy", mmap_mode="r", allow_pickle=False)
+            frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # reads no objects
         except (OSError, ValueError) as error:
             raise UserError(
                 f"the frame store {path} is damaged ({error}); delete it and it is made again"
@@ -97,7 +102,13 @@ class FrameStore:
             repeated_frames=record["repeated_frames"],
             frames_sha256=record["frames_sha256"],
             notes=record["notes"],
+            files=_files(path, record),
         )
+
+
+def store_path(data: DataConfig, root: Path) -> Path:
+    """Where the frame store of described data lies."""
+    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.frames}x{data.size}"
 
 
 def is_ready(path: Path) -> bool:
@@ -135,6 +146,14 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{VERSION}; delete it and it is made again"
         )
     return record
+
+
+def _files(path: Path, record: Mapping[str, Any]) -> list[Path | None]:
+    """Paths below the recorded folder only: a store may come from somebody else."""
+    folder = Path(path, record.get("videos", ""))
+    names = [PurePosixPath(clip.get("path", "")) for clip in record["clips"]]
+    inside = [bool(name.parts) and not name.is_absolute() and ".." not in name.parts for name in names]
+    return [folder / name if good else None for name, good in zip(names, inside, strict=True)]
 
 
 def _splits(clips: list[dict[str, Any]]) -> dict[str, Split]:

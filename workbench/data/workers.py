@@ -14,11 +14,13 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import selectors
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,8 +28,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from workbench.errors import UserError
+
 START_SECONDS = 60.0
 """Added to the deadline of a worker's first task: imports can be slow on a busy machine."""
+IDLE = 900.0
+"""Seconds without a task after which a worker ends, so that a forgotten one holds no memory."""
+
+MEMORY = 4 << 30
+"""Bytes of address space of a worker in `run_tasks`: a file that makes a decoder ask for more costs itself
+only. A `Helper` has no bound: what it answers is asked by a reader, and torch alone maps as much."""
 
 _LENGTHS = struct.Struct("<QQ")
 
@@ -66,7 +76,7 @@ def run_tasks(
     crew: list[_Worker] = []
     try:
         for _ in range(min(workers, len(pending))):
-            worker = _Worker(function, deadline)
+            worker = _Worker(function, deadline, MEMORY)
             worker.give(*pending.popleft())
             selector.register(worker.output, selectors.EVENT_READ, worker)
             crew.append(worker)
@@ -88,7 +98,7 @@ def run_tasks(
                     if not alive:
                         worker.stop()
                         crew.remove(worker)
-                        worker = _Worker(function, deadline)
+                        worker = _Worker(function, deadline, MEMORY)
                         crew.append(worker)
                     worker.give(*pending.popleft())
                     selector.register(worker.output, selectors.EVENT_READ, worker)
@@ -99,10 +109,46 @@ def run_tasks(
         selector.close()
 
 
+class Helper:
+    """One worker that stays, for somebody who asks now and then and cannot load what the answer takes.
+
+    Safe to share between threads; tasks wait for each other. The process starts with the first task, again
+    after it died or overran its deadline, and ends by itself when idle for `IDLE` seconds.
+    """
+
+    def __init__(self, function: str, deadline: float) -> None:
+        self._function, self._deadline = function, deadline
+        self._worker: _Worker | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, task: dict[str, Any]) -> Done:
+        """The answer to one task; `failure` as in `run_tasks`."""
+        with self._lock:
+            worker = self._worker
+            if worker is None or not worker.alive or worker.process.poll() is not None:
+                self._stop()
+                worker = self._worker = _Worker(self._function, self._deadline, 0)
+            worker.give(0, task)
+            with selectors.DefaultSelector() as selector:
+                selector.register(worker.output, selectors.EVENT_READ)
+                ready = selector.select(max(0.0, worker.due - time.monotonic()))
+            return worker.take() if ready else worker.overdue(self._deadline)
+
+    def close(self) -> None:
+        """Ends the process; a later task starts another."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+
 class _Worker:
     """One child process and the task it holds."""
 
-    def __init__(self, function: str, deadline: float) -> None:
+    def __init__(self, function: str, deadline: float, memory: int) -> None:
         package_home = str(Path(__file__).resolve().parents[2])
         search = [package_home, os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {
@@ -110,7 +156,7 @@ class _Worker:
             "OMP_NUM_THREADS": "1",  # one worker a core already
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.data.workers", function, str(deadline)],
+            [sys.executable, "-P", "-m", "workbench.data.workers", function, str(deadline), str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders write to it at length; failures travel as answers
@@ -169,23 +215,29 @@ def _read(stream: BinaryIO, size: int) -> bytes | None:
     return data if len(data) == size else None
 
 
-def _serve(function: str, deadline: float) -> None:
-    """The child: answer tasks from stdin until it closes."""
+def _serve(function: str, deadline: float, memory: int) -> None:
+    """The child: answer tasks from stdin until it closes. memory: bytes of address space, 0 for no bound."""
     module, name = function.split(":")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a C library prints must not end up between two answers
+    if memory:
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (min(memory, hard) if hard > 0 else memory, hard))
     task_function = getattr(importlib.import_module(module), name)
     for line in sys.stdin.buffer:
         # A worker whose parent was killed in the middle of a hang has nobody left to kill it.
         signal.setitimer(signal.ITIMER_REAL, deadline + START_SECONDS + 5)
         try:
             answer, payload = task_function(json.loads(line))
+        except UserError as error:
+            answer, payload = {"failure": str(error)}, b""
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this task only
             answer, payload = {"failure": f"{type(error).__name__}: {error}"}, b""
         text = json.dumps(answer).encode()
         answers.write(_LENGTHS.pack(len(text), len(payload)) + text + payload)
         answers.flush()
+        signal.setitimer(signal.ITIMER_REAL, IDLE)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], float(sys.argv[2]))
+    _serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

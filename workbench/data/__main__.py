@@ -1,0 +1,43 @@
+"""`python -m workbench.data check PATH`: what is right and wrong with a folder of videos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from workbench.data.check import check, text
+from workbench.data.store import write_text
+from workbench.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to check."""
+    options = _parser().parse_args(arguments)
+    try:
+        report = check(options.path)
+        print(text(report))
+        if options.json:
+            write_text(options.json, json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0 if report.fine else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workbench.data", description="Look at data.")
+    commands = parser.add_subparsers(required=True)
+    checking = commands.add_parser("check", help="report on a folder of videos; 1 where something is wrong")
+    checking.add_argument("path", type=Path, help="the folder, with captions.csv or without")
+    checking.add_argument("--json", type=Path, help="write all that was found to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""A report on a whole data set before a study is spent on it: `python -m workbench.data check PATH`.
+
+Every video is decoded as a study would decode it, in killable processes; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from workbench.config import DataConfig
+from workbench.data import folder
+from workbench.data.build import DEADLINE
+from workbench.data.index import Clip
+from workbench.data.workers import run_tasks, usable_cores
+from workbench.errors import UserError
+
+SUFFIXES = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp .ogv .gif".split())
+"""What is taken for a video in a folder without captions."""
+SHOWN = 10
+"""Examples of a kind that the report names; it counts all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found; videos are named by their path inside the folder."""
+
+    problem: str
+    """Why `captions.csv` cannot be used; empty where it can, or where there is none."""
+    splits: dict[str, int]
+    """Clips of each split; empty without captions."""
+    facts: dict[str, dict[str, Any]]
+    """What `clips.examine_task` answered for each video that can be used."""
+    refused: dict[str, str]
+    """Videos that cannot be used, with the reason."""
+    duplicate_clips: list[list[str]]
+    """Groups of videos that show the same."""
+    leaks: list[list[str]]
+    """Those of them that stand in more than one split."""
+    duplicate_captions: dict[str, list[str]]
+    """Captions of more than one clip; in an evaluation such clips are ties, which count against a model."""
+    unnamed: list[str] = field(default_factory=list)
+    """Videos of the folder that `captions.csv` does not name."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether a study can use all of it, and its splits share no clip."""
+        return not (self.problem or self.refused or self.leaks) and bool(self.facts)
+
+
+def check(path: Path, *, progress: bool = True) -> Report:
+    """Looks at every video of a folder, with or without `captions.csv`. Raises `UserError` for no folder."""
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path}")
+    there = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    index, problem = None, ""
+    if (path / folder.CAPTIONS).exists():
+        try:
+            index = folder.index(DataConfig(name="folder"), str(path))
+        except UserError as error:
+            problem = str(error)
+    clips = index.clips if index else ()
+    names = [clip.path for clip in clips] or there
+    if not names and not problem:
+        raise UserError(f"{path} has neither {folder.CAPTIONS} nor a video ({', '.join(sorted(SUFFIXES))})")
+    facts, refused = _examine(path, names, progress)
+    same = _groups((answer["content"], name) for name, answer in facts.items())
+    split = {clip.path: clip.split for clip in clips}
+    return Report(
+        problem=problem,
+        splits=dict(Counter(clip.split for clip in clips)),
+        facts=facts,
+        refused=refused,
+        duplicate_clips=list(same.values()),
+        leaks=[group for group in same.values() if len({split.get(name) for name in group}) > 1],
+        duplicate_captions=_groups(_captions(clips)),
+        unnamed=sorted(set(there) - set(names)) if index else [],
+    )
+
+
+def _examine(
+    path: Path, names: list[str], progress: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Facts of each video that can be used, and the reason for each that cannot, in order of names."""
+    size = {"count": DataConfig().frames, "size": DataConfig().size}
+    tasks = [(i, {"path": str(path / name), **size}) for i, name in enumerate(names)]
+    facts, refused = {}, {}
+    answers = run_tasks("workbench.data.clips:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE)
+    for done in tqdm(answers, total=len(tasks), desc="checking videos", unit="video", disable=not progress):
+        reason = done.failure or done.answer.get("reason")
+        if reason:
+            refused[names[done.number]] = reason
+        else:
+            facts[names[done.number]] = done.answer
+    return dict(sorted(facts.items())), dict(sorted(refused.items()))
+
+
+def _captions(clips: Iterable[Clip]) -> Iterator[tuple[str, str]]:
+    """Each caption once a clip, without regard to case."""
+    for clip in clips:
+        for caption in sorted({caption.casefold() for caption in clip.captions}):
+            yield caption, clip.path
+
+
+def _groups(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names under each key that has more than one."""
+    found = defaultdict(list)
+    for key, name in pairs:
+        found[key].append(name)
+    return {key: names for key, names in found.items() if len(names) > 1}
+
+
+def text(report: Report) -> str:
+    """The report in lines for a terminal."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    facts = report.facts.values()
+    yield f"{len(facts) + len(report.refused)} videos: {len(facts)} fine, {len(report.refused)} refused"
+    if report.splits:
+        yield "splits: " + ", ".join(f"{name} {count}" for name, count in report.splits.items())
+    if report.problem:
+        yield f"captions cannot be used: {report.problem}"
+    for reason, count in Counter(report.refused.values()).most_common():
+        yield f"refused, {reason}: {count}"
+        yield from _examples([name for name, why in report.refused.items() if why == reason])
+    if facts:
+        yield f"codecs: {_counts(answer['codec'] for answer in facts)}"
+        sizes = (f"{answer['width']}x{answer['height']}" for answer in facts)
+        yield f"sizes: {_counts(sizes)}"
+        seconds = [answer["seconds"] for answer in facts]
+        frames = [answer["total"] for answer in facts]
+        yield f"duration: {min(seconds):.2f} to {max(seconds):.2f} s; {min(frames)} to {max(frames)} frames"
+    for title, names in (
+        ("variable rate", [name for name, answer in report.facts.items() if answer["variable_rate"]]),
+        ("damaged but usable", [name for name, answer in report.facts.items() if answer["damaged"]]),
+        ("repeated frames in", [name for name, answer in report.facts.items() if answer["repeated"]]),
+        ("clips that show the same", [" = ".join(group) for group in report.duplicate_clips]),
+        ("clips that stand in several splits", [" = ".join(group) for group in report.leaks]),
+        (
+            "captions of several clips",
+            [f"{c!r}: {len(n)} clips" for c, n in report.duplicate_captions.items()],
+        ),
+        ("videos without a caption", report.unnamed),
+    ):
+        if names:
+            yield f"{title}: {len(names)}"
+            yield from _examples(names)
+
+
+def _examples(names: list[str]) -> Iterator[str]:
+    yield from (f"  {name}" for name in names[:SHOWN])
+    if len(names) > SHOWN:
+        yield f"  and {len(names) - SHOWN} more"
+
+
+def _counts(values: Iterable[str]) -> str:
+    counted = Counter(values).most_common()
+    more = f", and {len(counted) - SHOWN} more" if len(counted) > SHOWN else ""
+    return ", ".join(f"{value} {count}" for value, count in counted[:SHOWN]) + more
