@@ -80,10 +80,68 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
     assert checkpoint.resume(tmp_path / "never", *part(), CONFIG) is None
 
 
-def test_a_new_checkpoint_replaces_the_one_before(saved):
+def test_the_last_checkpoint_counts_and_the_one_before_is_kept(saved):
+    for at in (3, 4):
+        checkpoint.save(saved, *part(steps=at), Progress(step=at), CONFIG)
+    assert names(saved) == ["last-3.safetensors", "last-4.safetensors", "last.json", "previous.json"]
+    assert checkpoint.resume(saved, *part(steps=0), CONFIG).step == 4
+
+
+def test_the_same_step_saved_twice_keeps_the_one_before(saved):
+    for at in (3, 3):
+        checkpoint.save(saved, *part(steps=at), Progress(step=at), CONFIG)
+    assert names(saved) == ["last-2.safetensors", "last-3.safetensors", "last.json", "previous.json"]
+
+
+def flip(path):
+    """One bit in the middle, which leaves a file that can be read."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "half a file": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "nothing": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "one bit": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saved, damage, capsys):
     checkpoint.save(saved, *part(steps=3), Progress(step=3), CONFIG)
-    assert names(saved) == ["last-3.safetensors", "last.json"]
+    DAMAGES[damage](saved / "last-3.safetensors")
+    model, optimizer = part(seed=1, steps=0)
+    assert checkpoint.resume(saved, model, optimizer, CONFIG).step == 2
+    assert same(model, part()[0])
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: the weights {saved / 'last-3.safetensors'} cannot be read")
+    assert said.endswith("; going on from step 2, the one before\n")
+    checkpoint.save(saved, *part(steps=3), Progress(step=3), CONFIG)
+    assert names(saved) == ["last-2.safetensors", "last-3.safetensors", "last.json", "previous.json"]
     assert checkpoint.resume(saved, *part(steps=0), CONFIG).step == 3
+
+
+def test_a_damaged_record_falls_back_to_the_one_before(saved, capsys):
+    checkpoint.save(saved, *part(steps=3), Progress(step=3), CONFIG)
+    (saved / "last.json").write_text("{")
+    assert checkpoint.resume(saved, *part(steps=0), CONFIG).step == 2
+    assert "last.json is damaged" in capsys.readouterr().err
+
+
+def test_where_both_are_damaged_the_run_is_refused(saved):
+    checkpoint.save(saved, *part(steps=3), Progress(step=3), CONFIG)
+    for path in saved.glob("last-*"):
+        DAMAGES["half a file"](path)
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.resume(saved, *part(), CONFIG)
+
+
+def test_one_bit_alone_is_noticed(saved):
+    flip(saved / "last-2.safetensors")
+    with pytest.raises(UserError, match="not what was saved"):
+        checkpoint.resume(saved, *part(), CONFIG)
 
 
 @pytest.mark.parametrize("name", ["save_file", "write_atomic"])
@@ -99,6 +157,7 @@ def test_a_save_that_fails_leaves_the_one_before_in_force(saved, monkeypatch, na
     assert checkpoint.resume(saved, model, optimizer, CONFIG).step == 2
     assert same(model, part()[0])
     checkpoint.finish(saved, model)
+    checkpoint.drop(saved)
     assert names(saved) == ["model.safetensors"], "leftovers go when the run is finished"
 
 
@@ -183,6 +242,8 @@ def test_a_record_cannot_point_outside_its_folder(saved):
 def test_a_finished_run_keeps_its_weights_only(saved):
     model, _ = part(seed=4)
     checkpoint.finish(saved, model)
+    assert checkpoint.resume(saved, *part(), CONFIG).step == 2, "until the record says that it is complete"
+    checkpoint.drop(saved)
     assert names(saved) == ["model.safetensors"]
     other, _ = part(seed=5)
     checkpoint.load_model(saved, other)

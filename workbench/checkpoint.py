@@ -1,14 +1,20 @@
 """Saving and resuming: tensors as safetensors, everything else as JSON; nothing is unpickled.
 
-`last.safetensors` and `last.json` hold what a resume needs; `model.safetensors` holds the weights of a
-finished run. The JSON file is written last and names the tensors' file by its step, so a crash between the
-two leaves the older pair in force.
+`last.json` and the `last-STEP.safetensors` that it names hold what a resume needs; `previous.json` does the
+same for the checkpoint before, which is resumed where the last one turns out damaged. `model.safetensors`
+holds the weights of a finished run. A JSON file is written after its tensors and holds their SHA-256, so a
+crash between the two leaves the older pair in force.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+import os
+import re
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +26,8 @@ from torch import Tensor, nn
 from workbench.config import RunConfig, diff, from_dict, to_dict
 from workbench.errors import UserError
 from workbench.tracking.files import check_name, replacing, write_atomic
+
+LAST, PREVIOUS, MODEL = "last.json", "previous.json", "model.safetensors"
 
 
 @dataclass
@@ -39,30 +47,49 @@ class Progress:
     wait_seconds: float = 0.0
     evaluated: int = 0
     """Validations done in the present stage."""
+    stage_costs: dict[str, float] = field(default_factory=dict)
+    """`cost/*` per clip of one step of the present stage."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """The sum of these over all steps."""
+    eval_seconds: float = 0.0
+    """Time spent on embedding whole splits."""
+    startup_seconds: float = 0.0
+    """From the start of each attempt to its training."""
+    peak_memory_gb: float = 0.0
 
     def next_stage(self) -> None:
         """Clears what belongs to the stage that is over."""
         self.stage += 1
         self.stage_step = self.evaluated = 0
         self.stage_seconds = self.stage_flops = 0.0
+        self.stage_costs = {}
 
 
 def save(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, config: RunConfig
 ) -> None:
-    """Writes a checkpoint in `folder`; the one before stays valid until this one is complete."""
+    """Writes a checkpoint in `folder` and keeps the one before, which stays valid all the while."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, state in _named_states(model, optimizer):
         tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
-    old = _read(folder)
+    before = _read(folder / LAST)
     name = f"last-{progress.step}.safetensors"
-    with replacing(folder / name) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
-    record = {"tensors": name, "progress": asdict(progress), "config": to_dict(config)}
-    write_atomic(folder / "last.json", json.dumps(record) + "\n")
-    if old is not None and old.tensors != name:
-        (folder / old.tensors).unlink(missing_ok=True)
+    _write(folder / name, tensors)
+    record = {
+        "tensors": name,
+        "sha256": _sha256(folder / name),
+        "progress": asdict(progress),
+        "config": to_dict(config),
+    }
+    if before is not None and before.tensors != name:
+        write_atomic(folder / PREVIOUS, (folder / LAST).read_bytes())
+    write_atomic(folder / LAST, json.dumps(record) + "\n")
+    needed = {name} | {kept.tensors for kept in [_read(folder / PREVIOUS)] if kept is not None}
+    # Also halves that a kill in the middle of writing has left.
+    for path in [*folder.glob("last-*.safetensors"), *folder.glob(".*")]:
+        if path.name not in needed:
+            path.unlink()
 
 
 def resume(
@@ -70,15 +97,57 @@ def resume(
 ) -> Progress | None:
     """Restores the last checkpoint of `folder` in place; None when there is none.
 
-    Raises `UserError` where the checkpoint belongs to another configuration or cannot be read.
+    A damaged one is put aside with a warning where the one before it is whole. Raises `UserError` where
+    there is none before it, and where the checkpoint belongs to another configuration.
     """
-    record = _read(folder)
+    try:
+        return _resume(folder, folder / LAST, model, optimizer, config)
+    except Damaged as error:
+        if not (folder / PREVIOUS).exists():
+            raise
+        progress = _resume(folder, folder / PREVIOUS, model, optimizer, config)
+        if progress is None:
+            raise
+        os.replace(folder / PREVIOUS, folder / LAST)
+        print(f"warning: {error}; going on from step {progress.step}, the one before", file=sys.stderr)
+        return progress
+
+
+def finish(folder: Path, model: nn.Module) -> None:
+    """Writes the weights of a run that has trained to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / MODEL, model.state_dict())
+
+
+def drop(folder: Path) -> None:
+    """Removes what only a resume would need, once the record says that the run is complete."""
+    for path in [folder / LAST, folder / PREVIOUS, *folder.glob("last-*.safetensors")]:
+        path.unlink(missing_ok=True)
+
+
+def load_model(folder: Path, model: nn.Module) -> None:
+    """Weights of a finished run into `model`; `UserError` where they are damaged or no longer there."""
+    if not (folder / MODEL).exists():
+        raise UserError(f"the weights {folder / MODEL} are gone, perhaps to stay within --checkpoint-quota")
+    model.load_state_dict(_load(folder / MODEL))
+
+
+class Damaged(UserError):
+    """A checkpoint that cannot be read as it was written."""
+
+
+def _resume(
+    folder: Path, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig
+) -> Progress | None:
+    record = _read(path)
     if record is None:
         return None
     if record.config != config:
         changed = ", ".join(f"{k}: {a!r} -> {b!r}" for k, (a, b) in diff(record.config, config).items())
         raise UserError(f"the checkpoint in {folder} belongs to another configuration ({changed})")
     tensors = _load(folder / record.tensors)
+    if _sha256(folder / record.tensors) != record.sha256:
+        raise Damaged(f"the weights {folder / record.tensors} cannot be read: they are not what was saved")
     try:
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     except RuntimeError as error:  # the same configuration over other data has other words
@@ -91,48 +160,49 @@ def resume(
     return record.progress
 
 
-def finish(folder: Path, model: nn.Module) -> None:
-    """Keeps the weights of a finished run and drops what only a resume would need."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with replacing(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary)
-    for path in [folder / "last.json", *folder.glob("last-*.safetensors")]:
-        path.unlink(missing_ok=True)
-
-
-def load_model(folder: Path, model: nn.Module) -> None:
-    """Weights of a finished run into `model`."""
-    model.load_state_dict(_load(folder / "model.safetensors"))
-
-
 class _Record(NamedTuple):
-    """What `last.json` holds."""
+    """What `last.json` and `previous.json` hold."""
 
     tensors: str
+    sha256: str
     progress: Progress
     config: RunConfig
 
 
-def _read(folder: Path) -> _Record | None:
-    path = folder / "last.json"
+def _read(path: Path) -> _Record | None:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         name = check_name(fields["tensors"], "file name")
-        return _Record(name, Progress(**fields["progress"]), from_dict(fields["config"]))
+        progress, config = Progress(**fields["progress"]), from_dict(fields["config"])
+        return _Record(name, fields["sha256"], progress, config)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is damaged or of another version; delete {folder} to start the run anew"
+        raise Damaged(
+            f"{path} is damaged or of another version; delete {path.parent} to start the run anew"
         ) from error
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    with replacing(path) as temporary:
+        try:
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+        except SafetensorError as error:  # it tells the system's error in words only
+            found = re.search(r"os error (\d+)", str(error))
+            code = int(found[1]) if found else errno.EIO
+            raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"the weights {path} cannot be read: {error}") from error
+        raise Damaged(f"the weights {path} cannot be read: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named_states(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[tuple[str, dict]]:

@@ -72,7 +72,7 @@ def _commit() -> dict[str, object]:
         return {"commit": os.environ.get("WORKBENCH_COMMIT", ""), "dirty": False}
     try:
         commit = _git(here, "rev-parse", "HEAD")
-        dirty = bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+        dirty = bool(_git(here, "status", "--porcelain", "--", "workbench", "studies"))
     except (OSError, subprocess.SubprocessError):
         return {"commit": "", "dirty": False}
     return {"commit": commit, "dirty": dirty}

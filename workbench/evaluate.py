@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,17 +48,26 @@ def gallery(store: FrameStore, split: str, text: Text) -> Gallery:
 
 @torch.no_grad()
 def embed(
-    recipe: BaseRecipe, store: FrameStore, part: Gallery, *, device: torch.device, batch: int = 128
+    recipe: BaseRecipe,
+    store: FrameStore,
+    part: Gallery,
+    *,
+    device: torch.device,
+    batch: int = 128,
+    between: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
-    """Unit vectors of all clips [V, E] and captions [Q, E], float32 on the CPU."""
-    video = [
-        recipe.embed_video(torch.from_numpy(store.frames[part.clips[i : i + batch]]).to(device))
-        for i in range(0, len(part.clips), batch)
-    ]
-    text = [
-        recipe.embed_text(part.text.select(slice(i, i + batch)).to(device))
-        for i in range(0, len(part.captions), batch)
-    ]
+    """Unit vectors of all clips [V, E] and captions [Q, E], float32 on the CPU.
+
+    `between` is called before each batch; what it raises ends the embedding.
+    """
+    video, text = [], []
+    for i in range(0, len(part.clips), batch):
+        between()
+        clips = torch.from_numpy(store.frames[part.clips[i : i + batch]])
+        video.append(recipe.embed_video(clips.to(device)))
+    for i in range(0, len(part.captions), batch):
+        between()
+        text.append(recipe.embed_text(part.text.select(slice(i, i + batch)).to(device)))
     return torch.cat(video).float().cpu(), torch.cat(text).float().cpu()
 
 
@@ -71,7 +81,8 @@ def ranks(video: Tensor, text: Tensor, owner: np.ndarray) -> Ranks:
     Args:
         video: [V, E]; text: [Q, E]; owner: [Q], the clip each caption belongs to.
     """
-    score = text @ video.T  # [Q, V]
+    # In float32 the sums of equal vectors differ in the last bit from column to column, and ties are broken.
+    score = (text.double() @ video.double().T).float()  # [Q, V]
     if not torch.isfinite(score).all():
         raise FloatingPointError("similarities are not finite: the model has diverged")
     index = torch.from_numpy(owner)

@@ -1,20 +1,24 @@
 """One run from its directory: read `config.json`, train, write the record. `python -m workbench.train`.
 
 The run directory is the record: nothing here knows of studies or trackers. Exit codes: 0 complete,
-1 failed (the reason is in `status.json`), 2 bad input, 75 asked to stop (the checkpoint is complete).
+1 failed (the reason is in `status.json`), 2 bad input, 74 the disk is full (the reason may be in the log
+only), 75 asked to stop (the checkpoint is complete).
 """
 
 from __future__ import annotations
 
 import argparse
-import errno
+import io
+import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +32,14 @@ from workbench.errors import UserError
 from workbench.evaluate import metrics, ranks
 from workbench.masking.preview import preview
 from workbench.recipe import Batch
-from workbench.tracking.files import replacing
+from workbench.tracking.files import disk_full, replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train import Interrupted, NotFinite, Session, expected_steps, open_session, train
 
 BEAT = 2.0
 """Seconds between updates of `status.json`."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-INTERRUPTED = 75
+FAILED, DISK, INTERRUPTED = 1, 74, 75
 _stop = False
 
 
@@ -67,32 +71,55 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     """Runs and settles the status whatever happens; unforeseen errors keep their traceback in the log."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     device = environment.pick_device(options.device)
     before = run.status()
     if before is not None and before.state == "complete":
         print("this run is complete")
+        _clean(run)
         return 0
     for number in STOP_SIGNALS:
         signal.signal(number, _ask_to_stop)
-    run.set_status("running", started=time.time(), attempt=run.identity().get("attempt", 1))
+    identity = run.identity()
+    run.set_status("running", started=time.time(), attempt=identity.get("attempt", 1))
+    clock = Clock(started=started, before=before.spent if before is not None else 0.0)
     try:
         store = _store(config, options.data_root)
         session = open_session(config, store, device=device)
-        _train(run, session, options.save_every, begun)
+        _train(run, session, options.save_every, clock)
     except Interrupted as error:
-        run.set_status("interrupted", reason=str(error))
+        _end(run, identity, "interrupted", str(error), spent=clock.spent)
+        return INTERRUPTED
+    except Superseded as error:
+        print(f"gave up: {error}", file=sys.stderr)
         return INTERRUPTED
     except UserError as error:
-        run.set_status("failed", failure="data", reason=str(error))
+        _end(run, identity, "failed", str(error), failure="data")
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the record says what and the log where
         traceback.print_exc()
-        run.set_status("failed", failure=classify(error), reason=f"{type(error).__name__}: {error}"[:500])
-        return 1
+        return _note_failure(run, identity, error)
     finally:
         run.close()
     return 0
+
+
+def _end(run: RunDir, identity: dict[str, Any], state: str, reason: str, **changes: Any) -> None:
+    if run.identity() == identity:  # else the record is another attempt's by now
+        run.set_status(state, reason=reason, **changes)
+
+
+def _note_failure(run: RunDir, identity: dict[str, Any], error: Exception) -> int:
+    """Settles the status of a failed run; on a full disk that may not work either."""
+    failure = classify(error)
+    try:
+        _end(run, identity, "failed", f"{type(error).__name__}: {error}"[:500], failure=failure)
+    except OSError as full:
+        if not disk_full(full):
+            raise
+        print(f"error: {full}", file=sys.stderr)
+        return DISK
+    return DISK if failure == "disk" else FAILED
 
 
 def classify(error: BaseException) -> str:
@@ -101,85 +128,148 @@ def classify(error: BaseException) -> str:
         return "not_finite"
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return "out_of_memory"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if disk_full(error):
         return "disk"
     return "error"
 
 
 def _store(config: RunConfig, root: Path) -> FrameStore:
     data = config.data
-    path = prepare(data, root=root)
+    path = prepare(data, root=root, allow_bad_eval=True)  # the study has asked
     store = FrameStore.open(path)
     if data.digest and store.digest != data.digest:
         raise UserError(f"the data in {path} has changed: expected digest {data.digest[:12]}")
     return store
 
 
-def _train(run: RunDir, session: Session, save_every: float, begun: float) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """How long a run has taken, start-up, evaluation and lost work included."""
+
+    started: float
+    """`time.perf_counter` at the start of this attempt."""
+    before: float
+    """Seconds of earlier attempts."""
+
+    @property
+    def attempt(self) -> float:
+        """Seconds of this attempt so far."""
+        return time.perf_counter() - self.started
+
+    @property
+    def spent(self) -> float:
+        """Seconds of all attempts so far."""
+        return self.before + self.attempt
+
+
+def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> None:
     checkpoints = run.file("checkpoints")
     resumed = checkpoint.resume(checkpoints, session.recipe, session.optimizer, session.config)
     if resumed is not None:
         session.progress = resumed
-        session.costs = run.read_json("cost.json")
-    run.keep_metrics(session.progress.step)
+    at = session.progress
+    run.keep_metrics(at.step)
+    known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     _describe(run, session)
-    startup = time.perf_counter() - begun
-    beat = 0.0
-    for step, row in train(session, checkpoints=checkpoints, save_every=save_every, stop=lambda: _stop):
-        run.append_metrics({"step": step, **row})
-        if time.monotonic() - beat > BEAT:
-            beat = time.monotonic()
-            _beat(run, session)
-            if session.costs:
-                run.write_json("cost.json", session.costs)
+    at.startup_seconds += clock.attempt
+    pulse = Pulse(run, session, clock)
+    for step, row in train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse):
+        line = {"step": step, **row}
+        # Else recorded between the checkpoint and the end of that attempt.
+        if _signature(line) not in known:
+            run.append_metrics(line)
         if "val/t2v_r1" in row:
             print(f"step {step}: val t2v R@1 {row['val/t2v_r1']:.1f} %", flush=True)
-    _finish(run, session, begun, startup)
+    pulse.stay()
+    # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
+    checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config)
+    _finish(run, session, pulse)
 
 
-def _beat(run: RunDir, session: Session) -> None:
-    at = session.progress
-    run.set_status("running", step=at.step, steps=expected_steps(session), seconds=at.seconds)
+def _signature(row: dict[str, Any]) -> tuple[int, frozenset[str]]:
+    return row["step"], frozenset(row)
 
 
-def _finish(run: RunDir, session: Session, begun: float, startup: float) -> None:
+class Superseded(Exception):
+    """Another attempt has this run now: nothing may be written any more."""
+
+
+class Pulse:
+    """Polled wherever time passes: notes progress, finds out whether to stop, and whether still in charge."""
+
+    def __init__(self, run: RunDir, session: Session, clock: Clock) -> None:
+        self.run, self.session, self.clock = run, session, clock
+        self._token = run.identity().get("token")
+        self._looked, self._moves = -math.inf, -1
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked > BEAT:
+            self._looked = now
+            self.stay()
+            at = self.session.progress
+            at.peak_memory_gb = max(at.peak_memory_gb, cost.peak_memory_gb(self.session.device))
+            if self.session.moves != self._moves:  # else it hangs, and the study process should see that
+                self._moves = self.session.moves
+                steps = expected_steps(self.session)
+                spent = self.clock.spent
+                self.run.set_status("running", step=at.step, steps=steps, seconds=at.seconds, spent=spent)
+                # For who looks at the run while it goes on.
+                self.run.write_json("cost.json", self.session.costs)
+        return _stop
+
+    def stay(self) -> None:
+        """Raises `Superseded` when the run was given to another attempt, or its directory is gone."""
+        if self.run.identity().get("token") != self._token:
+            raise Superseded("another attempt has taken over this run")
+
+
+def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
     rows = run.read_metrics().rows
     last = [row for row in rows if "val/t2v_r1" in row][-1]
     summary = {name: value for name, value in last.items() if name.startswith("val/")}
     for row in rows:
         summary |= {name: value for name, value in row.items() if name.startswith("test/stage")}
-    summary |= _test(run, session)
-    at, batch = session.progress, session.config.optim.batch_size
+    summary |= _test(run, session, pulse)
+    at, batch = session.progress, session.loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
-    total = time.perf_counter() - begun
     summary |= session.costs | {
         "cost/train_pflops": at.flops / 1e15,
-        "cost/peak_memory_gb": cost.peak_memory_gb(session.device),
+        "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
         "cost/parameters_m": sum(p.numel() for p in session.recipe.parameters()) / 1e6,
         "speed/clips_per_s": batch / step_seconds,
         "speed/step_ms": 1000 * step_seconds,
         "speed/data_wait_share": at.wait_seconds / at.seconds,
         "speed/train_seconds": at.seconds,
-        "speed/eval_seconds": session.eval_seconds,
-        "speed/startup_seconds": startup,
-        "speed/total_seconds": total,
+        "speed/eval_seconds": at.eval_seconds,
+        "speed/startup_seconds": at.startup_seconds,
+        "speed/total_seconds": pulse.clock.spent,
         "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision),
         "train/steps": at.step,
+        "train/batch_size": batch,
         "train/epochs": at.step / session.loader.per_epoch,
     }
+    pulse.stay()
     checkpoint.finish(run.file("checkpoints"), session.recipe)
     run.write_json("summary.json", summary)
+    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=pulse.clock.spent)
+    _clean(run)
+
+
+def _clean(run: RunDir) -> None:
+    """Removes what only a resume would need; until the run is complete that may yet happen."""
+    checkpoint.drop(run.file("checkpoints"))
     run.file("cost.json").unlink(missing_ok=True)
-    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds)
 
 
-def _test(run: RunDir, session: Session) -> dict[str, float]:
+def _test(run: RunDir, session: Session, pulse: Pulse) -> dict[str, float]:
     """Metrics of the test split; ranks and embeddings go to files of their own."""
     part = session.galleries["test"]
-    video, text = session.embed("test")
+    video, text = session.embed("test", pulse)
     found = ranks(video, text, part.owner)
+    pulse.stay()
     owners = [part.clip_ids[i] for i in part.owner]
     _savez(run, "ranks.npz", t2v_rank=found.t2v, t2v_id=np.array(part.caption_ids),
            t2v_group=np.array(owners), v2t_rank=found.v2t, v2t_id=np.array(part.clip_ids))  # fmt: skip
@@ -212,10 +302,11 @@ def _describe(run: RunDir, session: Session) -> None:
             "start": _start(session.config),
         },
     )
-    with replacing(run.file("tokenizer.json")) as temporary:
-        session.vocabulary.tokenizer.save(str(temporary))
-    with replacing(run.file("mask_preview.png")) as temporary:
-        mask_preview(session).save(temporary, format="PNG")
+    # By way of memory: neither library tells a full disk from any other error.
+    write_atomic(run.file("tokenizer.json"), session.vocabulary.tokenizer.to_str(pretty=True))
+    picture = io.BytesIO()
+    mask_preview(session).save(picture, format="PNG")
+    write_atomic(run.file("mask_preview.png"), picture.getvalue())
 
 
 def mask_preview(session: Session, clips: int = 3) -> Image.Image:

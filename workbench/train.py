@@ -53,38 +53,58 @@ class Session:
     galleries: dict[str, Gallery]
     store: FrameStore
     progress: Progress = field(default_factory=Progress)
-    costs: dict[str, float] = field(default_factory=dict)
-    eval_seconds: float = 0.0
-    """Time spent on embedding whole splits, in this process."""
+    moves: int = 0
+    """Counts steps and evaluated batches: while it stands still there is no progress."""
 
-    def evaluate(self, split: str) -> dict[str, float]:
-        """Retrieval on a whole split, unmasked: `split/t2v_r1` and so on."""
-        video, text = self.embed(split)
+    @property
+    def costs(self) -> dict[str, float]:
+        """`cost/*` per clip, the mean over all steps so far, whatever their stage."""
+        return {name: total / self.progress.step for name, total in self.progress.costs.items()}
+
+    def evaluate(self, split: str, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        """Retrieval on a whole split, unmasked: `split/t2v_r1` and so on. Raises `Interrupted`."""
+        video, text = self.embed(split, stop)
         found = ranks(video, text, self.galleries[split].owner)
         return {f"{split}/{name}": value for name, value in metrics(found).items()}
 
-    def embed(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def embed(
+        self, split: str, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        def between() -> None:
+            self.moves += 1
+            self.give_way(stop)
+
         start = time.perf_counter()
         self.recipe.eval()
         fused = attention(self.recipe, explicit=False)
         with fused, environment.autocast(self.device, self.precision):
-            out = embed(self.recipe, self.store, self.galleries[split], device=self.device)
+            out = embed(self.recipe, self.store, self.galleries[split], device=self.device, between=between)
         self.recipe.train()
-        self.eval_seconds += time.perf_counter() - start
+        self.progress.eval_seconds += time.perf_counter() - start
         return out
+
+    def give_way(self, stop: Callable[[], bool]) -> None:
+        """Raises `Interrupted` when `stop` says so."""
+        if stop():
+            raise Interrupted(f"stopped at step {self.progress.step}")
 
 
 def open_session(
     config: RunConfig, store: FrameStore, *, device: torch.device, precision: torch.dtype | None = None
 ) -> Session:
-    """Builds tokenizer, model, optimiser and loader; the seed fixes the initial weights."""
+    """Builds tokenizer, model, optimiser and loader; the seed fixes the initial weights.
+
+    A batch larger than the training split is made as large as the split.
+    """
     splits = store.splits
     words = vocabulary(splits["train"].captions, config.recipe.text)
     torch.manual_seed(config.seed)
-    recipe = _recipe_class(config)(
+    recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
     explicit_attention(recipe, explicit=device.type == "cpu")
+    # Videos that cannot be decoded may leave fewer clips than the plan counted.
+    batch = min(config.optim.batch_size, len(set(splits["train"].groups)))
     texts: dict[str, Text] = {name: words.encode(part.captions) for name, part in splits.items()}
     return Session(
         config=config,
@@ -93,7 +113,7 @@ def open_session(
         vocabulary=words,
         recipe=recipe,
         optimizer=_optimizer(config, recipe),
-        loader=Loader(store, texts["train"], batch_size=config.optim.batch_size, seed=config.seed),
+        loader=Loader(store, texts["train"], batch_size=batch, seed=config.seed),
         galleries={name: gallery(store, name, texts[name]) for name in ("val", "test")},
         store=store,
     )
@@ -111,7 +131,8 @@ def train(
     Args:
         checkpoints: folder to save to and to resume from.
         save_every: seconds between checkpoints.
-        stop: polled at every step; when true, the run saves and raises `Interrupted`.
+        stop: polled at every step, evaluated batch and while data are waited for; when true, the run
+            saves and raises `Interrupted`.
     """
     config, at = session.config, session.progress
     saved = time.monotonic()
@@ -123,30 +144,38 @@ def train(
         saved = time.monotonic()
 
     session.recipe.train()
-    batches = session.loader.batches(at.step)
+    batches = session.loader.batches(at.step, lambda: session.give_way(stop))
     try:
         for stage in config.stages[at.stage :]:
-            done = _share(stage, at, session)
-            while done < 1:
-                row = _step(session, stage, batches, done)
+            row: dict[str, float] = {}
+            while True:
                 done = _share(stage, at, session)
                 due = math.floor(done * config.evaluations + 1e-9)
-                if due > at.evaluated:
+                if due > at.evaluated:  # also where a resumed run was stopped in the middle of it
+                    try:
+                        row |= session.evaluate("val", stop) | _clock(at)
+                    except Interrupted:
+                        if row:
+                            yield at.step, row
+                        raise
                     at.evaluated = due
-                    row |= session.evaluate("val") | _clock(at)
                     saved = min(saved, time.monotonic() - save_every / 2)
                 if row:
                     yield at.step, row
-                if stop():
-                    save()
-                    raise Interrupted(f"stopped at step {at.step}")
+                session.give_way(stop)
                 if time.monotonic() - saved > save_every:
                     save()
+                if done >= 1:
+                    break
+                row = _step(session, stage, batches, done)
             if at.stage + 1 < len(config.stages):
-                test = session.evaluate("test")
+                test = session.evaluate("test", stop)
                 name = f"test/stage{at.stage}_"
                 yield at.step, {name + k.removeprefix("test/"): v for k, v in test.items()}
             at.next_stage()
+    except Interrupted:  # always between two steps, so that what is saved is what a resume goes on from
+        save()
+        raise
     finally:
         batches.close()
 
@@ -207,9 +236,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     session.optimizer.zero_grad(set_to_none=True)
     if not at.stage_flops:
         found = cost.measured(session.recipe, len(batch.video), forward, backward)
-        at.stage_flops = found.flops
-        if stage.objective == "recipe" or not session.costs:
-            session.costs = found.metrics(len(batch.video))
+        at.stage_flops, at.stage_costs = found.flops, found.metrics(len(batch.video))
     else:
         backward(forward())
     norm = float(torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm))
@@ -224,12 +251,15 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     if session.device.type == "cuda":
         torch.cuda.synchronize(session.device)
     elapsed = time.perf_counter() - start
+    session.moves += 1
     at.step += 1
     at.stage_step += 1
     at.seconds += elapsed
     at.stage_seconds += elapsed
     at.wait_seconds += waited
     at.flops += at.stage_flops
+    for name, value in at.stage_costs.items():
+        at.costs[name] = at.costs.get(name, 0.0) + value
     every = max(1, math.ceil((steps if math.isfinite(steps) else 10 * ROWS) / ROWS))
     if at.stage_step % every and at.stage_step != 1:
         return {}
@@ -265,12 +295,13 @@ def _check_finite(loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int)
     raise NotFinite(f"the loss {' and '.join(bad) or 'sum'} is not finite at step {step + 1}")
 
 
-def _recipe_class(config: RunConfig) -> type[BaseRecipe]:
+def recipe_class(config: RunConfig) -> type[BaseRecipe]:
+    """The class that belongs to the configuration's recipe."""
     return importlib.import_module(type(config.recipe).__module__).Recipe
 
 
 def _optimizer(config: RunConfig, recipe: BaseRecipe) -> torch.optim.Optimizer:
-    """AdamW; vectors (biases, norms, positions of one token) and the temperature do not decay."""
+    """AdamW; vectors (biases, norms), BERT's embeddings and the temperature do not decay."""
     trained = [(n, p) for n, p in recipe.named_parameters() if p.requires_grad]
     decay = [p for n, p in trained if p.ndim >= 2 and "embeddings" not in n]
     rest = [p for n, p in trained if not (p.ndim >= 2 and "embeddings" not in n)]
