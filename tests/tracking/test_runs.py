@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import polars as pl
 import pytest
@@ -10,7 +9,7 @@ from finished_runs import finish, train
 
 from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import CACHE, COLUMNS, load_curves, load_runs
+from workbench.tracking.runs import CACHE, COLUMNS, RunTable, load_curves, load_runs
 
 
 def test_one_row_a_run_with_all_that_is_known(make_run, tmp_path):
@@ -76,6 +75,19 @@ def test_all_studies_come_in_one_table(make_run, tmp_path):
         load_runs(tmp_path / "results", "../x")
 
 
+def test_who_looks_again_reads_only_what_has_changed(make_run, tmp_path):
+    first = make_run()
+    table = RunTable(tmp_path / "results", "mask")
+    before = table.read()
+    assert table.read() is before
+    second = make_run(lr=0.5)
+    after = table.read()
+    assert sorted(after["run"].to_list()) == sorted([first.path.name, second.path.name])
+    assert after.equals(load_runs(tmp_path / "results", "mask"))
+    shutil.rmtree(second.path)
+    assert table.read()["run"].to_list() == [first.path.name]
+
+
 def test_curves_come_in_long_form_without_doubled_steps(make_run, tmp_path):
     run = make_run(steps=10, state="running")
     train(run, 8, 12)
@@ -95,8 +107,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(make_run, tmp_path):
     assert (curves["step"][0], curves["step"][-1]) == (1, 1000)
 
 
-def test_ten_thousand_runs_are_read_again_in_a_moment(make_run, tmp_path):
-    """3,000 here: what is measured is the time for each run."""
+def test_thousands_of_runs_come_alike_from_files_and_from_the_cache(make_run, tmp_path):
     model = make_run()
     folder = model.path.parent
     identity = model.identity()
@@ -106,14 +117,8 @@ def test_ten_thousand_runs_are_read_again_in_a_moment(make_run, tmp_path):
         for name in ("config.json", "status.json", "summary.json", "environment.json"):
             (path / name).hardlink_to(model.path / name)
         (path / "run.json").write_text(json.dumps(identity | {"key": f"{i:012x}"}))
-    began = time.perf_counter()
     first = load_runs(tmp_path / "results")
-    cold = time.perf_counter() - began
-    began = time.perf_counter()
     again = load_runs(tmp_path / "results")
-    warm = time.perf_counter() - began
-    print(f"{1e6 * cold / 3000:.0f} us a run cold, {1e6 * warm / 3000:.0f} us cached")
     assert first.height == 3000
     assert first.equals(again)
     assert isinstance(first.schema["metric.test/t2v_r1"], pl.Float64)
-    assert warm < 3.0

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from workbench.addresses import masked
 from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 all runs are in MLflow, 2 some are not."""
     parser = argparse.ArgumentParser(prog="python -m workbench.tracking", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
@@ -25,23 +27,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     into.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
     options = parser.parse_args(arguments)
     try:
-        count = import_runs(options.paths, options.results, options.mlflow)
+        count, refused = import_runs(options.paths, options.results, options.mlflow)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for sentence in refused:
+        print(f"error: {sentence}", file=sys.stderr)
     print(f"{count} run{' is' if count == 1 else 's are'} in MLflow")
-    return 0
+    return 2 if refused else 0
 
 
-def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> int:
-    """Mirrors every run directory at or below `paths`; returns how many there were."""
-    directories = [directory for path in paths for directory in find_runs(path)]
-    from workbench.tracking.mlflow import Mirror
+def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tuple[int, list[str]]:
+    """Mirrors every run directory at or below `paths`; one that is damaged does not stop the others.
 
-    mirror = Mirror(results, address)
-    for directory in tqdm(directories, unit="run", disable=not sys.stderr.isatty()):
-        mirror.sync(directory)
-    return len(directories)
+    Returns how many are in MLflow, and a sentence for each that is not. Raises `UserError` where there
+    is nothing to send or nowhere to send it.
+    """
+    directories = {directory.path.resolve(): directory for path in paths for directory in find_runs(path)}
+    from workbench.tracking.mlflow import Mirror  # takes seconds, which a mistyped path need not
+
+    refused: list[str] = []
+    mirror: Mirror | None = None
+    with tqdm(directories.values(), unit="run", disable=not sys.stderr.isatty()) as bar:
+        for done, directory in enumerate(bar):
+            try:
+                mirror = mirror or Mirror(results, address)
+            except UserError as error:
+                rest = f"; {done - len(refused)} of {len(directories)} runs were sent, " if done else ", "
+                where = f"MLflow at {masked(address)}" if address else f"MLflow in {results}"
+                raise UserError(
+                    f"{where} is away ({error}){rest}repeat the same command when it is back"
+                ) from error
+            try:
+                mirror.sync(directory)
+            except UserError as error:
+                mirror = None  # opened anew, which tells a damaged run from a store that went away
+                refused.append(f"{directory.path} was not sent: {error}")
+    return len(directories) - len(refused), refused
 
 
 def find_runs(path: Path) -> Iterator[RunDir]:

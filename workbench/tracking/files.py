@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -20,6 +21,8 @@ from workbench.errors import UserError
 
 LOCK_FD = "WORKBENCH_LOCK_FD"
 """Environment variable: descriptor of a lock that the starting process handed down."""
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -46,6 +49,27 @@ def check_name(name: str, what: str = "name") -> str:
     return name
 
 
+def check_link(path: Path, inside: Path) -> None:
+    """Refuses a symbolic link that leads out of the folder `inside`; what is no link passes."""
+    if path.is_symlink() and not path.resolve().is_relative_to(inside.resolve()):
+        raise UserError(f"{path} is a link that leads out of {inside}; replace it by what it stands for")
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written: full, over quota, read-only, file too large."""
+    return isinstance(error, OSError) and error.errno in _DISK
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds the path to an `OSError` that names none, as those of writing to an open file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replaces `path` in one step: after a crash or a full disk it holds the old or the new content.
 
@@ -66,15 +90,13 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes files private; a record is as readable as any other file of the user.
-        temporary.chmod(0o666 & ~_UMASK)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+        with naming(path):
+            yield temporary
+            # mkstemp makes files private; a record is as readable as any other file of the user.
+            temporary.chmod(0o666 & ~_UMASK)
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import queue
+import os
+import shlex
+import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from tqdm import tqdm
 
 from workbench.addresses import masked, sqlite
 from workbench.tracking.run_dir import RunDir
@@ -17,9 +22,12 @@ if TYPE_CHECKING:
 
 EVERY = 5.0
 """Seconds between two looks at a run that is going on."""
+LONGEST = 300.0
+"""Seconds between two attempts to reach a tracker that is away: they double from `EVERY` up to this."""
 PATIENCE = 60.0
 """Seconds that the end of a study waits for what is still to be sent."""
 ATTEMPTS = 3
+"""How often a run that the tracker refuses is sent again before the end of the study."""
 
 
 class Claimed(Protocol):
@@ -29,17 +37,40 @@ class Claimed(Protocol):
     def directory(self) -> RunDir: ...
 
 
+@dataclass
+class _Unsent:
+    """A run that ended and is not yet in MLflow, and why."""
+
+    reason: str = "not yet sent"
+    attempts: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """What it takes to close MLflow runs that an earlier call left RUNNING."""
+
+    study: str
+    busy: Collection[tuple[str, int]]
+    """(key, seed) of the runs that somebody works on."""
+
+
 class Forwarder:
     """Mirrors the runs of a study from a thread of its own. Nothing here raises or blocks."""
 
-    def __init__(self, results: Path, address: str, first: Sequence[RunDir] = ()) -> None:
-        self._results, self._address = results, address
-        self._tasks: queue.Queue[RunDir | None] = queue.Queue()
+    def __init__(
+        self, results: Path, address: str, first: Sequence[RunDir] = (), lost: Lost | None = None
+    ) -> None:
+        self._results, self._address, self._lost = results, address, lost
         self._mirror: Mirror | None = None
         self._current: RunDir | None = None
-        self._unsent: dict[Path, str] = {}
-        for directory in first:
-            self._put(directory)
+        self._unsent = {directory.path: _Unsent() for directory in first}
+        self._away = ""
+        self._pause, self._not_before = EVERY, 0.0
+        self._news = ""
+        self._wake = threading.Event()
+        self._closing = False
+        if first:
+            self._wake.set()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -48,68 +79,121 @@ class Forwarder:
 
     def progressed(self, claim: Claimed, share: float) -> None:
         """The thread looks at the current run by itself."""
+        self._tell()
 
     def ended(self, claim: Claimed, outcome: object, over: bool) -> None:
         self._current = None
-        self._put(claim.directory)
+        self._unsent[claim.directory.path] = _Unsent()
+        self._wake.set()
+        self._tell()
 
     def waiting(self, entries: Sequence[object]) -> None:
         """Runs of other processes are mirrored by those."""
 
     def close(self, patience: float = PATIENCE) -> str:
         """Waits for what is left, but not for ever; returns a warning when something was not sent."""
-        self._tasks.put(None)
-        self._thread.join(patience)
-        if not self._unsent:
+        self._closing = True
+        self._wake.set()
+        self._thread.join(min(EVERY, patience))
+        if self._thread.is_alive() and patience > EVERY:
+            print(f"sending to MLflow, for {patience:.0f} s at most ...", file=sys.stderr, flush=True)
+            self._thread.join(patience - EVERY)
+        unsent = dict(self._unsent)
+        if not unsent:
             return ""
-        count = "1 run is" if len(self._unsent) == 1 else f"{len(self._unsent)} runs are"
-        first = next(iter(self._unsent.values()))
-        paths = " ".join(str(path) for path in list(self._unsent)[:3])
-        more = " ..." if len(self._unsent) > 3 else ""
+        count = "1 run is" if len(unsent) == 1 else f"{len(unsent)} runs are"
+        reason = self._away or next(iter(unsent.values())).reason
         return (
-            f"{count} not in MLflow ({masked(first)}); nothing is lost, send them "
-            f"with: python -m workbench.tracking import {paths}{more}"
+            f"{count} not in MLflow at {self._shown()} ({reason}); nothing is lost, send "
+            f"{'it' if len(unsent) == 1 else 'them'} with: {self._command(list(unsent))}"
         )
 
-    def _put(self, directory: RunDir) -> None:
-        self._unsent[directory.path] = "not yet sent"
-        self._tasks.put(directory)
+    def _shown(self) -> str:
+        return masked(self._address or sqlite(self._results / "mlflow.db"))
+
+    def _command(self, paths: Sequence[Path]) -> str:
+        """The command that sends these runs later, to be pasted as it is but for a password."""
+        few = paths if len(paths) <= 3 else sorted({path.parent for path in paths})
+        words = ["python", "-m", "workbench.tracking", "import", *map(str, few)]
+        if str(self._results) != os.environ.get("WORKBENCH_RESULTS", "results"):
+            words += ["--results", str(self._results)]
+        if self._address != os.environ.get("WORKBENCH_MLFLOW", ""):
+            words += ["--mlflow", masked(self._address)]
+        return shlex.join(words)
+
+    def _tell(self) -> None:
+        """Says once that the tracker is away; from the study's own thread, since a bar may be drawn."""
+        if news := self._news:
+            self._news = ""
+            tqdm.write(news, file=sys.stderr)
+
+    # The thread
 
     def _work(self) -> None:
-        while True:
-            try:
-                task = self._tasks.get(timeout=EVERY)
-            except queue.Empty:
-                if (current := self._current) is not None:
-                    self._try(current)
-                continue
-            if task is None:
-                break
-            self._send(task, ATTEMPTS)
-        for path in list(self._unsent):
-            self._send(RunDir(path), attempts=1)
+        while not self._closing:
+            self._wake.wait(EVERY)
+            self._wake.clear()
+            if not self._closing and time.monotonic() >= self._not_before:
+                self._round(ATTEMPTS)
+        self._round(sys.maxsize)
 
-    def _send(self, directory: RunDir, attempts: int) -> None:
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(2.0**attempt)
-            self._unsent[directory.path] = self._try(directory)
-            if not self._unsent[directory.path]:
-                del self._unsent[directory.path]
+    def _round(self, attempts: int) -> None:
+        """Sends all that waits, and what is new of the run that is going on."""
+        current = self._current
+        left = {path: what for path, what in list(self._unsent.items()) if what.attempts < attempts}
+        if (left or current is not None) and not self._open():
+            return
+        for path, what in left.items():
+            what.reason = self._try(RunDir(path))
+            what.attempts += 1
+            # Unless it has been tried again and has ended once more in the meantime.
+            if not what.reason and self._unsent.get(path) is what:
+                del self._unsent[path]
+            if self._mirror is None and not self._open():
                 return
+        if current is not None:
+            self._try(current)
+
+    def _open(self) -> bool:
+        """Whether the tracker is there; when it is not, the next attempt is put off."""
+        if self._mirror is not None:
+            return True
+        try:
+            from workbench.tracking.mlflow import Mirror  # takes seconds to import
+
+            self._mirror = Mirror(self._results, self._address)
+            if self._lost is not None:
+                self._mirror.close_lost(self._lost.study, self._lost.busy)
+                self._lost = None
+        # A tracker may raise anything; training must not notice, and all is sent again later.
+        except Exception as error:  # noqa: BLE001
+            if not self._away:
+                self._news = (
+                    f"warning: MLflow at {self._shown()} is away ({_first_line(error)}); training "
+                    "goes on, and what is missing is sent when it is back, or later by the same command"
+                )
+            self._away = _first_line(error)
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(LONGEST, 2 * self._pause)
+            return False
+        self._away, self._news = "", ""
+        self._pause, self._not_before = EVERY, 0.0
+        return True
 
     def _try(self, directory: RunDir) -> str:
         """Sends what is new of a run; returns what went wrong, or nothing."""
         try:
-            if self._mirror is None:
-                from workbench.tracking.mlflow import Mirror  # takes seconds to import
-
-                self._mirror = Mirror(self._results, self._address)
-            self._mirror.sync(directory)
-        # A tracker may raise anything; training must not notice, and the run is sent again later.
-        except Exception as error:  # noqa: BLE001
-            return (str(error).splitlines() or [type(error).__name__])[0][:200] or "unknown error"
+            if self._mirror is not None:
+                self._mirror.sync(directory)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._mirror = None  # opened anew, which tells a refused run from a tracker that went away
+            return _first_line(error)
         return ""
+
+
+def _first_line(error: Exception) -> str:
+    """Masked before it is cut, since half a password would no longer look like one."""
+    return masked((str(error).splitlines() or [""])[0])[:200] or type(error).__name__
 
 
 class NoForwarder:
@@ -123,12 +207,16 @@ class NoForwarder:
         return ""
 
 
-def forwarder(results: Path, address: str = "", first: Sequence[RunDir] = ()) -> Forwarder | NoForwarder:
+def forwarder(
+    results: Path, address: str = "", first: Sequence[RunDir] = (), lost: Lost | None = None
+) -> Forwarder | NoForwarder:
     """Mirrors in the store at `address` (`RESULTS/mlflow.db` when empty), or nowhere for `none`.
 
-    `first`: run directories to send before all others.
+    Args:
+        first: run directories to send before all others.
+        lost: closes what is still RUNNING there as soon as the store is reached.
     """
-    return NoForwarder() if address == "none" else Forwarder(results, address, first)
+    return NoForwarder() if address == "none" else Forwarder(results, address, first, lost)
 
 
 def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> list[RunDir]:

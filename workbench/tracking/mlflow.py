@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.addresses import masked, sqlite
+from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
-from workbench.tracking.files import wait_for_lock
+from workbench.tracking.files import check_name, replacing, wait_for_lock
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 ARTIFACTS = ("config.json", "environment.json", "mask_preview.png", "ranks.npz")
-STATES = {"running": "RUNNING", "complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+STATES = {
+    "running": "RUNNING",
+    "complete": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "pruned": "KILLED",  # MLflow has no word for it; the tag `wb.state` has
+}
 _T = TypeVar("_T")
 
 
@@ -43,16 +51,22 @@ class Mirror:
 
         _quiet()  # importing it sets its own levels
         results.mkdir(parents=True, exist_ok=True)
-        with wait_for_lock(results / ".mlflow.lock"):  # two first starts would both migrate
+        with _explained(), wait_for_lock(results / ".mlflow.lock"):  # two first starts would both migrate
+            _reach(self.address)
+            if (path := sqlite_path(self.address)) is not None and not path.exists():
+                _create(path)
             self._client: MlflowClient = MlflowClient(tracking_uri=self.address)
             self._client.search_experiments(max_results=1)
 
     def sync(self, directory: RunDir) -> str:
-        """Sends what the store does not have of a run and returns its MLflow run id."""
+        """Sends what the store does not have of a run and returns its MLflow run id.
+
+        Raises `UserError` where the directory is no run's, and where the store fails or does not answer.
+        """
         status = directory.status()
         if status is None or not directory.identity():
             raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
-        with wait_for_lock(directory.file("mlflow.lock")):
+        with _explained(), wait_for_lock(directory.file("mlflow.lock")):
             run_id, new = self._run(directory, status)
             if new:
                 self._describe(run_id, directory)
@@ -64,12 +78,51 @@ class Mirror:
             self._remember(directory, run_id, state=status.state)
         return run_id
 
+    def close_lost(self, study: str, busy: Collection[tuple[str, int]]) -> list[str]:
+        """Closes the MLflow runs of a study that are RUNNING though nobody works on them.
+
+        Args:
+            busy: (key, seed) of the runs that somebody works on, perhaps on another machine.
+
+        Returns:
+            A sentence for each.
+        """
+        repairs = []
+        with _explained():
+            experiment = self._client.get_experiment_by_name(study)
+            found = experiment and self._client.search_runs(
+                [experiment.experiment_id], "attributes.status = 'RUNNING'", max_results=10_000
+            )
+            for run in found or []:
+                tags = run.data.tags
+                if "wb.key" not in tags or (tags["wb.key"], int(tags["wb.seed"])) in busy:
+                    continue
+                directory = RunDir.of(self.results, study, tags["wb.key"], int(tags["wb.seed"]))
+                if directory.alive():  # a run that was started by hand
+                    continue
+                self._close(run.info.run_id, directory)
+                repairs.append(f"MLflow: {run.info.run_name} was RUNNING though its process is gone, closed")
+        return repairs
+
+    def _close(self, run_id: str, directory: RunDir) -> None:
+        status = directory.status()
+        reason = "its process is gone" if status is not None else "its run directory is gone"
+        if status is not None and status.state == "running":
+            status = directory.set_status("interrupted", reason=reason, pid=0)
+        if status is not None and self.sync(directory) == run_id:
+            return
+        for name, value in {"wb.state": "interrupted", "wb.reason": reason}.items():
+            self._client.set_tag(run_id, name, value)
+        self._client.set_terminated(run_id, "KILLED")
+
     # The run of a directory
 
     def _run(self, directory: RunDir, status: Status) -> tuple[str, bool]:
         """The MLflow run of a directory, and whether it still has to be described."""
         identity = directory.identity()
-        experiment = self._experiment(identity["study"], directory)
+        # A run directory may come from anywhere; study and key go into paths and into a filter.
+        experiment = self._experiment(check_name(str(identity["study"]), "study name"), directory)
+        check_name(f"{identity['key']}-s{identity['seed']}", "run name")
         known = directory.read_json("mlflow.json")
         if known.get("address") == masked(self.address) and self._exists(known["run_id"]):
             return known["run_id"], not known.get("described", False)
@@ -196,10 +249,12 @@ class Mirror:
         return sent
 
     def _artifacts(self, run_id: str, directory: RunDir) -> None:
-        present = {file.path for file in self._client.list_artifacts(run_id)}
+        # By size, since a transfer that was killed in the middle leaves half a file.
+        stored = {file.path: file.file_size for file in self._client.list_artifacts(run_id)}
         for name in ARTIFACTS:
-            if name not in present and directory.file(name).exists():
-                self._client.log_artifact(run_id, str(directory.file(name)))
+            path = directory.file(name)
+            if path.exists() and stored.get(name) != path.stat().st_size:
+                self._client.log_artifact(run_id, str(path))
 
     def _state(self, run_id: str, status: Status) -> None:
         wanted = STATES[status.state]
@@ -209,6 +264,17 @@ class Mirror:
             self._client.update_run(run_id, status="RUNNING")
         else:
             self._client.set_terminated(run_id, wanted, int(status.updated * 1000))
+
+
+def _create(path: Path) -> None:
+    """A new database, whole or not at all: MLflow cannot go on from tables that a kill left half made."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink()
+    with replacing(path) as temporary:
+        MlflowClient(tracking_uri=sqlite(temporary)).search_experiments(max_results=1)
 
 
 def _points(directory: RunDir, status: Status) -> Iterator[tuple[str, float, float, int]]:
@@ -247,10 +313,35 @@ def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
+def _reach(address: str) -> None:
+    """Connects to a database server once, because MLflow itself would try for minutes."""
+    if re.match("postgresql|mysql", address):
+        from sqlalchemy import create_engine
+
+        create_engine(address, connect_args={"connect_timeout": 20}).connect().close()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns whatever a store that is away or refuses may raise into one sentence without passwords."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        if "Caused by " in text:  # of all the words about a connection that failed the last ones
+            text = text.partition("Caused by ")[2].rpartition(": ")[2].strip("\"')")
+        raise UserError(re.sub(r"^\[Errno -?\d+\] ", "", masked(text))[:300]) from error
+
+
 def _quiet() -> None:
     """No usage reports, no chatter, no endless retries, unless the user has set otherwise."""
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints addresses with their password
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it may say an hour
     for name in ("alembic", "mlflow", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised as well

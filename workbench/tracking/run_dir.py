@@ -11,17 +11,34 @@ import json
 import math
 import os
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
 from workbench.config import RunConfig
 from workbench.errors import UserError
-from workbench.tracking.files import Lock, check_name, inherited_lock, try_lock, write_atomic
+from workbench.tracking.files import (
+    Lock,
+    check_link,
+    check_name,
+    inherited_lock,
+    naming,
+    try_lock,
+    write_atomic,
+)
 
-STATES = ("running", "complete", "failed", "interrupted")
+STATES = ("running", "complete", "failed", "interrupted", "pruned")
+"""`pruned`: stopped by a search because it lagged behind; neither failed nor missing."""
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
+
+LARGEST = 2 << 30
+"""Bytes to which an archive of arrays may unpack; a small file that claims more is no record of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +55,9 @@ class Status:
     started: float = 0.0
     updated: float = 0.0
     seconds: float = 0.0
+    """On the training clock."""
+    spent: float = 0.0
+    """Seconds of all attempts, start-up, evaluation and lost work included."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -62,18 +82,24 @@ class RunDir:
 
     @classmethod
     def of(cls, results: Path, study: str, key: str, seed: int) -> RunDir:
-        """The directory of a run inside `results`; names that could leave it are refused."""
-        check_name(study, "study name")
-        return cls(results / "runs" / study / check_name(f"{key}-s{seed}", "run name"))
+        """The directory of a run inside `results`; names and links that leave it are refused."""
+        runs = results / "runs"
+        folder = runs / check_name(study, "study name")
+        path = folder / check_name(f"{key}-s{seed}", "run name")
+        check_link(folder, runs)
+        check_link(path, runs)
+        return cls(path)
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
 
     def file(self, name: str) -> Path:
-        """Path of a file of this run; `name` may have folders but cannot leave the directory."""
+        """Path of a file of this run; `name` may have folders; neither it nor a link leaves the directory."""
+        path = self.path
         for part in name.split("/"):
-            check_name(part, "file name")
-        return self.path / name
+            path = path / check_name(part, "file name")
+            check_link(path, self.path)
+        return path
 
     def create(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -98,6 +124,29 @@ class RunDir:
         if not isinstance(value, dict):
             raise UserError(f"{path} should hold a JSON object")
         return value
+
+    def read_arrays(self, name: str, *arrays: str) -> list[np.ndarray]:
+        """Arrays of an `.npz` file by their names; nothing is unpickled.
+
+        Raises `FileNotFoundError` where there is no such file, `UserError` where it is damaged.
+        """
+        path = self.file(name)
+        try:
+            found = np.load(path, allow_pickle=False)
+            if not isinstance(found, NpzFile):
+                raise ValueError("it is a single array")
+            with found:
+                entries = found.zip.infolist() if found.zip else []
+                size = sum(entry.file_size for entry in entries)
+                if size > LARGEST:
+                    raise ValueError(f"it would unpack to {size} bytes")
+                if missing := set(arrays) - set(found.files):
+                    raise ValueError(f"it has no {', '.join(sorted(missing))}")
+                return [found[array] for array in arrays]
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise UserError(f"{path} is damaged: {error}") from error
 
     def write_config(self, config: RunConfig) -> None:
         write_atomic(self.file("config.json"), config.to_json())
@@ -124,10 +173,21 @@ class RunDir:
         """Final metrics; empty until the run is complete."""
         return self.read_json("summary.json")
 
+    def log_tail(self, longest: int = 16_384) -> str:
+        """The end of `train.log`: whole lines of up to so many bytes, or the end of a longer one."""
+        try:
+            with open(self.file("train.log"), "rb") as file:
+                start = max(0, os.fstat(file.fileno()).st_size - longest)
+                file.seek(start)
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return text.partition("\n")[2] or text if start else text
+
     # Metrics
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Adds one line, handed to the system in a single write.
+        """Adds one line, handed to the system in a single write unless the disk is full; `OSError` then.
 
         Values that are not finite are left out and their names listed under `not_finite`.
         """
@@ -136,9 +196,12 @@ class RunDir:
         line = {k: v for k, v in plain.items() if k not in bad}
         if bad:
             line["not_finite"] = bad
-        if self._metrics_fd < 0:
-            self._metrics_fd = self._open_metrics()
-        os.write(self._metrics_fd, (json.dumps(line) + "\n").encode())
+        rest = (json.dumps(line) + "\n").encode()
+        with naming(self.file("metrics.jsonl")):
+            if self._metrics_fd < 0:
+                self._metrics_fd = self._open_metrics()
+            while rest:  # the last bytes of a disk take a part of it, and only the next write fails
+                rest = rest[os.write(self._metrics_fd, rest) :]
 
     def close(self) -> None:
         """Closes `metrics.jsonl` after syncing it to disk."""

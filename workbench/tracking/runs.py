@@ -50,11 +50,27 @@ def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
     """
     root = Path(results) / "runs"
     if study is not None:
-        names = [check_name(study, "study name")]
-    else:
-        names = sorted(e.name for e in _entries(root) if e.is_dir())
-    rows = [row for name in names for row in _study_rows(root / name)]
-    return _frame(rows)
+        return RunTable(results, study).read()
+    names = sorted(e.name for e in _entries(root) if e.is_dir())
+    tables = [_study_rows(root / name)[0] for name in names]
+    return _frame([table[run]["row"] for table in tables for run in sorted(table)])
+
+
+class RunTable:
+    """The run table of one study, for whoever looks again and again: only what has changed is read."""
+
+    def __init__(self, results: Path | str, study: str) -> None:
+        self._folder = Path(results) / "runs" / check_name(study, "study name")
+        self._known: dict[str, Any] | None = None
+        self._frame: pl.DataFrame | None = None
+
+    def read(self) -> pl.DataFrame:
+        """As `load_runs`; the same object as before while no run has changed."""
+        rows, changed = _study_rows(self._folder, self._known)
+        if self._frame is None or changed:
+            self._frame = _frame([rows[name]["row"] for name in sorted(rows)])
+        self._known = rows
+        return self._frame
 
 
 def load_curves(
@@ -115,8 +131,9 @@ def _thinned(curves: Mapping[str, list[_Point]], points: int) -> Iterable[_Point
             yield from curve
 
 
-def _study_rows(folder: Path) -> list[dict[str, Any]]:
-    cached = _read_cache(folder / CACHE)
+def _study_rows(folder: Path, known: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
+    """Signature and row of each run, and whether anything differs from what was known (or cached)."""
+    cached = _read_cache(folder / CACHE) if known is None else known
     rows: dict[str, dict[str, Any]] = {}
     changed = False
     for entry in _entries(folder):
@@ -130,9 +147,10 @@ def _study_rows(folder: Path) -> list[dict[str, Any]]:
             old = {"signature": signature, "row": _row(Path(entry.path), folder.name)}
             changed = True
         rows[entry.name] = old
-    if changed or len(rows) != len(cached):
+    changed = changed or len(rows) != len(cached)
+    if changed:
         _write_cache(folder / CACHE, rows)
-    return [rows[name]["row"] for name in sorted(rows)]
+    return rows, changed
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
