@@ -9,6 +9,8 @@ from workbench.study import spec
 from workbench.study.plan import Options, make_plan
 
 NAMES = list(spec.find())
+SEARCHES = ["pareto"]
+ABLATIONS = [name for name in NAMES if name not in SEARCHES]
 EXPECTED = {
     "align_or_predict": 3,
     "budget": 36,
@@ -28,7 +30,7 @@ def plans(tmp_path_factory):
 
 
 def test_the_studies_are_those_that_were_promised():
-    assert set(EXPECTED) <= set(NAMES)
+    assert {*EXPECTED, *SEARCHES} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -52,8 +54,9 @@ def test_a_study_says_what_it_asks_and_what_to_read(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smoke_test_of_a_study_keeps_its_baseline(name, tmp_path):
     plan = make_plan(spec.load(name), Options(smoke=True), tmp_path)
-    assert plan.baseline is not None
-    stages = [stage for cell in plan.cells for stage in cell.config.stages]
+    assert (plan.baseline is not None) == (name in ABLATIONS)
+    assert plan.expected <= 36
+    stages = [stage for cell in plan.samples for stage in cell.config.stages]
     assert all(str(stage.budget) == "12 steps" for stage in stages)
 
 
@@ -101,7 +104,7 @@ def test_an_axis_may_exist_only_where_something_is_hidden(plans):
     assert lone == [{"ratio": 0.0}]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_reports_find_all_they_need_in_the_description(plans, name):
     import json
 
@@ -111,3 +114,30 @@ def test_reports_find_all_they_need_in_the_description(plans, name):
     assert list(asked.cells) == [cell.key for cell in plans[name].cells]
     assert asked.baseline in asked.cells
     assert re.fullmatch(r"[a-z_]+", asked.name)
+
+
+@pytest.mark.parametrize("name", ["mask_ratio", "mask_strategy"])
+def test_under_mask_then_predict_every_arm_ends_with_the_same_alignment(plans, name, tmp_path):
+    plan = make_plan(spec.load(name), Options(recipe="simvtp"), tmp_path)
+    assert plan.study.name == f"{name}-simvtp"
+    assert plan.baseline is not None
+    assert len(plan.cells) == EXPECTED[name]
+    assert not {cell.key for cell in plan.cells} & {cell.key for cell in plans[name].cells}
+    for cell in plan.cells:
+        assert cell.config.recipe_name == "simvtp"
+        assert [(s.objective, s.masked, str(s.budget)) for s in cell.config.stages] == [
+            ("recipe", True, "0.01 pflops"),
+            ("align", False, "0.005 pflops"),
+        ]
+        assert cell.config.recipe.weights.mvm == cell.config.recipe.weights.mlm == 1
+
+
+def test_pareto_trades_flops_for_quality_and_alone_spends_the_same_flops(plans, tmp_path):
+    plan = plans["pareto"]
+    assert list(plan.axes) == ["size", "strategy", "video_ratio", "text_ratio", "lr"]
+    assert {str(stage.budget) for cell in plan.samples for stage in cell.config.stages} == {"4 epochs"}
+    assert all(("video_ratio" in c.axes) == (c.axes["strategy"] != "none") for c in plan.samples)
+    single = make_plan(spec.load("pareto"), Options(single=True), tmp_path)
+    assert single.study.name == "pareto-single"
+    assert single.study.cost == ""
+    assert {str(stage.budget) for cell in single.samples for stage in cell.config.stages} == {"0.015 pflops"}

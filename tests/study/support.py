@@ -44,6 +44,21 @@ def starts(results="results", study="fake"):
     }
 
 
+def begun(results="results", study="fake"):
+    """Whether some run has taken its first step; from then on its status tells its process."""
+    return any(run.read_metrics().rows for run in run_dirs(results, study))
+
+
+def kill_all(command, run):
+    """SIGKILL to a study process, the process that starts its runs, and the run."""
+    pid = command.process.pid
+    victims = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()), run.status().pid]
+    assert all(victim > 1 for victim in victims)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    command.finish()
+
+
 def until(condition, timeout=30):
     end = time.monotonic() + timeout
     while not condition():

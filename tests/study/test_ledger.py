@@ -83,7 +83,7 @@ def test_a_machine_that_shows_no_sign_of_life_loses_its_run(machine):
     complete(there, again)
     complete(here, claim)  # it was only slow: too late, and no error
     assert states(here)[0] == "complete"
-    assert sum(t.state.name == "COMPLETE" for t in here._of(run)) == 1
+    assert sum(t.state.name == "COMPLETE" for t in here._of((run.cell.key, run.seed))) == 1
 
 
 def test_a_sign_of_life_keeps_the_run(machine):

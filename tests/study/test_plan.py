@@ -5,8 +5,9 @@ import pytest
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
-from workbench.study.plan import Options, make_plan, parse_budget, parse_seeds, walk
+from workbench.study.plan import Options, make_plan, parse_budget, parse_seeds
 from workbench.study.spec import Study
+from workbench.study.trials import walk
 
 
 def config(lr=1e-3, warmup=0.1):
@@ -159,9 +160,15 @@ def test_a_question_is_read_without_running_the_file(place):
 def test_every_study_can_be_planned(name, tmp_path):
     study = spec.load(name)
     assert study.question == spec.questions()[name]
-    for options in (Options(), Options(smoke=True, seeds=(0, 1))):
+    for options in (Options(), Options(smoke=True, seeds=() if study.mode == "search" else (0, 1))):
         plan = make_plan(study, options, tmp_path)
-        assert len(plan.cells) > 1
-        assert plan.baseline is not None
-        assert all(RunConfig.from_json(cell.config.to_json()) == cell.config for cell in plan.cells)
+        assert len(plan.samples) > 1
+        assert (plan.baseline is None) == (study.mode == "search")
+        assert all(RunConfig.from_json(cell.config.to_json()) == cell.config for cell in plan.samples)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_file_that_cannot_be_loaded_is_named(place):
+    (place / "studies/broken.py").write_text("from workbench.recipes import nope\n")
+    with pytest.raises(UserError, match=r"broken\.py cannot be loaded: .*nope.*the recipes are .*mac"):
+        spec.load("broken")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from workbench import data as datasets
 from workbench.errors import UserError
-from workbench.study import show, spec
+from workbench.study import quota, show, spec
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
-from workbench.tracking.files import write_atomic
+from workbench.tracking.files import disk_full
 
 if TYPE_CHECKING:
     from workbench.study.ledger import Ledger
@@ -44,6 +43,15 @@ def main(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        print(
+            f"error: disk: cannot write to {error.filename or options.results} ({error.strerror}); what is "
+            "done stays, free some space and start the same command again",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
     except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
         return INTERRUPTED
 
@@ -61,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     add("study", nargs="?", metavar="NAME", help="a file of studies/")
     add("--plan", action="store_true", help="print the plan with its expected cost, run nothing")
     add("--status", action="store_true", help="print what is done, running, failed and missing")
+    add("--reconcile", action="store_true", help="settle what killed processes left behind, run nothing")
     add("--smoke", action="store_true", help="try the whole path in about two minutes")
+    add("--recipe", default="", help="another of the study's recipes, such as simvtp")
+    add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
+    add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
     add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
     add("--data", default="", help="a data set, or folder:PATH with a captions.csv")
@@ -71,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
     add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
     add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")
+    add("--save-every", type=float, default=120.0, help="seconds between checkpoints of a run")
+    add("--checkpoint-quota", default=quota.DEFAULT, help="for all checkpoints of a study: 500MB, 5GB, none")
     add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
     add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
     return parser
@@ -85,16 +99,21 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         seeds=parse_seeds(options.seeds) if options.seeds else (),
         budget=options.budget,
         data=options.data,
+        recipe=options.recipe,
+        trials=options.trials,
+        single=options.single,
         smoke=options.smoke,
     )
     plan = make_plan(study, asked, data_root)
     if options.plan or options.status:
         return _look(plan, options, results)
+    if options.reconcile:
+        return _reconcile(plan, options, results)
     if options.device:
         from workbench.environment import pick_device
 
         pick_device(options.device)  # refused now rather than after the data are made
-    for data in dict.fromkeys(cell.config.data for cell in plan.cells):
+    for data in dict.fromkeys(cell.config.data for cell in plan.samples):
         prepare(
             data,
             source=asked.source,
@@ -115,20 +134,27 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_addresses(storage, tracker)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
+    if options.trials < 0:
+        raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
         raise UserError(f"--deadline is a number of seconds above zero, not {options.deadline:g}")
+    if not options.save_every >= 0:
+        raise UserError(f"--save-every is a number of seconds, not {options.save_every:g}")
+    quota.parse_size(options.checkpoint_quota)
     if results.exists() and not results.is_dir():
         raise UserError(f"--results should be a folder, but {results} is a file")
 
 
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
-    from workbench.study.ledger import Ledger
     from workbench.study.outcome import Entry
+    from workbench.study.search import open_ledger
 
-    if options.storage or (results / "optuna.db").exists():
-        ledger = Ledger(plan, results, options.storage)
+    begun = (results / "optuna.db").exists() and (results / "runs" / plan.study.name).exists()
+    if options.storage or begun:
+        ledger = open_ledger(plan, results, options.storage)
         entries, others = ledger.entries(), ledger.others()
+        plan = ledger.plan
     else:
         entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
     if options.plan:
@@ -138,114 +164,141 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     return COMPLETE
 
 
+def _reconcile(plan: Plan, options: argparse.Namespace, results: Path) -> int:
+    """Brings ledger, run directories and MLflow into agreement, also when no worker is left to do so."""
+    from workbench.study.search import open_ledger
+    from workbench.study.storage import explained
+
+    if not results.exists():
+        raise UserError(f"there is nothing to repair in {results}: it does not exist")
+    ledger = open_ledger(plan, results, options.storage)
+    with explained(ledger.address):
+        repairs = ledger.reconcile()
+        busy = ledger.busy()
+    if options.mlflow != "none" and (options.mlflow or (results / "mlflow.db").exists()):
+        from workbench.tracking.forward import unsent
+        from workbench.tracking.mlflow import Mirror
+
+        mirror = Mirror(results, options.mlflow)
+        for directory in unsent(map(ledger.directory, ledger.plan.runs), results, options.mlflow):
+            mirror.sync(directory)
+        repairs += mirror.close_lost(plan.study.name, busy)
+    print("\n".join(repairs) or "nothing to repair")
+    return COMPLETE
+
+
 def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
-    from workbench.study.ledger import Ledger
     from workbench.study.run import Stop
+    from workbench.study.search import open_ledger
     from workbench.study.storage import explained
 
     results.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     with stop.listening():
-        ledger = Ledger(plan, results, options.storage, retry=options.retry)
+        ledger = open_ledger(plan, results, options.storage, retry=options.retry)
         with explained(ledger.address):
-            _go_on(plan, ledger, options, data_root, module, stop)
-            return _finish(plan, ledger, options, results, bool(stop))
+            _go_on(ledger, options, data_root, module, stop)
+            return _finish(ledger, options, bool(stop))
 
 
-def _go_on(
-    plan: Plan, ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop
-) -> None:
+def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
+    from workbench.study.description import describe
     from workbench.study.run import Machine
-    from workbench.tracking.forward import forwarder, unsent
+    from workbench.tracking.forward import PATIENCE, Lost, forwarder, unsent
 
     results = ledger.results
-    _describe(plan, results)
     for repair in ledger.reconcile():
         print(repair)
     ledger.enqueue()
+    describe(ledger.plan, results)
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
-    tracker = forwarder(results, options.mlflow, unsent(directories, results, options.mlflow))
+    collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
+    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy())
+    first = unsent(directories, results, options.mlflow)
+    tracker = forwarder(results, options.mlflow, first, lost)
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
-            machine = Machine(data_root=data_root, device=options.device, deadline=options.deadline)
-            _work(plan, ledger, entries, machine, module, tracker, stop)
+            machine = Machine(
+                data_root=data_root,
+                device=options.device,
+                deadline=options.deadline,
+                save_every=options.save_every,
+            )
+            _work(ledger, entries, machine, module, [tracker, collector], stop)
     finally:
-        if warning := tracker.close():
+        if warning := tracker.close(15.0 if stop else PATIENCE):
             print(f"warning: {warning}", file=sys.stderr)
 
 
 def _work(
-    plan: Plan,
     ledger: Ledger,
     entries: Sequence[Entry],
     machine: Machine,
     module: str,
-    tracker: Watcher,
+    watchers: Sequence[Watcher],
     stop: Stop,
 ) -> None:
     from workbench.study.launch import Launcher
     from workbench.study.run import work
 
-    done = sum(entry.state == "complete" for entry in entries)
-    total = len(entries)
+    plan = ledger.plan
+    done = sum(entry.state in ("complete", "pruned") for entry in entries)
+    total = plan.expected
     if done:
         print(f"{done} of {total} runs were done; going on with run {done + 1}")
+    elif plan.space is not None:
+        print(f"{total} trials, each with seed 0")
     else:
         print(f"{total} runs: {len(plan.cells)} cells x {len(plan.seeds)} seeds")
-    preload = sorted({type(cell.config.recipe).__module__ for cell in plan.cells})
+    preload = sorted({type(cell.config.recipe).__module__ for cell in plan.samples})
     if module == "workbench.train":
         preload.append("workbench.execute")  # imported by it only when it runs
     screen = show.Screen(plan, entries, ledger.results)
     with Launcher(module, preload=preload) as launcher:
         try:
-            work(ledger, launcher, machine, [screen, tracker], stop)
+            work(ledger, launcher, machine, [screen, *watchers], stop)
         finally:
             screen.close()
 
 
-def _finish(plan: Plan, ledger: Ledger, options: argparse.Namespace, results: Path, stopped: bool) -> int:
+def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     from workbench.report.answer import answer
     from workbench.report.asked import Asked
     from workbench.report.write import write
+    from workbench.study.description import describe
 
-    entries = ledger.entries()
-    done = sum(entry.state == "complete" for entry in entries)
+    entries, results = ledger.entries(), ledger.results
+    done = sum(entry.state in ("complete", "pruned") for entry in entries)
     if stopped:
-        print(f"\nStopped with {done} of {len(entries)} runs done. The same command goes on from here.")
+        print(
+            f"\nStopped with {done} of {ledger.plan.expected} runs done. The same command goes on from here."
+        )
         return INTERRUPTED
-    found = answer(Asked.of(plan.description()), results)
+    asked = Asked.of(describe(ledger.plan, results, ledger.importances()))
+    found = answer(asked, results)
     print(show.answer_text(found))
     if found.cells.height:
         print(f"\nTables and pictures: {write(found, results)}")
-    if done == len(entries):
+    if ledger.exhausted:
+        print(f"\nThere is nothing new to try after {done} trials.")
+    if ledger.exhausted or done >= ledger.plan.expected:
         print("\n" + _look_further(options, results))
         return COMPLETE
-    print("\n" + show.status_text(plan, entries, 0))
+    print("\n" + show.status_text(ledger.plan, entries, 0))
     print("After removing the cause, --retry tries failed runs again.")
     return GAPS
 
 
 def _look_further(options: argparse.Namespace, results: Path) -> str:
     where = "" if options.results == "results" else f" RESULTS={results}"
-    commands = [f"make mlflow{where}"]
+    commands = [] if options.mlflow else [f"make mlflow{where}"]
     if Path("app/dashboard.py").exists():
-        commands.append(f"streamlit run app/dashboard.py{f' -- {results}' if where else ''}")
+        commands.append(f"make dashboard{where}")
     elif not options.storage:
         commands.append(f"optuna-dashboard sqlite:///{results / 'optuna.db'}")
     return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
-
-
-def _describe(plan: Plan, results: Path) -> None:
-    """`study.json`: what was asked, for readers that do not run the study file.
-
-    A smoke test does not replace the description of the real plan.
-    """
-    path = results / "runs" / plan.study.name / "study.json"
-    if plan.options.smoke and path.exists() and not json.loads(path.read_text())["smoke"]:
-        return
-    write_atomic(path, json.dumps(plan.description(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

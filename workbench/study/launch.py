@@ -75,7 +75,7 @@ class Launcher:
         theirs.close()
         self._socket = ours
         self._children: dict[int, Child] = {}
-        self._started: list[int] = []
+        self._started: list[Child] = []
         self._buffer = b""
 
     def start(self, arguments: Sequence[str], log: Path, lock: Lock) -> Child:
@@ -84,7 +84,7 @@ class Launcher:
         socket.send_fds(self._socket, [request.encode()], [lock.fd])
         while not self._started:
             self.receive(timeout=1.0)
-        return self._children[self._started.pop()]
+        return self._started.pop()  # it may have ended already
 
     def receive(self, timeout: float = 0.0) -> None:
         """Takes in what the nursery reports: starts and ends."""
@@ -104,8 +104,8 @@ class Launcher:
         for line in lines:
             report = json.loads(line)
             if report["event"] == "started":
-                self._children[report["pid"]] = Child(self, report["pid"])
-                self._started.append(report["pid"])
+                child = self._children[report["pid"]] = Child(self, report["pid"])
+                self._started.append(child)
             else:
                 self._children.pop(report["pid"]).returncode = report["code"]
 

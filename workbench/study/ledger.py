@@ -14,20 +14,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.addresses import sqlite
-from workbench.study.outcome import ATTEMPTS, Claim, Entry, Outcome, completed, read_outcome
+from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, completed, read_outcome
 from workbench.study.plan import Plan, Run
-from workbench.study.spec import Choice
-from workbench.study.storage import is_shared, open_study, record_param
+from workbench.study.storage import is_shared, open_study, record_params
 from workbench.tracking.files import Lock, wait_for_lock
 from workbench.tracking.run_dir import RunDir
+
+Identity = tuple[str, int]
+"""Key of the cell, and seed."""
 
 
 class Ledger:
@@ -35,8 +37,11 @@ class Ledger:
 
     def __init__(self, plan: Plan, results: Path, storage: str = "", retry: bool = False) -> None:
         self.plan = plan
+        self.exhausted = False
+        """Whether a search found nothing new to try."""
         self.results = results
         self.folder = results / "runs" / plan.study.name
+        self.name = plan.ledger_name
         self.address = storage or sqlite(results / "optuna.db")
         self.shared = is_shared(self.address)
         self._place = f"{socket.gethostname()}:{results.resolve()}"
@@ -44,18 +49,23 @@ class Ledger:
         self._forget_before = time.time() if retry else 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(results / ".optuna.lock"):  # two first starts would both create the tables
-            self._storage, self._study = open_study(self.address, plan.study, self.shared)
+            self._storage, self._study = open_study(self.address, self.name, plan.study, self.shared)
 
     # What there is
 
     def entries(self) -> list[Entry]:
         """The state of every run of the plan, in the plan's order."""
         trials = self._trials()
-        return [self._entry(run, trials[run.cell.key, run.seed]) for run in self.plan.runs]
+        return [self._entry(run, trials[_identity(run)]) for run in self.plan.runs]
 
     def state(self, run: Run) -> str:
         """The state of one run."""
-        return self._entry(run, self._of(run)).state
+        return self._entry(run, self._of(_identity(run))).state
+
+    def busy(self) -> set[Identity]:
+        """What somebody works on, or has left RUNNING, anywhere."""
+        running = TrialState.RUNNING
+        return {i for i, trials in self._trials().items() if any(t.state == running for t in trials)}
 
     def others(self) -> int:
         """Completed runs of this study that belong to other plans (another budget, data, ...)."""
@@ -66,30 +76,41 @@ class Ledger:
         )
 
     def directory(self, run: Run) -> RunDir:
-        return RunDir.of(self.results, self.plan.study.name, run.cell.key, run.seed)
+        return self._directory(_identity(run))
+
+    def outcome(self, directory: RunDir) -> Outcome:
+        """What a run directory tells of how its run ended."""
+        return read_outcome(directory, self.plan.study.metric, self.plan.study.cost)
+
+    def importances(self) -> dict[str, Any] | None:
+        """How much each axis mattered; only a search knows, where no full grid is there to tell."""
+        return None
 
     # What is to be done
 
     def reconcile(self) -> list[str]:
         """Brings trials and run directories into agreement; returns a sentence for each repair.
 
-        Settles RUNNING trials whose process is gone, and takes over completed run directories that
-        the storage does not know (a lost database, directories copied from another machine).
+        Settles RUNNING trials whose process is gone, also those of other plans of this study, and takes
+        over completed run directories that the storage does not know (a lost database, directories
+        copied from another machine).
         """
         if self.shared:
             fail_stale_trials(self._study)
         repairs = []
+        planned = {_identity(run): run for run in self.plan.runs}
         trials = self._trials()
-        for run in self.plan.runs:
-            states = {t.state for t in trials[run.cell.key, run.seed]}
-            directory = self.directory(run)
-            if TrialState.RUNNING not in states and (
-                TrialState.COMPLETE in states or not completed(directory)
-            ):
+        for identity in dict.fromkeys([*planned, *trials]):
+            states = {t.state for t in trials[identity]}
+            directory = self._directory(identity)
+            over = TrialState.COMPLETE in states or TrialState.PRUNED in states
+            unknown = identity in planned and not over and completed(directory)
+            open_ends = TrialState.RUNNING in states or {TrialState.WAITING, TrialState.COMPLETE} <= states
+            if not (open_ends or unknown):
                 continue
             if (lock := directory.try_lock()) is not None:  # else alive, in another process
                 with lock:
-                    repairs += self._repair(run)
+                    repairs += self._repair(identity, planned.get(identity))
         return repairs
 
     def enqueue(self) -> int:
@@ -107,7 +128,7 @@ class Ledger:
             return None
         claim = None
         try:
-            self._repair(run)
+            self._repair(_identity(run), run)
             claim = self._claim(run, directory, lock)
         finally:
             if claim is None:
@@ -118,9 +139,21 @@ class Ledger:
         """A sign of life for other machines; without effect on a storage of this machine."""
         self._beat(claim.trial)
 
+    def hopeless(self, claim: Claim) -> bool:
+        """Whether a claimed run is to be stopped because it lags; never so where every cell is to run."""
+        return False
+
     def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Writes the outcome of a claimed run and lets go of it. Called once for each claim."""
+        """Writes the outcome of a claimed run and lets go of it. Called once for each claim.
+
+        Has no effect on a trial that was taken away in the meantime and perhaps given to somebody else.
+        """
         try:
+            trials = {trial.number: trial for trial in self._of(_identity(claim.run))}
+            if trials.pop(claim.trial).user_attrs.get("token") != claim.token:
+                return
+            if self.shared and any(t.state == TrialState.COMPLETE for t in trials.values()):
+                outcome = Outcome(state="failed", failure="duplicate", reason="completed by another attempt")
             if outcome.state == "interrupted":
                 # Another machine may have taken the trial for dead: then it is in the queue already.
                 with suppress(UpdateFinishedTrialError):
@@ -132,31 +165,36 @@ class Ledger:
 
     # Inside
 
-    def _trials(self) -> defaultdict[tuple[str, int], list[FrozenTrial]]:
-        found: defaultdict[tuple[str, int], list[FrozenTrial]] = defaultdict(list)
+    def _directory(self, identity: Identity) -> RunDir:
+        return RunDir.of(self.results, self.plan.study.name, *identity)
+
+    def _trials(self) -> defaultdict[Identity, list[FrozenTrial]]:
+        found: defaultdict[Identity, list[FrozenTrial]] = defaultdict(list)
         for trial in self._study.get_trials(deepcopy=False):
             key, seed = trial.user_attrs.get("key"), trial.user_attrs.get("seed")
             if isinstance(key, str) and isinstance(seed, int):  # else: not one of ours
                 found[key, seed].append(trial)
         return found
 
-    def _of(self, run: Run) -> list[FrozenTrial]:
-        return self._trials()[run.cell.key, run.seed]
+    def _of(self, identity: Identity) -> list[FrozenTrial]:
+        return self._trials()[identity]
 
     def _claim(self, run: Run, directory: RunDir, lock: Lock) -> Claim | None:
-        entry = self._entry(run, self._of(run))
+        entry = self._entry(run, self._of(_identity(run)))
         if entry.state not in ("waiting", "missing"):
             return None
         if entry.state == "missing":
             self._enqueue(run, entry.attempts + 1)
-        number = min(t.number for t in self._of(run) if t.state == TrialState.WAITING)
+        if not (queued := self._queued(_identity(run))):  # taken by another machine just now
+            return None
+        number = min(queued)
         self._beat(number)  # first, since a RUNNING trial without a recent one is taken for dead
         if not self._set_state(number, TrialState.RUNNING):
             return None
         token = secrets.token_hex(8)
         attempt = entry.attempts + 1
         claim = Claim(run=run, directory=directory, lock=lock, trial=number, attempt=attempt, token=token)
-        if self._second(claim):
+        if self._second(_identity(run), number):
             self._close([number], "duplicate", "ran on another machine")
             return None
         trial = self._live_trial(number)
@@ -164,9 +202,6 @@ class Ledger:
             trial.set_user_attr(name, value)
         self._record_params(trial, run)
         return claim
-
-    def _running(self, run: Run) -> list[FrozenTrial]:
-        return [t for t in self._of(run) if t.state == TrialState.RUNNING and self._local(t)]
 
     def _local(self, trial: FrozenTrial) -> bool:
         """Whether the lock in our results folder tells if this RUNNING trial is alive."""
@@ -177,8 +212,10 @@ class Ledger:
         failed = [t for t in trials if t.state == TrialState.FAIL and self._counts(t)]
         reason = str(failed[-1].user_attrs.get("reason", "")) if failed else ""
         failures = [t.user_attrs.get("failure") for t in failed]
-        if TrialState.COMPLETE in states and self._recorded(run):
+        if self._complete(_identity(run), trials):
             state = "complete"
+        elif TrialState.PRUNED in states:
+            state = "pruned"
         elif TrialState.RUNNING in states:
             state = "running"
         elif any(failures.count(kind) >= most for kind, most in ATTEMPTS.items()):
@@ -189,9 +226,15 @@ class Ledger:
             state = "missing"
         return Entry(run=run, state=state, attempts=len(failed), reason=reason)
 
-    def _recorded(self, run: Run) -> bool:
-        """Whether the record of a completed run still exists: deleting it asks for the run anew."""
-        return self.shared or completed(self.directory(run))
+    def _complete(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:
+        """Whether a run is complete and its record still exists: deleting that asks for the run anew."""
+        if not any(trial.state == TrialState.COMPLETE for trial in trials):
+            return False
+        return self.shared or completed(self._directory(identity))
+
+    def _over(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:
+        """Whether nothing is left to be done: complete, or stopped for good."""
+        return self._complete(identity, trials) or any(t.state == TrialState.PRUNED for t in trials)
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""
@@ -199,71 +242,71 @@ class Ledger:
         return trial.user_attrs.get("failure") in ATTEMPTS and settled >= self._forget_before
 
     def _enqueue(self, run: Run, attempt: int) -> None:
+        self._study.enqueue_trial(dict(run.cell.axes), user_attrs=self._attributes(run, attempt))
+
+    def _attributes(self, run: Run, attempt: int) -> dict[str, Any]:
+        """What makes a trial that of a run, the key last: a trial without it is none of ours."""
         # The axes are an attribute as well, since Optuna refuses params whose choices have changed.
-        attributes = {
-            "key": run.cell.key,
+        return {
             "seed": run.seed,
             "cell": run.cell.label,
             "axes": run.cell.axes,
             "attempt": attempt,
+            "key": run.cell.key,
         }
-        self._study.enqueue_trial(dict(run.cell.axes), user_attrs=attributes)
 
-    def _distributions(self, run: Run) -> dict[str, BaseDistribution]:
-        """Numbers as a range, so that a later study file may add choices; words as they are."""
-        found: dict[str, BaseDistribution] = {}
-        for name in run.cell.axes:
-            choices = self._choices(name)
-            numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
-            if len(numbers) == len(choices):
-                found[name] = FloatDistribution(min(numbers), max(numbers))
-            else:
-                found[name] = CategoricalDistribution(choices)
-        return found
-
-    def _choices(self, axis: str) -> list[Choice]:
-        seen: list[Choice] = []
-        for cell in self.plan.cells:
-            for axes in (cell.axes, *cell.twins):
-                if axis in axes and axes[axis] not in seen:
-                    seen.append(axes[axis])
-        return seen
-
-    def _second(self, claim: Claim) -> bool:
-        """Whether another machine has this run: of two claims the one with the lower number stays."""
+    def _second(self, identity: Identity, number: int) -> bool:
+        """Whether another machine has this run too: then whoever sees it steps back, perhaps both."""
         live = (TrialState.RUNNING, TrialState.COMPLETE)
-        return self.shared and any(t.state in live and t.number < claim.trial for t in self._of(claim.run))
+        return self.shared and any(t.state in live and t.number != number for t in self._of(identity))
 
-    def _repair(self, run: Run) -> list[str]:
-        """Settles what a vanished process left behind; the caller holds the run's lock."""
-        directory = self.directory(run)
-        running = [trial.number for trial in self._running(run)]
-        name = f"{run.cell.label} seed {run.seed}"
-        if self._entry(run, self._of(run)).state == "complete":
-            self._close(running, "duplicate", "completed by another attempt")
-            return []
-        outcome = read_outcome(directory, self.plan.study.metric)
-        if outcome.state == "complete":
-            self._adopt(run, running, outcome)
-            return [f"{name}: was complete, now entered"]
-        if not running:
-            return []
-        self._close(running, "lost", "its process is gone")
-        status = directory.status()
-        if status is not None and status.state == "running":
-            directory.set_status("interrupted", reason="its process is gone", pid=0)
-        return [f"{name}: its process is gone, back in the queue"]
+    def _repair(self, identity: Identity, run: Run | None) -> list[str]:
+        """Settles what a vanished process left behind; the caller holds the run's lock.
 
-    def _adopt(self, run: Run, running: list[int], outcome: Outcome) -> None:
+        `run` is None where the present plan does not ask for it.
+        """
+        directory, trials = self._directory(identity), self._of(identity)
+        running = [t.number for t in trials if t.state == TrialState.RUNNING and self._local(t)]
+        elsewhere = any(t.state == TrialState.RUNNING and not self._local(t) for t in trials)
+        name = f"{next((str(t.user_attrs.get('cell')) for t in trials), identity[0])} seed {identity[1]}"
+        repairs = []
+        if not self._over(identity, trials):
+            outcome = self.outcome(directory)
+            if outcome.state in ("complete", "pruned") and (run is not None or running) and not elsewhere:
+                self._adopt(identity, run, running, outcome)
+                repairs.append(f"{name}: was {outcome.state}, now entered")
+            elif running:
+                self._close(running, "lost", GONE)
+                status = directory.status()
+                if status is not None and status.state == "running":
+                    directory.set_status("interrupted", reason=GONE, pid=0)
+                repairs.append(f"{name}: {GONE}, back in the queue")
+        if self._over(identity, trials := self._of(identity)):
+            waiting = [t.number for t in trials if t.state == TrialState.WAITING]
+            left = [number for number in waiting if self._set_state(number, TrialState.RUNNING)]
+            running = [t.number for t in trials if t.state == TrialState.RUNNING and self._local(t)]
+            self._close([*running, *left], "duplicate", "completed by another attempt")
+        return repairs
+
+    def _adopt(self, identity: Identity, run: Run | None, running: list[int], outcome: Outcome) -> None:
         """Enters a run that completed without its study process, in a trial of its own if need be."""
-        numbers = running or [t.number for t in self._of(run) if t.state == TrialState.WAITING]
-        if not numbers:
+        numbers = running or self._queued(identity)
+        if not numbers and run is not None:
             self._enqueue(run, 1)
-            numbers = [t.number for t in self._of(run) if t.state == TrialState.WAITING]
-        if running or self._set_state(numbers[0], TrialState.RUNNING):
-            self._record_params(self._live_trial(numbers[0]), run)
-            self._tell(numbers[0], outcome)
-        self._close(running[1:], "duplicate", "completed by another attempt")
+            numbers = self._queued(identity)
+        number = numbers[0]
+        self._beat(number)
+        if not running and not self._set_state(number, TrialState.RUNNING):
+            return  # taken by another machine just now
+        if self._second(identity, number):
+            self._close([number], "duplicate", "completed by another machine")
+            return
+        if run is not None:
+            self._record_params(self._live_trial(number), run)
+        self._tell(number, outcome)
+
+    def _queued(self, identity: Identity) -> list[int]:
+        return [t.number for t in self._of(identity) if t.state == TrialState.WAITING]
 
     def _close(self, numbers: Iterable[int], failure: str, reason: str) -> None:
         for number in numbers:
@@ -278,17 +321,14 @@ class Ledger:
                 self._storage.set_trial_user_attr(self._trial_id(number), name, value)
         except UpdateFinishedTrialError:
             return  # another machine took this trial for dead and settled it: its word stands
-        complete = outcome.state == "complete"
-        self._study.tell(
-            number,
-            outcome.value if complete else None,
-            state=TrialState.COMPLETE if complete else TrialState.FAIL,
-            skip_if_finished=True,
+        state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(
+            outcome.state, TrialState.FAIL
         )
+        values = [v for v in (outcome.value, outcome.cost) if v is not None]
+        self._study.tell(number, values or None, state=state, skip_if_finished=True)
 
     def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
-        for name, distribution in self._distributions(run).items():
-            record_param(trial, name, distribution)
+        record_params(trial, self.plan, run)
 
     def _live_trial(self, number: int) -> optuna.trial.Trial:
         return optuna.trial.Trial(self._study, self._trial_id(number))
@@ -301,5 +341,9 @@ class Ledger:
         return self._storage.set_trial_state_values(self._trial_id(number), state)
 
     def _trial_id(self, number: int) -> int:
-        study = self._storage.get_study_id_from_name(self.plan.study.name)
+        study = self._storage.get_study_id_from_name(self.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
+
+
+def _identity(run: Run) -> Identity:
+    return run.cell.key, run.seed

@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 
 from workbench.tracking.files import LOCK_FD
 
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Sent to all processes of a job by a terminal or a scheduler; the study process decides what follows."""
 FORK = sys.platform.startswith("linux")
 POLL = 0.05
 GRACE = 60.0
@@ -30,7 +32,8 @@ GRACE = 60.0
 
 
 def main(fd: int, module: str, preload: list[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     if FORK:
         for name in [module, *preload]:
             _import(name)
@@ -40,7 +43,10 @@ def main(fd: int, module: str, preload: list[str]) -> None:
         _report_ended(connection, running)
         if not select.select([connection], [], [], POLL)[0]:
             continue
-        message, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+        except ConnectionResetError:  # the study process was killed before it had read all reports
+            break
         if not message:
             break
         request = json.loads(message)
@@ -83,6 +89,8 @@ def _fork(module: str, arguments: list[str], lock: int, log: int, connection: so
         return pid
     try:
         os.setsid()
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         connection.close()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from workbench.study.plan import Run
@@ -21,6 +22,19 @@ ATTEMPTS = {
 """How often a run may fail in each way before it is given up."""
 
 
+GONE = "its process is gone"
+"""The reason of a run that somebody left RUNNING."""
+
+
+def memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes of this machine the system has killed for want of memory; 0 where unknown."""
+    try:
+        lines = counters.read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux, or hidden from us
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """The right to work on a run: nobody else has it until it is settled or put back."""
@@ -31,24 +45,28 @@ class Claim:
     trial: int
     attempt: int
     token: str
+    memory_kills: int = field(default_factory=memory_kills)
+    """`memory_kills` at the time of the claim."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended: `complete` with a value, `failed` with a failure, or `interrupted`."""
+    """How a run ended: `complete` with a value, `failed` with a failure, `interrupted`, or `pruned`."""
 
     state: str
     failure: str = ""
     reason: str = ""
     value: float | None = None
     """The study's metric on the validation split."""
+    cost: float | None = None
+    """The study's cost, where it has one."""
     notes: Mapping[str, Any] | None = None
     """Further metrics, kept with the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where one run of the plan stands: complete, running, waiting, failed or missing."""
+    """Where one run of the plan stands: complete, pruned, running, waiting, failed or missing."""
 
     run: Run
     state: str
@@ -57,21 +75,27 @@ class Entry:
     reason: str = ""
 
 
-def read_outcome(directory: RunDir, metric: str) -> Outcome:
+OVER = ("complete", "failed", "pruned")
+"""States of runs that are not tried again."""
+
+
+def read_outcome(directory: RunDir, metric: str, cost: str = "") -> Outcome:
     """The outcome that a run directory tells by itself, once its process has ended."""
     status = directory.status() or Status(state="interrupted")
     if status.state != "complete":
         reason = next(iter(status.reason.splitlines()), "")[:200]  # the whole is in the log
         return Outcome(state=status.state, failure=status.failure or "", reason=reason)
     summary = directory.summary()
-    value = summary.get(f"val/{metric}")
-    if not isinstance(value, int | float):
-        reason = f"summary.json has no val/{metric}"
-        return Outcome(state="failed", failure="error", reason=reason)
+    value: Any = summary.get(f"val/{metric}")
+    spent = summary.get(cost)
+    needed = {f"val/{metric}": value} | ({cost: spent} if cost else {})
+    for name, number in needed.items():
+        if not isinstance(number, int | float):
+            return Outcome(state="failed", failure="error", reason=f"summary.json has no {name}")
     # Few enough to be columns in a dashboard; the rest is in the run directory.
     wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
     notes = {name: summary[name] for name in wanted if name in summary}
-    return Outcome(state="complete", value=float(value), notes=notes)
+    return Outcome(state="complete", value=float(value), cost=spent if cost else None, notes=notes)
 
 
 def completed(directory: RunDir) -> bool:

@@ -1,19 +1,25 @@
-"""The plan of a study: every cell, crossed with the seeds, before anything runs."""
+"""The plan of a study: every cell, crossed with the seeds; of a search, what it may propose."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
+
+import numpy as np
 
 from workbench import data as datasets
 from workbench.config import Budget, DataConfig, RunConfig
 from workbench.errors import UserError
-from workbench.study.spec import Choice, Study, Trial
+from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.trials import Drawing, Levels, walk
 
-_C = TypeVar("_C", bound=Choice)
+SMOKE = 8
+"""Trials of a search with `--smoke`."""
+LOOKS = 64
+"""Random cells by which a search finds out which axes there are."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
@@ -27,6 +33,12 @@ class Options:
     """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` replace it."""
     data: str = ""
     """A data set's name or `folder:PATH`."""
+    recipe: str = ""
+    """One of the study's recipes; empty stands for its first."""
+    trials: int = 0
+    """Of a search; 0 stands for the study's own."""
+    single: bool = False
+    """Search for the metric alone where the study asks for a Pareto front."""
     smoke: bool = False
 
     @property
@@ -73,14 +85,28 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Space:
+    """What a search may propose, as far as random cells show it."""
+
+    axes: dict[str, Levels]
+    examples: tuple[Cell, ...]
+    """Cells that were drawn at random, at least one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """All that a study asks for under the given options."""
 
     study: Study
     options: Options
     cells: tuple[Cell, ...]
+    """Of a search: those that were proposed so far, which only the ledger knows."""
     seeds: tuple[int, ...]
     baseline: Cell | None
+    space: Space | None = None
+    """Only of a search."""
+    trials: int = 0
+    """Only of a search: how many there are to be."""
 
     @property
     def runs(self) -> list[Run]:
@@ -90,7 +116,30 @@ class Plan:
     @property
     def axes(self) -> list[str]:
         """Names of the axes in the order in which they were asked for."""
-        return list(dict.fromkeys(name for cell in self.cells for name in cell.axes))
+        known = self.space.axes if self.space is not None else {}
+        return list(dict.fromkeys([*known, *(name for cell in self.cells for name in cell.axes)]))
+
+    @property
+    def expected(self) -> int:
+        """How many runs there are to be."""
+        return len(self.runs) if self.space is None else self.trials
+
+    @property
+    def samples(self) -> tuple[Cell, ...]:
+        """Cells by which one sees what data and recipes will be needed."""
+        return self.cells if self.space is None else (*self.space.examples, *self.cells)
+
+    @property
+    def ledger_name(self) -> str:
+        """Name of the Optuna study. A search under other options is another search, with its own history."""
+        if self.space is None:
+            return self.study.name
+        data = self.space.examples[0].config.data
+        parts = ["smoke" if self.options.smoke else "", self.options.budget.strip()]
+        if self.options.data:
+            parts.append(f"{data.name} {data.digest[:12]}")
+        changed = ", ".join(part for part in parts if part)
+        return f"{self.study.name} ({changed})" if changed else self.study.name
 
     def description(self) -> dict[str, Any]:
         """What was asked, as JSON: `study.json`, from which reports are made without the study file."""
@@ -104,6 +153,10 @@ class Plan:
             "baseline": self.baseline.key if self.baseline is not None else None,
             "seeds": list(self.seeds),
             "reads": list(study.reads),
+            "mode": study.mode,
+            "cost": study.cost,
+            "sampler": study.sampler,
+            "trials": self.trials,
             "claims": [asdict(claim) for claim in study.claims],
             "smoke": self.options.smoke,
             "plan": str(self.options),
@@ -111,21 +164,38 @@ class Plan:
         }
 
 
-def make_plan(study: Study, options: Options, root: Path) -> Plan:
-    """Enumerates the cells. Describes the data (for its digest) but prepares and writes nothing.
+class Builder:
+    """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
 
-    A batch larger than the training split is made as large as the split.
-    """
-    described: dict[DataConfig, datasets.Described] = {}
-    cells: dict[str, Cell] = {}
-    for axes, config in walk(study.configure):
-        config = _apply(config, study, options)
-        if config.data not in described:
-            described[config.data] = datasets.describe(config.data, options.source)
-        data, clips = described[config.data]
+    def __init__(self, study: Study, options: Options) -> None:
+        self.study = study
+        self.options = options
+        self._described: dict[DataConfig, datasets.Described] = {}
+
+    def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
+        """A batch larger than the training split is made as large as the split."""
+        config = _apply(config, self.study, self.options)
+        if config.data not in self._described:
+            self._described[config.data] = datasets.describe(config.data, self.options.source)
+        data, clips = self._described[config.data]
         batch = max(2, min(config.optim.batch_size, clips))
         config = replace(config, data=data, optim=replace(config.optim, batch_size=batch), seed=0)
-        cell = Cell(key=config.key(), axes=axes, config=config)
+        return Cell(key=config.key(), axes=axes, config=config)
+
+
+def make_plan(study: Study, options: Options, root: Path) -> Plan:
+    """Enumerates the cells; of a search, looks what it may propose. Prepares and writes nothing."""
+    study = under(study, options.recipe)
+    if options.single:
+        study = alone(study)
+    build = Builder(study, options)
+    if study.mode == "search":
+        return _search(study, options, build)
+    if options.trials:
+        raise UserError(f"study {study.name} runs every cell; --trials is for searches")
+    cells: dict[str, Cell] = {}
+    for axes, config in walk(study.configure, study.recipe):
+        cell = build.cell(axes, config)
         if (known := cells.get(cell.key)) is not None:
             cell = replace(known, twins=(*known.twins, axes))
         cells[cell.key] = cell
@@ -139,53 +209,27 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     )
 
 
-def walk(configure: Callable[[Trial], RunConfig]) -> Iterator[tuple[dict[str, Choice], RunConfig]]:
-    """Calls `configure` once for each combination of choices, depth first, the last axis fastest.
-
-    Conditional axes come out right, since the next combination follows from what was really asked.
-    """
-    start: list[int] = []
-    while True:
-        trial = _Enumeration(start)
-        try:
-            config = trial.ask(configure)
-        except UserError as error:
-            chosen = " ".join(f"{k}={v}" for k, v in trial.axes.items())
-            raise UserError(f"cell {chosen or '(no axes)'}: {error}") from error
-        yield trial.axes, config
-        taken = list(trial.taken)
-        while taken and taken[-1][0] + 1 == taken[-1][1]:
-            taken.pop()
-        if not taken:
-            return
-        start = [index for index, _ in taken]
-        start[-1] += 1
-
-
-class _Enumeration:
-    """Stands in for an Optuna trial: takes the given choices, then the first of each further axis."""
-
-    def __init__(self, start: Sequence[int]) -> None:
-        self.start = start
-        self.taken: list[tuple[int, int]] = []
-        self.axes: dict[str, Choice] = {}
-
-    def ask(self, configure: Callable[[Trial], RunConfig]) -> RunConfig:
-        config = configure(self)
-        if not isinstance(config, RunConfig):
-            raise UserError(f"configure should return a RunConfig, not {type(config).__name__}")
-        return config
-
-    def suggest_categorical(self, name: str, choices: Sequence[_C]) -> _C:
-        if name in self.axes:
-            raise UserError(f"axis {name!r} is asked for twice")
-        if not choices or not all(c is None or isinstance(c, bool | int | float | str) for c in choices):
-            raise UserError(f"the choices of axis {name!r} are numbers, words, True, False or None")
-        position = len(self.taken)
-        index = self.start[position] if position < len(self.start) else 0
-        self.taken.append((index, len(choices)))
-        self.axes[name] = choices[index]
-        return choices[index]
+def _search(study: Study, options: Options, build: Builder) -> Plan:
+    """A plan without cells: those are proposed one after another, each knowing how the others did."""
+    if options.seeds:
+        raise UserError("a search gives every trial seed 0; --seeds is for studies that run every cell")
+    rng = np.random.default_rng(0)
+    axes: dict[str, Levels] = {}
+    examples: dict[str, Cell] = {}
+    for _ in range(LOOKS):
+        trial = Drawing(rng, study.recipe, study.cost)
+        cell = build.cell(trial.axes, trial.ask(study.configure))
+        examples[cell.key] = cell
+        axes |= trial.levels
+    return Plan(
+        study=study,
+        options=options,
+        cells=(),
+        seeds=(0,),
+        baseline=None,
+        space=Space(axes=axes, examples=tuple(examples.values())),
+        trials=options.trials or (min(study.trials, SMOKE) if options.smoke else study.trials),
+    )
 
 
 def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:

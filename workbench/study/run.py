@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Protocol
 from workbench.errors import UserError
 from workbench.study.launch import Child, Launcher
 from workbench.study.ledger import Ledger
-from workbench.study.outcome import Claim, Entry, Outcome, read_outcome
+from workbench.study.outcome import OVER, Claim, Entry, Outcome, memory_kills
 from workbench.study.storage import HEARTBEAT
 from workbench.tracking.run_dir import RunDir
 
@@ -31,8 +32,8 @@ HANG_GRACE = 10.0
 
 ELSEWHERE = 2.0
 """Seconds between looks at runs that another process works on."""
-BAD_INPUT = 2
-"""Exit code of a run that was refused before it began."""
+BAD_INPUT, DISK = 2, 74
+"""Exit codes of a run that was refused before it began, and of one that could not write."""
 
 
 class Stop:
@@ -52,7 +53,7 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Turns the signals that end a process into this flag while the block runs."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
         before = [signal.signal(number, self._note) for number in numbers]
         try:
             yield
@@ -83,10 +84,13 @@ class Machine:
     device: str = ""
     deadline: float = 600.0
     """A run that shows no progress for so many seconds is taken to hang."""
+    save_every: float = 120.0
+    """Seconds between checkpoints."""
 
     def arguments(self, directory: RunDir) -> list[str]:
         device = ["--device", self.device] if self.device else []
-        return [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve()), *device]
+        place = [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve())]
+        return [*place, "--save-every", f"{self.save_every:g}", *device]
 
 
 def work(
@@ -103,6 +107,7 @@ def work(
     """
     waited = False
     while not stop:
+        ledger.enqueue()  # a search proposes the next cell only now that it knows how the others did
         worked = False
         for run in [entry.run for entry in ledger.entries() if entry.state in ("waiting", "missing")]:
             if stop:
@@ -114,7 +119,7 @@ def work(
         if worked:
             continue
         # What is left and could not be claimed is in the hands of another process.
-        elsewhere = [e for e in ledger.entries() if e.state not in ("complete", "failed")]
+        elsewhere = [e for e in ledger.entries() if e.state not in OVER]
         if not elsewhere:
             return
         if not waited:
@@ -142,21 +147,21 @@ def _one(
         child = launcher.start(
             machine.arguments(claim.directory), claim.directory.file("train.log"), claim.lock
         )
-        hung = _follow(claim, child, ledger, machine.deadline, watchers, stop)
-        outcome = _judge(claim, child, hung, stop, ledger.plan.study.metric)
+        verdict = _follow(claim, child, ledger, machine.deadline, watchers, stop)
+        outcome = _judge(claim, child, verdict, stop, ledger)
     except OSError as error:
         outcome = Outcome(state="failed", failure="disk", reason=str(error))
     finally:
         full = outcome.failure == "disk"
         # Nothing is wrong with the run itself when the disk is full: it goes back into the queue.
         ledger.settle(claim, Outcome(state="interrupted") if full else outcome)
-    over = ledger.state(claim.run) in ("complete", "failed")
+    over = ledger.state(claim.run) in OVER
     for watcher in watchers:
         watcher.ended(claim, outcome, over)
     if full:
         raise UserError(
-            f"cannot write to {claim.directory.path}: {outcome.reason}; free some space and start the "
-            "same command again"
+            f"disk: cannot write to {claim.directory.path} ({outcome.reason}); what is done stays, free some "
+            "space and start the same command again"
         )
 
 
@@ -177,6 +182,7 @@ def _prepare(claim: Claim, ledger: Ledger) -> None:
     }
     directory.write_json("run.json", identity)
     directory.file("summary.json").unlink(missing_ok=True)
+    directory.file("train.log").touch()  # refused here where the disk is full, not in the nursery
     directory.set_status("running", pid=0, attempt=claim.attempt, started=time.time())
 
 
@@ -187,25 +193,28 @@ def _follow(
     deadline: float,
     watchers: Sequence[Watcher],
     stop: Stop,
-) -> bool:
-    """Waits for the run's end, passing a stop on to it; True when it hung and was killed."""
+) -> str:
+    """Waits for the run's end, passing a stop on to it; says why it was ended: `hang`, `pruned`, or empty."""
     seen, moved, beaten = "", time.monotonic(), time.monotonic()
     while child.wait(POLL) is None:
         now = time.monotonic()
         if stop:
             _stop_child(child, stop)
-            return False
+            return ""
         if (mark := _mark(claim.directory)) != seen:
             seen, moved = mark, now
             for watcher in watchers:
                 watcher.progressed(claim, _share(claim.directory))
+            if ledger.hopeless(claim):
+                _stop_child(child, stop)
+                return "pruned"
         elif now - moved > deadline:
             child.stop(HANG_GRACE)
-            return True
+            return "hang"
         if now - beaten > HEARTBEAT:
             ledger.beat(claim)
             beaten = now
-    return False
+    return ""
 
 
 def _stop_child(child: Child, stop: Stop) -> None:
@@ -230,25 +239,32 @@ def _share(directory: RunDir) -> float:
     return status.step / status.steps if status is not None and status.steps else 0.0
 
 
-def _judge(claim: Claim, child: Child, hung: bool, stop: Stop, metric: str) -> Outcome:
+def _judge(claim: Claim, child: Child, verdict: str, stop: Stop, ledger: Ledger) -> Outcome:
     """The outcome of an ended process; the record is closed where the process could not do it."""
     directory, code = claim.directory, child.poll()
-    outcome = read_outcome(directory, metric)
-    if hung:
+    if directory.identity().get("token") != claim.token:
+        return Outcome(state="interrupted", reason="another attempt has taken over this run")
+    outcome = ledger.outcome(directory)
+    if verdict == "pruned" and outcome.state in ("running", "interrupted"):  # else it ended by itself
+        outcome = Outcome(state="pruned", reason="lagged behind the median of the others at equal FLOPs")
+        shutil.rmtree(directory.file("checkpoints"), ignore_errors=True)  # it is not gone on with
+    elif verdict == "hang":
         outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
     elif outcome.state == "running" and code == BAD_INPUT:
         # The run was refused before it began (a device that is not there): so would be all others.
-        reason = _last_line(directory.file("train.log")).removeprefix("error: ")
+        reason = _last_line(directory).removeprefix("error: ")
         directory.set_status("interrupted", reason=reason)
         raise UserError(reason)
+    elif outcome.state == "running" and code == DISK:
+        reason = _last_line(directory) or "no space left"
+        outcome = Outcome(state="failed", failure="disk", reason=reason.removeprefix("error: "))
     elif outcome.state == "running" and stop:
         outcome = Outcome(state="interrupted", reason="stopped before it could save")
     elif outcome.state == "running":
         if code is not None and code < 0:
-            reason = f"ended by {signal.Signals(-code).name}"
-            outcome = Outcome(state="failed", failure="killed", reason=reason)
+            outcome = _killed(-code, out_of_memory=memory_kills() > claim.memory_kills)
         else:
-            reason = _last_line(directory.file("train.log")) or f"ended with exit code {code}"
+            reason = _last_line(directory) or f"ended with exit code {code}"
             outcome = Outcome(state="failed", failure="error", reason=reason)
     status = directory.status()
     if status is None or (status.state, status.failure or "") != (outcome.state, outcome.failure):
@@ -257,13 +273,16 @@ def _judge(claim: Claim, child: Child, hung: bool, stop: Stop, metric: str) -> O
     return outcome
 
 
-def _last_line(log: Path) -> str:
-    """Last line of a log, of which only the end is read."""
-    if not log.exists():
-        return ""
-    with open(log, "rb") as file:
-        file.seek(max(0, os.path.getsize(log) - 4096))
-        lines = file.read().decode(errors="replace").splitlines()
+def _killed(number: int, *, out_of_memory: bool) -> Outcome:
+    if number == signal.SIGKILL and out_of_memory:
+        reason = "killed by the system, which was out of memory"
+        return Outcome(state="failed", failure="out_of_memory", reason=reason)
+    return Outcome(state="failed", failure="killed", reason=f"ended by {signal.Signals(number).name}")
+
+
+def _last_line(directory: RunDir) -> str:
+    """Last line of the log that says something."""
+    lines = directory.log_tail().splitlines()
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 

@@ -13,19 +13,13 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
+from workbench.report import search
 from workbench.report.answer import Answer
 from workbench.report.rows import legend, readable
-from workbench.study.outcome import Claim, Entry, Outcome
+from workbench.study.outcome import OVER, Claim, Entry, Outcome
 from workbench.study.plan import Plan
+from workbench.study.trials import Range
 from workbench.tracking.run_dir import RunDir
-
-
-def duration(seconds: float) -> str:
-    """As one would say it: 8 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def listing(questions: dict[str, str]) -> str:
@@ -38,6 +32,8 @@ def listing(questions: dict[str, str]) -> str:
 
 def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -> str:
     """The plan with its expected cost. `seconds`: of a run of each cell, as far as measured."""
+    if plan.space is not None:
+        return search_text(plan, entries, seconds)
     study = plan.study
     usual = fmean(seconds.values()) if seconds else None
     rows = []
@@ -51,12 +47,12 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
                 "key": cell.key,
                 "budget a run": " + ".join(str(stage.budget) for stage in cell.config.stages),
                 "batch": str(cell.config.optim.batch_size),
-                "a run takes": duration(seconds[cell.key]) if cell.key in seconds else "",
+                "a run takes": tables.duration(seconds[cell.key]) if cell.key in seconds else "",
                 "done": f"{done} of {len(mine)}",
                 "": note,
             }
         )
-    left = [entry.run.cell.key for entry in entries if entry.state not in ("complete", "failed")]
+    left = [entry.run.cell.key for entry in entries if entry.state not in OVER]
     budgets = [stage.budget for entry in entries for stage in entry.run.cell.config.stages]
     total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
     lines = [f"{study.name}: {study.question}", "", tables.to_text(pl.DataFrame(rows)), ""]
@@ -68,8 +64,31 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
         lines.append(f"{total}; {len(left)} left. How long a run takes is known after the first.")
     else:
         rest = sum(seconds.get(key, usual) for key in left)
-        lines.append(f"{total}; {len(left)} left, about {duration(rest)}.")
+        lines.append(f"{total}; {len(left)} left, about {tables.duration(rest)}.")
     return "\n".join(lines)
+
+
+def search_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -> str:
+    """What a search may propose, and how far it has come."""
+    study, space = plan.study, plan.space
+    assert space is not None
+    levels = [
+        str(found) if isinstance(found, Range) else ", ".join(tables.number(level) for level in found)
+        for found in space.axes.values()
+    ]
+    budgets = {" + ".join(str(s.budget) for s in cell.config.stages) for cell in space.examples}
+    who = "NSGA-II" if study.sampler == "nsga2" else "TPE"
+    lines = [
+        f"{study.name}: {study.question}", "",
+        tables.to_text(pl.DataFrame({"axis": list(space.axes), "may be": levels})), "",
+        f"{plan.trials} trials with seed 0, proposed by {who} for val/{study.metric}"
+        + (f" against {study.cost}." if study.cost else "; what lags at equal FLOPs is pruned."),
+        f"Trained for {' or '.join(sorted(budgets)[:3])} each.",
+    ]  # fmt: skip
+    done = sum(entry.state in ("complete", "pruned") for entry in entries)
+    left = max(0, plan.trials - done)
+    time_left = f", about {tables.duration(left * fmean(seconds.values()))}" if seconds else ""
+    return "\n".join([*lines, f"{done} done; {left} left{time_left}."])
 
 
 def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
@@ -80,11 +99,15 @@ def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
         | {f"seed {seed}": state[cell.key, seed] for seed in plan.seeds}
         for cell in plan.cells
     ]
-    count = dict.fromkeys(("complete", "running", "waiting", "failed", "missing"), 0)
+    count = dict.fromkeys(("complete", "pruned", "running", "waiting", "failed", "missing"), 0)
     for entry in entries:
         count[entry.state] += 1
     summary = ", ".join(f"{n} {name}" for name, n in count.items() if n)
-    lines = [tables.to_text(pl.DataFrame(rows)), "", f"{len(entries)} runs expected: {summary}."]
+    lines = [tables.to_text(pl.DataFrame(rows)), ""] if rows else []
+    if plan.space is None:
+        lines.append(f"{len(entries)} runs expected: {summary}.")
+    else:
+        lines.append(f"{plan.trials} trials expected: {summary or 'none proposed yet'}.")
     for entry in entries:
         if entry.state == "failed":
             run = entry.run
@@ -99,6 +122,12 @@ def answer_text(answer: Answer) -> str:
     lines = ["", f"{asked.name}: {asked.question}", ""]
     if answer.cells.height:
         lines += [tables.to_text(readable(answer)), "", legend(answer), ""]
+    if answer.front:
+        table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
+        lines += ["The Pareto front:", tables.to_text(table), "", search.FRONT_LEGEND, ""]
+    if asked.importances:
+        table = search.importance_table(asked)
+        lines += ["What mattered:", tables.to_text(table), "", search.IMPORTANCE_LEGEND, ""]
     lines.append(f"Answer: {answer.sentence}")
     lines += [f"  Claim: {v.text}: {v.verdict} (here {v.measured}, paper {v.paper})" for v in answer.verdicts]
     return "\n".join(lines + [f"  Note: {gate}" for gate in answer.gates])
@@ -129,6 +158,7 @@ class Screen:
         self.plan = plan
         self._states = {entry.run.name: entry.state for entry in entries}
         self._key = {run.name: run.cell.key for run in plan.runs}
+        self._labels = {cell.key: cell.label for cell in plan.cells}
         self._seconds = {key: [value] for key, value in measured_seconds(plan, results).items()}
         self._values: dict[str, list[float]] = {}
         for entry in entries:
@@ -139,7 +169,7 @@ class Screen:
         self._share = 0.0
         self._shown = 0.0
         self._bar = tqdm(
-            total=len(plan.runs),
+            total=plan.expected,
             initial=self._done,
             disable=not sys.stderr.isatty(),
             bar_format="{bar:24} {n:.1f} of {total} runs{postfix}",
@@ -148,10 +178,13 @@ class Screen:
 
     @property
     def _done(self) -> int:
-        return sum(state in ("complete", "failed") for state in self._states.values())
+        return sum(state in OVER for state in self._states.values())
 
     def started(self, claim: Claim) -> None:
         self._began, self._share = time.monotonic(), 0.0
+        run = claim.run  # of a search, it was unknown until now
+        self._states.setdefault(run.name, "running")
+        self._key[run.name], self._labels[run.cell.key] = run.cell.key, run.cell.label
         self._refresh(claim)
 
     def progressed(self, claim: Claim, share: float) -> None:
@@ -165,12 +198,15 @@ class Screen:
             return
         self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
-        place = f"[{self._done:{len(str(len(self.plan.runs)))}d}/{len(self.plan.runs)}]"
+        total = self.plan.expected
+        place = f"[{self._done:{len(str(total))}d}/{total}]"
         label = f"{place} {run.cell.label} seed {run.seed}"
         if outcome.state == "complete":
             self._seconds.setdefault(run.cell.key, []).append(took)
             self._note_value(run.cell.key, claim.directory)
-            text = f"{label}  {self._measured(claim.directory)}, {duration(took)}"
+            text = f"{label}  {self._measured(claim.directory)}, {tables.duration(took)}"
+        elif outcome.state == "pruned":
+            text = f"{label}  pruned after {tables.duration(took)}"
         else:
             again = "" if over else "; will be tried again"
             text = f"{label}  failed{again} ({outcome.failure}: {outcome.reason})"
@@ -202,7 +238,7 @@ class Screen:
 
     def _refresh(self, claim: Claim) -> None:
         self._shown = time.monotonic()
-        self._bar.n = min(self._done + self._share, len(self.plan.runs))
+        self._bar.n = min(self._done + self._share, self.plan.expected)
         now = f"now {claim.run.cell.label} seed {claim.run.seed}"
         parts = [part for part in (self._left(claim), self._leader(), now) if part]
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
@@ -219,13 +255,12 @@ class Screen:
             return ""
         usual = fmean(known.values())
         left = sum(
-            known.get(self._key[name], usual)
-            for name, state in self._states.items()
-            if state not in ("complete", "failed")
+            known.get(self._key[name], usual) for name, state in self._states.items() if state not in OVER
         )
-        if self._states[claim.run.name] not in ("complete", "failed"):
+        left += usual * max(0, self.plan.expected - len(self._states))  # not yet proposed
+        if self._states[claim.run.name] not in OVER:
             left -= known.get(current, usual) * self._share
-        return f"{duration(max(0.0, left))} left"
+        return f"{tables.duration(max(0.0, left))} left"
 
     def _leader(self) -> str:
         if not self._values:
@@ -233,8 +268,7 @@ class Screen:
         means = {key: fmean(values) for key, values in self._values.items()}
         pick = max if self.plan.study.direction == "maximize" else min
         best = pick(means, key=lambda key: means[key])
-        label = next(cell.label for cell in self.plan.cells if cell.key == best)
-        return f"leader {label} (val {means[best]:.1f})"
+        return f"leader {self._labels[best]} (val {means[best]:.1f})"
 
     def _print(self, text: str) -> None:
         stream: TextIO = sys.stdout

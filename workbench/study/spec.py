@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import workbench.config
+import workbench.recipes
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.tracking.files import check_name
@@ -22,7 +24,18 @@ _C = TypeVar("_C", bound=Choice)
 class Trial(Protocol):
     """What `configure` may ask for: one value of each axis, as from an Optuna trial."""
 
+    @property
+    def recipe(self) -> str:
+        """The recipe that `--recipe` chose; empty for a study without `recipes`."""
+
+    @property
+    def cost(self) -> str:
+        """The study's `cost`; empty where the metric alone is searched for."""
+
     def suggest_categorical(self, name: str, choices: Sequence[_C]) -> _C: ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number of three significant digits; only a search can draw from a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +59,12 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One question and the runs that answer it. Every cell runs with every seed."""
+    """One question and the runs that answer it.
+
+    An *ablation* runs every cell with every seed. A *search* lets Optuna propose `trials` cells, one after
+    another, each with seed 0: by TPE for the metric alone, stopping what lags (pruning), or, with a `cost`,
+    by TPE or NSGA-II for the Pareto front, pruning nothing.
+    """
 
     question: str
     configure: Callable[[Trial], RunConfig]
@@ -55,6 +73,13 @@ class Study:
     metric: str = "t2v_r1"
     """Named without a split: cells are selected by `val/<metric>` and reported by `test/<metric>`."""
     direction: Literal["maximize", "minimize"] = "maximize"
+    mode: Literal["ablation", "search"] = "ablation"
+    trials: int = 40
+    """Of a search: how many are proposed; `--trials` overrides it."""
+    sampler: Literal["tpe", "nsga2"] = "tpe"
+    """Of a search: who proposes."""
+    cost: str = ""
+    """Of a search: what is to be low while the metric is good, such as `cost/train_pflops`."""
     baseline: Mapping[str, Choice] = field(default_factory=dict)
     """The cell that the others are compared with, given by its axes."""
     seeds: tuple[int, ...] = (0,)
@@ -67,16 +92,36 @@ class Study:
     """What is worth reading beside the metric."""
     claims: tuple[Claim, ...] = ()
     """What others have claimed, to be given a verdict."""
+    recipes: tuple[str, ...] = ()
+    """What `--recipe` may choose, for `configure` to read as `trial.recipe`; the first is the default. Under
+    another one the study is a study of its own, see `under`."""
+    recipe: str = ""
+    """The one that is asked for; set by `under`."""
     smoke: Callable[[RunConfig], RunConfig] = workbench.config.smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
-    """Name of the file; set by `load`."""
+    """Name of the file, set by `load`; with the recipe appended where that is not the default."""
 
     def __post_init__(self) -> None:
         if self.direction not in ("maximize", "minimize"):
             raise UserError(f"a direction is maximize or minimize, not {self.direction!r}")
         if "/" in self.metric:
             raise UserError(f"a study's metric has no split: {self.metric!r} should be like t2v_r1")
+        if self.mode not in ("ablation", "search") or self.sampler not in ("tpe", "nsga2"):
+            raise UserError(
+                "a study's mode is ablation or search, its sampler tpe or nsga2, not "
+                f"{self.mode!r} and {self.sampler!r}"
+            )
+        if self.mode == "search" and (self.baseline or self.claims or self.seeds != (0,)):
+            raise UserError("a search has no baseline, no claims and seed 0: what it finds is no claim")
+        if self.cost and self.mode != "search":
+            raise UserError("only a search has a cost: an ablation runs every cell")
+        if self.sampler == "nsga2" and not self.cost:
+            raise UserError("nsga2 searches for a Pareto front: it needs a cost beside the metric")
+        if self.trials < 1:
+            raise UserError(f"a search has one trial or more, not {self.trials!r}")
+        if self.recipe and self.recipe not in self.recipes:
+            raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
 
@@ -87,18 +132,46 @@ def load(name: str) -> Study:
     if name not in files:
         known = ", ".join(files) or "none in ./studies"
         shown = name if len(name) <= 40 else name[:40] + "..."
-        raise UserError(f"no study {shown!r}; there are {known}")
+        file, _, recipe = name.partition("-")
+        hint = f" (for {name} say: {file} --recipe {recipe})" if file in files and recipe else ""
+        raise UserError(f"no study {shown!r}; there are {known}{hint}")
     check_name(name, "study name")
+    if "-" in name:
+        raise UserError(f"a study file has no '-' in its name, which sets off the recipe: {files[name]}")
     spec = importlib.util.spec_from_file_location(f"studies.{name}", files[name])
     assert spec is not None, files[name]
     assert spec.loader is not None, files[name]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the file look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        recipes = ", ".join(found.name for found in pkgutil.iter_modules(workbench.recipes.__path__))
+        raise UserError(f"{files[name]} cannot be loaded: {error}; the recipes are {recipes}") from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise UserError(f"{files[name]} should expose STUDY, a workbench.study.spec.Study")
-    return replace(study, name=name)
+    return replace(study, name=name, recipe=next(iter(study.recipes), ""))
+
+
+def under(study: Study, recipe: str) -> Study:
+    """The study under another of its recipes: the same question with runs, ledger and report of its own."""
+    if recipe in ("", study.recipe):
+        return study
+    if recipe not in study.recipes:
+        allowed = "; ".join(f"{name}: {', '.join(found)}" for name, found in _with_recipes().items())
+        raise UserError(f"study {study.name} does not run under {recipe!r}; --recipe is for {allowed}")
+    question = f"{study.question.removesuffix('?')}, under {recipe}?"
+    return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe)
+
+
+def alone(study: Study) -> Study:
+    """The search for the metric alone, with pruning: a study of its own beside that for the front."""
+    if not study.cost:
+        allowed = ", ".join(name for name, file in find().items() if _written(file, "cost"))
+        raise UserError(f"study {study.name} has no Pareto front to leave out; --single is for {allowed}")
+    question = f"{study.question} Here: the best {study.metric} alone."
+    return replace(study, name=f"{study.name}-single", question=question, cost="", sampler="tpe")
 
 
 def find() -> dict[str, Path]:
@@ -115,18 +188,27 @@ def find() -> dict[str, Path]:
 
 def questions() -> dict[str, str]:
     """Every study's question, read without running its file, so that listing imports no torch."""
-    return {name: _question(file) for name, file in find().items()}
+    return {
+        name: str(_written(file, "question") or "(no question written out in the file)")
+        for name, file in find().items()
+    }
 
 
-def _question(file: Path) -> str:
+def _with_recipes() -> dict[str, tuple[str, ...]]:
+    """The studies that take `--recipe`, and the recipes of each."""
+    return {name: found for name, file in find().items() if (found := _written(file, "recipes"))}
+
+
+def _written(file: Path, argument: str) -> Any:
+    """What a study file gives for an argument, without running the file; None where it gives nothing."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
-        return f"({error})"
+        return f"({error})" if argument == "question" else None
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "question":
+        if isinstance(node, ast.keyword) and node.arg == argument:
             try:
-                return str(ast.literal_eval(node.value))
+                return ast.literal_eval(node.value)
             except ValueError:
                 break  # put together by code: only running the file would tell
-    return "(no question written out in the file)"
+    return None

@@ -1,0 +1,58 @@
+"""The best quality for each cost? Optuna's TPE over ratios, strategy, model size and learning rate. 40 cells.
+
+Every trial sees equally many clips, so that hiding tokens and a smaller model are what saves training FLOPs.
+Read the Pareto front, `t2v_r1` against `cost/train_pflops`, and what mattered for being near it. `--single`
+seeks the best `t2v_r1` alone, at equal training FLOPs, and stops trials that lag.
+
+    python -m workbench.study pareto
+    python -m workbench.study pareto --trials 80
+    python -m workbench.study pareto --single
+"""
+
+from collections.abc import Callable
+
+from workbench.config import Budget, OptimConfig, RunConfig, Stage
+from workbench.masking.text import TokenMasking
+from workbench.masking.video import PerFrameMasking, RandomMasking, TubeMasking, VideoMasking
+from workbench.models.video import VideoConfig
+from workbench.recipes import mac
+from workbench.study.spec import Study, Trial
+
+STRATEGIES: dict[str, Callable[..., VideoMasking]] = {
+    "random": RandomMasking,
+    "per-frame": PerFrameMasking,
+    "tube": TubeMasking,
+}
+SIZES = {
+    "small": VideoConfig(width=64, depth=2),
+    "base": VideoConfig(),
+    "large": VideoConfig(width=192, heads=3),
+}
+
+
+def configure(trial: Trial) -> RunConfig:
+    size = trial.suggest_categorical("size", list(SIZES))
+    strategy = trial.suggest_categorical("strategy", ["none", *STRATEGIES])
+    masking = None
+    if strategy != "none":
+        masking = STRATEGIES[strategy](ratio=trial.suggest_categorical("video_ratio", [0.5, 0.75, 0.9]))
+    text = trial.suggest_categorical("text_ratio", [0.0, 0.15, 0.3])
+    lr = trial.suggest_float("lr", 3e-4, 3e-3, log=True)
+    clips, flops = Budget(unit="epochs", amount=4), Budget(unit="pflops", amount=0.015)
+    return RunConfig(
+        recipe=mac.Config(
+            video=SIZES[size], video_masking=masking, text_masking=TokenMasking(ratio=text) if text else None
+        ),
+        optim=OptimConfig(lr=lr),
+        stages=(Stage(budget=clips if trial.cost else flops),),
+    )
+
+
+STUDY = Study(
+    question="What is the best quality for each cost?",
+    configure=configure,
+    mode="search",
+    trials=40,
+    cost="cost/train_pflops",
+    reads=("cost/train_pflops", "speed/clips_per_s", "train/steps"),
+)

@@ -1,0 +1,169 @@
+"""Stand-ins for an Optuna trial, which `configure` asks for one value of each axis."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from workbench.config import RunConfig
+from workbench.errors import UserError
+from workbench.study.spec import Choice, Trial
+
+Configure = Callable[[Trial], RunConfig]
+_C = TypeVar("_C", bound=Choice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Numbers between two others, both included; `log`: each decade as likely as the next."""
+
+    low: float
+    high: float
+    log: bool
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
+
+Levels = tuple[Choice, ...] | Range
+"""What an axis may be."""
+
+
+class Asking(ABC):
+    """Checks what is asked for and remembers it; a subclass says where the values come from."""
+
+    def __init__(self, recipe: str = "", cost: str = "") -> None:
+        self.recipe = recipe
+        self.cost = cost
+        self.axes: dict[str, Choice] = {}
+        self.levels: dict[str, Levels] = {}
+
+    def ask(self, configure: Configure) -> RunConfig:
+        """Calls `configure`; `UserError` names the cell that is wrong."""
+        try:
+            config = configure(self)
+        except UserError as error:
+            chosen = " ".join(f"{k}={v}" for k, v in self.axes.items())
+            raise UserError(f"cell {chosen or '(no axes)'}: {error}") from error
+        if not isinstance(config, RunConfig):
+            raise UserError(f"configure should return a RunConfig, not {type(config).__name__}")
+        return config
+
+    def suggest_categorical(self, name: str, choices: Sequence[_C]) -> _C:
+        if not choices or not all(c is None or isinstance(c, bool | int | float | str) for c in choices):
+            raise UserError(f"the choices of axis {name!r} are numbers, words, True, False or None")
+        self._remember(name, tuple(choices))
+        value = self._choose(name, choices)
+        self.axes[name] = value
+        return value
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
+            raise UserError(
+                f"axis {name!r} is no range of numbers{' above zero' if log else ''}: {low} to {high}"
+            )
+        span = Range(low=float(low), high=float(high), log=log)
+        self._remember(name, span)
+        # More digits would change no result and make no readable label.
+        value = min(max(float(f"{self._draw(name, span):.3g}"), low), high)
+        self.axes[name] = value
+        return value
+
+    def _remember(self, name: str, levels: Levels) -> None:
+        if name in self.axes:
+            raise UserError(f"axis {name!r} is asked for twice")
+        self.levels[name] = levels
+
+    @abstractmethod
+    def _choose(self, name: str, choices: Sequence[_C]) -> _C: ...
+
+    @abstractmethod
+    def _draw(self, name: str, span: Range) -> float: ...
+
+
+class Enumeration(Asking):
+    """Takes the given choices, then the first of each further axis."""
+
+    def __init__(self, start: Sequence[int], recipe: str) -> None:
+        super().__init__(recipe)
+        self.start = start
+        self.taken: list[tuple[int, int]] = []
+
+    def _choose(self, name: str, choices: Sequence[_C]) -> _C:
+        position = len(self.taken)
+        index = self.start[position] if position < len(self.start) else 0
+        self.taken.append((index, len(choices)))
+        return choices[index]
+
+    def _draw(self, name: str, span: Range) -> float:
+        raise UserError(f"axis {name!r} is a range, which only a study with mode='search' can draw from")
+
+
+class Drawing(Asking):
+    """Draws every axis at random, to see which there are."""
+
+    def __init__(self, rng: np.random.Generator, recipe: str, cost: str) -> None:
+        super().__init__(recipe, cost)
+        self.rng = rng
+
+    def _choose(self, name: str, choices: Sequence[_C]) -> _C:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def _draw(self, name: str, span: Range) -> float:
+        if span.log:
+            return math.exp(self.rng.uniform(math.log(span.low), math.log(span.high)))
+        return float(self.rng.uniform(span.low, span.high))
+
+
+class Unlike(Exception):
+    """Recorded values do not fit what the study file asks for now."""
+
+
+class Replay(Asking):
+    """Gives the values that were recorded before; `Unlike` where they do not fit."""
+
+    def __init__(self, given: Mapping[str, Choice], recipe: str, cost: str) -> None:
+        super().__init__(recipe, cost)
+        self.given = given
+
+    def ask(self, configure: Configure) -> RunConfig:
+        config = super().ask(configure)
+        if self.axes != self.given:
+            raise Unlike
+        return config
+
+    def _choose(self, name: str, choices: Sequence[_C]) -> _C:
+        for choice in choices:
+            if name in self.given and choice == self.given[name]:
+                return choice
+        raise Unlike
+
+    def _draw(self, name: str, span: Range) -> float:
+        value = self.given.get(name)
+        if not isinstance(value, int | float) or not span.low <= value <= span.high:
+            raise Unlike
+        return value
+
+
+def walk(configure: Configure, recipe: str = "") -> Iterator[tuple[dict[str, Choice], RunConfig]]:
+    """Calls `configure` once for each combination of choices, depth first, the last axis fastest.
+
+    Conditional axes come out right, since the next combination follows from what was really asked.
+    """
+    start: list[int] = []
+    while True:
+        trial = Enumeration(start, recipe)
+        config = trial.ask(configure)
+        yield trial.axes, config
+        taken = list(trial.taken)
+        while taken and taken[-1][0] + 1 == taken[-1][1]:
+            taken.pop()
+        if not taken:
+            return
+        start = [index for index, _ in taken]
+        start[-1] += 1
