@@ -1,5 +1,6 @@
 """Tables behind the pictures, and that the pictures are drawn from odd studies too."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -167,3 +168,57 @@ def test_the_same_table_makes_the_same_file(tmp_path):
         paper.save(paper.sweep(sweep, axis="ratio", metric=METRIC, connected=True), tmp_path / name)
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_levels_and_pairs_come_in_the_order_of_the_factors():
+    level = {(a, b): 10.0 * a + (20.0 if b == "y" else 0.0) for a in (0, 1) for b in "xy"}
+    runs = {key: {0: [mean], 1: [mean + 0.1], 2: [mean - 0.1]} for key, mean in level.items()}
+    found = stats.factor_effects(runs, ["a", "b"])
+    table = figures.factors_table(found, maximize=True, interactions=False)
+    assert table["cell"].to_list() == ["a=0", "a=1", "b=x", "b=y"]
+    assert table["effect"].to_list() == pytest.approx([-5.0, 5.0, -10.0, 10.0])
+    assert set(table["standing"]) <= {"better", "worse", ""}
+    pairs = figures.factors_table(found, maximize=True, interactions=True)
+    assert pairs["cell"].to_list() == ["a=0 × b=x", "a=0 × b=y", "a=1 × b=x", "a=1 × b=y"]
+    assert pairs["effect"].to_list() == pytest.approx([0.0] * 4)
+
+
+def test_less_is_better_turns_the_standing_round():
+    rng = np.random.default_rng(0)
+    runs = {
+        (a, b): {s: 50.0 * a + rng.standard_normal(40) for s in range(4)} for a in (0, 1) for b in (0, 1)
+    }  # fmt: skip
+    found = stats.factor_effects(runs, ["a", "b"])
+    up, down = (figures.factors_table(found, maximize=m, interactions=False) for m in (True, False))
+    assert up["standing"].to_list()[:2] == ["worse", "better"]
+    assert down["standing"].to_list()[:2] == ["better", "worse"]
+
+
+def test_a_line_crosses_each_axis_at_its_level_and_skips_what_is_equal_by_design():
+    cells = two_axes(strategies=("tube", "frame")).with_columns(
+        ratio=pl.when(pl.col("ratio") < 0.9).then("ratio"), flops=pl.lit(1.0), speed=pl.col(METRIC) * 3
+    )
+    strategy, ratio, speed, metric = figures.dimensions(
+        cells, ["strategy", "ratio"], ["flops", "speed", METRIC]
+    )
+    assert (strategy.ticks, strategy.values) == (("tube", "frame"), (0, 0, 0, 1, 1, 1))
+    assert (ratio.ticks, ratio.values) == (("–", "0", "0.5"), (0, 1, 2, 0, 1, 2))
+    assert speed.ticks == ()
+    assert metric.scaled() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert strategy.marks() == [(0.0, "tube"), (1.0, "frame")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parallel_lines_are_drawn_whatever_the_names(name):
+    cells = two_axes(strategies=(name, "other"))
+    found = figures.dimensions(cells, ["strategy", "ratio"], [METRIC])
+    assert "<script>alert" not in figures.parallel_figure(found).to_json()
+    assert len(paper.parallel(found).axes[0].get_lines()) == cells.height + len(found)
+
+
+def test_names_that_are_cut_to_the_same_words_keep_their_own_places():
+    cells = {f"{'x' * 60} {i}": {s: [float(i + s), 2.0 * i] for s in range(2)} for i in range(3)}
+    family = stats.compare_family(cells | {"base": {0: [0.0, 0.0], 1: [0.0, 1.0]}}, "base")
+    figure = figures.effects_figure(figures.effects_table(family, {}), title="difference")
+    assert sorted(y for trace in figure.data for y in trace.y) == [-2, -1, 0]
+    assert len(figure.layout.yaxis.ticktext) == 3

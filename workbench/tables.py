@@ -67,6 +67,26 @@ def readable(table: pl.DataFrame, metric: str, notes: Mapping[str, str] | None =
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
 
 
+def differences(runs: pl.DataFrame, cells: Mapping[str, str]) -> pl.DataFrame:
+    """What differs between the configurations of cells: column `setting`, then one of words for each cell.
+
+    Args:
+        runs: run table; each cell is seen by its first run, since all but the seed is the same in all.
+        cells: key of a cell -> its label, the name of its column.
+
+    An empty field stands for a setting that a cell does not have.
+    """
+    names = [c for c in runs.columns if c.startswith("config.") and c != "config.seed"]
+    first = runs.unique("key", keep="first", maintain_order=True)
+    rows = {row["key"]: row for row in first.iter_rows(named=True) if row["key"] in cells}
+    found = {key: label for key, label in cells.items() if key in rows}
+    differing = [n for n in names if len({str(rows[key][n]) for key in found}) > 1]
+    columns = {"setting": [n.removeprefix("config.") for n in differing]}
+    for key, label in found.items():
+        columns[label] = ["" if (v := rows[key][n]) is None else str(v) for n in differing]
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
+
+
 def number(value: Any) -> str:
     """A value as people read it: about four digits, an empty field for what is missing."""
     if value is None:
@@ -76,6 +96,24 @@ def number(value: Any) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """As one would say it: 8 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def containing(table: pl.DataFrame, text: str, within: Sequence[str]) -> pl.DataFrame:
+    """The rows whose words (columns `within`, joined) hold each word of `text`, in any case."""
+    words = text.lower().split()
+    columns = [name for name in within if name in table.columns]
+    if not words or not columns:
+        return table
+    line = pl.concat_str(columns, separator=" ", ignore_nulls=True).str.to_lowercase()
+    return table.filter(pl.all_horizontal(line.str.contains(word, literal=True) for word in words))
 
 
 def to_text(table: pl.DataFrame) -> str:

@@ -4,7 +4,8 @@
     grid     the metric over two axes as a map
     cost     the metric against cost, with the Pareto front
     curves   learning curves over steps, PFLOPs and seconds
-    effects  differences to the baseline, with intervals
+    effects  differences to the baseline, with intervals; also of levels (`factors_table`)
+    parallel every cell as a line through its choices to what it reached
 
 `tables` makes the tables, `interactive` draws them with plotly (for pages and the dashboard), `paper` with
 matplotlib (PDF and PNG). Table functions return None where a study lacks the axes for a picture. No torch.
@@ -17,27 +18,33 @@ from workbench.figures.interactive import (
     grid_figure,
     sweep_figure,
 )
+from workbench.figures.parallel import Dimension, dimensions, parallel_figure
 from workbench.figures.tables import (
     Layout,
     cost_table,
     curves_table,
     effects_table,
+    factors_table,
     grid_table,
     layout,
     sweep_table,
 )
 
 __all__ = [
+    "Dimension",
     "Layout",
     "cost_figure",
     "cost_table",
     "curves_figure",
     "curves_table",
+    "dimensions",
     "effects_figure",
     "effects_table",
+    "factors_table",
     "grid_figure",
     "grid_table",
     "layout",
+    "parallel_figure",
     "sweep_figure",
     "sweep_table",
 ]

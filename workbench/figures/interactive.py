@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,18 @@ import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
-from workbench.figures.style import COLOURS, MAP, PLOTLY_MARKERS, STANDING, label, safe
+from workbench.figures.style import (
+    CLOCKS,
+    DASHES,
+    MAP,
+    MOST_MARKERS,
+    PLOTLY_MARKERS,
+    SCREEN_COLOURS,
+    STANDING,
+    label,
+    plain,
+    safe,
+)
 from workbench.figures.tables import MOST_COLUMNS
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
@@ -35,13 +47,15 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str) -> go.Figure:
                     error_y=_bars(part),
                     mode="lines+markers" if connected else "markers",
                     marker={"symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)], "size": 8},
-                    line={"color": COLOURS[i % len(COLOURS)]},
+                    line={"color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)]},
                     name=safe(name) or safe(axis),
                     legendgroup=name,
                     showlegend=column == 1 and len(curves) > 1,
-                    customdata=part.select("x", "low", "high").rows(),
-                    hovertemplate=f"{safe(axis)} %{{customdata[0]}}: %{{y:.1f}} "
-                    "[%{customdata[1]:.1f}, %{customdata[2]:.1f}]",
+                    customdata=[
+                        [x, "" if low is None else f" [{low:.1f}, {high:.1f}]"]
+                        for x, low, high in part.select("x", "low", "high").iter_rows()
+                    ],
+                    hovertemplate=f"{safe(axis)} %{{customdata[0]}}: %{{y:.1f}}%{{customdata[1]}}",
                 ),
                 1,
                 column,
@@ -66,34 +80,39 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
         figure.add_trace(
             go.Heatmap(
                 x=[safe(c) for c in columns],
-                y=[safe(r) for r in rows],
+                y=[safe(plain(r).removeprefix(plain(row)).strip()) for r in rows],
                 z=[[None if cell is None else cell["mean"] for cell in line] for line in cells],
                 text=[["" if cell is None else _cell_text(cell) for cell in line] for line in cells],
                 texttemplate="%{text}",
                 coloraxis="coloraxis",
-                hovertemplate=f"%{{y}}, {safe(column)} %{{x}}: %{{text}}<extra></extra>",
+                hovertemplate=f"{safe(row)} %{{y}}, {safe(column)} %{{x}}: %{{text}}<extra></extra>",
             ),
             1,
             number,
         )
     figure.update_xaxes(title_text=safe(column), type="category")
     figure.update_yaxes(title_text=safe(row), type="category", col=1)
-    figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": {"title": safe(label(metric))}})
+    bar = {"title": {"text": safe(label(metric)), "side": "right"}, "thickness": 14}
+    figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
     return _finished(figure)
 
 
 def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
-    """The metric against each cost; the Pareto front is connected."""
+    """The metric against each cost; the Pareto front is connected. `customdata` ends with the cell's key."""
     costs, curves = _texts(table, "cost"), _texts(table, "curve")
-    figure = make_subplots(1, len(costs), shared_yaxes=True)
-    for column, cost in enumerate(costs, 1):
+    across = min(2, len(costs))
+    lines = -(-len(costs) // across)
+    figure = make_subplots(lines, across, shared_yaxes=True, vertical_spacing=0.3 / lines)
+    for number, cost in enumerate(costs):
+        line, column = number // across + 1, number % across + 1
         part = table.filter(pl.col("cost") == cost)
         front = part.filter(pl.col("on_front")).sort("x")
-        line = {"color": "#777777", "dash": "dot"}
+        dotted = {"color": "#777777", "dash": "dot"}
         figure.add_trace(
-            go.Scatter(x=front["x"].to_list(), y=front["mean"].to_list(), mode="lines", line=line,
-                       name="Pareto front", legendgroup="front", showlegend=column == 1, hoverinfo="skip"),
-            1, column,
+            go.Scatter(x=front["x"].to_list(), y=front["mean"].to_list(), mode="lines+markers", line=dotted,
+                       marker={"symbol": "circle-open", "size": 17, "color": "#777777"},
+                       name="Pareto front", legendgroup="front", showlegend=number == 0, hoverinfo="skip"),
+            line, column,
         )  # fmt: skip
         for i, name in enumerate(curves):
             mine = part.filter(pl.col("curve") == name)
@@ -105,42 +124,54 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     mode="markers",
                     marker={
                         "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
-                        "color": COLOURS[i % len(COLOURS)],
+                        "color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)],
                         "size": 9,
                     },
                     name=safe(name) or "cells",
                     legendgroup=name,
-                    showlegend=column == 1 and len(curves) > 1,
+                    showlegend=number == 0 and len(curves) > 1,
                     text=[safe(cell) for cell in mine["cell"]],
-                    customdata=[[f"{100 * f:.0f} %"] for f in mine["frequency"]],
+                    customdata=[
+                        [f"{100 * share:.0f} %", key]
+                        for share, key in mine.select("frequency", "key").iter_rows()
+                    ],
                     hovertemplate="%{text}: %{y:.1f} at %{x:.4g}; on the front in %{customdata[0]} "
                     "of resamples<extra></extra>",
                 ),
-                1,
+                line,
                 column,
             )
-        figure.update_xaxes(title_text=safe(label(cost)), col=column)
+        figure.update_xaxes(title_text=safe(label(cost)), row=line, col=column)
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
-    return _finished(figure)
+    return _finished(figure).update_layout(height=60 + 340 * lines)
 
 
-def curves_figure(table: pl.DataFrame, labels: dict[str, str], *, metric: str) -> go.Figure:
-    """Learning curves over steps, PFLOPs and seconds; labels: key of a cell -> what to call it."""
-    figure = make_subplots(1, 3, shared_yaxes=True)
-    for column, clock in enumerate(("step", "pflops", "seconds"), 1):
-        for i, key in enumerate(_texts(table, "key")):
+def curves_figure(
+    table: pl.DataFrame, labels: dict[str, str], *, metric: str, clocks: Sequence[str] = CLOCKS
+) -> go.Figure:
+    """Learning curves, a panel for each clock; labels: key of a cell -> what to call it."""
+    figure = make_subplots(1, len(clocks), shared_yaxes=True)
+    keys = _texts(table, "key")
+    longest = table.group_by("key").len()["len"].max()
+    mode = "lines+markers" if isinstance(longest, int) and longest <= MOST_MARKERS else "lines"
+    for column, clock in enumerate(clocks, 1):
+        for i, key in enumerate(keys):
             part = table.filter(pl.col("key") == key)
             figure.add_trace(
                 go.Scatter(
                     x=part[clock].to_list(),
                     y=part["mean"].to_list(),
-                    error_y=_bars(part),
-                    mode="lines+markers",
+                    error_y=_bars(part) if (part["low"] < part["high"]).any() else None,
+                    mode=mode,
                     marker={"symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)]},
-                    line={"color": COLOURS[i % len(COLOURS)]},
+                    line={
+                        "color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)],
+                        "dash": DASHES[i // len(SCREEN_COLOURS) % len(DASHES)],
+                    },
                     name=safe(labels[key]),
                     legendgroup=key,
-                    showlegend=column == 1,
+                    showlegend=column == 1 and len(keys) > 1,
+                    hovertemplate=f"%{{y:.4g}} at %{{x:.4g}} {safe(label(clock))}",
                 ),
                 1,
                 column,
@@ -150,10 +181,16 @@ def curves_figure(table: pl.DataFrame, labels: dict[str, str], *, metric: str) -
     return _finished(figure)
 
 
-def effects_figure(table: pl.DataFrame, *, baseline: str, unit: str) -> go.Figure:
+def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
     """Differences to the baseline with 95 % intervals, coloured where one may be claimed after Holm."""
     figure = go.Figure()
-    for standing, name in (("better", "better, after Holm"), ("worse", "worse, after Holm"), ("", "open")):
+    # Places are numbers, because long names are cut and two cut names may be the same.
+    table = table.with_columns(place=-pl.int_range(pl.len()))
+    for standing, name in (
+        ("better", "better, after Holm"),
+        ("worse", "worse, after Holm"),
+        ("", "cannot be told apart"),
+    ):
         part = table.filter(pl.col("standing") == standing)
         if part.is_empty():
             continue
@@ -161,27 +198,34 @@ def effects_figure(table: pl.DataFrame, *, baseline: str, unit: str) -> go.Figur
         figure.add_trace(
             go.Scatter(
                 x=part["effect"].to_list(),
-                y=[safe(cell) for cell in part["cell"]],
+                y=part["place"].to_list(),
                 error_x=_bars(part.with_columns(**known)),
                 mode="markers",
                 marker={"color": STANDING[standing], "size": 9},
                 name=name,
                 customdata=part.select("low", "high", "p_adjusted").rows(),
-                hovertemplate="%{y}: %{x:+.1f} [%{customdata[0]:.1f}, %{customdata[1]:.1f}], p after Holm "
+                text=[html.escape(cell, quote=False) for cell in part["cell"]],
+                hovertemplate="%{text}: %{x:+.1f} [%{customdata[0]:.1f}, %{customdata[1]:.1f}], p after Holm "
                 "%{customdata[2]:.2g}<extra></extra>",
             )
         )
-    figure.add_vline(x=0, line={"color": "black", "width": 1})
-    order = [safe(cell) for cell in reversed(table["cell"].to_list())]
-    figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True)
-    figure.update_xaxes(title_text=safe(f"difference to {baseline} ({unit})"))
+    figure.add_vline(x=0, line={"color": "#777777", "width": 1})
+    names = [safe(cell) for cell in table["cell"]]
+    figure.update_yaxes(tickvals=table["place"].to_list(), ticktext=names, zeroline=False, automargin=True)
+    figure.update_xaxes(title_text=html.escape(title, quote=False))
     figure = _finished(figure)
     return figure.update_layout(height=160 + 24 * table.height)
 
 
 def _finished(figure: go.Figure) -> go.Figure:
+    titles = bool(figure.layout.annotations)
+    figure.update_xaxes(exponentformat="none")  # 0.0003, not 300µ
     return figure.update_layout(
-        template="plotly_white", font=FONT, height=420, margin={"t": 40, "r": 20}, legend={"title": None}
+        template="plotly_white",
+        font=FONT,
+        height=400,
+        margin={"t": 40 if titles else 15, "r": 15, "b": 50},
+        legend={"title": None, "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )
 
 

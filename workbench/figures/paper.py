@@ -12,11 +12,13 @@ matplotlib.use("Agg")  # files only; no window is ever opened
 
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from workbench.figures.style import COLOURS, MAP, MARKERS, STANDING, label, plain
-from workbench.figures.tables import MOST_COLUMNS
+from workbench.figures.parallel import Dimension
+from workbench.figures.style import CLOCKS, COLOURS, MAP, MARKERS, MOST_MARKERS, SCALE, STANDING, label, plain
+from workbench.figures.tables import MOST_COLUMNS, MOST_CURVES
 from workbench.tracking.files import replacing
 
 matplotlib.rcParams |= {
@@ -85,7 +87,7 @@ def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
 def cost(table: pl.DataFrame, *, metric: str) -> Figure:
     """The metric against each cost; points of the Pareto front are ringed and connected."""
     costs, curves = _texts(table, "cost"), _texts(table, "curve")
-    figure, parts = _panels(len(costs), width=4.4)
+    figure, parts = _panels(len(costs), width=4.4, across=2)
     for axes, name in zip(parts, costs, strict=True):
         part = table.filter(pl.col("cost") == name)
         front = part.filter(pl.col("on_front")).sort("x")
@@ -97,29 +99,32 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
         axes.set_xlabel(label(name))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    parts[0].set_ylabel(label(metric))
+    for axes in parts[::2]:
+        axes.set_ylabel(label(metric))
     _legend(figure, parts[0], len(curves) + 1)
     return figure
 
 
-def curves(table: pl.DataFrame, labels: Mapping[str, str], *, metric: str) -> Figure:
-    """Learning curves over steps, PFLOPs and seconds; bars reach from the least to the most of the seeds."""
-    figure, parts = _panels(3, width=3.2)
+def curves(
+    table: pl.DataFrame, labels: Mapping[str, str], *, metric: str, clocks: Sequence[str] = CLOCKS
+) -> Figure:
+    """Learning curves over each clock; bars reach from the least to the most of the seeds."""
+    figure, parts = _panels(len(clocks), width=3.2 if len(clocks) > 1 else 5.2)
     keys = _texts(table, "key")
-    for axes, clock in zip(parts, ("step", "pflops", "seconds"), strict=True):
+    for axes, clock in zip(parts, clocks, strict=True):
         for i, key in enumerate(keys):
-            part = table.filter(pl.col("key") == key)
+            part = table.filter((pl.col("key") == key) & pl.col(clock).is_not_null())
             _points(axes, part[clock].to_list(), part, i, label=plain(labels[key]), line=True)
         axes.set_xlabel(label(clock))
         axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=min(0.0, *table["mean"]))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     parts[0].set_ylabel(label(metric))
     _legend(figure, parts[0], len(keys), columns=2 if max(len(v) for v in labels.values()) > 24 else 4)
     return figure
 
 
-def effects(table: pl.DataFrame, *, baseline: str, unit: str) -> Figure:
+def effects(table: pl.DataFrame, *, title: str) -> Figure:
     """Differences to the baseline with 95 % intervals, the largest on top; coloured where claimed."""
     figure, (axes,) = _panels(1, width=6.4, height=1.5 + 0.24 * table.height)
     names = {"better": "better after Holm", "worse": "worse after Holm", "": "cannot be told apart"}
@@ -138,8 +143,31 @@ def effects(table: pl.DataFrame, *, baseline: str, unit: str) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(list(place.values()), [plain(cell) for cell in place])
     axes.set_ylim(0.3 - table.height, 0.7)
-    axes.set_xlabel(f"difference to {plain(baseline)}\n({unit}, 95 % interval)")
+    axes.set_xlabel(f"{title}\n95 % interval")
     _legend(figure, axes, 3)
+    return figure
+
+
+def parallel(dimensions: Sequence[Dimension]) -> Figure:
+    """Every cell as a line through the dimensions; the last one colours it."""
+    figure, (axes,) = _panels(1, width=1.6 * len(dimensions))
+    scaled = [dimension.scaled() for dimension in dimensions]
+    colours = LinearSegmentedColormap.from_list("cells", SCALE)
+    for shares in zip(*scaled, strict=True):
+        axes.plot(range(len(dimensions)), shares, color=colours(shares[-1]), linewidth=1.2)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
+    for x, dimension in enumerate(dimensions):
+        axes.axvline(x, color="#777777", linewidth=0.8)
+        for share, text in dimension.marks():
+            axes.annotate(plain(text), (x, share), xytext=(3, 0), textcoords="offset points", fontsize=7,
+                          va="center", bbox=box)  # fmt: skip
+    axes.set_xticks(
+        range(len(dimensions)), [plain(label(d.name)) for d in dimensions], rotation=20, ha="right"
+    )
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
     return figure
 
 
@@ -155,14 +183,24 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
 
 
-def _panels(count: int, *, width: float, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width * count + (0.8 if count == 1 else 0), height), layout="constrained")
-    return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+def _panels(
+    count: int, *, width: float, height: float = 3.4, across: int = MOST_CURVES
+) -> tuple[Figure, list[Axes]]:
+    """So many panels, at most `across` in a line; width and height of one in inches."""
+    across = min(across, count)
+    lines = -(-count // across)
+    size = (width * across + (0.8 if count == 1 else 0), height * lines)
+    figure = Figure(figsize=size, layout="constrained")
+    found = list(figure.subplots(lines, across, sharey=True, squeeze=False).flat)
+    for axes in found[count:]:
+        axes.set_visible(False)
+    return figure, found[:count]
 
 
 def _points(axes: Axes, x: Sequence[float], part: pl.DataFrame, i: int, *, label: str, line: bool) -> None:
     colour = COLOURS[i % len(COLOURS)]
-    axes.plot(x, part["mean"], color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4.5, linewidth=1.4,
+    marker = "" if line and part.height > MOST_MARKERS else MARKERS[i % len(MARKERS)]
+    axes.plot(x, part["mean"], color=colour, marker=marker, markersize=4.5, linewidth=1.4,
               linestyle="-" if line else "", label=label)  # fmt: skip
     limits = zip(x, part["low"], part["high"], strict=True)
     if known := [limit for limit in limits if None not in limit]:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import html
+import re
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ as well."""
+SCREEN_COLOURS = (*COLOURS[:-1], "#777777")
+"""The same for pages, whose ground may be light or dark."""
 MARKERS = "osD^vPX"
 PLOTLY_MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
+DASHES = ("solid", "dash", "dot")
+"""Of lines whose colours have begun anew."""
+MOST_MARKERS = 30
+"""Points of a curve that are marked one by one."""
 MAP = "cividis"
 """Colour map of grids: even in brightness and the same to colour-blind readers."""
+SCALE = ("#56B4E9", "#D55E00")
+"""Ends of the colour scale of thin lines, which are seen on light and on dark ground."""
 STANDING = {"better": COLOURS[0], "worse": COLOURS[1], "": "#777777"}
 """Colour of a difference to the baseline: claimed either way, or open."""
+
+CLOCKS = ("step", "pflops", "seconds")
+"""The x axes of learning curves."""
 
 LONGEST = 44
 """Letters of a name in a picture."""
@@ -25,6 +37,14 @@ LABELS = {
     "v2t_r10": "video-to-text R@10 (%)",
     "t2v_medr": "text-to-video median rank",
     "t2v_meanr": "text-to-video mean rank",
+    "v2t_medr": "video-to-text median rank",
+    "v2t_meanr": "video-to-text mean rank",
+    "cost/video_passes": "video encoder passes",
+    "cost/text_passes": "text encoder passes",
+    "cost/video_tokens_in": "video tokens of a clip",
+    "cost/video_tokens_out": "video tokens encoded, all passes",
+    "cost/peak_memory_gb": "peak memory (GB)",
+    "train/steps": "training steps",
     "cost/train_gflops_per_clip": "training GFLOPs per clip",
     "cost/train_pflops": "training PFLOPs per run",
     "cost/video_gflops_per_clip": "video encoder, GFLOPs per clip",
@@ -43,6 +63,11 @@ def label(metric: str) -> str:
     if split in ("test", "val") and name in LABELS:
         return f"{split} {LABELS[name]}" if split == "val" else LABELS[name]
     return LABELS.get(metric, plain(metric))
+
+
+def is_better_high(metric: str) -> bool:
+    """Whether more of a metric is better: recall and throughput are, ranks, losses, costs are not."""
+    return bool(re.search(r"_r\d+$|clips_per_s$|mfu$", metric))
 
 
 def plain(name: str) -> str:

@@ -9,7 +9,8 @@ from itertools import product
 import polars as pl
 
 from workbench.figures.style import shown
-from workbench.stats import Comparison, ParetoPoint
+from workbench.stats import Comparison, FactorEffects, ParetoPoint
+from workbench.stats.compare import LEVEL
 
 MOST_PANELS = 4
 MOST_CURVES = 7
@@ -189,13 +190,47 @@ def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, 
         ))  # fmt: skip
     if not rows:
         return None
-    texts = ("key", "cell", "standing")
-    names = ("key", "cell", "effect", "low", "high", "holm_low", "holm_high", "p", "p_adjusted", "standing")
-    schema = {name: pl.String() if name in texts else pl.Float64() for name in names}
-    table = pl.DataFrame(rows, schema=schema, orient="row")
+    table = pl.DataFrame(rows, schema=_EFFECTS, orient="row")
     if table.height > MOST_EFFECTS:
         table = table.sort(pl.col("effect").abs(), descending=True, maintain_order=True)[:MOST_EFFECTS]
     return table.sort("effect", descending=True, maintain_order=True)
+
+
+_EFFECTS = {
+    "key": pl.String(),
+    "cell": pl.String(),
+    "effect": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "holm_low": pl.Float64(),
+    "holm_high": pl.Float64(),
+    "p": pl.Float64(),
+    "p_adjusted": pl.Float64(),
+    "standing": pl.String(),
+}
+
+
+def factors_table(found: FactorEffects, *, maximize: bool, interactions: bool) -> pl.DataFrame | None:
+    """Main effects, or interactions, in the form of `effects_table`, in the order of the factors.
+
+    Of very many the largest are kept. standing: after Holm over the levels of the factor or the pair.
+    """
+    rows = []
+    for effect in found.effects:
+        if (len(effect.factors) > 1) == interactions:
+            pairs = zip(effect.factors, effect.levels, strict=True)
+            named = " × ".join(f"{factor}={shown(level)}" for factor, level in pairs)
+            limits = (effect.interval.low, effect.interval.high) if effect.interval else (None, None)
+            standing = ""
+            if effect.p_adjusted is not None and effect.p_adjusted < 1 - LEVEL:
+                standing = "better" if (effect.effect > 0) == maximize else "worse"
+            size = round(effect.effect, 9)  # what is left of a sum that should be zero is zero
+            rows.append((named, named, size, *limits, None, None, effect.p, effect.p_adjusted, standing))
+    if not rows:
+        return None
+    table = pl.DataFrame(rows, schema=_EFFECTS, orient="row").with_row_index("place")
+    largest = table.sort(pl.col("effect").abs(), descending=True, maintain_order=True)[:MOST_EFFECTS]
+    return largest.sort("place").drop("place")
 
 
 def _spread(cells: pl.DataFrame, places: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:

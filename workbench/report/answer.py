@@ -10,10 +10,12 @@ import polars as pl
 
 from workbench import stats, tables
 from workbench.errors import UserError
+from workbench.report import search
 from workbench.report.asked import Asked
 from workbench.report.claims import Verdict, judge
 from workbench.report.evidence import Evidence, gather
 from workbench.stats import gates
+from workbench.stats.intervals import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,12 @@ class Answer:
     """Main effects and interactions, for a full grid of at least two axes."""
     verdicts: tuple[Verdict, ...]
     sentence: str
+    front: tuple[str, ...]
+    """Of a search with a cost: keys on the Pareto front by val, the cheapest first."""
     gates: tuple[str, ...]
     """Sentences on what limits the answer."""
+    error: Kind = "seeds"
+    """What the intervals of the cells are about; those with one seed are about queries in any case."""
 
     @property
     def metric(self) -> str:
@@ -44,7 +50,9 @@ class Answer:
     @property
     def notes(self) -> dict[str, str]:
         """Key of a cell -> `selected`, `baseline`."""
-        found = {self.best: "selected"} if self.best else {}
+        found = dict.fromkeys(self.front, "front")
+        if self.best:
+            found[self.best] = "selected" + (", front" if self.best in found else "")
         if (base := self.asked.baseline) is not None:
             found[base] = "selected, baseline" if base in found else "baseline"
         return found
@@ -59,14 +67,19 @@ class Answer:
 
 def answer(asked: Asked, results: Path) -> Answer:
     """The answer from the complete runs of the plan. Cells are selected by val, reported by test."""
-    evidence = gather(asked, results)
+    return answer_of(asked, gather(asked, results))
+
+
+def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer:
+    """The answer that the evidence gives; error: what the intervals of the cells are about."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
-    cells = _cells(asked, evidence, usable)
+    cells = _cells(asked, evidence, usable, error)
     comparisons, refused = _compare(asked, evidence, usable)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
     # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
     told = next((key for key in ranking if key != asked.baseline), None) if best == asked.baseline else best
+    front = search.front(asked, evidence.done)
     return Answer(
         asked=asked,
         evidence=evidence,
@@ -76,13 +89,17 @@ def answer(asked: Asked, results: Path) -> Answer:
         refused=refused,
         effects=_effects(asked, usable, evidence.groups),
         verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
-        sentence=_sentence(asked, evidence, best, told, comparisons, refused),
+        front=front,
+        sentence=search.sentence(asked, evidence, best, front)
+        if asked.search and best is not None
+        else _sentence(asked, evidence, best, told, comparisons, refused),
         gates=tuple(_gates(asked, evidence, told, comparisons, refused)),
+        error=error,
     )
 
 
-def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> pl.DataFrame:
-    summaries = stats.summarise_cells(usable, evidence.groups) if usable else {}
+def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], error: Kind) -> pl.DataFrame:
+    summaries = stats.summarise_cells(usable, evidence.groups, kind=error) if usable else {}
     intervals = {
         key: (found.interval.low, found.interval.high) if found.interval is not None else None
         for key, found in summaries.items()
@@ -134,7 +151,12 @@ def _effects(
     """None where the cells are no full grid of at least two axes, or one of them is missing."""
     varying = [axis for axis in asked.axes if len({cell.get(axis) for cell in asked.cells.values()}) > 1]
     grid = {tuple(asked.cells[key].get(axis) for axis in varying): runs for key, runs in usable.items()}
-    if len(varying) < 2 or len(usable) < len(asked.cells) or any(None in levels for levels in grid):
+    if (
+        asked.search
+        or len(varying) < 2
+        or len(usable) < len(asked.cells)
+        or any(None in levels for levels in grid)
+    ):
         return None
     try:
         return stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
@@ -171,8 +193,11 @@ def _gates(
         found += gates.comparison_gates(comparisons[told])
         found += gates.confounded({asked.labels[told]: _differing(asked, told)})
     found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
-    found += gates.unequal_budgets(_budgets(asked, evidence.done))
-    found += _missing(asked, evidence)
+    if asked.search:
+        found += search.gates(asked, evidence)
+    else:
+        found += gates.unequal_budgets(_budgets(asked, evidence.done))
+        found += _missing(asked, evidence)
     hardware = {
         row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in gates.HARDWARE}
         for row in evidence.done.iter_rows(named=True)

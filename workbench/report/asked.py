@@ -37,10 +37,27 @@ class Asked:
     cells: Mapping[str, Mapping[str, Value]]
     """Key of each cell -> its axes."""
 
+    cost: str = ""
+    """Of a search for a Pareto front: the metric to be low."""
+    trials: int = 0
+    """Of a search: how many there are to be; 0 for a study that runs every cell."""
+    importances: tuple[Mapping[str, Any], ...] = ()
+    """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
+
+    @property
+    def search(self) -> bool:
+        """Whether cells were proposed rather than planned."""
+        return self.trials > 0
+
+    @property
+    def expected(self) -> int:
+        """How many runs there are to be."""
+        return self.trials or len(self.cells) * len(self.seeds)
+
     @property
     def command(self) -> str:
         """What runs the missing rest of this study."""
-        return f"python -m workbench.study {self.name}{' --smoke' if self.smoke else ''}"
+        return command(self.name) + (" --smoke" if self.smoke else "")
 
     @staticmethod
     def of(description: Mapping[str, Any]) -> Asked:
@@ -59,8 +76,18 @@ class Asked:
             smoke=bool(description["smoke"]),
             plan=str(description["plan"]),
             labels={cell["key"]: cell["cell"] for cell in cells},
+            cost=str(description.get("cost", "")),
+            trials=int(description.get("trials", 0)),
+            importances=tuple((description.get("importances") or {}).get("axes", ())),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
+
+
+def command(study: str) -> str:
+    """What runs a study, given the name of its runs: `NAME`, `NAME-RECIPE` or `NAME-single`."""
+    name, *how = study.split("-")
+    options = [" --single" if word == "single" else f" --recipe {word}" for word in how]
+    return f"python -m workbench.study {name}{''.join(options)}"
 
 
 def load(results: Path, study: str) -> Asked:
@@ -71,16 +98,14 @@ def load(results: Path, study: str) -> Asked:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             f"there are no runs of study {study!r} in {results}; "
-            f"`python -m workbench.study {study}` makes them{_others(results)}"
+            f"`{command(study)}` makes them{_others(results)}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable JSON: {error}") from error
     try:
         return Asked.of({"study": study} | description)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is of another version; `python -m workbench.study {study}` writes it anew"
-        ) from error
+        raise UserError(f"{path} is of another version; `{command(study)}` writes it anew") from error
 
 
 def _others(results: Path) -> str:

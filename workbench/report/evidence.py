@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,12 +85,11 @@ def _queries(run: RunDir, metric: str, value: float | None) -> _Queries | None:
     """The run's ranks as values of the metric; its single number where there are none."""
     side = metric.partition("_")[0]
     try:
-        with np.load(run.file("ranks.npz"), allow_pickle=False) as ranks:
-            values = stats.query_values(ranks[f"{side}_rank"], metric)
-            names = ranks[f"{side}_id"]
-            groups = [str(g) for g in ranks["t2v_group"]] if side == "t2v" else None
-    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
-        # ValueError: a metric such as the median rank (UserError), or a damaged array.
+        wanted = (f"{side}_rank", f"{side}_id", *(["t2v_group"] if side == "t2v" else []))
+        ranks, names, *owners = run.read_arrays("ranks.npz", *wanted)
+        values = stats.query_values(ranks, metric)
+        groups = [str(g) for g in owners[0]] if owners else None
+    except (FileNotFoundError, UserError):  # also a metric such as the median rank
         return None if value is None else _Queries(np.array([float(value)]), None, "")
     digest = hashlib.sha256("\0".join(names.tolist()).encode()).hexdigest()
     return _Queries(values, groups, digest)

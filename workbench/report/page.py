@@ -8,7 +8,7 @@ import polars as pl
 
 import workbench
 from workbench import tables
-from workbench.report import rows
+from workbench.report import rows, search
 from workbench.report.answer import Answer
 from workbench.stats import Effect
 
@@ -37,6 +37,12 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
         parts += ["## The claims", _claims(answer)]
     if answer.gates:
         parts += ["## What limits this", "\n".join(f"- {plain(gate)}" for gate in answer.gates)]
+    if answer.front:
+        table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
+        parts += ["## The Pareto front", tables.to_markdown(table), search.FRONT_LEGEND]
+    if asked.importances:
+        mattered = tables.to_markdown(search.importance_table(asked))
+        parts += ["## What mattered", mattered, search.IMPORTANCE_LEGEND]
     parts += ["## Every cell", tables.to_markdown(rows.readable(answer)), plain(rows.legend(answer))]
     if answer.effects is not None:
         parts += ["## What each choice does on average", *_effects(answer)]
@@ -51,9 +57,8 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
 def provenance(answer: Answer) -> list[str]:
     """Study, runs, commit, data and versions, a line each."""
     done, asked = answer.evidence.done, answer.asked
-    expected = len(asked.cells) * len(asked.seeds)
     lines = [
-        f"study {asked.name} ({asked.plan}): {done.height} of {expected} runs complete, seeds "
+        f"study {asked.name} ({asked.plan}): {done.height} of {asked.expected} runs complete, seeds "
         f"{', '.join(map(str, asked.seeds))}",
         f"check: python -m workbench.report {asked.name} --check FILE",
         f"workbench: {workbench.__version__}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,11 @@ import polars as pl
 from workbench import figures, stats
 from workbench.errors import UserError
 from workbench.figures import paper
+from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
+from workbench.report import search
 from workbench.report.answer import Answer
+from workbench.report.rows import varied
 from workbench.tracking.files import write_atomic
 from workbench.tracking.runs import load_curves
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLOPS, PER_CLIP, SECONDS = "cost/train_pflops", "cost/train_gflops_per_clip", "speed/train_seconds"
+THROUGHPUT, MEMORY = "speed/clips_per_s", "cost/peak_memory_gb"
+GAINS = (THROUGHPUT,)
+"""Costs of which more is better."""
 EQUAL = 0.02
 """Total FLOPs that differ by less are equal by design; then FLOPs per clip say what a cell costs."""
 
@@ -33,45 +39,69 @@ class Picture:
 
     name: str
     caption: str
-    drawn: Figure
+    drawn: Callable[[], Figure]
     moving: go.Figure
 
 
 def pictures(answer: Answer, results: Path) -> list[Picture]:
     """The pictures for which the study has the axes and the runs."""
-    asked, metric = answer.asked, answer.metric
-    places = figures.layout(answer.cells, asked.axes)
-    standing = {key: answer.standing(key) for key in asked.cells}
-    found = []
-    sweep = figures.sweep_table(answer.cells, asked.axes, metric)
-    if places is not None and sweep is not None:
-        found.append(
-            Picture(
-                name="sweep",
-                caption=f"{metric} over {places.x}, with 95 % intervals.",
-                drawn=paper.sweep(sweep, axis=places.x, metric=metric, connected=places.connected),
-                moving=figures.sweep_figure(sweep, axis=places.x, metric=metric),
-            )
-        )
-    grid = figures.grid_table(answer.cells, asked.axes, metric, standing)
-    if places is not None and grid is not None:
-        across = {"row": places.curve, "column": places.x, "metric": metric}
-        found.append(
-            Picture(
-                name="grid",
-                caption=f"{metric} over {places.curve} and {places.x}, with 95 % intervals.",
-                drawn=paper.grid(grid, **across),
-                moving=figures.grid_figure(grid, **across),
-            )
-        )
-    return [*found, *_cost(answer), *_curves(answer, results), *_effects(answer, standing)]
+    keys = worth_showing(answer)
+    runs = answer.evidence.done.filter(pl.col("key").is_in(keys))["run"]
+    learning = load_curves(results, answer.asked.name, runs, [f"val/{answer.asked.metric}"])
+    found = (
+        sweep(answer),
+        grid(answer),
+        cost(answer, usual_costs(answer)),
+        curves(answer, learning, keys),
+        differences(answer),
+    )
+    return [picture for picture in found if picture is not None]
+
+
+def sweep(answer: Answer) -> Picture | None:
+    """The metric over an axis; None where the study has no such axis."""
+    if answer.asked.search:  # what was proposed fills no grid that one could look along
+        return None
+    places = figures.layout(answer.cells, answer.asked.axes)
+    table = figures.sweep_table(answer.cells, answer.asked.axes, answer.metric)
+    if places is None or table is None or table.is_empty():
+        return None
+    axis, metric, connected = places.x, answer.metric, places.connected
+    return Picture(
+        name="sweep",
+        caption=f"{metric} over {axis}, with 95 % intervals {varied(answer)}.",
+        drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=connected),
+        moving=figures.sweep_figure(table, axis=axis, metric=metric),
+    )
+
+
+def grid(answer: Answer) -> Picture | None:
+    """The metric over two axes as a map; None where the study has no two axes for it."""
+    if answer.asked.search:
+        return None
+    places = figures.layout(answer.cells, answer.asked.axes)
+    standing = {key: answer.standing(key) for key in answer.asked.cells}
+    table = figures.grid_table(answer.cells, answer.asked.axes, answer.metric, standing)
+    if places is None or table is None or table.is_empty():
+        return None
+    across = {"row": places.curve, "column": places.x, "metric": answer.metric}
+    marks = ""
+    if answer.asked.baseline is not None and any(c.interval for c in answer.comparisons.values()):
+        marks = f" ↑ better and ↓ worse than {answer.asked.labels[answer.asked.baseline]}, after Holm."
+    return Picture(
+        name="grid",
+        caption=f"{answer.metric} over {places.curve} and {places.x}, with 95 % intervals "
+        f"{varied(answer)}.{marks}",
+        drawn=lambda: paper.grid(table, **across),
+        moving=figures.grid_figure(table, **across),
+    )
 
 
 def write(found: list[Picture], folder: Path, title: str) -> None:
     """`<name>.pdf`, `<name>.png` and `figures.html`, which holds plotly's code once and needs no network."""
     for picture in found:
         for ending in ("pdf", "png"):
-            paper.save(picture.drawn, folder / f"{picture.name}.{ending}")
+            paper.save(picture.drawn(), folder / f"{picture.name}.{ending}")
     parts = [f"<h1>{html.escape(title)}</h1>"]
     for i, picture in enumerate(found):
         chart = picture.moving.to_html(full_html=False, include_plotlyjs=i == 0, div_id=picture.name)
@@ -82,23 +112,25 @@ def write(found: list[Picture], folder: Path, title: str) -> None:
     write_atomic(folder / "figures.html", "\n".join([head + style, *parts, "</body></html>\n"]))
 
 
-def _cost(answer: Answer) -> list[Picture]:
-    costs = {name: points for name in _costs(answer) if (points := _pareto(answer, name))}
+def cost(answer: Answer, names: Sequence[str]) -> Picture | None:
+    """The metric against costs; None with fewer than two cells that have them."""
+    costs = {name: points for name in names if (points := pareto(answer, name))}
     table = figures.cost_table(answer.cells, answer.asked.axes, answer.metric, costs)
     if table is None or table["key"].n_unique() < 2:
-        return []
-    return [
-        Picture(
-            name="cost",
-            caption=f"{answer.metric} against cost; points of the Pareto front are connected.",
-            drawn=paper.cost(table, metric=answer.metric),
-            moving=figures.cost_figure(table, metric=answer.metric),
-        )
-    ]
+        return None
+    metric = answer.metric
+    return Picture(
+        name="cost",
+        caption=f"{metric} against cost; points of the Pareto front are connected.",
+        drawn=lambda: paper.cost(table, metric=metric),
+        moving=figures.cost_figure(table, metric=metric),
+    )
 
 
-def _costs(answer: Answer) -> list[str]:
+def usual_costs(answer: Answer) -> list[str]:
     """FLOPs of the run, or of a clip where all runs have equal FLOPs; and seconds."""
+    if answer.asked.cost:
+        return [answer.asked.cost]
     column = f"metric.{FLOPS}"
     done = answer.evidence.done
     total = done[column].drop_nulls() if column in done.columns else pl.Series([], dtype=pl.Float64)
@@ -106,50 +138,58 @@ def _costs(answer: Answer) -> list[str]:
     return [PER_CLIP if equal else FLOPS, SECONDS]
 
 
-def _pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
-    evidence = answer.evidence
+def pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
+    """Key of a cell -> its point against a cost; of throughput more is better. Empty where no run has it."""
+    if cost == answer.asked.cost:
+        return search.points(answer.asked, answer.evidence, cost)
+    evidence, sign = answer.evidence, -1.0 if cost in GAINS else 1.0
     costs: dict[str, Mapping[int, float]] = {}
     for key in evidence.values:
         try:
-            costs[key] = evidence.per_seed(key, cost)
+            found = evidence.per_seed(key, cost)
         except UserError:  # runs of an older version: the cell has no place on this axis
             continue
+        costs[key] = {seed: sign * value for seed, value in found.items()}
     qualities = {key: evidence.values[key] for key in costs if key not in evidence.refused}
-    return stats.pareto(
+    points = stats.pareto(
         {key: costs[key] for key in qualities},
         qualities,
         groups=evidence.groups,
         higher_is_better=answer.asked.maximize,
     )
+    return {key: replace(point, cost=sign * point.cost) for key, point in points.items()}
 
 
-def _curves(answer: Answer, results: Path) -> list[Picture]:
-    keys = _worth_showing(answer)
-    rows = answer.evidence.done.filter(pl.col("key").is_in(keys))
-    cells = dict(rows.select("run", "key").iter_rows())
+def curves(
+    answer: Answer, learning: pl.DataFrame, keys: Sequence[str], clocks: Sequence[str] = CLOCKS
+) -> Picture | None:
+    """Learning curves of some cells; None where none has two points.
+
+    learning: curves of `val/<metric>`, see `tracking.runs.load_curves`.
+    """
+    cells = dict(answer.evidence.done.filter(pl.col("key").is_in(list(keys))).select("run", "key").rows())
     metric = f"val/{answer.asked.metric}"
-    curves = load_curves(results, answer.asked.name, list(cells), [metric])
-    table = figures.curves_table(curves, cells, metric, keys)
+    table = figures.curves_table(learning, cells, metric, keys)
     if table is None or table.height <= table["key"].n_unique():
-        return []
+        return None
     labels = {key: answer.asked.labels[key] for key in keys}
     which = "" if len(keys) == answer.cells.height else f", {len(keys)} of {answer.cells.height} cells"
-    return [
-        Picture(
-            name="curves",
-            caption=f"{metric} during training{which}; bars reach from the least to the most of the seeds.",
-            drawn=paper.curves(table, labels, metric=metric),
-            moving=figures.curves_figure(table, labels, metric=metric),
-        )
-    ]
+    return Picture(
+        name="curves",
+        caption=f"{metric} during training{which}; bars reach from the least to the most of the seeds.",
+        drawn=lambda: paper.curves(table, labels, metric=metric, clocks=clocks),
+        moving=figures.curves_figure(table, labels, metric=metric, clocks=clocks),
+    )
 
 
-def _worth_showing(answer: Answer) -> list[str]:
+def worth_showing(answer: Answer) -> list[str]:
     """All cells in the order of the plan, or the baseline and the best by val, as many as have colours."""
     keys: list[str] = answer.cells["key"].to_list()
     if len(keys) <= MOST_CURVES:
         return keys
     column = f"metric.val/{answer.asked.metric}"
+    if column not in answer.evidence.done.columns:
+        return keys[:MOST_CURVES]
     means = answer.evidence.done.group_by("key", maintain_order=True).agg(pl.col(column).mean())
     ordered = means.sort(column, descending=answer.asked.maximize, nulls_last=True, maintain_order=True)
     first = [answer.asked.baseline] if answer.asked.baseline in keys else []
@@ -157,20 +197,54 @@ def _worth_showing(answer: Answer) -> list[str]:
     return [key for key in keys if key in best]
 
 
-def _effects(answer: Answer, standing: Mapping[str, str]) -> list[Picture]:
+def differences(answer: Answer) -> Picture | None:
+    """Differences to the baseline; None where nothing is compared."""
+    standing = {key: answer.standing(key) for key in answer.comparisons}
     table = figures.effects_table(answer.comparisons, standing)
     if table is None or answer.asked.baseline is None:
-        return []
+        return None
     comparison = next(iter(answer.comparisons.values()))
     baseline = answer.asked.labels[answer.asked.baseline]
     some = len(answer.comparisons)
     which = "" if table.height == some else f", the {table.height} largest of {some}"
     kind = "" if comparison.interval is not None else " over queries only, since there is one seed"
-    return [
-        Picture(
-            name="effects",
-            caption=f"Difference to {baseline} with 95 % intervals{kind}{which}.",
-            drawn=paper.effects(table, baseline=baseline, unit=comparison.unit),
-            moving=figures.effects_figure(table, baseline=baseline, unit=comparison.unit),
-        )
-    ]
+    title = f"difference to {plain(baseline)} ({comparison.unit})"
+    return Picture(
+        name="effects",
+        caption=f"Difference to {baseline} with 95 % intervals{kind}{which}.",
+        drawn=lambda: paper.effects(table, title=title),
+        moving=figures.effects_figure(table, title=title),
+    )
+
+
+def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
+    """What each level of each axis does on average, or which pairs do more; None without a full grid."""
+    if answer.effects is None:
+        return None
+    table = figures.factors_table(answer.effects, maximize=answer.asked.maximize, interactions=interactions)
+    if table is None:
+        return None
+    title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
+    kind = ", with 95 % intervals over seeds and queries, coloured where it is not zero after Holm"
+    if table["low"].null_count() == table.height:
+        kind = "; one seed tells no interval"
+    what = "each pair of levels" if interactions else "each level of an axis"
+    return Picture(
+        name="interactions" if interactions else "factors",
+        caption=f"{answer.metric}: {what}, {title}{kind}.",
+        drawn=lambda: paper.effects(table, title=title),
+        moving=figures.effects_figure(table, title=title),
+    )
+
+
+def parallel(answer: Answer, reads: Sequence[str] = ()) -> Picture | None:
+    """Every cell as a line through its axes, what it costs and what it reaches; None without two cells."""
+    dimensions = figures.dimensions(answer.cells, answer.asked.axes, [*reads, answer.metric])
+    if answer.cells[answer.metric].drop_nulls().len() < 2 or len(dimensions) < 2:
+        return None
+    return Picture(
+        name="parallel",
+        caption=f"Every cell as a line through its choices to its {answer.metric}, which colours it.",
+        drawn=lambda: paper.parallel(dimensions),
+        moving=figures.parallel_figure(dimensions),
+    )

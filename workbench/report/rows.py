@@ -49,11 +49,8 @@ def exact(answer: Answer) -> pl.DataFrame:
 
 def legend(answer: Answer) -> str:
     """What the columns and marks mean, in a few sentences."""
-    seeds = set(answer.cells["seeds"].to_list())
-    kind = "over queries (one seed)" if seeds == {1} else "over seeds"
-    if len(seeds) > 1 and 1 in seeds:
-        kind = "over seeds, over queries where there is one seed"
-    text = f"{answer.metric} with its 95 % interval {kind}. Cells are selected by val and reported by test."
+    text = f"{answer.metric} with its 95 % interval {varied(answer)}."
+    text += " Cells are selected by val and reported by test."
     if answer.comparisons and answer.asked.baseline is not None:
         family = max(c.family for c in answer.comparisons.values())
         text += f" Differences are to {answer.asked.labels[answer.asked.baseline]}"
@@ -65,6 +62,15 @@ def legend(answer: Answer) -> str:
             text += ", with 95 % intervals over queries, which say nothing about other seeds"
         text += "."
     return text
+
+
+def varied(answer: Answer) -> str:
+    """What the intervals of the cells are about, in words: "over seeds"."""
+    seeds = set(answer.cells["seeds"].to_list())
+    if answer.error == "queries" or seeds == {1}:
+        return "over queries (one seed)" if seeds == {1} else "over queries"
+    kind = "over seeds" if answer.error == "seeds" else "over seeds and queries"
+    return f"{kind}, over queries where there is one seed" if 1 in seeds else kind
 
 
 def _difference(answer: Answer, key: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from workbench.stats.components import estimate, half_width
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 
 Kind = Literal["seeds", "queries", "seeds+queries"]
@@ -70,38 +71,55 @@ def summarise_cells(
     cells: Mapping[str, Runs],
     groups: Sequence[str] | None = None,
     *,
+    kind: Kind = "seeds",
     level: float = 0.95,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Summary]:
-    """`summarise` of every cell; those with one seed share the draws of queries, so many take seconds.
+    """`summarise` of every cell; those that need draws of queries share them, so many take seconds.
 
-    The cells must have answered the same queries.
+    kind: what the intervals are about. With one seed only queries can vary, and they are drawn whatever
+    the kind. The cells must have answered the same queries.
     """
     tables = {name: tabulate(runs, groups, name=name) for name, runs in cells.items()}
-    single = [name for name, table in tables.items() if len(table.seeds) == 1 and len(table.sizes) > 1]
-    drawn: dict[str, Array] = {}
-    if single:
-        check_same_queries([tables[name] for name in single])
-        sums, sizes = np.vstack([tables[name].sums for name in single]), tables[single[0]].sizes
-        drawn = dict(zip(single, query_draws(sums, sizes, resamples, base_seed(rng)).T, strict=True))
-    return {name: _summary(table, drawn.get(name), level) for name, table in tables.items()}
+    drawn = [t for t in tables.values() if len(t.sizes) > 1 and (kind == "queries" or len(t.seeds) == 1)]
+    draws: dict[str, Array] = {}
+    if drawn:
+        check_same_queries(drawn)
+        found = query_draws(np.vstack([t.sums for t in drawn]), drawn[0].sizes, resamples, base_seed(rng))
+        ends = np.cumsum([len(t.seeds) for t in drawn])
+        parts = zip(drawn, np.split(found, ends[:-1], axis=1), strict=True)
+        draws = {table.name: part.mean(1) for table, part in parts}
+    return {name: _summary(table, draws.get(name), kind, level) for name, table in tables.items()}
 
 
-def _summary(table: Table, draws: Array | None, level: float) -> Summary:
-    """draws: [B], the metric of a single run on resampled queries."""
+def _summary(table: Table, draws: Array | None, kind: Kind, level: float) -> Summary:
+    """draws: [B], the metric of the cell's runs on resampled queries."""
     means = table.means
     interval: Interval | None = None
-    if len(means) > 1:
-        interval = seed_interval(means, level)
-    elif draws is not None:
+    if draws is not None:
         interval = percentile_interval(draws, level, "queries", len(table.sizes))
+    elif len(means) > 1 and kind == "seeds":
+        interval = seed_interval(means, level)
+    elif len(means) > 1 and kind == "seeds+queries":
+        interval = _both_interval(table, level)
     return Summary(
         mean=float(means.mean()),
         iqm=iqm(means),
         per_seed={seed: float(m) for seed, m in zip(table.seeds, means, strict=True)},
         interval=interval,
     )
+
+
+def _both_interval(table: Table, level: float) -> Interval:
+    """Of a cell's mean over other seeds and other queries, as that of a comparison."""
+    found = estimate(table.sums, table.sizes)
+    half, mean, both = float(half_width(found, 1 - level)), float(found.effect), len(table.sizes) > 1
+    return Interval(
+        low=mean - half, high=mean + half, level=level,
+        kind="seeds+queries" if both else "seeds", n=len(table.seeds),
+        method="two-way variance components, Cochran's t" if both else "t over seeds",
+    )  # fmt: skip
 
 
 def iqm(values: ArrayLike) -> float:

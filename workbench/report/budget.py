@@ -1,0 +1,117 @@
+"""What cells had reached at an equal budget, and what they cost besides their mask ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from workbench import figures, stats, tables
+from workbench.figures import paper
+from workbench.figures.style import label
+from workbench.report.answer import Answer
+from workbench.report.pictures import EQUAL, FLOPS, MEMORY, PER_CLIP, SECONDS, THROUGHPUT, Picture
+
+TOKENS_IN, TOKENS_OUT = "cost/video_tokens_in", "cost/video_tokens_out"
+COSTS = (
+    TOKENS_OUT, TOKENS_IN, "cost/video_passes", "cost/text_passes", "cost/video_gflops_per_clip",
+    "cost/text_gflops_per_clip", PER_CLIP, FLOPS, "train/steps", THROUGHPUT, MEMORY, SECONDS,
+)  # fmt: skip
+"""What a cell costs: a mask ratio says nothing of passes, decoders and steps."""
+ENCODED = "video tokens encoded (% of all)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """Learning curves of the complete runs of a study along one clock."""
+
+    curves: Mapping[str, Mapping[int, tuple[np.ndarray, np.ndarray]]]
+    """Key of a cell -> seed -> clock [n] ascending, metric [n]."""
+
+    @property
+    def ends(self) -> list[tuple[float, float]]:
+        """First and last budget at which each run was evaluated."""
+        return [(float(x[0]), float(x[-1])) for seeds in self.curves.values() for x, _ in seeds.values()]
+
+    @property
+    def shared(self) -> float:
+        """The largest budget that every run reached."""
+        return min(last for _, last in self.ends)
+
+
+def learning(answer: Answer, curves: pl.DataFrame, clock: str) -> Learning:
+    """The runs' curves of `val/<metric>`; see `tracking.runs.load_curves`. Empty without evaluations."""
+    runs = {run: (key, seed) for run, key, seed in answer.evidence.done.select("run", "key", "seed").rows()}
+    wanted = (pl.col("metric") == f"val/{answer.asked.metric}") & pl.col(clock).is_not_null()
+    found: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+    for (run,), part in curves.filter(wanted).group_by("run", maintain_order=True):
+        if run in runs:
+            key, seed = runs[str(run)]
+            x, y = part.sort(clock).select(clock, "value").to_numpy().T
+            found.setdefault(key, {})[seed] = (x, y)
+    return Learning(curves=found)
+
+
+def at_budget(answer: Answer, found: Learning, budget: float) -> pl.DataFrame:
+    """The cell table with `val/<metric>` as it was at the budget, with intervals over seeds.
+
+    Between two evaluations a curve is taken as a straight line. Runs that were not yet evaluated, or had
+    ended, at the budget are left out; `seeds` counts the others.
+    """
+    metric = f"val/{answer.asked.metric}"
+    values: dict[str, dict[int, list[float]]] = {}
+    for key, seeds in found.curves.items():
+        for seed, (x, y) in seeds.items():
+            if x[0] <= budget <= x[-1] * (1 + EQUAL):
+                values.setdefault(key, {})[seed] = [float(np.interp(budget, x, y))]
+    summaries = stats.summarise_cells(values) if values else {}
+    rows = []
+    for key in answer.cells["key"]:
+        mine = summaries.get(key)
+        limits = (mine.interval.low, mine.interval.high) if mine and mine.interval else (None, None)
+        rows.append((len(values.get(key, ())), mine.mean if mine else None, *limits))
+    schema = {"seeds": pl.Int64(), metric: pl.Float64(), "low": pl.Float64(), "high": pl.Float64()}
+    axes = [axis for axis in answer.asked.axes if axis in answer.cells.columns]
+    read = pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.concat([answer.cells.select("key", "cell", *axes), read], how="horizontal")
+
+
+def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: float) -> Picture | None:
+    """The table of `at_budget` over an axis; None where the study has no such axis."""
+    metric = f"val/{answer.asked.metric}"
+    known = table.filter(pl.col(metric).is_not_null())
+    places = figures.layout(known, answer.asked.axes)
+    sweep = figures.sweep_table(known, answer.asked.axes, metric)
+    if places is None or sweep is None or sweep.is_empty():
+        return None
+    axis, connected = places.x, places.connected
+    return Picture(
+        name="budget",
+        caption=f"{metric} over {axis} at an equal budget of {budget:.4g} ({label(clock)}), "
+        "with 95 % intervals over seeds where there are several.",
+        drawn=lambda: paper.sweep(sweep, axis=axis, metric=metric, connected=connected),
+        moving=figures.sweep_figure(sweep, axis=axis, metric=metric),
+    )
+
+
+def cost_table(answer: Answer) -> pl.DataFrame:
+    """One row a cell: its axes, the metric, and everything it costs, see `COSTS`."""
+    axes = [axis for axis in answer.asked.axes if axis in answer.cells.columns]
+    found = tables.cell_table(answer.evidence.done, answer.asked.axes, answer.metric, COSTS)
+    mine = answer.cells.select("key", *axes, answer.metric).join(
+        found.select("key", *COSTS), on="key", how="left", maintain_order="left"
+    )
+    share = (100 * pl.col(TOKENS_OUT) / pl.col(TOKENS_IN)).alias(ENCODED)
+    mine = mine.insert_column(len(axes) + 2, mine.select(share).to_series()).drop("key")
+    return mine.select(name for name in mine.columns if mine[name].null_count() < mine.height)
+
+
+def in_words(table: pl.DataFrame) -> pl.DataFrame:
+    """The cost table for people: columns named in words, numbers of tokens as a share only."""
+    names: dict[str, str] = {}
+    for name in table.columns:
+        if name not in (TOKENS_IN, TOKENS_OUT):
+            names[name] = name if label(name) in names.values() else label(name)
+    return table.select(pl.col(name).alias(words) for name, words in names.items())
