@@ -1,0 +1,86 @@
+"""The ranking of a gallery agrees with the evaluation; confusions are counted right."""
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.errors import UserError
+from workbench.evaluate import ranks
+from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
+from workbench.tracking.run_dir import RunDir
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def embeddings(video, text, right):
+    clips = tuple(f"c{i}" for i in range(len(video)))
+    return Embeddings(
+        video=np.asarray(video, np.float32), text=np.asarray(text, np.float32), clips=clips,
+        queries=tuple(f"q{i}" for i in range(len(text))),
+        captions=tuple(f"words {i}" for i in range(len(text))),
+        right=np.asarray(right),
+    )  # fmt: skip
+
+
+def test_places_are_the_ranks_of_the_evaluation():
+    rng = np.random.default_rng(0)
+    found = embeddings(unit(rng.normal(size=(20, 8))), unit(rng.normal(size=(30, 8))), np.arange(30) % 20)
+    expected = ranks(torch.from_numpy(found.video), torch.from_numpy(found.text), found.right).t2v
+    tables = [ranking(found, found.text[i], int(found.right[i])) for i in range(30)]
+    assert [t.filter("right")["place"].item() for t in tables] == expected.tolist()
+    assert all(t["score"].is_sorted(descending=True) for t in tables)
+
+
+def test_among_equal_scores_the_right_clip_is_last():
+    found = embeddings([[1, 0], [1, 0], [0, 1]], [[1, 0]], [0])
+    assert ranking(found, found.text[0], 0)["clip"].to_list() == ["c1", "c0", "c2"]
+    assert ranking(found, found.text[0])["right"].any() is False
+
+
+def test_a_clip_is_named_by_its_first_caption():
+    assert embeddings(np.eye(2), np.eye(2)[[0, 0, 1]], [0, 0, 1]).caption_of == {
+        "c0": "words 0",
+        "c1": "words 2",
+    }
+
+
+def test_confusions_say_how_often_an_attribute_is_wrong_and_what_chance_would_be():
+    # Queries 0 and 1 are answered by each other's clip, 2 and 3 rightly.
+    found = embeddings(np.eye(4), np.eye(4)[[1, 0, 2, 3]], [0, 1, 2, 3])
+    table = confusions(
+        found, {"colour": ["red", "red", "blue", "blue"], "shape": ["star", "moon", "star", "moon"]}
+    )
+    rows = {row["attribute"]: row for row in table.iter_rows(named=True)}
+    assert (rows["shape"]["wrong"], rows["shape"]["missed"], rows["shape"]["share"]) == (2, 2, 1.0)
+    assert (rows["colour"]["wrong"], rows["colour"]["share"]) == (0, 0.0)
+    assert rows["colour"]["chance"] == pytest.approx(2 / 3)
+    assert table["attribute"][0] == "shape"
+
+
+def test_nothing_is_confused_where_all_is_right_or_nothing_is_known():
+    found = embeddings(np.eye(2), np.eye(2), [0, 1])
+    assert confusions(found, {"colour": ["red", "blue"]}) is None
+    assert confusions(embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1]), {}) is None
+
+
+def test_differing_names_both_values():
+    assert differing({"a": 1, "b": 2}, {"a": 1, "b": 3}) == {"b": (2, 3)}
+
+
+def test_embeddings_that_are_missing_or_damaged_are_a_sentence(tmp_path):
+    run = RunDir(tmp_path / "run")
+    run.create()
+    with pytest.raises(UserError, match="left no embeddings"):
+        read_embeddings(run)
+    arrays = {"video": np.eye(2), "text": np.eye(2), "video_id": ["a", "b"], "text_id": ["a#0", "b#0"],
+              "text_group": ["a", "x"], "caption": ["one", "two"]}  # fmt: skip
+    np.savez(run.file("embeddings.npz"), **arrays)
+    with pytest.raises(UserError, match="captions of clips that it lacks"):
+        read_embeddings(run)
+    np.savez(run.file("embeddings.npz"), **(arrays | {"video": np.eye(3)}))
+    with pytest.raises(UserError, match="do not fit"):
+        read_embeddings(run)
+    np.savez(run.file("embeddings.npz"), **(arrays | {"text_group": ["a", "b"]}))
+    assert read_embeddings(run).right.tolist() == [0, 1]

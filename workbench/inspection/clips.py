@@ -1,0 +1,95 @@
+"""The clips of a run: frames as the model saw them, captions, attributes, and the files that play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workbench.config import DataConfig
+from workbench.data.store import FrameStore, store_path
+from workbench.errors import UserError
+from workbench.tracking.files import check_name
+from workbench.tracking.run_dir import RunDir
+
+PLAYABLE = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/mp4",
+    ".webm": "video/webm",
+    ".ogv": "video/ogg",
+}
+"""Endings of files that browsers play, with the type to announce."""
+LARGEST = 64 << 20
+"""Bytes of a file that is still handed to a browser as a whole."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A prepared data set, clip by clip."""
+
+    store: FrameStore
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Clip id -> its row in the frame store."""
+        return {name: row for row, name in enumerate(self.store.clip_ids)}
+
+    @cached_property
+    def captions(self) -> Mapping[str, str]:
+        """Caption id (clip id, `#`, number) -> caption, of all splits."""
+        parts = self.store.splits.values()
+        return {i: text for part in parts for i, text in zip(part.ids, part.captions, strict=True)}
+
+    @property
+    def named(self) -> bool:
+        """Whether the store names the files of its clips; those of earlier versions do not."""
+        return any(path is not None for path in self.store.files)
+
+    def attributes(self, clip: str) -> dict[str, Any]:
+        """What the data set knows about a clip, empty for most."""
+        row = self.rows.get(clip)
+        return {} if row is None else {name: v[row] for name, v in self.store.attributes.items()}
+
+    def file(self, clip: str) -> Path:
+        """The video file of a clip, checked to be one that a browser plays; `UserError` says why not."""
+        row = self.rows.get(clip)
+        if row is None:
+            raise UserError(f"{clip} is not in the prepared data")
+        path = self.store.files[row]
+        if path is None:
+            raise UserError("the prepared data do not say where their videos are; prepare them anew")
+        if path.suffix.lower() not in PLAYABLE:
+            raise UserError(f"browsers do not play {path.suffix or 'such'} files")
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise UserError(f"there is no file {path.name} any more") from error
+        if size > LARGEST:
+            raise UserError(f"{path.name} has {size >> 20} MiB, too many to show here")
+        return path
+
+
+def place(run: RunDir, root: Path) -> Path:
+    """Where the frame store of a run's data lies below `root`, whether or not it is there."""
+    config = run.flat_config()
+    try:
+        data = DataConfig(
+            name=check_name(str(config["data.name"]), "data set"),
+            digest=check_name(str(config["data.digest"]), "digest of a data set"),
+            frames=config["data.frames"],
+            size=config["data.size"],
+        )
+    except KeyError as error:
+        raise UserError(f"{run.path.name} does not say which data it was trained on") from error
+    return store_path(data, root)
+
+
+def open_clips(run: RunDir, root: Path) -> Clips:
+    """The clips that a run was trained and tested on; `UserError` where they are not below `root`."""
+    path = place(run, root)
+    if not path.is_dir():
+        raise UserError(f"the clips of this study are not on this machine: there is no {path}")
+    return Clips(FrameStore.open(path))

@@ -1,0 +1,126 @@
+"""The gallery as a run ranks it for a query, from the embeddings that the run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.errors import UserError
+from workbench.tracking.run_dir import RunDir
+
+CHUNK = 1024
+"""Queries scored at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """Unit vectors of a run's test split. They were stored in half precision."""
+
+    video: np.ndarray
+    """float32 [V, E]"""
+    text: np.ndarray
+    """float32 [Q, E]"""
+    clips: tuple[str, ...]
+    """[V], clip ids."""
+    queries: tuple[str, ...]
+    """[Q], caption ids."""
+    captions: tuple[str, ...]
+    """[Q]"""
+    right: np.ndarray
+    """int [Q], which of `clips` belongs to each query."""
+
+    @property
+    def caption_of(self) -> dict[str, str]:
+        """Clip id -> its first caption."""
+        pairs = zip(self.right, self.captions, strict=True)
+        return {self.clips[clip]: text for clip, text in reversed(list(pairs))}
+
+
+def read_embeddings(run: RunDir) -> Embeddings:
+    """From `embeddings.npz`; `UserError` where there is none or it is damaged."""
+    path = run.file("embeddings.npz")
+    names = ("video", "text", "video_id", "text_id", "text_group", "caption")
+    try:
+        video, text, clips, queries, owners, captions = run.read_arrays("embeddings.npz", *names)
+    except FileNotFoundError as error:
+        raise UserError(f"the run {run.path.name} left no embeddings; it is of an earlier version") from error
+    row = {name: i for i, name in enumerate(clips.tolist())}
+    shapes = video.ndim == text.ndim == 2 and video.shape[1] == text.shape[1]
+    if not (shapes and len(video) == len(row) and len(text) == len(queries) == len(owners) == len(captions)):
+        raise UserError(f"{path} is damaged: its arrays do not fit together")
+    if not set(owners.tolist()) <= set(row):
+        raise UserError(f"{path} is damaged: it has captions of clips that it lacks")
+    return Embeddings(
+        video=video.astype(np.float32),
+        text=text.astype(np.float32),
+        clips=tuple(row),
+        queries=tuple(queries.tolist()),
+        captions=tuple(captions.tolist()),
+        right=np.array([row[name] for name in owners.tolist()], dtype=np.int64),
+    )
+
+
+def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> pl.DataFrame:
+    """The whole gallery for one query, best first: place (from 1), clip, score (cosine), right.
+
+    Args:
+        query: unit vector [E].
+        right: row of the right clip, None where nobody knows; among equal scores it comes last, as in
+            `workbench.evaluate.ranks`.
+    """
+    score = found.video @ query.astype(np.float32)
+    is_right = np.arange(len(score)) == (-1 if right is None else right)
+    order = np.lexsort((is_right, -score))
+    return pl.DataFrame(
+        {
+            "place": np.arange(1, len(order) + 1),
+            "clip": [found.clips[i] for i in order],
+            "score": score[order],
+            "right": is_right[order],
+        }
+    )
+
+
+def differing(mine: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Attributes in which a clip differs from the right one: name -> (its value, the right value)."""
+    return {name: (mine.get(name), value) for name, value in right.items() if mine.get(name) != value}
+
+
+def confusions(found: Embeddings, attributes: Mapping[str, Sequence[Any]]) -> pl.DataFrame | None:
+    """How often each attribute is wrong where the first clip of the ranking is the wrong one.
+
+    Args:
+        attributes: name -> values [V], in the order of `found.clips`.
+
+    Returns:
+        attribute, wrong (of so many queries), missed (queries whose first clip is wrong), share (of these),
+        chance (the share for a clip drawn at random from the others). None without attributes or misses.
+    """
+    first = np.concatenate(
+        [_first(found, slice(i, i + CHUNK)) for i in range(0, len(found.queries), CHUNK)] or [np.array([])]
+    )
+    missed = first != found.right
+    if not attributes or not missed.any():
+        return None
+    rows = []
+    for name, values in attributes.items():
+        _, code, count = np.unique([str(v) for v in values], return_inverse=True, return_counts=True)
+        wrong = code[first[missed]] != code[found.right[missed]]
+        others = len(values) - count[code[found.right[missed]]]
+        chance = float((others / max(1, len(values) - 1)).mean())
+        rows.append((name, int(wrong.sum()), int(missed.sum()), float(wrong.mean()), chance))
+    schema = {"attribute": pl.String(), "wrong": pl.Int64(), "missed": pl.Int64(), "share": pl.Float64(),
+              "chance": pl.Float64()}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("share", descending=True, maintain_order=True)
+
+
+def _first(found: Embeddings, part: slice) -> np.ndarray:
+    """Row of the best-scored clip for some queries; among equal scores a wrong one."""
+    score = found.text[part] @ found.video.T
+    right = found.right[part]
+    score[np.arange(len(right)), right] -= 1e-6
+    return score.argmax(1)
