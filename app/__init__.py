@@ -1,6 +1,7 @@
 """The dashboard: `streamlit run app/dashboard.py [-- RESULTS]`, by default `$WORKBENCH_RESULTS` or `results`.
 
-It reads run directories only, never the tracker, and loads no torch.
+It reads run directories only, never the tracker, and loads no torch. Where runs were sent to a tracking
+server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one over a store in a file.
 
 A view is one file in `app/views/`, found by itself:
 
@@ -20,9 +21,12 @@ A comparison lives in the address. Views ask for each choice with `app.address`:
     metric = address.choose("metric", "Metric", {"t2v_r1": "R@1", ...}, default="t2v_r1")
     cells = address.choose_many("cells", "Cells", {key: label, ...}, default=[...])
 
-which checks the address against the options (else one visible sentence and the default), shows the widget,
-and writes back what is chosen. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
-`app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
-their downloads, and `escaped`, for every name that goes into Markdown. `st.text` and `st.dataframe` take
-names as they are. Numbers and figures come from `workbench`, the same functions as in the report.
+(also `address.text` and `address.number`), which checks the address against the options (else one visible
+sentence and the default), shows the widget, and writes back what is chosen. Shared choices (metric, baseline,
+group-by, error bar, clock, cells) are in `app.widgets`, so that the same parameter means the same in every
+view; so are `figure` and `table`, with their downloads, and `escaped`, for names that go into Markdown.
+`st.text` and `st.dataframe` take
+names as they are. `app.clips` plays clips of the prepared data; `app.helper.ask` asks a helper process for
+what needs torch (`workbench.inspection.on_demand`). Numbers and figures come from `workbench`, the
+same functions as in the report.
 """

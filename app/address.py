@@ -6,6 +6,7 @@ dropped, the default is shown, and one sentence says so (`complaints`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -48,12 +49,12 @@ def get_many(name: str, options: Sequence[str] | Mapping[str, str], default: Seq
     return known or list(default)
 
 
-def put(name: str, value: str | Sequence[str], default: str | Sequence[str]) -> None:
+def put(name: str, value: str | float | Sequence[str], default: str | float | Sequence[str]) -> None:
     """Writes a choice; the default leaves no trace in the address."""
     if value == default:
         st.query_params.pop(name, None)
     else:
-        st.query_params[name] = value
+        st.query_params[name] = repr(value) if isinstance(value, float) else value
 
 
 def forget(*keep: str) -> None:
@@ -62,8 +63,8 @@ def forget(*keep: str) -> None:
         del st.query_params[name]
 
 
-def link(**changes: str) -> str:
-    """The present address with changes, as a relative link."""
+def link(**changes: str | Sequence[str]) -> str:
+    """The present address with changes, as a relative link; a sequence is a repeated parameter."""
     present = {name: st.query_params.get_all(name) for name in st.query_params}
     return "?" + urlencode(present | changes, doseq=True)
 
@@ -111,6 +112,35 @@ def choose_many(
     ) or list(default)  # fmt: skip
 
 
+def text(name: str, label: str, *, longest: int = 200, placeholder: str = "", help: str | None = None) -> str:
+    """A field for any words, bound to the parameter `name`; what is longer than `longest` is cut."""
+    key = _bound(name, st.query_params.get(name, "")[:longest])
+    given: dict[str, Any] = {"placeholder": placeholder, "help": help, "max_chars": longest}
+    return st.text_input(label, key=key, on_change=_write, args=(name, key, "", None), **given)
+
+
+def number(
+    name: str, label: str, low: float, high: float, default: float, *, help: str | None = None
+) -> float:
+    """A slider from `low` to `high`, bound to the parameter `name`."""
+    given, value = st.query_params.get(name), default
+    if given is not None:
+        try:
+            value = float(given)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            _refuse(name, [given])
+            value = default
+    key = _bound(name, value)
+    step = (high - low) / 100
+    args = (name, key, default, None)
+    form = f"%.{max(0, 2 - math.floor(math.log10(high)))}f"
+    return float(
+        st.slider(label, low, high, step=step, key=key, format=form, help=help, on_change=_write, args=args)
+    )
+
+
 def _bound(name: str, value: Any) -> str:
     """The widget's key, its state set to what the address says."""
     key = f"address: {name}"
@@ -120,7 +150,8 @@ def _bound(name: str, value: Any) -> str:
 
 
 def _write(name: str, key: str, default: Any, then: Callable[[], None] | None) -> None:
-    put(name, st.session_state[key] or default, default)
+    value = st.session_state[key]
+    put(name, default if value in (None, "", []) else value, default)
     if then is not None:
         then()
 

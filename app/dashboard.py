@@ -24,7 +24,8 @@ def main() -> None:
     from app.runs import open_store
     from workbench.errors import UserError
 
-    st.set_page_config(page_title="Workbench", page_icon=":material/experiment:", layout="wide")
+    # No icon: an emoji or a Material name would be fetched from the internet.
+    st.set_page_config(page_title="Workbench", layout="wide")
     address.begin()
     results = _results()
     store = open_store(str(results))

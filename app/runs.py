@@ -17,11 +17,15 @@ import polars as pl
 import streamlit as st
 
 from workbench.errors import UserError
-from workbench.report.answer import Answer, answer
+from workbench.figures.style import is_better_high
+from workbench.report.answer import Answer, answer_of
 from workbench.report.asked import Asked, load
+from workbench.report.evidence import gather
+from workbench.report.grouped import grouped
+from workbench.stats.intervals import Kind
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import load_curves, load_runs
+from workbench.tracking.runs import RunTable, load_curves
 
 REFRESH = 2.0
 """Seconds for which what was read counts as fresh."""
@@ -55,15 +59,38 @@ class Runs:
         own = self.asked.metric if self.asked is not None else "t2v_r1"
         return sorted(names, key=lambda name: name != own)
 
-    def answer(self, *, metric: str | None = None, baseline: str | None = None) -> Answer | None:
-        """What the study says, for another metric or baseline (key) than its own; None without `asked`."""
+    def answer(
+        self,
+        *,
+        metric: str | None = None,
+        baseline: str | None = None,
+        by: Sequence[str] | None = None,
+        error: Kind = "seeds",
+    ) -> Answer | None:
+        """What the study says; None without `asked`.
+
+        metric, baseline (key): others than the study's own; by: the axes whose values make a cell, all
+        when None; error: what the intervals of the cells are about.
+        """
         if self.asked is None:
             return None
+        metric, baseline = metric or self.asked.metric, baseline or self.asked.baseline
+        if by is not None and set(by) >= set(self.asked.axes):
+            by = None
         asked = replace(
-            self.asked, metric=metric or self.asked.metric, baseline=baseline or self.asked.baseline
-        )
-        key = ("answer", self.study, asked.metric, asked.baseline)
-        return self.store.kept(key, self.table, lambda: answer(asked, self.results))
+            self.asked, metric=metric, baseline=baseline,
+            maximize=self.asked.maximize if metric == self.asked.metric else is_better_high(metric),
+        )  # fmt: skip
+        plan = (self.study, asked.metric, asked.baseline, asked.seeds, tuple(asked.cells))
+        key = ("answer", plan, None if by is None else tuple(by), error)
+        return self.store.kept(key, self.table, lambda: self._answer(plan, asked, by, error))
+
+    def _answer(self, plan: Any, asked: Asked, by: Sequence[str] | None, error: Kind) -> Answer:
+        # What the runs answered is read once, however it is then looked at.
+        found = self.store.kept(("evidence", plan), self.table, lambda: gather(asked, self.results))
+        if by is not None:
+            asked, found = grouped(asked, found, by)
+        return answer_of(asked, found, error)
 
     def curves(
         self, runs: Iterable[str] | None = None, metrics: Sequence[str] | None = None, points: int = 200
@@ -76,6 +103,10 @@ class Runs:
             key, self.table, lambda: load_curves(self.results, self.study, names, wanted, points)
         )
 
+    def now(self) -> Runs:
+        """The same study at this moment, for parts of a page that refresh by themselves."""
+        return self.store.study(self.study, self.studies)
+
     def directory(self, run: str) -> RunDir:
         """The directory of a run, by its name (`KEY-sSEED`)."""
         return RunDir(self.results / "runs" / self.study / check_name(run, "run name"))
@@ -87,6 +118,7 @@ class Store:
     def __init__(self, results: Path) -> None:
         self.results = results
         self._lock = threading.RLock()
+        self._tables: dict[str, RunTable] = {}
         self._read: dict[str, tuple[float, pl.DataFrame, Asked | None, str]] = {}
         self._kept: OrderedDict[Any, tuple[pl.DataFrame, Any]] = OrderedDict()
 
@@ -101,11 +133,12 @@ class Store:
     def study(self, name: str, studies: tuple[str, ...]) -> Runs:
         """The study as it is now, or was a moment ago."""
         with self._lock:
+            if name not in self._tables:
+                self._tables[name] = RunTable(self.results, name)
             at, table, asked, problem = self._read.get(name, (0.0, pl.DataFrame(), None, ""))
             if time.monotonic() - at > REFRESH or not at:
-                found = load_runs(self.results, name)
                 # What hangs on the table is computed again only when the table has changed.
-                table = table if at and found.equals(table) else found
+                table = self._tables[name].read()
                 asked, problem = self._asked(name)
                 self._read[name] = (time.monotonic(), table, asked, problem)
         return Runs(

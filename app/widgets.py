@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 import streamlit as st
@@ -14,7 +14,8 @@ from app import address
 from app.runs import Runs
 from workbench import tables
 from workbench.figures.style import label
-from workbench.report import latex
+from workbench.report import asked, latex
+from workbench.stats.intervals import Kind
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -64,12 +65,13 @@ def group_by(runs: Runs) -> list[str]:
     )  # fmt: skip
 
 
-def error_bar() -> str:
+def error_bar() -> Kind:
     """Parameter `error`: what a 95 % interval is about: `seeds`, `queries` or `seeds+queries`."""
-    return address.choose(
+    chosen = address.choose(
         "error", "Error bar", ERRORS, "seeds", form="buttons",
         help="95 % intervals: other seeds, other queries, or both. With one seed only queries can vary.",
     )  # fmt: skip
+    return cast(Kind, chosen)
 
 
 def clock() -> str:
@@ -128,15 +130,15 @@ def table(
 
 def nothing_yet(runs: Runs, what: str) -> None:
     """Says that there is nothing to show and which command would change that."""
-    command = runs.asked.command if runs.asked is not None else f"python -m workbench.study {runs.study}"
+    command = runs.asked.command if runs.asked is not None else asked.command(runs.study)
     st.info(f"{what} This makes the missing runs:")
     st.code(command, language="shell")
 
 
 def _downloads(name: str, caption: str, files: Mapping[str, Callable[[], bytes]]) -> None:
-    """A quiet row: caption, then a button for each kind of file. A file is made when it is asked for."""
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.caption(escaped(caption))
+    """The caption and below it a quiet row, a button for each kind of file, made when it is asked for."""
+    st.caption(escaped(caption))
+    row = st.container(horizontal=True, horizontal_alignment="right", gap="small")
     for ending, make in files.items():
         row.download_button(
             ending.upper(), make, file_name=f"{name}.{ending}", key=f"download: {name}.{ending}",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from app.runs import Runs
 from app.widgets import escaped, nothing_yet, table
+from workbench.report import search
+from workbench.report.answer import Answer
+from workbench.report.asked import Asked
+from workbench.report.progress import Progress, progress
 from workbench.report.rows import exact, legend, readable
 
 TITLE = "Study"
 ORDER = 0
 ICON = ":material/help:"
+
+REFRESH = 5
+"""Seconds between looks at a study that is not finished."""
 
 
 def render(runs: Runs) -> None:
@@ -19,10 +28,49 @@ def render(runs: Runs) -> None:
         st.warning(escaped(runs.problem))
         return
     st.header(escaped(runs.asked.question))
+    state = progress(runs.asked, runs.table, time.time())
+    if state.unfinished:
+        st.fragment(_live, run_every=REFRESH)(runs, runs.asked, state.done)
+    _answer(runs, answer)
+    if not state.unfinished:
+        st.subheader("Runs", divider="gray")
+        _progress(runs, state)
+
+
+def _answer(runs: Runs, answer: Answer) -> None:
     if answer.cells.is_empty():
         nothing_yet(runs, "No run is complete yet.")
         return
-    st.subheader(escaped(answer.sentence), divider=True)
+    st.subheader("Answer", divider="gray")
+    st.markdown(f"**{escaped(answer.sentence)}**")
     for gate in answer.gates:
         st.markdown(f"- {escaped(gate)}")
     table(f"{runs.study}", readable(answer), caption=legend(answer), exact=exact(answer))
+    if answer.front:
+        front = search.front_table(answer.asked, answer.evidence, answer.cells, answer.front)
+        table(f"{runs.study}-front", front, caption=search.FRONT_LEGEND)
+    if answer.asked.importances:
+        mattered = search.importance_table(answer.asked)
+        table(f"{runs.study}-importances", mattered, caption=search.IMPORTANCE_LEGEND)
+    for verdict in answer.verdicts:
+        reason = f" ({verdict.reason})" if verdict.reason else ""
+        text = f"{verdict.text}: {verdict.verdict}{reason}; here {verdict.measured}, paper {verdict.paper}"
+        st.markdown(f"- {escaped(text)}")
+
+
+def _live(runs: Runs, asked: Asked, done: int) -> None:
+    """Looks again by itself; the page follows only when a run has ended."""
+    runs = runs.now()
+    state = progress(runs.asked or asked, runs.table, time.time())
+    if state.done != done:
+        st.rerun()
+    _progress(runs, state)
+
+
+def _progress(runs: Runs, state: Progress) -> None:
+    st.progress(state.done / max(1, state.total), text=escaped(state.sentence()))
+    if not state.troubles.is_empty():
+        caption = "Runs that failed, were stopped or are silent; their pages are under Runs."
+        table(f"{runs.study}-troubles", state.troubles, caption=caption)
+    with st.expander("Every cell and seed", expanded=state.done == 0):
+        table(f"{runs.study}-progress", state.table)

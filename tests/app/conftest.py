@@ -1,10 +1,13 @@
 """The dashboard over stores that are written in a moment, run without a browser."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from synthetic import BASE, RATIOS, write_study
+from trained import train_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,3 +41,16 @@ def opened(results, monkeypatch):
         return page.run()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory):
+    """A really trained study with its clips, shared by all tests: read only."""
+    return train_study(tmp_path_factory.mktemp("trained") / "results")
+
+
+@pytest.fixture
+def trained(trained_once, results):
+    """A copy of that study that a test may spoil; its clips are links to the shared ones."""
+    shutil.copytree(trained_once, results, copy_function=os.link)
+    return results

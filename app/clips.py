@@ -1,0 +1,79 @@
+"""Clips that play: where the prepared data of a run lie, and a player for one clip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from app import address
+from app.runs import Runs
+from app.widgets import escaped
+from workbench.errors import UserError
+from workbench.inspection.clips import PLAYABLE, Clips, open_clips, place
+
+WIDTH = 240
+"""Pixels of a clip on the page."""
+
+
+def data_root(runs: Runs) -> Path:
+    """The folder of prepared data: `$WORKBENCH_DATA`, else `data` among the results."""
+    return Path(os.environ.get("WORKBENCH_DATA") or runs.results / "data")
+
+
+def clips_of(runs: Runs, run: str) -> Clips:
+    """The clips of a run, read once; `UserError` in words for the reader where they are not here."""
+    directory = runs.directory(run)
+    root = data_root(runs)
+    record = place(directory, root) / "store.json"
+    if not record.is_file():
+        raise UserError(
+            f"the clips of this study are not on this machine: there is no {record.parent}. "
+            "$WORKBENCH_DATA names another folder of prepared data"
+        )
+    return _opened(str(directory.path), str(root), record.stat().st_mtime_ns)
+
+
+def clips_or_sentence(runs: Runs, run: str) -> Clips | None:
+    """As `clips_of`, but what is missing is said on the page and the rest goes on without."""
+    try:
+        clips = clips_of(runs, run)
+        if not clips.named:
+            where = escaped(str(clips.store.path))
+            st.info(
+                "Nothing can be played: these data were prepared by an earlier version, which did not note "
+                f"where the videos are. Delete {where}, and the next run makes it anew."
+            )
+        return clips
+    except UserError as error:
+        st.info(escaped(f"Nothing can be played: {error}."))
+        return None
+
+
+def autoplay() -> bool:
+    """Parameter `play`: whether clips start by themselves."""
+    options = {"on": "at once", "off": "on click"}
+    return address.choose("play", "Clips play", options, "on", form="buttons") == "on"
+
+
+def play(clips: Clips | None, clip: str, caption: str, *, start: bool) -> None:
+    """The video file of a clip, or a line that says why it cannot be shown; nothing where none can be."""
+    if clips is None or not clips.named:
+        return
+    try:
+        path = clips.file(clip)
+    except UserError as error:
+        st.caption(escaped(f"Not shown: {error}."))
+        return
+    st.video(
+        str(path), format=PLAYABLE[path.suffix.lower()], loop=True, autoplay=start, muted=True, alt=caption,
+        width=WIDTH,
+    )  # fmt: skip
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _opened(run: str, root: str, changed: int) -> Clips:
+    from workbench.tracking.run_dir import RunDir
+
+    return open_clips(RunDir(run), Path(root))

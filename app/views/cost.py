@@ -1,0 +1,123 @@
+"""What quality costs: the Pareto front, cells at an equal budget, and what a mask ratio does not tell."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from app import address, widgets
+from app.runs import Runs
+from app.widgets import escaped, nothing_yet
+from workbench import tables
+from workbench.figures.style import label
+from workbench.report import pictures
+from workbench.report.answer import Answer
+from workbench.report.budget import at_budget, budget_picture, cost_table, in_words, learning
+
+TITLE = "Cost and quality"
+ORDER = 30
+ICON = ":material/balance:"
+
+COSTS = (pictures.FLOPS, pictures.PER_CLIP, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS)
+
+
+def render(runs: Runs) -> None:
+    if runs.asked is None:
+        st.warning(escaped(runs.problem))
+        return
+    st.header("Cost and quality")
+    left, right = st.columns([3, 2])
+    with left:
+        metric = widgets.metric(runs)
+    with right:
+        error = widgets.error_bar()
+    answer = runs.answer(metric=metric, error=error)
+    if answer is None or answer.cells.is_empty():
+        nothing_yet(runs, "No run is complete yet.")
+        return
+    _front(runs, answer)
+    st.subheader("At an equal budget", divider="gray")
+    _budget(runs, answer)
+    st.subheader("What a mask ratio does not tell", divider="gray")
+    found = cost_table(answer)
+    caption = (
+        "Means over seeds. Encoder passes and tokens are counted for one clip and step, over all passes, on "
+        "what really ran; GFLOPs per clip include decoders and the backward pass."
+    )
+    shown = in_words(found)
+    four = st.column_config.NumberColumn(format="%.4g")
+    config = {name: four for name, kind in shown.schema.items() if kind == pl.Float64}
+    widgets.table(f"{runs.study}-cost-table", shown, caption=caption, exact=found, config=config)
+
+
+def _front(runs: Runs, answer: Answer) -> None:
+    """The metric against the chosen costs."""
+    there = {name: label(name) for name in COSTS if f"metric.{name}" in runs.table.columns}
+    if not there:
+        st.caption("No run has recorded what it cost.")
+        return
+    flops = pictures.usual_costs(answer)[0]
+    usual = [c for c in (flops, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS) if c in there]
+    costs = address.choose_many("costs", "Costs", there, usual or list(there))
+    # The front is drawn again a few thousand times to tell how sure it is.
+    key = ("front", runs.study, answer.metric, answer.error, tuple(costs))
+    picture = runs.store.kept(key, runs.table, lambda: pictures.cost(answer, costs))
+    if picture is None:
+        st.caption("A front needs two complete cells that have recorded what they cost.")
+        return
+    if pictures.SECONDS in costs or pictures.THROUGHPUT in costs:
+        st.caption("Seconds and throughput compare only runs on the same, otherwise idle machine.")
+    chosen = widgets.figure(
+        f"{runs.study}-cost", picture.caption, picture.moving, picture.drawn, on_select="rerun"
+    )
+    keys = dict.fromkeys(
+        point["customdata"][-1] for point in chosen.selection.points if "customdata" in point
+    )
+    _chosen(runs, answer, list(keys))
+
+
+def _chosen(runs: Runs, answer: Answer, keys: list[str]) -> None:
+    """Where to look further at the cells whose points are selected."""
+    if not keys:
+        st.caption("Select a point (or several, with box or lasso) to look at its cell.")
+        return
+    names = dict(answer.cells.select("key", "cell").iter_rows())
+    for key in keys:
+        runs_of = address.link(view="runs", filter=key)
+        links = f"[its runs]({runs_of})"
+        if key != answer.asked.baseline:
+            links += f", [compare with the baseline]({address.link(view='compare', cells=[key])})"
+        st.markdown(f"**{escaped(names[key])}**: {links}")
+
+
+def _budget(runs: Runs, answer: Answer) -> None:
+    """Learning curves read off where all had spent the same."""
+    metric = f"val/{answer.asked.metric}"
+    left, right = st.columns([1, 2])
+    with left:
+        clock = widgets.clock()
+    found = learning(answer, runs.curves(answer.evidence.done["run"], [metric]), clock)
+    if not found.curves:
+        st.caption(f"No complete run was evaluated on {escaped(metric)}.")
+        return
+    low, high = min(first for first, _ in found.ends), max(last for _, last in found.ends)
+    budget = found.shared
+    if low < high:
+        # Each clock has its own budget, so that changing the clock does not leave a budget of another unit.
+        with right:
+            budget = address.number(
+                f"budget_{clock}", f"Budget ({label(clock)})", low, high, max(low, min(high, budget)),
+                help="At first the largest budget that every run reached.",
+            )  # fmt: skip
+    table = at_budget(answer, found, budget)
+    picture = budget_picture(answer, table, clock, budget)
+    if picture is not None:
+        widgets.figure(f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn)
+    left_out = table.filter(pl.col(metric).is_null()).height
+    caption = (
+        f"{metric} at {budget:.4g} ({label(clock)}); a curve is a straight line between two evaluations."
+    )
+    if left_out:
+        caption += f" {left_out} of {table.height} cells have no evaluation there and are left out."
+    shown = tables.readable(table.filter(pl.col(metric).is_not_null()), metric)
+    widgets.table(f"{runs.study}-budget-table", shown, caption=caption, exact=table)

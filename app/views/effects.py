@@ -1,0 +1,95 @@
+"""What each choice does: the metric over an axis, as a map, against the baseline, and on average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+import streamlit as st
+
+from app import widgets
+from app.runs import Runs
+from app.widgets import escaped, nothing_yet
+from workbench.report import pictures
+from workbench.report.answer import Answer
+from workbench.report.pictures import Picture
+from workbench.report.rows import exact, legend, readable
+
+TITLE = "Effects"
+ORDER = 20
+ICON = ":material/grid_on:"
+
+
+def render(runs: Runs) -> None:
+    if runs.asked is None:
+        st.warning(escaped(runs.problem))
+        return
+    st.header("Effects")
+    answer = _answer(runs)
+    if answer is None or answer.cells.is_empty():
+        reasons = (
+            []
+            if answer is None
+            else [f"{answer.asked.labels[k]}: {why}" for k, why in answer.refused.items()]
+        )
+        nothing_yet(runs, f"No group of runs is complete yet. {escaped('; '.join(reasons[:3]))}")
+        return
+    for key, why in list(answer.refused.items())[:5]:
+        st.caption(escaped(f"{answer.asked.labels[key]}: {why}."))
+    sweep, grid = pictures.sweep(answer), pictures.grid(answer)
+    _show(
+        runs, [sweep], "A picture over axes needs one to three axes of few values: choose them in Group by."
+    )
+    if grid is not None:
+        _show(runs, [grid], "")
+    st.subheader("Against the baseline", divider="gray")
+    _show(runs, [pictures.differences(answer)], "No cell can be compared with the baseline yet.")
+    st.subheader("Factor effects and interactions", divider="gray")
+    _show(
+        runs,
+        [pictures.factors(answer), pictures.factors(answer, interactions=True)],
+        "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
+    )
+    st.subheader("Learning curves", divider="gray")
+    _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
+    st.subheader("All choices at once", divider="gray")
+    _show(runs, [pictures.parallel(answer, answer.asked.reads)], "This needs two complete cells.")
+    with st.expander("The numbers"):
+        widgets.table(f"{runs.study}-effects", readable(answer), caption=legend(answer), exact=exact(answer))
+
+
+def _answer(runs: Runs) -> Answer | None:
+    """The answer as the choices at the top of the page ask for it."""
+    left, right = st.columns([2, 3])
+    with left:
+        metric = widgets.metric(runs)
+        error = widgets.error_bar()
+    with right:
+        baseline = widgets.baseline(runs)
+        by = widgets.group_by(runs)
+    return runs.answer(metric=metric, baseline=baseline, by=by, error=error)
+
+
+def _curves(runs: Runs, answer: Answer | None) -> None:
+    """Of single cells, whatever the groups are."""
+    assert answer is not None  # there are groups, so there are cells
+    metric = f"val/{answer.asked.metric}"
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    with left:
+        keys = widgets.cells(runs, default=pictures.worth_showing(answer), most=12)
+    with right:
+        clock = widgets.clock()
+    names = runs.done.filter(pl.col("key").is_in(keys))["run"]
+    found = pictures.curves(answer, runs.curves(names, [metric]), keys, [clock])
+    _show(runs, [found], f"No cell has two evaluations of {escaped(metric)} yet.")
+
+
+def _show(runs: Runs, found: Iterable[Picture | None], without: str) -> None:
+    """Pictures side by side, or a sentence on what is lacking."""
+    there = [picture for picture in found if picture is not None]
+    if not there:
+        st.caption(without)
+        return
+    for column, picture in zip(st.columns(len(there)), there, strict=True):
+        with column:
+            widgets.figure(f"{runs.study}-{picture.name}", picture.caption, picture.moving, picture.drawn)

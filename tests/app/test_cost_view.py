@@ -1,0 +1,80 @@
+"""The Cost view: which costs and budgets are shown, and what the address changes."""
+
+from reading import said
+from synthetic import grid, write_study
+
+CELLS = grid(video_ratio=[0.0, 0.5, 0.9])
+
+
+def words(page):
+    return said(page).replace("\\", "")
+
+
+def study(results, **options):
+    given = {"baseline": CELLS[0], "steps": 40, "cost": lambda axes: 1 - axes["video_ratio"]} | options
+    write_study(results, "ratios", CELLS, **given)
+
+
+def test_front_budget_and_costs_are_there(results, opened):
+    study(results)
+    page = opened(view="cost")
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == 2
+    assert page.multiselect(key="address: costs").value == [
+        "cost/train_gflops_per_clip", "speed/clips_per_s", "cost/peak_memory_gb", "speed/train_seconds",
+    ]  # fmt: skip
+    table = page.dataframe[1].value
+    assert table["video encoder passes"].tolist() == [1, 1, 1]
+    assert table["video tokens encoded (% of all)"].round(6).tolist() == [100, 50, 10]
+
+
+def test_the_budget_starts_where_all_runs_got_to_and_lives_in_the_address(results, opened):
+    study(results)
+    page = opened(view="cost", clock="pflops")
+    slider = page.slider(key="address: budget_pflops")
+    assert abs(slider.value - 4e-4) < 1e-9
+    page = opened(view="cost", clock="pflops", budget_pflops="0.0015")
+    assert page.slider(key="address: budget_pflops").value == 0.0015
+    assert "1 of 3 cells have no evaluation there" in words(page)
+    assert len(page.dataframe[0].value) == 2
+
+
+def test_moving_the_slider_writes_the_address(results, opened):
+    study(results)
+    page = opened(view="cost", clock="step")
+    page.slider(key="address: budget_step").set_value(25.0).run()
+    assert not page.exception
+    assert page.query_params["budget_step"] == "25.0"
+    assert "at 25 (steps)" in words(page)
+
+
+def test_a_budget_that_is_none_is_refused_with_one_sentence(results, opened):
+    study(results)
+    for value in ("many", "nan", "inf", "-1", "1e99"):
+        page = opened(view="cost", clock="step", budget_step=value)
+        assert not page.exception
+        assert len(page.warning) == 1, value
+        assert page.slider(key="address: budget_step").value == 40
+
+
+def test_one_cost_can_be_chosen(results, opened):
+    study(results)
+    page = opened(view="cost", costs=["cost/peak_memory_gb"])
+    assert not page.exception
+    assert "Seconds and throughput compare only" not in words(page)
+
+
+def test_runs_without_curves_have_a_front_but_no_budget(results, opened):
+    study(results, steps=0)
+    page = opened(view="cost")
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == 1
+    assert "No complete run was evaluated" in words(page)
+
+
+def test_a_single_complete_cell_has_costs_but_no_front(results, opened):
+    study(results, skip={(i, s) for i in (1, 2) for s in range(3)})
+    page = opened(view="cost")
+    assert not page.exception
+    assert "needs two complete cells" in words(page)
+    assert page.dataframe

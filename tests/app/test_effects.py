@@ -1,0 +1,101 @@
+"""The Effects view: which pictures there are, what they are about, and what the choices change."""
+
+import pytest
+from reading import said
+from synthetic import BASE, RATIOS, grid, key_of, write_study
+
+STRATEGIES = grid(strategy=["random", "tube"], video_ratio=[0.5, 0.9], text_ratio=[0.0, 0.25])
+
+
+def captions(page):
+    return [caption.value.replace("\\", "") for caption in page.caption]
+
+
+def pictures(page):
+    return len(page.get("plotly_chart"))
+
+
+def test_a_complete_grid_has_every_picture(ratios, opened):
+    ratios()
+    page = opened(view="effects")
+    assert not page.exception
+    assert pictures(page) == 7
+    shown = captions(page)
+    assert any(c.startswith("test/t2v_r1 over video_ratio, with 95 % intervals over seeds.") for c in shown)
+    assert any("better and ↓ worse than video_ratio=0.0 text_ratio=0.0, after Holm" in c for c in shown)
+    assert any(c.startswith("test/t2v_r1: each level of an axis, difference to the mean of") for c in shown)
+    assert any(c.startswith("test/t2v_r1: each pair of levels, beyond its two main") for c in shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [("queries", "over queries"), ("seeds+queries", "over seeds and queries")]
+)
+def test_the_error_bar_says_what_it_is_about(ratios, opened, error, words):
+    ratios()
+    page = opened(view="effects", error=error)
+    assert not page.exception
+    assert captions(page)[0] == f"test/t2v_r1 over video_ratio, with 95 % intervals {words}."
+
+
+def test_one_seed_has_intervals_over_queries_and_no_claim(ratios, opened):
+    ratios(seeds=(0,))
+    page = opened(view="effects")
+    assert captions(page)[0] == "test/t2v_r1 over video_ratio, with 95 % intervals over queries (one seed)."
+    assert any("one seed tells no interval" in c for c in captions(page))
+
+
+def test_grouping_averages_over_the_other_axes(results, opened):
+    write_study(results, "ratios", STRATEGIES, baseline=STRATEGIES[0], steps=8)
+    page = opened(view="effects", by=["strategy", "video_ratio"])
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert len(table) == 4
+    assert table["seeds"].tolist() == ["3"] * 4
+    assert table.columns[:2].tolist() == ["strategy", "video_ratio"]
+    assert any("strategy=random video_ratio=0.5, mean of 2 cells" in c for c in captions(page))
+
+
+def test_a_group_that_lacks_a_cell_is_left_out_and_named(ratios, opened):
+    ratios(skip={(5, seed) for seed in range(3)})
+    page = opened(view="effects", by=["video_ratio"])
+    assert any("no seed is complete in all 2 cells" in c for c in captions(page))
+    assert len(page.dataframe[0].value) == 2
+
+
+def test_the_choices_are_in_the_address(ratios, opened):
+    ratios()
+    page = opened(view="effects", clock="pflops", baseline=key_of(RATIOS[5]), error="queries")
+    assert not page.warning
+    assert page.selectbox(key="address: baseline").value == key_of(RATIOS[5])
+    page.multiselect(key="address: by").set_value(["text_ratio"]).run()
+    assert page.query_params["by"] == ["text_ratio"] or page.query_params["by"] == "text_ratio"
+    assert "Difference to text_ratio=0.25, mean of 3 cells" in " ".join(captions(page))
+
+
+def test_without_a_complete_run_it_says_what_to_run(ratios, opened):
+    ratios(failed={(i, seed) for i in range(6) for seed in range(3)})
+    assert "python -m workbench.study ratios" in said(opened(view="effects"))
+
+
+@pytest.mark.parametrize("metric", ["stage0_t2v_r1"])
+def test_every_metric_has_its_pictures(ratios, opened, metric):
+    ratios()
+    page = opened(view="effects", metric=metric)
+    assert not page.exception
+    assert captions(page)[0].startswith(f"test/{metric} over video_ratio")
+
+
+def test_hostile_names_are_words(results, opened):
+    name = "<script>x</script> ![i](http://e/i.png) $\\alpha$ =cmd()"
+    cells = grid(**{name: [name, "b"], "<b>ratio": [0.0, 0.5]})
+    write_study(results, "ratios", cells, baseline=cells[0], steps=8)
+    page = opened(view="effects")
+    assert not page.exception
+    assert pictures(page) == 7
+    assert "<script>" not in said(page)
+    assert "![i](" not in said(page)
+
+
+def test_the_baseline_of_the_study_is_the_default(ratios, opened):
+    ratios()
+    assert opened(view="effects").selectbox(key="address: baseline").value == key_of(BASE)

@@ -1,0 +1,161 @@
+"""The view Retrieval over a trained study: stored queries without torch, own sentences through the helper."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+from reading import said
+from synthetic import BASE as WRITTEN
+from synthetic import key_of
+from trained import STUDY, keys
+
+from app.helper import ask
+from workbench.tracking.run_dir import RunDir
+
+SENTENCE = "a red star moves left then spins on a plain background"
+
+
+def run_of(results, number=0, seed=0):
+    return RunDir.of(results, STUDY, keys(results)[number], seed)
+
+
+def stored(run):
+    with np.load(run.file("ranks.npz")) as ranks, np.load(run.file("embeddings.npz")) as found:
+        return ranks["t2v_rank"], found["caption"].tolist(), ranks["t2v_id"].tolist(), dict(found)
+
+
+def test_a_query_shows_its_ranking_with_the_right_clip_marked(trained, opened):
+    run = run_of(trained, 1, 1)
+    ranks, captions, ids, _ = stored(run)
+    row = int(np.argmax(ranks))
+    page = opened(view="retrieval", cell=keys(trained)[1], seed="1", query=ids[row])
+    assert not page.exception
+    words = said(page)
+    assert captions[row] in [element.value for element in page.subheader]
+    assert f"at rank {ranks[row]}**" in words
+    assert words.count(":green-badge") == 1
+    assert len(page.get("video")) == min(len(captions), 10)
+    marked = next(m.value for m in page.markdown if ":green-badge" in m.value)
+    assert marked.startswith(f"**{ranks[row]}**")
+
+
+def test_what_a_wrong_clip_was_confused_in_is_said(trained, opened):
+    run = run_of(trained)
+    ranks, _, ids, found = stored(run)
+    row = int(np.argmax(ranks))
+    page = opened(view="retrieval", cell=keys(trained)[0], query=ids[row])
+    store = json.loads(next(trained.glob("data/*/frames-*/store.json")).read_text())
+    clips = {clip["id"]: clip["attributes"] for clip in store["clips"]}
+    first = found["video_id"][
+        np.argmax(found["video"].astype(np.float32) @ found["text"][row].astype(np.float32))
+    ]
+    right = clips[found["text_group"][row]]
+    wrong = {name: value for name, value in clips[first].items() if right[name] != value}
+    lines = "\n".join(m.value for m in (*page.markdown, *page.caption))
+    assert wrong
+    assert all(f"{name}: **{value}**, not {right[name]}" in lines for name, value in wrong.items())
+    (table,) = [f.value for f in page.dataframe if "attribute" in f.value.columns]
+    assert sorted(table["attribute"]) == sorted(right)
+
+
+def test_queries_can_be_narrowed_to_those_that_were_missed(trained, opened):
+    ranks, captions, *_ = stored(run_of(trained))
+    page = opened(view="retrieval", cell=keys(trained)[0], show="missed")
+    missed = [caption for caption, rank in zip(captions, ranks, strict=True) if rank > 1]
+    assert page.selectbox(key="address: query").options == missed
+    page.button_group(key="address: show").set_value("found").run()
+    assert page.query_params["show"] == "found"
+    assert not page.exception
+
+
+def test_a_sentence_of_ones_own_is_ranked_like_the_same_caption_of_the_test_split(trained, opened):
+    run = run_of(trained, 1)
+    _, captions, _, found = stored(run)
+    _, payload = ask(want="text", run=str(run.path), sentence=captions[0])
+    vector = np.frombuffer(payload, np.float32)
+    assert vector @ found["text"][0].astype(np.float32) > 0.995
+    page = opened(view="retrieval", cell=keys(trained)[1], text=captions[0])
+    assert not page.exception
+    assert "Read as\\: " in said(page)
+    assert captions[0] == page.subheader[0].value
+    assert ":green-badge" not in said(page)
+    assert len(page.get("video")) == min(len(captions), 10)
+
+
+def test_without_weights_a_sentence_is_refused_in_words_and_stored_queries_go_on(trained, opened):
+    for path in trained.glob(f"runs/{STUDY}/*/checkpoints"):
+        shutil.rmtree(path)
+    page = opened(view="retrieval", text=SENTENCE)
+    assert not page.exception
+    assert "kept no weights" in page.error[0].value
+    page.text_input(key="address: text").set_value("").run()
+    assert not page.error
+    assert len(page.get("video"))
+
+
+def test_damaged_weights_are_refused_in_words(trained, opened):
+    for path in trained.glob(f"runs/{STUDY}/*/checkpoints/model.safetensors"):
+        content = path.read_bytes()[:200]
+        path.unlink()
+        path.write_bytes(content)
+    page = opened(view="retrieval", text=SENTENCE)
+    assert not page.exception
+    assert "cannot be read" in page.error[0].value
+
+
+def test_a_run_of_an_earlier_version_without_embeddings_is_explained(ratios, opened):
+    ratios()
+    page = opened(view="retrieval")
+    assert not page.exception
+    assert "left no embeddings" in said(page)
+
+
+def test_hostile_parameters_are_left_out_with_a_sentence(trained, opened):
+    page = opened(view="retrieval", cell=key_of(WRITTEN), seed="../0", query="<b>", show="1", play="$")
+    assert not page.exception
+    assert "which is not here" in page.warning[0].value
+    assert "<b>" not in page.warning[0].value
+    assert len(page.get("video"))
+
+
+def test_a_hostile_sentence_is_words_and_is_cut(trained, opened):
+    page = opened(view="retrieval", text="<img src=x> $x$\n\x00 [MASK] " + "ä" * 5000)
+    assert not page.exception
+    assert not page.error
+    assert page.subheader[0].value.startswith("\\<img src\\=x\\> \\$x\\$")
+    assert len(page.text_input(key="address: text").value) == 300
+    assert len(page.get("video"))
+
+
+def test_without_the_data_the_ranking_is_still_there(trained, opened):
+    shutil.rmtree(trained / "data")
+    page = opened(view="retrieval")
+    assert not page.exception
+    assert "Nothing can be played" in said(page)
+    assert ":green-badge" in said(page)
+    assert len(page.get("video")) == 0
+
+
+def test_the_page_loads_no_torch_even_for_a_sentence(trained):
+    code = f"""
+import os, sys
+os.environ["WORKBENCH_RESULTS"] = {str(trained)!r}
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file("app/dashboard.py", default_timeout=300)
+for name, value in dict(view="retrieval", text={SENTENCE!r}).items():
+    page.query_params[name] = value
+page.run()
+assert not page.exception and not page.error, page.error
+assert any("Read as" in c.value for c in page.caption)
+for view in ("compare", "masks"):
+    page.query_params["view"] = view
+    page.run()
+    assert not page.exception
+heavy = "torch timm transformers tokenizers decord av mlflow optuna".split()
+print(*sorted(set(heavy) & {{name.split(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

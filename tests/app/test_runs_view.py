@@ -1,0 +1,136 @@
+"""The Runs view: what the table lists, what a run's page tells, and what hostile words do there."""
+
+import json
+import os
+import time
+
+import pytest
+from reading import said
+from synthetic import BASE, RATIOS, grid, key_of, write_study
+
+from app.widgets import escaped
+from workbench.tracking.run_dir import RunDir
+
+RUN = f"{key_of(BASE)}-s0"
+HOSTILE = '<script>alert(1)</script> ![x](http://evil/x.png) $\\frac{1}{2}$ =cmd()|"A1"'
+
+
+def listed(page):
+    return page.dataframe(key="table: ratios-runs").value
+
+
+def test_the_table_lists_all_runs_and_filters_by_words(ratios, opened):
+    ratios(failed={(3, 1)})
+    page = opened(view="runs")
+    table = listed(page)
+    assert len(table) == 18
+    assert {"cell", "seed", "state", "reason", "text-to-video R@1 (%)"} <= set(table.columns)
+    page.text_input(key="address: filter").set_value("FAILED 0.5").run()
+    assert page.query_params["filter"] == "FAILED 0.5"
+    assert listed(page)["reason"].tolist() == ["the loss vtc is not finite at step 5"]
+    assert "1 of 18 runs" in said(page)
+
+
+def test_runs_stand_in_the_order_of_the_plan(ratios, opened):
+    ratios(seeds=(1, 0))
+    table = listed(opened(view="runs"))
+    plan = [f"video_ratio={c['video_ratio']} text_ratio={c['text_ratio']}" for c in RATIOS for _ in range(2)]
+    assert table["cell"].tolist() == plan
+    assert table["seed"].tolist() == [0, 1] * 6
+
+
+def test_the_address_chooses_columns_and_filter(ratios, opened):
+    ratios()
+    page = opened(view="runs", columns=["seed", "env.torch"], filter="text_ratio=0.25")
+    assert listed(page).columns.tolist() == ["seed", "env.torch"]
+    assert len(listed(page)) == 9
+    assert not page.warning
+
+
+def test_a_link_to_a_run_shows_its_page_whatever_the_filter_says(ratios, opened):
+    ratios()
+    page = opened(view="runs", run=RUN, filter="nothing has this word")
+    assert not page.exception
+    assert page.subheader[0].value == escaped("video_ratio=0.0 text_ratio=0.0 seed 0")
+    assert page.selectbox(key="address: run").value == RUN
+    assert page.get("plotly_chart")
+
+
+@pytest.mark.parametrize("part", ["curves", "masks", "config", "environment", "cost", "log"])
+@pytest.mark.parametrize("bare", [True, False])
+def test_every_part_of_a_page_opens_with_and_without_its_files(ratios, opened, part, bare):
+    results = ratios(seeds=(0,))
+    if bare:
+        run = RunDir.of(results, "ratios", key_of(BASE), 0)
+        for name in ("metrics.jsonl", "config.json", "environment.json", "summary.json"):
+            run.file(name).unlink()
+    page = opened(view="runs", run=RUN, part=part)
+    assert not page.exception, page.exception[0].value
+    assert bool(page.info) == (bare or part in ("masks", "log"))
+
+
+def test_a_failed_run_says_why_and_shows_the_end_of_its_log(ratios, opened):
+    results = ratios(failed={(0, 0)})
+    log = RunDir.of(results, "ratios", key_of(BASE), 0).file("train.log")
+    log.write_text("".join(f"line {i}\n" for i in range(5000)) + "Traceback: \x1b[31mit broke\n")
+    page = opened(view="runs", run=RUN, part="log")
+    assert any("not\\_finite\\: the loss vtc is not finite" in error.value for error in page.error)
+    assert "it broke" in page.code[0].value
+    assert "\x1b" not in page.code[0].value
+    assert "line 1\n" not in page.code[0].value
+
+
+def test_a_running_run_shows_how_far_it_is(ratios, opened):
+    results = ratios()
+    status = {"state": "running", "step": 30, "steps": 90, "seconds": 12.0, "updated": time.time()}
+    run = RunDir.of(results, "ratios", key_of(BASE), 0)
+    run.file("status.json").write_text(json.dumps(status))
+    page = opened(view="runs", run=RUN)
+    assert not page.exception
+    assert "30 of 90" in said(page)
+    assert page.get("progress")
+
+
+def test_the_link_into_mlflow_needs_a_server(ratios, opened, monkeypatch):
+    run = RunDir.of(ratios(), "ratios", key_of(BASE), 0)
+    run.write_json("mlflow.json", {"address": "sqlite:////there/mlflow.db", "run_id": "abc123"})
+    assert not opened(view="runs", run=RUN).get("link_button")
+    monkeypatch.setenv("WORKBENCH_MLFLOW_UI", "http://127.0.0.1:5000/")
+    (button,) = opened(view="runs", run=RUN).get("link_button")
+    assert button.url == "http://127.0.0.1:5000/#/runs/abc123"
+    monkeypatch.setenv("WORKBENCH_MLFLOW_UI", "javascript:alert(1)")
+    assert not opened(view="runs", run=RUN).get("link_button")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"], ids=["empty", "words", "torn"]
+)
+def test_a_damaged_preview_is_no_end_of_the_page(ratios, opened, content):
+    RunDir.of(ratios(), "ratios", key_of(BASE), 0).file("mask_preview.png").write_bytes(content)
+    page = opened(view="runs", run=RUN, part="masks")
+    assert not page.exception, page.exception[0].value
+    assert page.error or page.info
+
+
+def test_hostile_words_are_shown_as_words(results, opened):
+    cells = grid(**{HOSTILE[:25]: [HOSTILE, "b"]})
+    write_study(results, "ratios", cells, (0,), baseline=cells[1], steps=8)
+    run = RunDir.of(results, "ratios", key_of(cells[0]), 0)
+    run.write_json("status.json", {"state": "failed", "failure": "error", "reason": HOSTILE})
+    page = opened(view="runs", run=f"{key_of(cells[0])}-s0")
+    assert not page.exception
+    shown = said(page)
+    assert "<script>" not in shown
+    assert "![x](" not in shown
+    assert "$\\frac" not in shown
+    assert any(HOSTILE in cell for cell in listed(page)["cell"])
+
+
+def test_an_unreadable_run_is_listed_with_its_reason(ratios, opened):
+    results = ratios()
+    run = RunDir.of(results, "ratios", key_of(BASE), 0)
+    run.file("run.json").write_text("{")
+    os.utime(run.file("run.json"))
+    page = opened(view="runs", run=RUN)
+    assert not page.exception, page.exception[0].value
+    assert "unreadable" in listed(page)["state"].tolist()

@@ -1,0 +1,64 @@
+"""The Study view: how far it is, what went wrong, and that it follows a study that runs."""
+
+import json
+
+from reading import said
+from synthetic import RATIOS, key_of
+
+from workbench.tracking.run_dir import RunDir
+
+
+def words(page):
+    bars = " ".join(bar.text for bar in page.get("progress"))
+    return (said(page) + bars).replace("\\", "")
+
+
+def test_an_unfinished_study_says_how_far_it_is_and_what_went_wrong(ratios, opened):
+    page = opened_at(ratios, opened, failed={(1, 2)}, skip={(2, 1), (5, 0)})
+    assert "18 runs: 15 done, 1 failed, 2 missing; about 3 min left." in words(page)
+    troubles, states, answer = (frame.value for frame in page.dataframe)
+    assert troubles["reason"].tolist() == ["not_finite: the loss vtc is not finite at step 5"]
+    assert states["seed 1"].tolist().count("· missing") == 1
+    assert "text-to-video" not in answer.columns[0]
+    assert len(answer) == 6
+
+
+def opened_at(ratios, opened, **options):
+    ratios(**options)
+    page = opened(view="study")
+    assert not page.exception
+    return page
+
+
+def test_a_finished_study_has_its_answer_first(ratios, opened):
+    page = opened_at(ratios, opened)
+    answer, states = (frame.value for frame in page.dataframe)
+    assert "test/t2v_r1" in answer.columns
+    assert set(states["seed 0"]) == {"✓ done"}
+    assert "18 runs: 18 done." in words(page)
+
+
+def test_without_a_complete_run_the_states_are_told_with_the_command(ratios, opened):
+    page = opened_at(ratios, opened, skip={(i, s) for i in range(6) for s in range(3)})
+    assert "18 runs: 18 missing." in words(page)
+    assert "python -m workbench.study ratios" in said(page)
+
+
+def test_the_next_look_finds_what_has_changed(ratios, opened, monkeypatch):
+    monkeypatch.setattr("app.runs.REFRESH", 0.0)
+    results = ratios(skip={(5, 0)})
+    page = opened(view="study")
+    assert "17 done, 1 missing" in words(page)
+    source = RunDir.of(results, "ratios", key_of(RATIOS[4]), 0)
+    new = RunDir.of(results, "ratios", key_of(RATIOS[5]), 0)
+    new.create()
+    for name in ("config.json", "environment.json"):
+        new.file(name).write_text(source.file(name).read_text())
+    axes = RATIOS[5]
+    new.write_json("run.json", {"study": "ratios", "key": key_of(axes), "seed": 0, "axes": axes,
+                                "cell": "video_ratio=0.9 text_ratio=0.25", "attempt": 1})  # fmt: skip
+    status = {"state": "running", "step": 30, "steps": 90, "updated": 9e9, "seconds": 9.0}
+    new.file("status.json").write_text(json.dumps(status))
+    page.run()
+    assert not page.exception
+    assert "17 done, 1 running" in words(page)

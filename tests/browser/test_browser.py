@@ -1,0 +1,153 @@
+"""A person at the dashboard: every view, a deep link, a filter, a download, hostile names."""
+
+from pathlib import Path
+
+import pytest
+from serving import settled, visit
+
+pytestmark = pytest.mark.timeout(1200)  # the first test waits for the smoke study
+ROOT = Path(__file__).parents[2]
+VIEWS = sorted(p.stem for p in (ROOT / "app/views").glob("*.py") if p.stem != "__init__")
+
+
+def shot(page, pictures, name):
+    path = pictures / f"{name}.png"
+    page.screenshot(path=str(path), full_page=True)
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_opens_over_a_real_study(page, served, pictures, view):
+    visit(page, served, study="mask_ratio", view=view)
+    assert not page.query_selector('[data-testid="stException"]'), page.inner_text("body")
+    assert not page.query_selector('[data-testid="stAlertContentError"]'), page.inner_text("body")
+    assert page.get_by_role("radio", checked=True).count() >= 1
+    shot(page, pictures, view)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_hostile_names_are_only_words(page, served, pictures, view):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    visit(page, served, study="hostile", view=view)
+    assert not page.query_selector('[data-testid="stException"]'), page.inner_text("body")
+    assert page.evaluate("window.pwned") is None
+    assert not page.query_selector("main img[src*='127.0.0.1:1/']")
+    assert not page.query_selector("main .katex")
+    assert [url for url in asked if not url.startswith((served, "ws:", "data:", "blob:"))] == []
+
+
+def test_navigation_follows_the_keyboard_and_the_address(page, served):
+    visit(page, served, study="gaps")
+    page.get_by_role("radio").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url("**view=*")
+    settled(page)
+    assert f"view={VIEWS[0]}" in page.url or any(f"view={view}" in page.url for view in VIEWS)
+    chosen = page.get_by_role("radio", checked=True).first.get_attribute("value")
+    page.reload()
+    settled(page)
+    assert page.get_by_role("radio", checked=True).first.get_attribute("value") == chosen
+
+
+def test_hostile_addresses_do_no_harm(page, served):
+    visit(
+        page,
+        served,
+        study="../../etc/passwd",
+        view="<script>alert(1)</script>",
+        cells=["'; drop", "x" * 3000],
+    )
+    assert not page.query_selector('[data-testid="stException"]')
+    assert "is left out" in page.inner_text('[data-testid="stAlert"]')
+
+
+def test_a_table_comes_down_as_csv_and_latex(page, served, tmp_path):
+    visit(page, served, study="mask_ratio", view="study")
+    for kind, mark in (("CSV", "video_ratio"), ("TEX", "\\toprule")):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=kind, exact=True).first.click()
+        file = tmp_path / f"table.{kind}"
+        waiting.value.save_as(file)
+        assert mark in file.read_text()
+
+
+def test_a_figure_comes_down_for_the_paper(page, served, tmp_path):
+    visit(page, served, study="mask_ratio", view="effects")
+    for kind, magic in (("PNG", b"\x89PNG"), ("PDF", b"%PDF")):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=kind, exact=True).first.click()
+        file = tmp_path / f"figure.{kind}"
+        waiting.value.save_as(file)
+        assert file.read_bytes().startswith(magic)
+
+
+def test_selecting_a_point_leads_to_its_cell(page, served):
+    visit(page, served, study="mask_ratio", view="cost")
+    point = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point").last
+    point.scroll_into_view_if_needed()
+    place = point.bounding_box()
+    page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    link = page.get_by_role("link", name="its runs")
+    link.wait_for()
+    key = link.get_attribute("href").partition("filter=")[2].partition("&")[0]
+    assert len(key) == 12
+    visit(page, served, study="mask_ratio", view="runs", filter=key)
+    assert "1 of 12 runs" in page.inner_text("body")
+
+
+def test_a_filter_narrows_the_table_and_stands_in_the_address(page, served):
+    visit(page, served, study="gaps", view="runs")
+    assert "16 of 16 runs" in page.inner_text("body")
+    box = page.get_by_role("textbox", name="Filter")
+    box.fill("failed")
+    box.press("Enter")
+    page.wait_for_url("**filter=failed*")
+    settled(page)
+    assert "1 of 16 runs" in page.inner_text("body")
+
+
+def test_a_clip_plays(page, served):
+    visit(page, served, study="mask_ratio", view="retrieval")
+    video = page.locator("video").first
+    video.scroll_into_view_if_needed()
+    video.evaluate("video => { video.muted = true; return video.play(); }")
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0")
+
+
+def test_a_deep_link_shows_the_comparison_it_was_copied_from(page, served):
+    visit(page, served, study="gaps", view="compare")
+    shown = page.inner_text("main")
+    page.goto(page.url)
+    settled(page)
+    assert page.inner_text("main") == shown
+
+
+@pytest.mark.parametrize("letters", [100, 250, 300])
+def test_a_long_name_does_not_break_the_page(page, served, pictures, letters):
+    """The longest name of a study, a folder that cannot be one, and one that no disk could hold."""
+    visit(page, served, study="n" * letters)
+    assert ("is left out" in page.inner_text("body")) == (letters > 100)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 1400
+    shot(page, pictures, f"name-of-{letters}")
+
+
+def test_in_the_dark(chromium, served, pictures):
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
+    page = context.new_page()
+    visit(page, served, study="mask_ratio", view="study")
+    background = page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=\"stApp\"]')).backgroundColor"
+    )
+    assert sum(int(part) for part in background.strip("rgba()").split(",")[:3]) < 200
+    shot(page, pictures, "dark")
+    context.close()
+
+
+def test_the_server_listens_on_loopback_only(served):
+    port = f"{int(served.rpartition(':')[2]):04X}"
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    listening = [row.split()[1] for table in tables for row in table if row.split()[3] == "0A"]
+    mine = [address for address in listening if address.endswith(f":{port}")]
+    assert mine == [f"0100007F:{port}"]
