@@ -6,13 +6,16 @@ STUDY ?= mask_ratio
 ARGS ?=
 RESULTS ?= results
 
-.PHONY: study test check format mlflow clean
+.PHONY: study test faults check format dashboard mlflow clean
 
 study: $(VENV)/ready
 	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/ready
+	WORKBENCH_FAULTS=full $(BIN)/python -m pytest -m fault --timeout 3600 $(ARGS)
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .
@@ -22,6 +25,9 @@ check: $(VENV)/ready
 format: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+dashboard: $(VENV)/ready
+	$(BIN)/streamlit run app/dashboard.py -- $(RESULTS)
 
 mlflow: $(VENV)/ready
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(abspath $(RESULTS))/mlflow.db

@@ -1,0 +1,51 @@
+"""A study that is killed again and again ends with the same record as one that was left alone."""
+
+import random
+import time
+
+import pytest
+from real import FULL, identities, in_mlflow, record, trials, until
+from studies.tiny import STEPS
+
+KILLS = 20 if FULL else 3
+VICTIMS = [("runner",), ("run",), ("runner", "run"), ("run",), ("runner", "nursery", "run")]
+"""In turn. A run that is killed thrice under one runner is given up by rule, so runners die in between."""
+FREQUENT = ("--save-every", "0.2", "--retry")
+
+
+@pytest.mark.timeout(3600)
+def test_a_study_killed_at_random_moments_ends_like_an_undisturbed_one(tiny, undisturbed):
+    rng = random.Random(20)
+    work = STEPS * len(undisturbed.directories())
+    moments = sorted(rng.randrange(int(0.95 * work)) for _ in range(KILLS))
+    hits = []
+    tiny.start(*FREQUENT)
+    for number, moment in enumerate(moments):
+        if number % 5 == 4:  # soon after the start: while it imports, repairs, migrates
+            time.sleep(rng.uniform(0, 8))
+        else:
+            until(lambda m=moment: tiny.steps() >= m or tiny.process.poll() is not None)
+            time.sleep(rng.uniform(0, 0.1))
+        assert tiny.process.poll() is None, tiny.log
+        hit = tiny.kill(*VICTIMS[number % len(VICTIMS)]) or tiny.kill("runner")  # no run at this moment
+        hits.append("+".join(hit))
+        if tiny.process.poll() is not None:
+            tiny.start(*FREQUENT)
+    assert tiny.process.wait(1200) == 0, tiny.log
+    print(f"kills: {', '.join(hits)}")
+    assert all(hits)
+    assert len(hits) == KILLS
+    complete_and_equal(tiny, undisturbed)
+
+
+def complete_and_equal(study, undisturbed):
+    """Every cell and seed once, bit-equal, the same in MLflow, nothing left RUNNING."""
+    done = [(key, seed) for key, seed, state in trials(study) if state == "COMPLETE"]
+    assert sorted(done) == sorted(identities(undisturbed)), "each cell and seed exactly once"
+    assert {state for *_, state in trials(study)} <= {"COMPLETE", "FAIL"}
+    assert identities(study) == identities(undisturbed)
+    for one, other in zip(study.directories(), undisturbed.directories(), strict=True):
+        assert record(one) == record(other)
+    mirrored = in_mlflow(study)
+    assert {status for status, _ in mirrored.values()} == {"FINISHED"}
+    assert mirrored == in_mlflow(undisturbed)
