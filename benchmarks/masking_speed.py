@@ -18,7 +18,7 @@ from workbench.data import prepare
 from workbench.data.store import FrameStore
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac
-from workbench.train import Session, open_session, train
+from workbench.train import ROWS, Session, open_session, train
 
 RATIOS = (0.0, 0.5, 0.75, 0.9)
 
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=4, help="steps of each ratio in a round")
     options = parser.parse_args()
+    if (options.rounds + 1) * options.steps + 2 > ROWS:
+        parser.error(f"(rounds + 1) * steps is at most {ROWS - 2}: a longer run does not report each step")
 
     store = FrameStore.open(prepare(DataConfig(), root=options.data_root))
     device = environment.pick_device(options.device)

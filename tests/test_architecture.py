@@ -21,7 +21,7 @@ HOMES = {
     "timm": ["workbench/models/*"],
     "transformers": ["workbench/models/*"],
     "tokenizers": ["workbench/models/*"],
-    "safetensors": ["workbench/checkpoint.py", "workbench/models/video.py"],
+    "safetensors": ["workbench/checkpoint.py", "workbench/models/*"],
     "streamlit": ["app/*"],
     "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py", "app/widgets.py"],
 }
@@ -48,8 +48,11 @@ LAYERS = {
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tracking.files figures",
     "workbench/report/*": f"{CORE} stats tables figures tracking report",
+    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking checkpoint train cost",
+    "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
     "studies/*": "config recipes masking models study.spec data",
-    "app/*": "errors tracking.runs tracking.run_dir tracking.files stats report tables figures",
+    "app/*": "errors tracking.runs tracking.run_dir tracking.files stats report tables figures inspection "
+    "data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

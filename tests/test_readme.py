@@ -55,3 +55,13 @@ def test_the_study_options_it_shows_exist() -> None:
 def test_make_targets_it_names_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
+
+
+def test_the_tests_that_the_reliability_page_names_exist() -> None:
+    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"::(test_\w+|Test\w+)", page))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not re.search(rf"(def|class) {name}", source)] == []
+    files = set(re.findall(r"`((?:tests/)?[\w/]+\.py)", page))
+    assert [f for f in files if not (ROOT / f).exists() and not (ROOT / "tests/faults" / f).exists()] == []
