@@ -59,7 +59,7 @@ def readable(table: pl.DataFrame, metric: str, notes: Mapping[str, str] | None =
     columns: dict[str, list[str]] = {}
     for name in table.columns:
         if name == metric:
-            columns[name] = [_interval(*row) for row in table.select(metric, "low", "high").rows()]
+            columns[name] = [score(*row) for row in table.select(metric, "low", "high").rows()]
         elif name not in ("key", "cell", "low", "high") and table[name].null_count() < table.height:
             columns[_short(name)] = [number(value) for value in table[name]]
     if notes:
@@ -96,6 +96,16 @@ def number(value: Any) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
+def score(mean: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A metric as people read it, `46.8 [42.4, 51.0]`; the interval where there is one."""
+    if mean is None:
+        return ""
+    if low is None or high is None:
+        return f"{mean:.1f}" if abs(mean) >= 1 else number(mean)
+    decimals = 1 if abs(mean) >= 1 or mean == 0 else 3
+    return f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
 def duration(seconds: float) -> str:
@@ -158,15 +168,6 @@ def _is_numeric(column: pl.Series) -> bool:
     """Numbers, also such as have already become words ("41.2 [38.0, 44.3]")."""
     words = [str(value) for value in column if value not in (None, "")]
     return bool(words) and all(word.lstrip("-")[:1].isdigit() for word in words)
-
-
-def _interval(mean: float | None, low: float | None, high: float | None) -> str:
-    if mean is None:
-        return ""
-    if low is None or high is None:
-        return f"{mean:.1f}" if abs(mean) >= 1 else number(mean)
-    decimals = 1 if abs(mean) >= 1 or mean == 0 else 3
-    return f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
 def _column(runs: pl.DataFrame, name: str) -> str | None:

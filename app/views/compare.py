@@ -31,7 +31,6 @@ from workbench.report.rows import exact, legend, readable
 
 TITLE = "Compare"
 ORDER = 40
-ICON = ":material/compare_arrows:"
 
 MOST = 6
 """Cells compared at once with the baseline."""

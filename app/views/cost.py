@@ -16,7 +16,6 @@ from workbench.report.budget import at_budget, budget_picture, cost_table, in_wo
 
 TITLE = "Cost and quality"
 ORDER = 30
-ICON = ":material/balance:"
 
 COSTS = (pictures.FLOPS, pictures.PER_CLIP, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS)
 

@@ -17,7 +17,6 @@ from workbench.report.rows import exact, legend, readable
 
 TITLE = "Effects"
 ORDER = 20
-ICON = ":material/grid_on:"
 
 
 def render(runs: Runs) -> None:

@@ -21,7 +21,6 @@ from workbench.masking import names
 
 TITLE = "Masks"
 ORDER = 60
-ICON = ":material/grid_off:"
 
 PER_ROW = 8
 """Frames side by side."""

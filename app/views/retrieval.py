@@ -18,7 +18,6 @@ from workbench.inspection.ranking import Embeddings, confusions, differing, rank
 
 TITLE = "Retrieval"
 ORDER = 50
-ICON = ":material/image_search:"
 
 SHOWN = 10
 PER_ROW = 5

@@ -21,7 +21,6 @@ from workbench.tracking.run_dir import RunDir
 
 TITLE = "Runs"
 ORDER = 60
-ICON = ":material/list:"
 
 MLFLOW_UI = "WORKBENCH_MLFLOW_UI"
 """Environment variable: where the MLflow UI answers, e.g. `http://127.0.0.1:5000`."""

@@ -16,7 +16,6 @@ from workbench.report.rows import exact, legend, readable
 
 TITLE = "Study"
 ORDER = 0
-ICON = ":material/help:"
 
 REFRESH = 5
 """Seconds between looks at a study that is not finished."""

@@ -225,8 +225,8 @@ class Screen:
 
     def _measured(self, directory: RunDir) -> str:
         summary, metric = directory.summary(), self.plan.study.metric
-        parts = [f"test/{metric} {tables.number(summary.get(f'test/{metric}'))}"]
-        parts.append(f"val {tables.number(summary.get(f'val/{metric}'))}")
+        parts = [f"test/{metric} {tables.score(summary.get(f'test/{metric}'))}"]
+        parts.append(f"val {tables.score(summary.get(f'val/{metric}'))}")
         if (speed := summary.get("speed/clips_per_s")) is not None:
             parts.append(f"{speed:.0f} clips/s")
         return ", ".join(parts)
