@@ -14,10 +14,17 @@ from workbench.tables import number
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", '"': r"\textquotedbl{}", "|": r"\textbar{}", "–": "--",
+    ">": r"\textgreater{}", '"': r"\char34{}", "|": r"\textbar{}", "–": r"\textendash{}",
+    "×": r"$\times$", "÷": r"$\div$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "[": "{[}", "]": "{]}",
 }  # fmt: skip
-"""Brackets are wrapped because one at the start of a row would be read as an option of the line break."""
+"""Brackets are wrapped because one at the start of a row would be read as an option of the line break. The
+quotation mark goes by its number, since pdflatex's own fonts have no `\\textquotedbl`."""
+MINUS = "$-$"
+_CODES = {code: letter for letter, code in SPECIAL.items()} | {MINUS: "-"}
+_CODE = re.compile("|".join(re.escape(code) for code in sorted(_CODES, key=len, reverse=True)))
+ABSENT = "ÐÞðþ"
+"""Letters between À and ÿ that pdflatex's own fonts lack."""
 
 
 def table(answer: Answer, provenance: Sequence[str]) -> str:
@@ -74,19 +81,17 @@ def _environment(
 def escape(text: str) -> str:
     """Any text as LaTeX that compiles with pdflatex; letters it lacks appear as their code point."""
     escaped = "".join(SPECIAL.get(letter) or _letter(letter) for letter in _one_line(text))
-    return re.sub(r"(?<![A-Za-z0-9])-(?=\d)", "$-$", escaped)
+    return re.sub(r"(?<![A-Za-z0-9])-(?=\d)", MINUS, escaped)
 
 
 def unescape(text: str) -> str:
     """The text behind `escape`, without emphasis."""
     text = re.sub(r"\\textbf\{(.*)\}", r"\1", text.strip())
-    for letter, code in sorted(SPECIAL.items(), key=lambda pair: -len(pair[1])):
-        text = text.replace(code, f"\0{ord(letter)};")
-    return re.sub(r"\x00(\d+);", lambda match: chr(int(match[1])), text).replace("$-$", "-")
+    return _CODE.sub(lambda match: _CODES[match[0]], text)
 
 
 def _letter(letter: str) -> str:
-    plain = letter.isascii() or ("\u00c0" <= letter <= "\u00ff")
+    plain = letter.isascii() or ("À" <= letter <= "ÿ" and letter not in ABSENT)
     return letter if plain else f"(U+{ord(letter):04X})"
 
 
