@@ -1,8 +1,10 @@
 """Mask-then-align, mask-then-predict, or both? Equal training FLOPs, both stages counted. 3 cells.
 
-Each arm trains under its own losses for two thirds of the budget, with its paper's mask ratios, and for one
-third under the same unmasked alignment: a purely predictive arm has no aligned space before that. Read
-`t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot, before the alignment.
+Each arm trains under its own losses for two thirds of the budget, with its recipe's masking, and for one
+third under the same unmasked alignment: a purely predictive arm has no aligned space before that. All arms
+pool by class token and learn the temperature, where SimVTP pools by mean and fixes it, so that they differ in
+what they learn from alone. Read `t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot,
+before the alignment.
 
     python -m workbench.study align_or_predict --seeds 3
 """

@@ -1,7 +1,8 @@
 """Does it matter where video is hidden? Four strategies at three ratios, equal training FLOPs. 12 cells.
 
-Read `t2v_r1`. Tokens of 2 x 16 x 16 give four temporal slots, so that whole frames can be hidden at three
-ratios: with four slots, `frame` hides 2, 3 and 3 of them, and 0.9 is the same as 0.75 for it.
+Read `t2v_r1`, and `mask/video_hidden`, what a ratio comes to: 16 frames in tokens of 2 x 16 x 16 give eight
+temporal slots of 16 places, so that all strategies hide 0.5 and 0.75 of the tokens exactly, and for 0.9 seven
+of eight slots (`frame`), 14 of 16 places (`tube`, `per-frame`) or 115 of 128 tokens (`random`).
 `--recipe simvtp` asks the same of mask-then-predict, with the stages of `mask_ratio`.
 
     python -m workbench.study mask_strategy --seeds 3
@@ -10,7 +11,7 @@ ratios: with four slots, `frame` hides 2, 3 and 3 of them, and 0.9 is the same a
 
 from collections.abc import Callable
 
-from workbench.config import Budget, RunConfig, Stage
+from workbench.config import Budget, DataConfig, RunConfig, Stage
 from workbench.masking.video import FrameMasking, PerFrameMasking, RandomMasking, TubeMasking, VideoMasking
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
@@ -28,9 +29,11 @@ def configure(trial: Trial) -> RunConfig:
     strategy = trial.suggest_categorical("strategy", list(STRATEGIES))
     ratio = trial.suggest_categorical("ratio", [0.5, 0.75, 0.9])
     video, masking = VideoConfig(tubelet=2, patch=16), STRATEGIES[strategy](ratio=ratio)
+    data = DataConfig(frames=16)
     if trial.recipe == "simvtp":
         return RunConfig(
             recipe=simvtp.Config(video=video, video_masking=masking, learn_temperature=True),
+            data=data,
             stages=(
                 Stage(budget=Budget(unit="pflops", amount=0.010)),
                 Stage(objective="align", masked=False, budget=Budget(unit="pflops", amount=0.005)),
@@ -39,6 +42,7 @@ def configure(trial: Trial) -> RunConfig:
         )
     return RunConfig(
         recipe=mac.Config(video=video, video_masking=masking, text_masking=None),
+        data=data,
         stages=(Stage(budget=Budget(unit="pflops", amount=0.015)),),
         evaluations=2,
     )
@@ -48,5 +52,6 @@ STUDY = Study(
     question="Does it matter where the video is hidden?",
     configure=configure,
     baseline={"strategy": "random", "ratio": 0.75},
+    reads=("mask/video_hidden", "cost/train_pflops", "speed/clips_per_s", "train/steps"),
     recipes=("mac", "simvtp"),
 )

@@ -213,6 +213,19 @@ def test_every_file_says_what_it_is():
     assert [name_of(p) for p in full if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))] == []
 
 
+def test_no_test_hides_inside_another():
+    """Pytest does not collect a function inside a function."""
+    hidden = [
+        f"{name_of(path)}:{inner.lineno} {inner.name}"
+        for path in TESTS
+        for outer in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(outer, ast.FunctionDef)
+        for inner in ast.walk(outer)
+        if inner is not outer and isinstance(inner, ast.FunctionDef) and inner.name.startswith("test_")
+    ]
+    assert hidden == []
+
+
 def test_every_file_is_short_enough_to_read():
     lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in TREE + TESTS}
     assert [(name_of(p), n) for p, n in lines.items() if n > (350 if p in TREE else 450)] == []

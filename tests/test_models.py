@@ -375,26 +375,6 @@ class TestTextEncoder:
             model = text_encoder(words, hidden=hidden)
             assert close(model(text).pooled, model(text, nothing).pooled)
 
-    def test_missing_weights_are_named_in_one_sentence(self, tmp_path):
-        config = TextConfig(pretrained=str(tmp_path / "nowhere"))
-        with pytest.raises(UserError, match="random start") as caught:
-            vocabulary(CAPTIONS, config)
-        assert "\n" not in str(caught.value)
-
-    def test_a_local_folder_is_loaded(self, words, tmp_path):
-        model = text_encoder(words)
-        model.bert.save_pretrained(tmp_path)
-        words.tokenizer.save(str(tmp_path / "tokenizer.json"))
-        config = TextConfig(pretrained=str(tmp_path))
-        own = vocabulary(CAPTIONS, config)
-        again = TextEncoder(config, own).eval()
-        assert close(again(own.encode(CAPTIONS)).pooled, model(words.encode(CAPTIONS)).pooled)
-
-    def test_a_folder_without_weights_is_refused(self, words, tmp_path):
-        words.tokenizer.save(str(tmp_path / "tokenizer.json"))
-        with pytest.raises(UserError, match="could not be loaded"):
-            TextEncoder(TextConfig(pretrained=str(tmp_path)), words)
-
 
 # Decoder and attention
 

@@ -367,6 +367,16 @@ class TestLoader:
         with pytest.raises(OSError, match="the disk is gone"):
             next(loader.batches(0))
 
+    def test_whatever_goes_wrong_ahead_is_raised_where_the_batch_is_awaited(self, store, vocabulary):
+        loader = self.loader(store, vocabulary)
+
+        def fails(step):
+            raise MemoryError("no room for a batch")
+
+        loader.batch = fails
+        with pytest.raises(MemoryError, match="no room"):
+            next(loader.batches(0))
+
     def test_a_batch_larger_than_the_data_is_refused(self, store, vocabulary):
         with pytest.raises(UserError, match="2 to 24"):
             self.loader(store, vocabulary, batch_size=25)
@@ -378,13 +388,3 @@ def test_another_store_of_the_same_shape_gives_another_run(store, tmp_path):
     one = trace(train(session_of(run_config(steps=1), store)))
     two = trace(train(session_of(run_config(steps=1), other)))
     assert one[0][1]["train/vtc"] != two[0][1]["train/vtc"]
-
-    def test_whatever_goes_wrong_ahead_is_raised_where_the_batch_is_awaited(self, store, vocabulary):
-        loader = self.loader(store, vocabulary)
-
-        def fails(step):
-            raise MemoryError("no room for a batch")
-
-        loader.batch = fails
-        with pytest.raises(MemoryError, match="no room"):
-            next(loader.batches(0))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -66,6 +67,9 @@ def measured(
     finally:
         video.remove()
         text.remove()
+        # Plain products keep whole score matrices, which the steps to come do not.
+        if (device := next(recipe.parameters()).device).type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
     return StepCost(
         flops=float(counter.get_total_flops()),
         video_flops=video.flops,
@@ -86,11 +90,23 @@ def encoder_flops(encoder: VideoEncoder, video: Tensor, mask: Tensor | None) -> 
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Largest memory so far in GB: of the accelerator, or of this process on the CPU."""
+    """Largest memory so far in GB: of the accelerator, or of this process on the CPU.
+
+    Without what is only mapped from files: every arm maps the same frame store, and the system may drop it.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - _mapped_from_files()) / 1e9
+
+
+def _mapped_from_files() -> int:
+    """Bytes of this process that are pages of files; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:"))
 
 
 def matmul_flops_per_s(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:

@@ -235,6 +235,9 @@ def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
     at, batch = session.progress, session.loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
+    if any(stage.masked for stage in session.config.stages):
+        rng = torch.Generator(session.device).manual_seed(session.config.seed)
+        summary |= session.recipe.hidden_shares(session.loader.text.to(session.device), rng)
     summary |= session.costs | {
         "cost/train_pflops": at.flops / 1e15,
         "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
@@ -299,6 +302,7 @@ def _describe(run: RunDir, session: Session) -> None:
             "decoder": store.decoder,
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
             "tokens_per_caption": session.vocabulary.length,
+            "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()},
             "start": _start(session.config),
         },
     )

@@ -104,6 +104,18 @@ class BaseRecipe(nn.Module, ABC):
             return None
         return masking(batch.text.layout, rng, equal=self.config.text.hidden == "drop")
 
+    def hidden_shares(self, text: Text, rng: torch.Generator) -> dict[str, float]:
+        """What a masked step really hides of the clips' tokens and of these captions' words.
+
+        A ratio is not that share: counts are rounded down, and where words are dropped, padding goes first.
+        """
+        masking, grid = self.config.video_masking, self.video.grid
+        mask, valid = self.text_mask(Batch(torch.empty(0), text), rng), text.layout.valid
+        return {
+            "mask/video_hidden": masking.hidden(grid) / grid.tokens if masking is not None else 0.0,
+            "mask/text_hidden": float((mask & valid).sum() / valid.sum()) if mask is not None else 0.0,
+        }
+
 
 def projection(width: int, embed: int) -> nn.Linear:
     """A linear map to the shared space, without bias, as in CLIP."""

@@ -97,7 +97,8 @@ def open_session(
     A batch larger than the training split is made as large as the split.
     """
     splits = store.splits
-    words = vocabulary(splits["train"].captions, config.recipe.text)
+    held_out = [caption for name in ("val", "test") for caption in splits[name].captions]
+    words = vocabulary(splits["train"].captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
@@ -117,6 +118,12 @@ def open_session(
         galleries={name: gallery(store, name, texts[name]) for name in ("val", "test")},
         store=store,
     )
+
+
+def try_to_build(config: RunConfig) -> None:
+    """Builds the model and throws it away; raises `UserError` where that is impossible, before any data."""
+    words = vocabulary(["a"], config.recipe.text)
+    recipe_class(config)(config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words)
 
 
 def train(

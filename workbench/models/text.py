@@ -5,9 +5,10 @@ Letters: B batch, L content positions (without the class token), n positions enc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -40,11 +41,12 @@ class TextConfig:
     vocabulary: int = 8192
     """Largest WordPiece vocabulary trained on the captions of the training split."""
     max_tokens: int = 32
-    """Longer captions are cut."""
+    """Longer captions are cut; a run records how many (`captions_cut`)."""
     hidden: Literal["drop", "replace"] = "replace"
     """Hidden tokens become `[MASK]`, or are dropped, padding first."""
     pretrained: str = ""
-    """A BERT model of the Hugging Face hub, or a local folder of one."""
+    """A BERT model of the Hugging Face hub, or a local folder of one. The name identifies the weights: other
+    weights under the same name would pass for the same cell."""
 
     def __post_init__(self) -> None:
         at_least("text.width", self.width, 1)
@@ -82,8 +84,8 @@ class Vocabulary:
             raise UserError(f"a tokenizer needs the special tokens {', '.join(SPECIAL)}")
 
     @classmethod
-    def train(cls, captions: list[str], config: TextConfig) -> Vocabulary:
-        """Deterministic: the same captions give the same vocabulary."""
+    def train(cls, captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
+        """Deterministic: the same captions give the same vocabulary. `held_out` is for the length alone."""
         tokenizer = _word_pieces({})
         # The trainer meets letters in the order of a hash table, from which numbers and the breaking of
         # ties follow; told every letter beforehand, it has no choice left.
@@ -94,14 +96,14 @@ class Vocabulary:
         )
         tokenizer.train_from_iterator(captions, trainer)
         tokenizer = _word_pieces(tokenizer.get_vocab())
-        return cls(tokenizer, _longest(tokenizer, captions, config.max_tokens))
+        return cls(tokenizer, _longest(tokenizer, [*captions, *held_out], config.max_tokens))
 
     @classmethod
     def load(cls, path: Path, length: int) -> Vocabulary:
         return cls(Tokenizer.from_file(str(path)), length)
 
     @classmethod
-    def pretrained(cls, captions: list[str], config: TextConfig) -> Vocabulary:
+    def pretrained(cls, captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
         path = Path(config.pretrained) / "tokenizer.json"
         try:
             tokenizer = (
@@ -111,7 +113,9 @@ class Vocabulary:
             )
         except Exception as error:  # tokenizers raises bare Exception for every cause
             raise UserError(_unavailable(config.pretrained, error)) from error
-        return cls(tokenizer, _longest(tokenizer, captions, config.max_tokens))
+        tokenizer.no_padding()  # some are published with it, and its tokens would pass for words
+        tokenizer.no_truncation()
+        return cls(tokenizer, _longest(tokenizer, [*captions, *held_out], config.max_tokens))
 
     @property
     def size(self) -> int:
@@ -132,6 +136,10 @@ class Vocabulary:
         word = np.minimum(word, self.length - 1)
         layout = Layout(*(torch.from_numpy(x) for x in (valid, word, content)))
         return Text(torch.from_numpy(tokens), layout)
+
+    def cut(self, captions: list[str]) -> int:
+        """How many captions `encode` cuts."""
+        return sum(len(ids) > self.length for ids in _ids(self.tokenizer, captions))
 
 
 class TextEncoder(nn.Module):
@@ -172,12 +180,15 @@ class TextEncoder(nn.Module):
         return text.tokens.gather(1, index), index, keep.gather(1, index)
 
 
-def vocabulary(captions: list[str], config: TextConfig) -> Vocabulary:
-    """The tokenizer that belongs to `config`: trained on `captions`, or the pretrained model's own."""
+def vocabulary(captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
+    """The tokenizer that belongs to `config`: trained on `captions`, or the pretrained model's own.
+
+    held_out: captions that are evaluated and must not be cut for being longer than those of the training.
+    """
     if not captions:
         raise UserError("there are no training captions to train a tokenizer on")
     make = Vocabulary.pretrained if config.pretrained else Vocabulary.train
-    return make(captions, config)
+    return make(captions, config, held_out)
 
 
 def _word_pieces(vocabulary: dict[str, int]) -> Tokenizer:
@@ -200,19 +211,29 @@ def _is_content(caption: str, encoding: Encoding, word: int) -> bool:
 
 
 def _longest(tokenizer: Tokenizer, captions: list[str], limit: int) -> int:
-    longest = max(len(e.ids) for e in tokenizer.encode_batch(captions, add_special_tokens=False))
-    return max(1, min(limit, longest))
+    return max(1, min(limit, max(map(len, _ids(tokenizer, captions)))))
+
+
+def _ids(tokenizer: Tokenizer, captions: list[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch(captions, add_special_tokens=False)]
 
 
 def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
     if config.pretrained:
         try:
             # Without it, a folder that has only pytorch_model.bin would be unpickled.
-            model = BertModel.from_pretrained(
-                config.pretrained, add_pooling_layer=False, use_safetensors=True
-            )
+            # Dropout draws from the global generator: a resumed run would not repeat the uninterrupted one.
+            loaded: Any = BertModel.from_pretrained(
+                config.pretrained, add_pooling_layer=False, use_safetensors=True, output_loading_info=True,
+                hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            )  # fmt: skip
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(_unavailable(config.pretrained, error)) from error
+        model: BertModel = loaded[0]
+        if missing := sorted(loaded[1]["missing_keys"]):
+            raise UserError(
+                f"{config.pretrained} lacks {len(missing)} tensors of a BERT model: {missing[0]}, …"
+            )
         if model.config.model_type != "bert":
             raise UserError(f"{config.pretrained} is not a BERT model")
         most = model.config.max_position_embeddings - 1  # the class token takes one

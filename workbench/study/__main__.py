@@ -113,6 +113,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         from workbench.environment import pick_device
 
         pick_device(options.device)  # refused now rather than after the data are made
+    _try_models(plan)
     for data in dict.fromkeys(cell.config.data for cell in plan.samples):
         prepare(
             data,
@@ -143,6 +144,16 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     quota.parse_size(options.checkpoint_quota)
     if results.exists() and not results.is_dir():
         raise UserError(f"--results should be a folder, but {results} is a file")
+
+
+def _try_models(plan: Plan) -> None:
+    """Refuses a model that cannot be built, or weights that are not there, before the data are made."""
+    from workbench.train import try_to_build
+
+    configs = [cell.config for cell in plan.samples]
+    kinds = {(c.recipe.video, c.recipe.text, c.data.frames, c.data.size): c for c in configs}
+    for config in kinds.values():
+        try_to_build(config)
 
 
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
