@@ -1,7 +1,6 @@
 """The command writes page, tables and pictures, and checks saved tables against the runs."""
 
 import csv
-import json
 import re
 import shutil
 import subprocess
@@ -11,8 +10,6 @@ import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
 from workbench.report import latex
-from workbench.report.answer import answer
-from workbench.report.asked import Asked
 
 LETTERS = "".join(map(chr, range(ord("À"), ord("ÿ") + 1)))
 NASTY = ["a_b & 50%", "$x^2$ {1}", "[a] <b>|c|", "ü ✓ 日本 \\end{tabular}", "=cmd() #1 ~",
@@ -121,81 +118,6 @@ def test_names_do_not_act_as_markup(results, report):
     assert not re.search(r"(?<!\\)<img", page)
     assert not re.search(r"(?<!\\)\[x(?<!\\)\]\(y\)", page)
     assert "<img" not in (results / "reports/nasty/figures.html").read_text().replace("\\u003cimg", "")
-
-
-@pytest.mark.parametrize("file", ["table.csv", "table.tex", "answer.md"])
-class TestCheck:
-    @pytest.fixture(autouse=True)
-    def _without_pictures(self, monkeypatch):
-        monkeypatch.setattr("workbench.report.write.pictures", lambda answer, results: [])
-
-    def test_a_fresh_table_matches(self, ratios, report, file):
-        results = ratios()
-        report("ratios")
-        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
-        assert (code, "matches the runs" in out) == (0, True)
-
-    def test_a_changed_run_is_found_and_named(self, ratios, report, change, file):
-        results = ratios()
-        report("ratios")
-        change("ratios", key_of(RATIOS[3]), 0, "summary.json", {"speed/clips_per_s": 9.0})
-        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
-        assert code == 1
-        assert "clips_per_s was" in out
-        assert out.count("was") == 1
-
-    def test_a_forged_number_is_found(self, ratios, report, file):
-        results = ratios()
-        report("ratios")
-        path = results / "reports/ratios" / file
-        value = answer_of(results).cells["test/t2v_r1"][2]
-        number = str(value) if file == "table.csv" else f"{value:.1f}"
-        path.write_text(path.read_text().replace(number, "99.9"))
-        code, out, _ = report("ratios", "--check", path)
-        assert code == 1
-        assert "99.9" in out
-
-    def test_another_seed_is_found(self, ratios, report, file):
-        results = ratios(seeds=(0, 1, 2, 3))
-        report("ratios")
-        ratios(seeds=(0, 1, 2, 3, 4))
-        assert report("ratios", "--check", results / "reports/ratios" / file)[0] == 1
-
-    def test_rows_that_a_paper_leaves_out_do_not_matter(self, ratios, report, file):
-        results = ratios()
-        report("ratios")
-        path = results / "reports/ratios" / file
-        gone = {
-            "table.csv": key_of(RATIOS[5]),
-            "table.tex": r"0\.9 & 0\.25 &",
-            "answer.md": r"\| +0\.9 \| +0\.25 \|",
-        }[file]
-        lines = path.read_text().splitlines()
-        kept = [line for line in lines if not re.search(gone, line)]
-        assert len(kept) < len(lines)
-        path.write_text("\n".join(kept) + "\n")
-        assert report("ratios", "--check", path)[0] == 0
-
-    def test_a_cell_that_is_gone_is_named(self, ratios, report, file):
-        results = ratios()
-        report("ratios")
-        ratios(cells=RATIOS[:-1])
-        code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
-        assert code == 1
-        assert "no such cell" in out
-
-    def test_a_file_without_the_table_is_refused(self, ratios, report, tmp_path, file):
-        ratios()
-        path = tmp_path / file
-        path.write_text("nothing of the kind\n")
-        code, out, err = report("ratios", "--check", path)
-        assert (code, out) == (2, "")
-        assert "holds no table of study ratios" in err
-
-
-def answer_of(results, study="ratios"):
-    description = json.loads((results / "runs" / study / "study.json").read_text())
-    return answer(Asked.of(description), results)
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,14 @@ def _report(study: str, results: Path, saved: Path | None) -> int:
     if saved is not None:
         from workbench.report.check import check
 
-        differences = check(found, saved)
-        for difference in differences:
-            print(difference)
-        print(f"{saved}: {len(differences)} differences" if differences else f"{saved} matches the runs")
-        return DIFFERENT if differences else DONE
+        checked = check(found, saved)
+        many = len(checked.differences)
+        print(*checked.differences, sep="\n", end="\n" if many else "")
+        verdict = (
+            f"{saved}: {many} difference{'' if many == 1 else 's'}" if many else f"{saved} matches the runs"
+        )
+        print(f"{verdict}; compared were {', '.join(checked.compared)}")
+        return DIFFERENT if many else DONE
     from workbench.report.write import write
 
     folder = write(found, results)

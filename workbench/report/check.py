@@ -2,65 +2,155 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import tables
 from workbench.errors import UserError
 from workbench.report import latex, rows
 from workbench.report.answer import Answer
+from workbench.report.page import CELLS, CHOICES, CLAIMS, FRONT, MATTERED, ORIGIN, lead, page
+from workbench.report.saved import Table, paragraphs, read_csv, read_markdown, read_tex
 
-Row = Mapping[str, str]
 CLOSE = 1e-6
 """Relative difference that rounding on another machine may make in numbers with all digits."""
+WRITERS = {
+    ".csv": lambda answer: tables.to_csv(rows.exact(answer)),
+    ".tex": lambda answer: latex.table(answer, ()),
+    ".md": lambda answer: page(answer, ()),
+}
+READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown}
+ROWS_GO_BY = {CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"), ORIGIN: ("cell",)}
+"""Columns that tell the rows of a table of the page apart; the others go by the axes."""
 
 
-def check(answer: Answer, path: Path) -> list[str]:
-    """What no longer matches, a sentence each; empty when all does.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a check found."""
 
-    Read are `.csv`, `.tex` and `.md`. Columns and rows may be left out of the saved table, and text around
-    it may change; rows are recognised by their axes (CSV: by their key).
+    differences: tuple[str, ...]
+    """A sentence each; empty when all matches."""
+    compared: tuple[str, ...]
+    """How much of which table was compared, in words."""
+
+
+def check(answer: Answer, path: Path) -> Checked:
+    """What no longer matches in a `.csv`, `.tex` or `.md` file.
+
+    Rows may be left out of a saved table, and columns other than the metric; text around it may change. Every
+    row that is there must be one of the report's, recognised by its axes (CSV: by its key), and so must every
+    column. Of `answer.md` all tables and the answer itself are compared.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if path.suffix not in READERS:
         raise UserError(f"--check reads {', '.join(READERS)}, not {path.name!r}")
-    content = tables.to_csv(rows.exact(answer)) if path.suffix == ".csv" else ""
-    now = READERS[".csv"](content) if content else _rows_now(answer)
-    saved = READERS[path.suffix](text)
-    identity = (
-        ["key"] if path.suffix == ".csv" else [axis for axis in answer.asked.axes if now and axis in now[0]]
-    )
-    known = [name for name in (saved[0] if saved else ()) if now and name in now[0] and name]
-    compared = [name for name in known if name not in identity]
-    if not compared or any(name not in known for name in identity):
-        raise UserError(f"{path} holds no table of study {answer.asked.name} that could be checked")
-    return _differences(saved, now, identity, compared)
-
-
-def _differences(
-    saved: Sequence[Row], now: Sequence[Row], identity: Sequence[str], names: Sequence[str]
-) -> list[str]:
-    current = {tuple(row[name] for name in identity): row for row in now}
-    found = []
-    for row in saved:
-        key = tuple(row[name] for name in identity)
-        where = " ".join(f"{name}={value}" for name, value in zip(identity, key, strict=True)) or "the cell"
-        if key not in current:
-            found.append(f"{where}: in the saved table, but there is no such cell with complete runs")
+    read = READERS[path.suffix]
+    now, saved = read(WRITERS[path.suffix](answer)), read(text)
+    whole_page = any(table.heading == CELLS for table in saved)
+    pairs = list(_by_heading(saved, now) if whole_page else _cells_only(answer, saved, now))
+    differences = [
+        f"the answer is now: {said}"
+        for said in (lead(answer) if whole_page else ())
+        if not paragraphs(said) <= paragraphs(text)
+    ]
+    compared = []
+    for old, new in pairs:
+        title = f"{old.heading}: " if whole_page else ""
+        if new is None:
+            differences.append(f"{title}this table is none of the report's")
             continue
-        found += [
-            f"{where}: {name} was {row[name] or 'empty'}, is now {current[key][name] or 'empty'}"
-            for name in names
-            if not _same(row[name], current[key][name])
-        ]
-    return found
+        found, size = _compare(answer, old, new)
+        differences += [title + difference for difference in found]
+        compared.append(title + size)
+    if not any(old.rows for old, new in pairs if new is not None and new.heading in ("", CELLS)):
+        raise UserError(f"{path} holds no table of study {answer.asked.name} that could be checked")
+    return Checked(differences=tuple(differences), compared=tuple(compared))
+
+
+def _by_heading(saved: Sequence[Table], now: Sequence[Table]) -> Iterator[tuple[Table, Table | None]]:
+    """Each saved table of a page with the one in the same place under the same heading."""
+    seen: Counter[str] = Counter()
+    for table in saved:
+        there = [new for new in now if new.heading == table.heading]
+        at = seen[table.heading]
+        seen[table.heading] += 1
+        yield table, there[at] if at < len(there) else None
+
+
+def _cells_only(
+    answer: Answer, saved: Sequence[Table], now: Sequence[Table]
+) -> Iterator[tuple[Table, Table | None]]:
+    """Of any other file: the tables that are about the cells, whatever else the file holds."""
+    new = next(table for table in now if table.heading in ("", CELLS))
+    wanted = set(_identity(answer, new))
+    for table in saved:
+        if answer.metric in table.columns or (wanted and wanted <= set(table.columns)):
+            yield table, new
+
+
+def _identity(answer: Answer, now: Table) -> tuple[str, ...]:
+    """Names of the columns by which rows are recognised."""
+    if now.heading in ROWS_GO_BY:
+        return ROWS_GO_BY[now.heading]
+    if "key" in now.columns[:1]:
+        return ("key",)
+    # The axes come first, under names that LaTeX may have changed.
+    return now.columns[: now.columns.index(answer.asked.cost if now.heading == FRONT else "seeds")]
+
+
+def _compare(answer: Answer, saved: Table, now: Table) -> tuple[list[str], str]:
+    """The differences of one table, and how much of it was compared."""
+    identity = _identity(answer, now)
+    needed = now.columns if now.heading in ROWS_GO_BY else (*identity, answer.metric)
+    missing = [name for name in needed if name not in saved.columns]
+    found = [f"the column {name} is missing" for name in missing]
+    for name, times in Counter(saved.columns).items():
+        if name not in now.columns:
+            found.append(f"the report has no column {name or 'without a name'}")
+        elif times > 1:
+            found.append(f"the column {name} is there {times} times")
+    names = [name for name in dict.fromkeys(saved.columns) if name in now.columns and name not in identity]
+    compared = 0
+    if not set(identity) & set(missing):
+        known = {_key(identity, row): row for row in _dicts(now)}
+        whole = [row for row in saved.rows if len(row) == len(saved.columns)]
+        for row in _dicts(saved, whole):
+            found += _row_differences(row, known.get(_key(identity, row)), identity, names)
+            compared += 1
+    found += [
+        f"the row {' | '.join(row)[:60]!r} has {len(row)} fields, the head of the table {len(saved.columns)}"
+        for row in saved.rows
+        if len(row) != len(saved.columns)
+    ]
+    size = f"{compared} of {len(now.rows)} rows x {len(names)} of {len(now.columns) - len(identity)} columns"
+    return found, size
+
+
+def _row_differences(
+    row: dict[str, str], now: dict[str, str] | None, identity: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    where = " ".join(f"{name}={row[name]}" for name in identity) or "the cell"
+    if now is None:
+        return [f"{where}: in the saved table, but there is no such row (no such cell with complete runs)"]
+    return [
+        f"{where}: {name or 'the note'} was {row[name] or 'empty'}, is now {now[name] or 'empty'}"
+        for name in names
+        if not _same(row[name], now[name])
+    ]
+
+
+def _key(identity: Sequence[str], row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in identity)
+
+
+def _dicts(table: Table, some: Sequence[Sequence[str]] | None = None) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in (table.rows if some is None else some)]
 
 
 def _same(a: str, b: str) -> bool:
@@ -70,55 +160,3 @@ def _same(a: str, b: str) -> bool:
         return math.isclose(float(a), float(b), rel_tol=CLOSE, abs_tol=1e-9)
     except ValueError:
         return False
-
-
-def _rows_now(answer: Answer) -> list[Row]:
-    table = rows.readable(answer)
-    return [
-        {name: _tidy(value) for name, value in zip(table.columns, row, strict=True)}
-        for row in table.iter_rows()
-    ]
-
-
-def _csv(text: str) -> list[Row]:
-    return [
-        dict(row) for row in csv.DictReader(io.StringIO(text)) if None not in row and None not in row.values()
-    ]
-
-
-def _tex(text: str) -> list[Row]:
-    lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("%")]
-    found = [line[: -len(r"\\")] for line in lines if line.endswith(r"\\")]
-    return _table([[latex.unescape(cell) for cell in re.split(r"(?<!\\)&", line)] for line in found])
-
-
-def _markdown(text: str) -> list[Row]:
-    """The first table after the heading of the cells; any first table in other files."""
-    body = text.partition("## Every cell")[2] or text
-    found: list[list[str]] = []
-    for line in body.splitlines():
-        if line.startswith("|"):
-            cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
-            found.append([re.sub(r"\\(.)", r"\1", cell.strip()) for cell in cells])
-        elif found:
-            break
-    return _table([row for row in found if not all(re.fullmatch(r":?-+:?", cell) for cell in row)])
-
-
-def _table(cells: Sequence[Sequence[str]]) -> list[Row]:
-    """The first row names the columns; rows of another length are none of this table."""
-    if not cells:
-        return []
-    head = [_tidy(name) for name in cells[0]]
-    return [
-        {name: _tidy(value) for name, value in zip(head, row, strict=True)}
-        for row in cells[1:]
-        if len(row) == len(head)
-    ]
-
-
-def _tidy(text: str) -> str:
-    return " ".join(text.split())
-
-
-READERS = {".csv": _csv, ".tex": _tex, ".md": _markdown}

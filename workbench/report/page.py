@@ -12,6 +12,10 @@ from workbench.report import rows, search
 from workbench.report.answer import Answer
 from workbench.stats import Effect
 
+CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
+CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
+"""The headings above tables, by which `check` finds them again."""
+
 FACTS = {
     "commit": "commit",
     "dirty": "changed since that commit",
@@ -32,26 +36,31 @@ FACTS = {
 def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
     """The whole page. pictures: name and caption of each file `<name>.png`."""
     asked = answer.asked
-    parts = [f"# {plain(asked.name)}", f"**{plain(asked.question)}**", plain(answer.sentence)]
+    parts = [f"# {plain(asked.name)}", f"**{plain(asked.question)}**", *lead(answer)]
     if answer.verdicts:
-        parts += ["## The claims", _claims(answer)]
+        parts += [f"## {CLAIMS}", _claims(answer)]
     if answer.gates:
         parts += ["## What limits this", "\n".join(f"- {plain(gate)}" for gate in answer.gates)]
     if answer.front:
         table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
-        parts += ["## The Pareto front", tables.to_markdown(table), search.FRONT_LEGEND]
+        parts += [f"## {FRONT}", tables.to_markdown(table), search.FRONT_LEGEND]
     if asked.importances:
         mattered = tables.to_markdown(search.importance_table(asked))
-        parts += ["## What mattered", mattered, search.IMPORTANCE_LEGEND]
-    parts += ["## Every cell", tables.to_markdown(rows.readable(answer)), plain(rows.legend(answer))]
+        parts += [f"## {MATTERED}", mattered, search.IMPORTANCE_LEGEND]
+    parts += [f"## {CELLS}", tables.to_markdown(rows.readable(answer)), plain(rows.legend(answer))]
     if answer.effects is not None:
-        parts += ["## What each choice does on average", *_effects(answer)]
+        parts += [f"## {CHOICES}", *_effects(answer)]
     if pictures:
         parts += ["## Pictures", "[All of them to move in](figures.html); each also as PDF."]
         parts += [f"![{plain(caption)}]({name}.png)\n\n{plain(caption)}" for name, caption in pictures]
-    parts += ["## Where it comes from", "\n".join(f"- {plain(line)}" for line in provenance(answer))]
+    parts += [f"## {ORIGIN}", "\n".join(f"- {plain(line)}" for line in provenance(answer))]
     parts += [tables.to_markdown(_keys(answer))]
     return "\n\n".join(parts) + "\n"
+
+
+def lead(answer: Answer) -> list[str]:
+    """The answer itself, a paragraph each."""
+    return [plain(answer.sentence)]
 
 
 def provenance(answer: Answer) -> list[str]:
