@@ -201,6 +201,12 @@ def test_plan_and_status_write_nothing(write_study, study, place, capsys):
     assert not (place / "results").exists()
 
 
+def test_the_plan_knows_how_long_seconds_take_before_anything_ran(write_study, study, capsys):
+    name = write_study()
+    assert study(name, "--plan", "--budget", "120seconds") == 0
+    assert "4 left, about 8 min." in capsys.readouterr().out
+
+
 def test_status_tells_done_from_failed(write_study, study, capsys):
     name = write_study(lr="2e-3 if hidden and words == 'drop' else 1e-3")
     study(name)

@@ -113,7 +113,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         from workbench.environment import pick_device
 
         pick_device(options.device)  # refused now rather than after the data are made
-    _try_models(plan)
+    if module == "workbench.train":
+        _try_models(plan)
     for data in dict.fromkeys(cell.config.data for cell in plan.samples):
         prepare(
             data,

@@ -134,14 +134,23 @@ def answer_text(answer: Answer) -> str:
 
 
 def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
-    """Key of a cell -> mean seconds that its complete runs took, start-up and evaluation included."""
+    """Key of a cell -> mean seconds that its complete runs took, start-up and evaluation included.
+
+    Where the budget itself is a time, at least that is known before the first run.
+    """
+    budgets = {cell.key: [stage.budget for stage in cell.config.stages] for cell in plan.cells}
+    known = {
+        key: sum(budget.amount for budget in stages)
+        for key, stages in budgets.items()
+        if all(budget.unit == "seconds" for budget in stages)
+    }
     found: dict[str, list[float]] = {}
     for run in plan.runs:
         directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
         total = directory.summary().get("speed/total_seconds")
         if isinstance(total, int | float):
             found.setdefault(run.cell.key, []).append(float(total))
-    return {key: fmean(values) for key, values in found.items()}
+    return known | {key: fmean(values) for key, values in found.items()}
 
 
 def _others(count: int) -> list[str]:
