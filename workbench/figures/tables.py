@@ -179,11 +179,13 @@ def curves_table(
 
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
     """Differences to the baseline, the largest first: key, cell, effect, low, high, holm_low, holm_high,
-    p, p_adjusted, standing. The limits are over queries only where there is one seed. Of very many cells
-    the largest differences are kept, either way."""
+    p, p_adjusted, standing. With one seed all limits are over queries only; where some cells have more, those
+    of one seed have none, since theirs would say something else. Of very many cells the largest differences
+    are kept, either way."""
     rows = []
+    several = any(c.interval is not None for c in comparisons.values())
     for key, c in comparisons.items():
-        interval, holm = c.interval or c.over_queries, c.interval_adjusted
+        interval, holm = c.interval if several else c.over_queries, c.interval_adjusted
         rows.append((
             key, c.a, c.effect, *((interval.low, interval.high) if interval else (None, None)),
             *((holm.low, holm.high) if holm else (None, None)), c.p, c.p_adjusted, standing.get(key, ""),

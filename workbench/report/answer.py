@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench import stats, tables
 from workbench.errors import UserError
-from workbench.report import search
+from workbench.report import choices, search
 from workbench.report.asked import Asked
 from workbench.report.claims import Verdict, judge
 from workbench.report.evidence import Evidence, gather
@@ -80,6 +80,14 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
     told = next((key for key in ranking if key != asked.baseline), None) if best == asked.baseline else best
     front = search.front(asked, evidence.done)
+    effects = _effects(asked, usable, evidence.groups)
+    said = (
+        search.sentence(asked, evidence, best, front)
+        if asked.search and best is not None
+        else _sentence(asked, evidence, best, told, comparisons, refused)
+    )
+    if effects is not None and (on_average := choices.sentence(effects, asked.metric)):
+        said += f" {on_average}"
     return Answer(
         asked=asked,
         evidence=evidence,
@@ -87,12 +95,10 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         best=best,
         comparisons=comparisons,
         refused=refused,
-        effects=_effects(asked, usable, evidence.groups),
+        effects=effects,
         verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
         front=front,
-        sentence=search.sentence(asked, evidence, best, front)
-        if asked.search and best is not None
-        else _sentence(asked, evidence, best, told, comparisons, refused),
+        sentence=said,
         gates=tuple(_gates(asked, evidence, told, comparisons, refused)),
         error=error,
     )
@@ -121,7 +127,10 @@ def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
 def _compare(
     asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
-    """Every comparable cell against the baseline, one family; and why the others are left out."""
+    """Every comparable cell against the baseline, and why the others are left out.
+
+    All planned cells are one family, whether or not their runs are done.
+    """
     base, refused = asked.baseline, dict(evidence.refused)
     if base is None or base not in usable:
         return {}, refused
@@ -136,8 +145,9 @@ def _compare(
             arms,
             asked.labels[base],
             groups=evidence.groups,
-            unit=f"points of {_short(asked.metric)}",
+            unit=stats.unit(asked.metric),
             higher_is_better=asked.maximize,
+            family=len(asked.cells) - 1,
         )
     except UserError as error:
         return {}, refused | {key: str(error) for key in usable if key != base and key not in refused}
@@ -243,9 +253,3 @@ def _budgets(asked: Asked, done: pl.DataFrame) -> dict[str, str]:
                 total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
         out[asked.labels[row["key"]]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
     return out
-
-
-def _short(metric: str) -> str:
-    """`t2v_r1` -> `R@1`, as people say it; other metrics keep their names."""
-    side, _, rest = metric.partition("_r")
-    return f"R@{rest}" if rest.isdecimal() and side == "t2v" else metric

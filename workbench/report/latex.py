@@ -15,7 +15,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", '"': r"\char34{}", "|": r"\textbar{}", "–": r"\textendash{}",
-    "×": r"$\times$", "÷": r"$\div$",
+    "†": r"$\dagger$", "×": r"$\times$", "÷": r"$\div$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 """Brackets are wrapped because one at the start of a row would be read as an option of the line break. The

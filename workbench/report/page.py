@@ -8,9 +8,8 @@ import polars as pl
 
 import workbench
 from workbench import tables
-from workbench.report import rows, search
+from workbench.report import choices, rows, search
 from workbench.report.answer import Answer
-from workbench.stats import Effect
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
 CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
@@ -103,40 +102,15 @@ def _claims(answer: Answer) -> str:
 
 
 def _effects(answer: Answer) -> list[str]:
-    assert answer.effects is not None
-    main = [effect for effect in answer.effects.effects if len(effect.factors) == 1]
-    joint = [e for e in answer.effects.effects if len(e.factors) == 2 and (e.p_adjusted or 1.0) < 0.05]
-    unit = f"points of {answer.asked.metric}"
-    found = [
-        tables.to_markdown(_effect_rows(main)),
-        plain(
-            f"Mean of the cells with this choice minus the mean of all cells, in {unit}, with 95 % intervals "
-            "over seeds and queries; p after Holm over the choices of one axis."
-        ),
-    ]
-    if joint:
-        found += [
-            "Choices that do more (or less) together than each by itself:",
-            tables.to_markdown(_effect_rows(joint)),
-        ]
-    else:
-        found.append("No interaction of two axes is distinguishable after Holm.")
-    return found
-
-
-def _effect_rows(effects: Sequence[Effect]) -> pl.DataFrame:
-    def interval(effect: Effect) -> str:
-        i = effect.interval
-        return "" if i is None else f" [{i.low:+.1f}, {i.high:+.1f}]"
-
-    return pl.DataFrame(
-        {
-            "axis": [" x ".join(e.factors) for e in effects],
-            "choice": [" x ".join(tables.number(level) for level in e.levels) for e in effects],
-            "effect": [f"{e.effect:+.1f}{interval(e)}" for e in effects],
-            "p": ["" if e.p_adjusted is None else f"{e.p_adjusted:.2g}" for e in effects],
-        }
-    )
+    found = answer.effects
+    assert found is not None
+    parts = [tables.to_markdown(choices.main_table(found)), plain(choices.legend(found, answer.asked.metric))]
+    if not choices.tested(found):
+        return parts
+    if (joint := choices.joint_table(found)) is None:
+        return [*parts, "No interaction of two axes is distinguishable after Holm."]
+    together = "Choices that do more (or less) together than each by itself:"
+    return [*parts, together, tables.to_markdown(joint)]
 
 
 def _keys(answer: Answer) -> pl.DataFrame:

@@ -15,9 +15,9 @@ from workbench.errors import UserError
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
-from workbench.report import search
+from workbench.report import choices, search
 from workbench.report.answer import Answer
-from workbench.report.rows import varied
+from workbench.report.rows import differing, lone, varied
 from workbench.tracking.files import write_atomic
 from workbench.tracking.runs import load_curves
 
@@ -203,15 +203,15 @@ def differences(answer: Answer) -> Picture | None:
     table = figures.effects_table(answer.comparisons, standing)
     if table is None or answer.asked.baseline is None:
         return None
-    comparison = next(iter(answer.comparisons.values()))
+    unit = stats.unit(answer.asked.metric)
     baseline = answer.asked.labels[answer.asked.baseline]
     some = len(answer.comparisons)
     which = "" if table.height == some else f", the {table.height} largest of {some}"
-    kind = "" if comparison.interval is not None else " over queries only, since there is one seed"
-    title = f"difference to {plain(baseline)} ({comparison.unit})"
+    kind = differing(answer) + (" (none where there is one seed)" if lone(answer) else "")
+    title = f"difference to {plain(baseline)} ({unit})"
     return Picture(
         name="effects",
-        caption=f"Difference to {baseline} with 95 % intervals{kind}{which}.",
+        caption=f"Difference to {baseline} {kind}{which}.",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )
@@ -225,13 +225,13 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
-    kind = ", with 95 % intervals over seeds and queries, coloured where it is not zero after Holm"
-    if table["low"].null_count() == table.height:
-        kind = "; one seed tells no interval"
+    kind = choices.certainty(answer.effects)
+    if choices.tested(answer.effects):
+        kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
-        caption=f"{answer.metric}: {what}, {title}{kind}.",
+        caption=f"{answer.metric}: {what}, {title}, {kind}. {choices.seeds(answer.effects)}",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )

@@ -8,7 +8,7 @@ from workbench.stats.claims import claim
 from workbench.stats.compare import Comparison, adjust, compare, compare_family, holm, sign_flip
 from workbench.stats.components import Components
 from workbench.stats.effects import Effect, FactorEffects, factor_effects
-from workbench.stats.inputs import Runs, query_values
+from workbench.stats.inputs import Runs, query_values, unit
 from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front
 from workbench.stats.power import detectable, power, seeds_needed, smallest_p
@@ -39,4 +39,5 @@ __all__ = [
     "smallest_p",
     "summarise",
     "summarise_cells",
+    "unit",
 ]

@@ -34,15 +34,12 @@ class Comparison:
     unit: str
     higher_is_better: bool
     effect: float
-    mean_a: float
-    """Over the paired seeds only, as `mean_b`."""
-    mean_b: float
     seeds: tuple[int, ...]
     """The seeds that both arms have; only these are compared."""
     unpaired: dict[str, tuple[int, ...]]
     """Seeds of one arm that the other lacks, by arm; reported, not used."""
-    queries: int
     clusters: int
+    """Of queries: clips. 1 for a metric that is one number a run."""
     level: float
 
     interval: Interval | None
@@ -63,7 +60,7 @@ class Comparison:
     """Every seed gave the same answers in both arms, so all of them count as one."""
 
     family: int = 1
-    """Comparisons that were corrected together."""
+    """Comparisons that are corrected together, those included that cannot be made yet."""
     p_adjusted: float | None = None
     interval_adjusted: Interval | None = None
     """At the level that Holm's correction gave to this comparison."""
@@ -101,20 +98,21 @@ def compare_family(
     groups: Sequence[str] | None = None,
     unit: str = "points of R@1",
     higher_is_better: bool = True,
+    family: int = 0,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Comparison]:
     """Every other cell against the baseline, adjusted together, cells in alphabetical order.
 
-    All comparisons share the draws of queries, so a thousand runs take seconds.
+    All comparisons share the draws of queries, so a thousand runs take seconds. family: see `adjust`.
     """
     if baseline not in cells:
         raise UserError(f"the baseline {baseline!r} is not among the cells {sorted(cells)}")
     tables = {name: tabulate(cells[name], groups, name=name) for name in sorted(cells)}
     arms = [table for name, table in tables.items() if name != baseline]
     found = _against(tables[baseline], arms, unit, higher_is_better, level, resamples, rng)
-    return {comparison.a: comparison for comparison in adjust(found)}
+    return {comparison.a: comparison for comparison in adjust(found, family)}
 
 
 def holm(p: ArrayLike) -> Array:
@@ -131,29 +129,30 @@ def holm(p: ArrayLike) -> Array:
     return out
 
 
-def adjust(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """Holm over a family of comparisons; those without a p value pass through, uncounted.
+def adjust(comparisons: Iterable[Comparison], family: int = 0) -> tuple[Comparison, ...]:
+    """Holm over a family of comparisons; those without a p value get none.
 
-    `interval_adjusted` is at the level of the comparison's own step, so that it excludes zero
-    exactly when the adjusted p is below 1 - level.
+    family: how many comparisons are planned, where that is more than have a p value by now. Those to come
+    count as if their p were 1, so that a mark does not vanish because another cell gets its second seed.
+    `interval_adjusted` is at the level of the comparison's own step, so that it excludes zero exactly when
+    the adjusted p is below 1 - level.
     """
-    family = list(comparisons)
-    p = np.array([np.nan if c.p is None else c.p for c in family])
+    out = list(comparisons)
+    p = np.array([np.nan if c.p is None else c.p for c in out])
     tested = np.flatnonzero(~np.isnan(p))
-    adjusted = dict(zip(tested.tolist(), holm(p[tested]).tolist(), strict=True))
+    m = max(family, len(tested), 1)
+    adjusted = dict(zip(tested.tolist(), holm([*p[tested], *[1.0] * (m - len(tested))]), strict=False))
     order = tested[np.argsort(p[tested], kind="stable")].tolist()
-    m, step = len(order), 0
-    out = list(family)
+    step = 0
     for rank, i in enumerate(order):
-        c = family[i]
         # Holm stops at the first comparison that fails; those after it are judged at its level.
-        if step == rank - 1 and adjusted[order[rank - 1]] < 1 - c.level:
+        if step == rank - 1 and adjusted[order[rank - 1]] < 1 - out[i].level:
             step = rank
         out[i] = replace(
-            c, family=m, p_adjusted=adjusted[i],
-            interval_adjusted=_both_interval(c, 1 - (1 - c.level) / (m - step)),
+            out[i], p_adjusted=float(adjusted[i]),
+            interval_adjusted=_both_interval(out[i], 1 - (1 - out[i].level) / (m - step)),
         )  # fmt: skip
-    return tuple(out)
+    return tuple(replace(c, family=m) for c in out)
 
 
 def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> float:
@@ -226,12 +225,10 @@ def _pair(
     comparison = Comparison(
         a=a.name, b=b.name, unit=unit, higher_is_better=higher_is_better,
         effect=float(differences.mean()),
-        mean_a=float(sums_a.sum() / (n * a.sizes.sum())),
-        mean_b=float(sums_b.sum() / (n * a.sizes.sum())),
         seeds=seeds,
         unpaired={t.name: rest for t in (a, b)
                   if (rest := tuple(s for s in t.seeds if s not in seeds))},
-        queries=int(a.sizes.sum()), clusters=clusters, level=level, interval=None, p=None,
+        clusters=clusters, level=level, interval=None, p=None,
         over_seeds=intervals.seed_interval(differences, level) if found is not None else None,
         p_seeds=sign_flip(differences, seed) if found is not None else None,
         over_queries=over_queries, p_queries=p_queries, bootstrap=bootstrap,
@@ -259,5 +256,4 @@ def _both_interval(c: Comparison, level: float) -> Interval | None:
     return Interval(
         low=c.effect - half, high=c.effect + half, level=level,
         kind="seeds+queries" if c.clusters > 1 else "seeds", n=len(c.seeds),
-        method="two-way variance components, Cochran's t" if c.clusters > 1 else "t over seeds",
     )  # fmt: skip

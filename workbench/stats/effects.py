@@ -112,7 +112,6 @@ def _interval(found: Estimate, i: int, level: float) -> Interval:
     return Interval(
         low=effect - half, high=effect + half, level=level,
         kind="seeds+queries" if both else "seeds", n=found.seeds,
-        method="two-way variance components, Cochran's t" if both else "t over seeds",
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def detectable_gate(comparison: Comparison) -> list[str]:
     smallest = detectable(c.components, len(c.seeds), family=c.family, level=c.level)
     given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
     holm = f" after Holm over {c.family} comparisons" if c.family > 1 else ""
-    if c.unit.startswith("points") and smallest > 100:
+    if c.unit.startswith("points") and smallest > 100:  # recalls reach no further; ranks do
         return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be seen."]
     missed = f"one in five differences of {smallest:.3g} {c.unit} between {c.a} and {c.b} is missed"
     return [f"With {given}{holm}, {missed}, and more of the smaller ones."]

@@ -39,6 +39,14 @@ def query_values(ranks: ArrayLike, metric: str) -> Array:
     )
 
 
+def unit(metric: str) -> str:
+    """What a difference in the metric is in, to be put behind a number: only recalls have points."""
+    recall = RECALL.match(metric)
+    if recall is None:
+        return f"in {metric}"
+    return f"points of R@{recall[1]}" if "t2v" in metric else f"points of {metric}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The runs of one cell, seeds ascending, queries summed up within their clusters."""

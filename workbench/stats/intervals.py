@@ -32,7 +32,6 @@ class Interval:
     `seeds+queries`: both."""
     n: int
     """How many independent things of this kind were seen: seeds, or else clusters of queries."""
-    method: str
 
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
@@ -48,9 +47,6 @@ class Summary:
     """One cell: its mean over seeds and what is known about it."""
 
     mean: float
-    iqm: float
-    """Mean of the middle half of the seeds (of all seeds when there are fewer than four)."""
-    per_seed: dict[int, float]
     interval: Interval | None
     """None for a single number that has neither seeds nor queries to vary."""
 
@@ -103,12 +99,7 @@ def _summary(table: Table, draws: Array | None, kind: Kind, level: float) -> Sum
         interval = seed_interval(means, level)
     elif len(means) > 1 and kind == "seeds+queries":
         interval = _both_interval(table, level)
-    return Summary(
-        mean=float(means.mean()),
-        iqm=iqm(means),
-        per_seed={seed: float(m) for seed, m in zip(table.seeds, means, strict=True)},
-        interval=interval,
-    )
+    return Summary(mean=float(means.mean()), interval=interval)
 
 
 def _both_interval(table: Table, level: float) -> Interval:
@@ -118,12 +109,12 @@ def _both_interval(table: Table, level: float) -> Interval:
     return Interval(
         low=mean - half, high=mean + half, level=level,
         kind="seeds+queries" if both else "seeds", n=len(table.seeds),
-        method="two-way variance components, Cochran's t" if both else "t over seeds",
     )  # fmt: skip
 
 
 def iqm(values: ArrayLike) -> float:
-    """Interquartile mean: a quarter of the values is left out at each end (rounded down)."""
+    """Interquartile mean: a quarter of the values is left out at each end (rounded down: of fewer than four
+    values none is)."""
     return float(stats.trim_mean(np.sort(np.asarray(values, dtype=float)), 0.25))
 
 
@@ -131,17 +122,13 @@ def seed_interval(values: Array, level: float) -> Interval:
     """t interval of the mean of one number a seed, [n] with n >= 2."""
     n, mean = len(values), float(values.mean())
     half = float(stats.t.isf((1 - level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(low=mean - half, high=mean + half, level=level, kind="seeds", n=n, method="t over seeds")
+    return Interval(low=mean - half, high=mean + half, level=level, kind="seeds", n=n)
 
 
 def percentile_interval(draws: Array, level: float, kind: Kind, n: int) -> Interval:
     """The middle `level` of bootstrap draws [B]."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    name = "hierarchical" if kind == "seeds+queries" else "cluster"
-    return Interval(
-        low=float(low), high=float(high), level=level, kind=kind, n=n,
-        method=f"{name} bootstrap, percentiles of {len(draws)}",
-    )  # fmt: skip
+    return Interval(low=float(low), high=float(high), level=level, kind=kind, n=n)
 
 
 def bootstrap_p(draws: Array) -> float:
