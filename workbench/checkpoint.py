@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +67,17 @@ class Progress:
 
 
 def save(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, config: RunConfig
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    config: RunConfig,
+    place: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a checkpoint in `folder` and keeps the one before, which stays valid all the while."""
+    """Writes a checkpoint in `folder` and keeps the one before, which stays valid all the while.
+
+    place: device, precision, code and words that it was trained with, for whoever goes on with it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, state in _named_states(model, optimizer):
@@ -81,6 +90,7 @@ def save(
         "sha256": _sha256(folder / name),
         "progress": asdict(progress),
         "config": to_dict(config),
+        "place": dict(place or {}),
     }
     if before is not None and before.tensors != name:
         write_atomic(folder / PREVIOUS, (folder / LAST).read_bytes())
@@ -93,24 +103,39 @@ def save(
 
 
 def resume(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    vocabulary: str = "",
 ) -> Progress | None:
     """Restores the last checkpoint of `folder` in place; None when there is none.
 
     A damaged one is put aside with a warning where the one before it is whole. Raises `UserError` where
-    there is none before it, and where the checkpoint belongs to another configuration.
+    there is none before it, and where the checkpoint belongs to another configuration or vocabulary.
     """
     try:
-        return _resume(folder, folder / LAST, model, optimizer, config)
+        return _resume(folder, folder / LAST, model, optimizer, config, vocabulary)
     except Damaged as error:
         if not (folder / PREVIOUS).exists():
             raise
-        progress = _resume(folder, folder / PREVIOUS, model, optimizer, config)
+        progress = _resume(folder, folder / PREVIOUS, model, optimizer, config, vocabulary)
         if progress is None:
             raise
         os.replace(folder / PREVIOUS, folder / LAST)
         print(f"warning: {error}; going on from step {progress.step}, the one before", file=sys.stderr)
         return progress
+
+
+def place(folder: Path) -> dict[str, str]:
+    """Where and on what the checkpoint was made that a resume would take; empty where nothing tells."""
+    for name in (LAST, PREVIOUS):
+        try:
+            record = _read(folder / name)
+        except Damaged:  # a resume says so
+            continue
+        return record.place if record is not None else {}
+    return {}
 
 
 def finish(folder: Path, model: nn.Module) -> None:
@@ -137,7 +162,12 @@ class Damaged(UserError):
 
 
 def _resume(
-    folder: Path, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig
+    folder: Path,
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    vocabulary: str,
 ) -> Progress | None:
     record = _read(path)
     if record is None:
@@ -145,6 +175,9 @@ def _resume(
     if record.config != config:
         changed = ", ".join(f"{k}: {a!r} -> {b!r}" for k, (a, b) in diff(record.config, config).items())
         raise UserError(f"the checkpoint in {folder} belongs to another configuration ({changed})")
+    if vocabulary and record.place.get("vocabulary", vocabulary) != vocabulary:
+        # As many words, but others: the weights would fit and mean nothing.
+        raise UserError(f"the checkpoint in {folder} knows other words; delete it to start the run anew")
     tensors = _load(folder / record.tensors)
     if _sha256(folder / record.tensors) != record.sha256:
         raise Damaged(f"the weights {folder / record.tensors} cannot be read: they are not what was saved")
@@ -167,6 +200,7 @@ class _Record(NamedTuple):
     sha256: str
     progress: Progress
     config: RunConfig
+    place: dict[str, str]
 
 
 def _read(path: Path) -> _Record | None:
@@ -174,7 +208,7 @@ def _read(path: Path) -> _Record | None:
         fields = json.loads(path.read_text(encoding="utf-8"))
         name = check_name(fields["tensors"], "file name")
         progress, config = Progress(**fields["progress"]), from_dict(fields["config"])
-        return _Record(name, fields["sha256"], progress, config)
+        return _Record(name, fields["sha256"], progress, config, dict(fields.get("place", {})))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ only), 75 asked to stop (the checkpoint is complete).
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import math
 import os
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ from PIL import Image
 from workbench import checkpoint, cost, environment
 from workbench.config import RunConfig
 from workbench.data import prepare
-from workbench.data.store import FrameStore
+from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
 from workbench.evaluate import metrics, ranks
 from workbench.masking.preview import preview
 from workbench.recipe import Batch
-from workbench.tracking.files import disk_full, replacing, write_atomic
+from workbench.tracking.files import check_folder, disk_full, replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train import Interrupted, NotFinite, Session, expected_steps, open_session, train
 
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # of the lock; what goes wrong later is settled by `_run`
+        print(
+            f"error: cannot write to {error.filename or options.run_dir} ({error.strerror})", file=sys.stderr
+        )
+        return DISK if disk_full(error) else 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     """Runs and settles the status whatever happens; unforeseen errors keep their traceback in the log."""
     started = time.perf_counter()
+    check_folder(options.data_root, "--data-root", writable=False)
     device = environment.pick_device(options.device)
+    precision = _precision(run.file("checkpoints"), device)
     before = run.status()
     if before is not None and before.state == "complete":
         print("this run is complete")
@@ -85,7 +93,7 @@ def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     clock = Clock(started=started, before=before.spent if before is not None else 0.0)
     try:
         store = _store(config, options.data_root)
-        session = open_session(config, store, device=device)
+        session = open_session(config, store, device=device, precision=precision)
         _train(run, session, options.save_every, clock)
     except Interrupted as error:
         _end(run, identity, "interrupted", str(error), spent=clock.spent)
@@ -133,9 +141,33 @@ def classify(error: BaseException) -> str:
     return "error"
 
 
+def _precision(checkpoints: Path, device: torch.device) -> torch.dtype:
+    """That in which the run was begun, else the device's own; `UserError` on another kind of device.
+
+    Half a run on a GPU and half on a processor would be neither: its speed, its cost and its rounding belong
+    to no machine.
+    """
+    begun = checkpoint.place(checkpoints)
+    kind = begun.get("device", device.type)
+    if kind != device.type:
+        raise UserError(
+            f"the run was begun on {kind} and cannot go on on {device.type}: give --device {kind}, or delete "
+            f"{checkpoints} to start it anew"
+        )
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    return known.get(begun.get("precision", "")) or environment.pick_precision(device)
+
+
 def _store(config: RunConfig, root: Path) -> FrameStore:
     data = config.data
-    path = prepare(data, root=root, allow_bad_eval=True)  # the study has asked
+    # Whoever made the store has consented to its gaps; one that is made here has nobody's consent.
+    made = bool(data.digest) and is_ready(store_path(data, root))
+    try:
+        path = prepare(data, root=root, allow_bad_eval=made)
+    except OSError as error:
+        if disk_full(error):
+            raise
+        raise UserError(f"cannot make the data in {root} ({error.strerror}: {error.filename})") from error
     store = FrameStore.open(path)
     if data.digest and store.digest != data.digest:
         raise UserError(f"the data in {path} has changed: expected digest {data.digest[:12]}")
@@ -164,16 +196,22 @@ class Clock:
 
 def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> None:
     checkpoints = run.file("checkpoints")
-    resumed = checkpoint.resume(checkpoints, session.recipe, session.optimizer, session.config)
+    facts = environment.describe(session.device, session.precision)
+    session.place = _place(session, facts)
+    begun = checkpoint.place(checkpoints)
+    resumed = checkpoint.resume(
+        checkpoints, session.recipe, session.optimizer, session.config, session.place["vocabulary"]
+    )
     if resumed is not None:
         session.progress = resumed
     at = session.progress
     run.keep_metrics(at.step)
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
-    _describe(run, session)
+    _describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += clock.attempt
     pulse = Pulse(run, session, clock)
-    for step, row in train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse):
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse, settle=run.sync)
+    for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
         if _signature(line) not in known:
@@ -182,8 +220,31 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
             print(f"step {step}: val t2v R@1 {row['val/t2v_r1']:.1f} %", flush=True)
     pulse.stay()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
-    checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config)
+    run.sync()
+    checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.place)
     _finish(run, session, pulse)
+
+
+def _place(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
+    """What a checkpoint tells of where it was made."""
+    words = session.vocabulary.tokenizer.to_str().encode()
+    place = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname")}
+    commit = f"{facts['commit']}{' with changes' if facts['dirty'] else ''}"
+    vocabulary = hashlib.sha256(words).hexdigest()
+    return place | {"device": session.device.type, "commit": commit, "vocabulary": vocabulary}
+
+
+def _earlier(run: RunDir, session: Session, begun: Mapping[str, str]) -> list[dict[str, str]]:
+    """Where the steps before the checkpoint were trained, as far as that differs from here; said aloud."""
+    if not begun:
+        return []
+    earlier: list[dict[str, str]] = run.read_json("environment.json").get("earlier", [])
+    changed = {n: v for n, v in begun.items() if n != "hostname" and session.place.get(n) != v}
+    if changed and begun not in earlier:
+        earlier = [*earlier, dict(begun)]
+        names = ", ".join(f"{n}: {v} -> {session.place.get(n)}" for n, v in changed.items())
+        print(f"warning: going on where it was not begun ({names})", file=sys.stderr)
+    return earlier
 
 
 def _signature(row: dict[str, Any]) -> tuple[int, frozenset[str]]:
@@ -226,11 +287,8 @@ class Pulse:
 
 def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
+    summary = _recorded(run, session, pulse)
     rows = run.read_metrics().rows
-    last = [row for row in rows if "val/t2v_r1" in row][-1]
-    summary = {name: value for name, value in last.items() if name.startswith("val/")}
-    for row in rows:
-        summary |= {name: value for name, value in row.items() if name.startswith("test/stage")}
     summary |= _test(run, session, pulse)
     at, batch = session.progress, session.loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
@@ -261,6 +319,30 @@ def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
     _clean(run)
 
 
+def _recorded(run: RunDir, session: Session, pulse: Pulse) -> dict[str, float]:
+    """The last validation and the tests between stages, as they are on record.
+
+    A record that lost its last rows (a restored copy, a disk that forgot) must not pass an earlier
+    validation for the last one: that is measured again, since the weights are there. A test between two
+    stages cannot be: its weights are gone, so the summary does without it.
+    """
+    at, rows = session.progress, run.read_metrics().rows
+    last = [row for row in rows if "val/t2v_r1" in row and row.get("step") == at.step]
+    if not last:
+        print(f"warning: the validation of step {at.step} is not on record, measured again", file=sys.stderr)
+        clock = {"stage": len(session.config.stages) - 1, "seconds": at.seconds, "pflops": at.flops / 1e15}
+        last = [session.evaluate("val", pulse) | clock]
+        run.append_metrics({"step": at.step, **last[0]})
+        run.sync()
+    found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
+    for row in rows:
+        found |= {name: value for name, value in row.items() if name.startswith("test/stage")}
+    for stage in range(len(session.config.stages) - 1):
+        if f"test/stage{stage}_t2v_r1" not in found:
+            print(f"warning: the test after stage {stage} is not on record and left out", file=sys.stderr)
+    return found
+
+
 def _clean(run: RunDir) -> None:
     """Removes what only a resume would need; until the run is complete that may yet happen."""
     checkpoint.drop(run.file("checkpoints"))
@@ -287,12 +369,15 @@ def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _describe(run: RunDir, session: Session) -> None:
+def _describe(
+    run: RunDir, session: Session, facts: Mapping[str, object], earlier: list[dict[str, str]]
+) -> None:
     """What only this process knows: environment, data, tokenizer, and a picture of the mask."""
     store = session.store
     run.write_json(
         "environment.json",
-        environment.describe(session.device, session.precision)
+        dict(facts)
+        | ({"earlier": earlier} if earlier else {})
         | {
             "data": store.name,
             "data_digest": store.digest,

@@ -53,6 +53,8 @@ class Session:
     galleries: dict[str, Gallery]
     store: FrameStore
     progress: Progress = field(default_factory=Progress)
+    place: dict[str, str] = field(default_factory=dict)
+    """Where it trains and on what code, kept with each checkpoint."""
     moves: int = 0
     """Counts steps and evaluated batches: while it stands still there is no progress."""
 
@@ -132,6 +134,7 @@ def train(
     checkpoints: Path | None = None,
     save_every: float = 120.0,
     stop: Callable[[], bool] = lambda: False,
+    settle: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains through all stages, evaluating on val; yields (step, metrics) and saves along the way.
 
@@ -140,6 +143,8 @@ def train(
         save_every: seconds between checkpoints.
         stop: polled at every step, evaluated batch and while data are waited for; when true, the run
             saves and raises `Interrupted`.
+        settle: called before each checkpoint, to make durable what was yielded until then: a checkpoint
+            that survives a loss of power while the rows before it do not would leave a wrong record.
     """
     config, at = session.config, session.progress
     saved = time.monotonic()
@@ -147,7 +152,8 @@ def train(
     def save() -> None:
         nonlocal saved
         if checkpoints is not None:
-            checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config)
+            settle()
+            checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.place)
         saved = time.monotonic()
 
     session.recipe.train()

@@ -55,6 +55,22 @@ def check_link(path: Path, inside: Path) -> None:
         raise UserError(f"{path} is a link that leads out of {inside}; replace it by what it stands for")
 
 
+def check_folder(path: Path, what: str, *, writable: bool = True) -> None:
+    """Refuses what is no folder and cannot become one, before any work is done for it.
+
+    Args:
+        what: the option that named it.
+        writable: whether files are to be made there.
+    """
+    here = path.absolute()
+    while not os.path.exists(here):  # also where one may not look
+        here = here.parent
+    if not here.is_dir():
+        raise UserError(f"{what} should be a folder, but {here} is a file")
+    if writable and not os.access(here, os.W_OK | os.X_OK):
+        raise UserError(f"{what}: one cannot write to {here}")
+
+
 def disk_full(error: BaseException) -> bool:
     """Whether an error says that nothing more can be written: full, over quota, read-only, file too large."""
     return isinstance(error, OSError) and error.errno in _DISK

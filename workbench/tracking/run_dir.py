@@ -64,6 +64,9 @@ class Status:
             raise ValueError(f"state is one of {', '.join(STATES)}, not {self.state!r}")
         if self.failure is not None and self.failure not in FAILURES:
             raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
+        for name in ("step", "steps", "pid", "attempt", "started", "updated", "seconds", "spent"):
+            if not isinstance(getattr(self, name), int | float):
+                raise TypeError(f"{name} is a number, not {getattr(self, name)!r}")
 
 
 class Metrics(NamedTuple):
@@ -156,8 +159,10 @@ class RunDir:
         path = self.file("config.json")
         try:
             return RunConfig.from_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{self.path} is no run directory: it has no config.json") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not text: {error}") from error
 
@@ -165,9 +170,17 @@ class RunDir:
         """The configuration under dotted names, as `workbench.config.flatten`, without importing it."""
         return dict(_flat("", self.read_json("config.json")))
 
-    def identity(self) -> dict[str, Any]:
-        """`run.json`: study, key, seed, cell, axes, attempt, token, recipe."""
-        return self.read_json("run.json")
+    def identity(self, *needed: str) -> dict[str, Any]:
+        """`run.json`: study, key, seed, cell, axes, attempt, token, recipe; empty when there is none.
+
+        Raises `UserError` where one of `needed` (and with them the seed) is not what it should be.
+        """
+        found = self.read_json("run.json")
+        for name in (*needed, "seed") if needed else ():
+            kind = {"seed": int, "axes": dict}.get(name, str)
+            if type(found.get(name)) is not kind:
+                raise UserError(f"{self.file('run.json')} has no {name}, or none that could be one")
+        return found
 
     def summary(self) -> dict[str, Any]:
         """Final metrics; empty until the run is complete."""
@@ -203,10 +216,16 @@ class RunDir:
             while rest:  # the last bytes of a disk take a part of it, and only the next write fails
                 rest = rest[os.write(self._metrics_fd, rest) :]
 
+    def sync(self) -> None:
+        """Waits until the rows so far are on disk: a checkpoint may not outlive the rows before it."""
+        if self._metrics_fd >= 0:
+            with naming(self.file("metrics.jsonl")):
+                os.fsync(self._metrics_fd)
+
     def close(self) -> None:
         """Closes `metrics.jsonl` after syncing it to disk."""
         if self._metrics_fd >= 0:
-            os.fsync(self._metrics_fd)
+            self.sync()
             os.close(self._metrics_fd)
             self._metrics_fd = -1
 
@@ -242,7 +261,10 @@ class RunDir:
         if not fields:
             return None
         known = {k: v for k, v in fields.items() if k in Status.__dataclass_fields__}
-        return Status(**known)
+        try:
+            return Status(**known)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.file('status.json')} is no status of a run: {error}") from error
 
     def set_status(self, state: str, **changes: Any) -> Status:
         """Writes the status: what was known before, with `changes` and the present time.
