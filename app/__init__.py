@@ -1,6 +1,7 @@
 """The dashboard: `streamlit run app/dashboard.py [-- RESULTS]`, by default `$WORKBENCH_RESULTS` or `results`.
 
-It reads run directories only, never the tracker, and loads no torch. Where runs were sent to a tracking
+Its settings are in `app/.streamlit/config.toml`, which counts wherever it is started: it listens on this
+machine only. It reads run directories only, never the tracker, and loads no torch. Where runs were sent to a tracking
 server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one over a store in a file.
 
 A view is one file in `app/views/`, found by itself:

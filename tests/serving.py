@@ -18,14 +18,18 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @contextmanager
 def dashboard(results, log):
-    """Serves a results folder; yields (address, process). The log holds what the server printed."""
+    """Serves a results folder; yields (address, process). The log holds what the server printed.
+
+    It is started in the folder of the log, since the settings must not depend on where one stands.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/dashboard.py", "--server.headless=true"]
-    command += [f"--server.port={port}", "--", str(results)]
+    script = str(ROOT / "app/dashboard.py")
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true"]
+    command += [f"--server.port={port}", "--", str(Path(results).resolve())]
     with open(log, "wb") as out:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+        server = subprocess.Popen(command, cwd=Path(log).parent, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(server, address, log)
