@@ -1,7 +1,10 @@
 """Do MAC's headline claims hold here? Unmasked against MAC's default at the paper's equal epochs. 2 cells.
 
 The paper's abstract: 60 % FLOPs off, 3x faster, and R@1 not lower. Read the verdicts: on the video encoder's
-forward FLOPs, on clips per second of training, and on `t2v_r1`. Speed counts as confirmed from 2.5x on.
+forward FLOPs, on clips per second of training, and on `t2v_r1`. Their rules stand here, for all runs alike.
+Speed counts as confirmed from 2.5x on. "Not lower" needs a margin: no number of runs shows that a difference is
+not a hair below zero, and an interval wholly above zero would mean *higher*. Two points are less than another
+seed moves R@1 here (about six), and little to pay for 60 % of the FLOPs.
 
     python -m workbench.study mac_claims --seeds 3
 """
@@ -38,7 +41,7 @@ STUDY = Study(
             at_least=60.0,
         ),
         Claim(
-            text="training is three times faster",
+            text="training is at least 2.5 times faster",
             arm=MAC,
             metric="speed/clips_per_s",
             figure="times",
@@ -46,12 +49,12 @@ STUDY = Study(
             at_least=2.5,
         ),
         Claim(
-            text="R@1 is not lower",
+            text="R@1 is not lower by more than 2 points",
             arm=MAC,
             metric="t2v_r1",
             figure="difference",
             paper="not lower",
-            at_least=0.0,
+            at_least=-2.0,
         ),
     ),
 )

@@ -28,11 +28,11 @@ def render(runs: Runs) -> None:
         return
     st.header(escaped(runs.asked.question))
     state = progress(runs.asked, runs.table, time.time())
-    if state.unfinished:
-        st.fragment(_live, run_every=REFRESH)(runs, runs.asked, state.done)
     _answer(runs, answer)
-    if not state.unfinished:
-        st.subheader("Runs", divider="gray")
+    st.subheader("Runs", divider="gray")
+    if state.unfinished:
+        st.fragment(_live, run_every=REFRESH)(runs, runs.asked)
+    else:
         _progress(runs, state)
 
 
@@ -52,18 +52,15 @@ def _answer(runs: Runs, answer: Answer) -> None:
         mattered = search.importance_table(answer.asked)
         table(f"{runs.study}-importances", mattered, caption=search.IMPORTANCE_LEGEND)
     for verdict in answer.verdicts:
-        reason = f" ({verdict.reason})" if verdict.reason else ""
-        text = f"{verdict.text}: {verdict.verdict}{reason}; here {verdict.measured}, paper {verdict.paper}"
-        st.markdown(f"- {escaped(text)}")
+        st.markdown(f"- {escaped(verdict.line)}")
 
 
-def _live(runs: Runs, asked: Asked, done: int) -> None:
-    """Looks again by itself; the page follows only when a run has ended."""
-    runs = runs.now()
-    state = progress(runs.asked or asked, runs.table, time.time())
-    if state.done != done:
+def _live(runs: Runs, asked: Asked) -> None:
+    """Looks again by itself; the page follows only when a run has ended, well or not."""
+    now = runs.now()
+    if now.version != runs.version:
         st.rerun()
-    _progress(runs, state)
+    _progress(now, progress(now.asked or asked, now.table, time.time()))
 
 
 def _progress(runs: Runs, state: Progress) -> None:

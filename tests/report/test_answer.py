@@ -198,7 +198,8 @@ def test_an_arm_that_differs_in_two_axes_is_called_confounded(ratios, answered, 
 CLAIM = {"text": "c", "arm": {"masking": "mac"}, "paper": "60 %"}
 SAVED = CLAIM | {"metric": "cost/video_gflops_per_clip", "figure": "saved", "at_least": 60.0}
 FASTER = CLAIM | {"metric": "speed/clips_per_s", "figure": "times", "at_least": 1.5}
-NOT_LOWER = CLAIM | {"metric": "t2v_r1", "figure": "difference", "at_least": 0.0}
+NOT_LOWER = CLAIM | {"metric": "t2v_r1", "figure": "difference", "at_least": -2.0}
+HIGHER = NOT_LOWER | {"at_least": 0.0}
 
 
 def verdicts(results, answered, claim, share=0.36, gain=30.0, seeds=(0, 1, 2, 3), **options):
@@ -224,6 +225,9 @@ def verdicts(results, answered, claim, share=0.36, gain=30.0, seeds=(0, 1, 2, 3)
         (NOT_LOWER, {"gain": -20.0}, DOES_NOT, "-"),
         (NOT_LOWER, {"gain": 0.0}, OPEN, ""),
         (NOT_LOWER, {"gain": 30.0, "seeds": (0,)}, OPEN, "+"),
+        # Equal to within a few points: not lower by a wide margin, and not shown to be higher.
+        (NOT_LOWER | {"at_least": -12.0}, {"gain": 0.0}, HOLDS, ""),
+        (HIGHER, {"gain": 0.0}, OPEN, ""),
         (SAVED | {"arm": {"masking": "other"}}, {}, OPEN, "–"),
         (SAVED | {"metric": "cost/unknown"}, {}, OPEN, "–"),
         (SAVED, {"skip": {(0, s) for s in range(4)}}, OPEN, "–"),
@@ -234,3 +238,50 @@ def test_verdicts_follow_the_rule(results, answered, claim, options, expected, m
     assert found.verdict == expected
     assert found.measured.startswith(measured)
     assert bool(found.reason) == (expected == OPEN)
+    assert found.rule in found.line
+    assert found.verdict in found.line
+    assert found.reason in found.line
+
+
+def verdict_on(results, answered, change, claim, values, metric="t2v_medr"):
+    """The verdict when the runs of the baseline and of the arm have these values of a metric."""
+    seeds = range(len(values[0]))
+    write_study(
+        results, "claims", grid(masking=["none", "mac"]), seeds, baseline={"masking": "none"}, claims=[claim],
+        metric=metric,
+    )  # fmt: skip
+    for arm, found in zip(("none", "mac"), values, strict=True):
+        for seed, value in enumerate(found):
+            summary = {f"test/{metric}": value, "speed/clips_per_s": value}
+            change("claims", key_of({"masking": arm}), seed, "summary.json", summary)
+    (found,) = answered("claims").verdicts
+    return found
+
+
+MEDIAN = CLAIM | {"metric": "t2v_medr", "figure": "difference", "at_least": 1.0}
+
+
+@pytest.mark.parametrize("metric", ["t2v_medr", "test/t2v_medr"])  # compared, and by itself
+@pytest.mark.parametrize(
+    ("base", "arm", "verdict", "reason"),
+    [
+        ((5.0, 6.0, 7.0), (7.0, 8.0, 9.0), OPEN, "the figure is the same in each seed"),
+        ((5.0, 5.0, 5.0), (7.0, 7.0, 7.0), OPEN, "all seeds gave the same answers"),
+        ((5.0,), (7.0,), OPEN, "one seed says nothing"),
+        ((5.0, 6.0, 7.0), (7.0, 8.1, 8.9), HOLDS, ""),
+        ((5.0, 6.0, 7.0), (5.0, 6.0, 7.0), DOES_NOT, ""),
+    ],
+)
+def test_a_difference_without_any_spread_is_judged_as_a_comparison_is(
+    results, answered, change, base, arm, verdict, reason, metric
+):
+    found = verdict_on(results, answered, change, MEDIAN | {"metric": metric}, (base, arm))
+    assert (found.verdict, found.reason[: len(reason)]) == (verdict, reason)
+    assert bool(found.reason) == bool(reason)
+
+
+def test_a_ratio_without_any_spread_is_open_too(results, answered, change):
+    values = ((100.0, 200.0, 300.0), (300.0, 600.0, 900.0))
+    found = verdict_on(results, answered, change, FASTER, values)
+    assert (found.verdict, found.measured) == (OPEN, "3.00x")
+    assert "the same in each seed" in found.reason

@@ -2,7 +2,7 @@
 
 A claim says that a figure is at least so much. It *holds* when the whole 95 % interval of the figure is at
 or above that, it *does not* when the whole interval is below, and otherwise it *cannot be told*. FLOPs are
-counted, not sampled: they decide without an interval. Anything else needs two seeds.
+counted, not sampled: they decide without an interval. Anything else needs two seeds that do not agree in all.
 """
 
 from __future__ import annotations
@@ -38,19 +38,44 @@ class Verdict:
     reason: str
     """Why it cannot be told; else empty."""
 
+    @property
+    def line(self) -> str:
+        """All of it on one line, for the terminal and the dashboard."""
+        reason = f" ({self.reason})" if self.reason else ""
+        return (
+            f"{self.text}: {self.verdict}{reason}; here {self.measured}, paper {self.paper}; "
+            f"it holds when the whole 95 % interval is {self.rule}"
+        )
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """What was measured."""
+
+    value: float
+    limits: tuple[float, float] | None
+    why: str = ""
+    """Why there are no limits."""
+
+
+ONE_SEED = "one seed says nothing about other seeds"
+REPEATED = "all seeds gave the same answers and count as one"
+NO_SPREAD = "the figure is the same in each seed; without any spread there is nothing to judge that by"
+
 
 def judge(
     claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison]
 ) -> Verdict:
     """The verdict on one claim (fields of `workbench.study.spec.Claim`)."""
     try:
-        estimate, low, high = _figure(claim, asked, evidence, comparisons)
+        figure = _figure(claim, asked, evidence, comparisons)
     except UserError as error:
         return _verdict(claim, "–", OPEN, str(error))
     least = float(claim["at_least"])
-    if low is None or high is None:
-        return _verdict(claim, _words(claim, estimate), OPEN, "one seed says nothing about other seeds")
-    measured = _words(claim, estimate)
+    measured = _words(claim, figure.value)
+    if figure.limits is None:
+        return _verdict(claim, measured, OPEN, figure.why)
+    low, high = figure.limits
     if low < high:
         measured += f" ({_words(claim, low)} to {_words(claim, high)})"
     if low >= least:
@@ -62,17 +87,15 @@ def judge(
 
 def _figure(
     claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison]
-) -> tuple[float, float | None, float | None]:
-    """The figure and its interval; the limits are None with one seed. `UserError` without runs."""
+) -> _Figure:
+    """`UserError` without runs."""
     arm = next((key for key, axes in asked.cells.items() if dict(axes) == dict(claim["arm"])), None)
     if arm is None or asked.baseline is None:
         raise UserError("the study has no such arm, or no baseline")
     if claim["metric"] == asked.metric and claim["figure"] == "difference":
         if (c := comparisons.get(arm)) is None:
             raise UserError("the arm and the baseline are not both there to be compared")
-        if c.estimate is not None and c.estimate.error == 0:
-            return c.effect, c.effect, c.effect
-        return c.effect, *((c.interval.low, c.interval.high) if c.interval is not None else (None, None))
+        return _compared(c)
     metric = claim["metric"] if "/" in claim["metric"] else f"test/{claim['metric']}"
     mine, base = evidence.per_seed(arm, metric), evidence.per_seed(asked.baseline, metric)
     seeds = sorted(set(mine) & set(base))
@@ -80,26 +103,38 @@ def _figure(
         raise UserError("no seed is complete in both the arm and the baseline")
     a, b = (np.array([values[seed] for seed in seeds]) for values in (mine, base))
     if claim["figure"] == "difference":
-        return _mean(a - b, metric)
+        return _difference(a, b, metric)
     if not ((a > 0).all() and (b > 0).all()):
         raise UserError(f"{metric} is not above zero in every run, so it has no ratio")
     # A ratio is averaged as its logarithm, so that "twice" and "half" weigh the same.
-    ratio, low, high = (None if x is None else math.exp(x) for x in _mean(np.log(a / b), metric))
-    assert ratio is not None
+    found = _difference(np.log(a), np.log(b), metric)
     if claim["figure"] == "times":
-        return ratio, low, high
-    if low is None or high is None:
-        return 100 * (1 - ratio), None, None
-    return 100 * (1 - ratio), 100 * (1 - high), 100 * (1 - low)
+        limits = None if found.limits is None else (math.exp(found.limits[0]), math.exp(found.limits[1]))
+        return _Figure(math.exp(found.value), limits, found.why)
+    limits = None if found.limits is None else (_saved(found.limits[1]), _saved(found.limits[0]))
+    return _Figure(_saved(found.value), limits, found.why)
 
 
-def _mean(values: np.ndarray, metric: str) -> tuple[float, float | None, float | None]:
-    """Mean over paired seeds [n] with its t interval."""
-    mean = float(values.mean())
+def _saved(logarithm: float) -> float:
+    """Percent less than the baseline."""
+    return 100 * (1 - math.exp(logarithm))
+
+
+def _compared(c: stats.Comparison) -> _Figure:
+    """Nothing is told where `stats.claim` would tell nothing."""
+    if c.interval is not None:
+        return _Figure(c.effect, (c.interval.low, c.interval.high))
+    if c.repeated_seeds:
+        return _Figure(c.effect, None, REPEATED)
+    return _Figure(c.effect, None, ONE_SEED if len(c.seeds) == 1 else NO_SPREAD)
+
+
+def _difference(a: np.ndarray, b: np.ndarray, metric: str) -> _Figure:
+    """Mean of a - b over paired seeds, [n] each, with its t interval."""
     if any(word in metric for word in COUNTED):
-        return mean, mean, mean
-    interval = stats.summarise({i: [value] for i, value in enumerate(values)}).interval
-    return (mean, interval.low, interval.high) if interval is not None else (mean, None, None)
+        mean = float((a - b).mean())
+        return _Figure(mean, (mean, mean))
+    return _compared(stats.compare(dict(enumerate(a)), dict(enumerate(b))))
 
 
 def _words(claim: Mapping[str, Any], figure: float) -> str:

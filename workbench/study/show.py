@@ -129,7 +129,7 @@ def answer_text(answer: Answer) -> str:
         table = search.importance_table(asked)
         lines += ["What mattered:", tables.to_text(table), "", search.IMPORTANCE_LEGEND, ""]
     lines.append(f"Answer: {answer.sentence}")
-    lines += [f"  Claim: {v.text}: {v.verdict} (here {v.measured}, paper {v.paper})" for v in answer.verdicts]
+    lines += [f"  Claim: {verdict.line}" for verdict in answer.verdicts]
     return "\n".join(lines + [f"  Note: {gate}" for gate in answer.gates])
 
 
