@@ -12,7 +12,7 @@ study: $(VENV)/ready
 	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 faults: $(VENV)/ready
 	WORKBENCH_FAULTS=full $(BIN)/python -m pytest -m fault --timeout 3600 $(ARGS)

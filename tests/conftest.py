@@ -8,6 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +49,18 @@ def rng():
 
 
 @pytest.fixture(scope="session")
-def smoke_results(tmp_path_factory):
-    """The results folder of `mask_ratio --smoke`, as the command line makes it: read only, copy to change."""
-    results = tmp_path_factory.mktemp("smoke") / "results"
+def smoke_results(tmp_path_factory, worker_id):
+    """The results folder of `mask_ratio --smoke`, as the command line makes it: read only, copy to change.
+
+    Tests that run side by side share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    results = (base if worker_id == "master" else base.parent) / "smoke" / "results"
     command = [sys.executable, "-m", "workbench.study", "mask_ratio", "--smoke", "--results", str(results)]
-    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=900, stdout=subprocess.DEVNULL)
+    done = results.with_name("done")
+    with FileLock(results.parent.with_suffix(".lock")):
+        if not done.exists():
+            root = Path(__file__).parents[1]
+            subprocess.run(command, cwd=root, check=True, timeout=900, stdout=subprocess.DEVNULL)
+            done.touch()
     return results
