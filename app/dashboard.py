@@ -21,7 +21,8 @@ if ROOT not in sys.path:
 def main() -> None:
     """One page: sidebar with study and views, then the chosen view."""
     from app import address
-    from app.runs import open_store
+    from app.runs import Runs
+    from app.store import open_store
     from workbench.errors import UserError
 
     # No icon: an emoji or a Material name would be fetched from the internet.
@@ -38,16 +39,17 @@ def main() -> None:
             name = ""
         else:
             name = address.choose(
-                "study", "Study", {s: s for s in studies}, _latest(results, studies),
+                "study", "Study", {s: s for s in studies}, _latest(results, studies), pin=True,
                 on_change=lambda: address.forget("study", "view"),
             )  # fmt: skip
         titles = {name: view.TITLE for name, view in views.items()}
-        chosen = address.choose("view", "View", titles, next(iter(titles)), form="radio")
+        first = next(iter(titles))
+        chosen = address.choose("view", "View", titles, first, form="radio", on_change=address.leave)
     if not name:
         _empty(results)
     else:
         try:
-            views[chosen].render(store.study(name, studies))
+            views[chosen].render(Runs.of(store, name, studies))
         except UserError as error:
             from app.widgets import escaped
 
@@ -82,16 +84,24 @@ def _views() -> dict[str, ModuleType]:
 
 
 def _latest(results: Path, studies: tuple[str, ...]) -> str:
-    """The study whose folder changed last."""
-    return max(studies, key=lambda name: (results / "runs" / name).stat().st_mtime)
+    """The study that was asked last. Its folder tells nothing: who reads the runs leaves a cache there."""
+
+    def asked_at(name: str) -> float:
+        try:
+            return (results / "runs" / name / "study.json").stat().st_mtime
+        except OSError:  # it has none, or has gone since the list was made
+            return 0.0
+
+    return max(studies, key=asked_at)
 
 
 def _empty(results: Path) -> None:
     st.header("No runs yet")
     st.text(f"There are no runs in {results}.")
-    where = "" if str(results) == "results" else f" --results {results}"
+    from app.widgets import among
+
     st.markdown("This makes the first ones, in under two minutes:")
-    st.code(f"python -m workbench.study mask_ratio --smoke{where}", language="shell")
+    st.code(f"python -m workbench.study mask_ratio --smoke{among(results)}", language="shell")
     st.markdown("and this lists the questions that can be asked:")
     st.code("python -m workbench.study", language="shell")
 

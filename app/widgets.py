@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
@@ -49,10 +51,12 @@ def baseline(runs: Runs) -> str | None:
     return address.choose("baseline", "Baseline", options, runs.asked.baseline or next(iter(options)))
 
 
-def cells(runs: Runs, *, default: Sequence[str] = (), most: int | None = None) -> list[str]:
-    """Parameter `cells`, repeated: keys of the cells to look at."""
+def cells(
+    runs: Runs, *, default: Sequence[str] = (), most: int | None = None, pin: bool = False
+) -> list[str]:
+    """Parameter `cells`, repeated: keys of the cells to look at; pin: as in `address.choose`."""
     options = dict(runs.asked.labels) if runs.asked is not None else _labels(runs.table)
-    return address.choose_many("cells", "Cells", options, default, most=most)
+    return address.choose_many("cells", "Cells", options, default, most=most, pin=pin)
 
 
 def group_by(runs: Runs) -> list[str]:
@@ -132,7 +136,12 @@ def nothing_yet(runs: Runs, what: str) -> None:
     """Says that there is nothing to show and which command would change that."""
     command = runs.asked.command if runs.asked is not None else asked.command(runs.study)
     st.info(f"{what} This makes the missing runs:")
-    st.code(command, language="shell")
+    st.code(f"{command}{among(runs.results)}", language="shell")
+
+
+def among(results: Path) -> str:
+    """What to add to a command so that it works in this results folder; nothing for the usual one."""
+    return "" if str(results) == "results" else f" --results {shlex.quote(str(results))}"
 
 
 def _downloads(name: str, caption: str, files: Mapping[str, Callable[[], bytes]]) -> None:

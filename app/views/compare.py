@@ -52,10 +52,11 @@ def render(runs: Runs) -> None:
     if base is None or answer is None or answer.cells.is_empty():
         widgets.nothing_yet(runs, "No run is complete yet, so there is nothing to compare.")
         return
-    chosen = widgets.cells(runs, default=_default(answer, base), most=MOST)
+    chosen = widgets.cells(runs, default=_default(answer, base), most=MOST, pin=True)
     others = [key for key in chosen if key != base]
     if not others:
-        widgets.nothing_yet(runs, "Choose a cell besides the baseline; this study has only one so far.")
+        one = len(runs.asked.labels) == 1
+        st.info("This study has only one cell so far." if one else "Choose a cell besides the baseline.")
         return
     labels = {key: runs.asked.labels[key] for key in (base, *others)}
     _differences(runs, answer, labels)
@@ -162,7 +163,7 @@ def _queries(runs: Runs, metric: str, base: str, others: Sequence[str], labels: 
 
 
 def _first_page() -> None:
-    address.put("page", "1", "1")
+    address.drop("page")
 
 
 def _page(part: pl.DataFrame) -> pl.DataFrame:
@@ -207,5 +208,5 @@ def _answers(runs: Runs, key: str) -> dict[int, Answers]:
         found = {seed: read_answers(runs.directory(run)) for run, seed in rows}
         return {seed: answers for seed, answers in found.items() if answers is not None}
 
-    kept: dict[int, Answers] = runs.store.kept(("ranks", runs.study, key), runs.table, read)
+    kept: dict[int, Answers] = runs.kept(("ranks", key), read)
     return kept

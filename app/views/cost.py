@@ -59,8 +59,8 @@ def _front(runs: Runs, answer: Answer) -> None:
     usual = [c for c in (flops, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS) if c in there]
     costs = address.choose_many("costs", "Costs", there, usual or list(there))
     # The front is drawn again a few thousand times to tell how sure it is.
-    key = ("front", runs.study, answer.metric, answer.error, tuple(costs))
-    picture = runs.store.kept(key, runs.table, lambda: pictures.cost(answer, costs))
+    key = ("front", answer.metric, answer.error, tuple(costs))
+    picture = runs.kept(key, lambda: pictures.cost(answer, costs))
     if picture is None:
         st.caption("A front needs two complete cells that have recorded what they cost.")
         return
@@ -106,7 +106,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
         with right:
             budget = address.number(
                 f"budget_{clock}", f"Budget ({label(clock)})", low, high, max(low, min(high, budget)),
-                help="At first the largest budget that every run reached.",
+                pin=True, help="At first the largest budget that every run reached.",
             )  # fmt: skip
     table = at_budget(answer, found, budget)
     picture = budget_picture(answer, table, clock, budget)

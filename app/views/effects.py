@@ -75,7 +75,9 @@ def _curves(runs: Runs, answer: Answer | None) -> None:
     metric = f"val/{answer.asked.metric}"
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     with left:
-        keys = widgets.cells(runs, default=pictures.worth_showing(answer), most=12)
+        some = pictures.worth_showing(answer)
+        # Which of many cells are worth a curve changes as runs come in; all of them stay all of them.
+        keys = widgets.cells(runs, default=some, most=12, pin=len(some) < answer.cells.height)
     with right:
         clock = widgets.clock()
     names = runs.done.filter(pl.col("key").is_in(keys))["run"]

@@ -69,12 +69,11 @@ def _run(runs: Runs) -> str | None:
     known = runs.table.filter(pl.col("key").is_not_null() & (pl.col("state") != "unreadable"))
     if known.is_empty():
         return None
-    labels = runs.asked.labels if runs.asked is not None else {}
-    names_of = dict(known.select("key", "cell").iter_rows())
-    planned = {key: label for key, label in labels.items() if key in names_of}
-    options = planned | {key: cell or key for key, cell in names_of.items() if key not in planned}
+    cells = dict(known.select("key", "cell").iter_rows())
+    planned = [key for key in (runs.asked.labels if runs.asked is not None else ()) if key in cells]
+    options = {key: runs.name_of(key, cells[key]) for key in dict.fromkeys([*planned, *cells])}
     cell = address.choose(
-        "cell", "Model of cell", options, next(iter(options)),
+        "cell", "Model of cell", options, next(iter(options)), pin=True,
         help="Its patches, tubelets and frame size count; its own maskings are the first choice below.",
     )  # fmt: skip
     mine = known.filter(pl.col("key") == cell).sort(pl.col("state") != "complete", maintain_order=True)
@@ -91,7 +90,7 @@ def _choices(config: Mapping[str, Any], clips: Clips) -> tuple[Masking, Masking,
     with third:
         parts = {name: name for name in reversed(SPLITS) if len(clips.store.splits[name])}
         split = address.choose(
-            "split", "Split", parts, next(iter(parts)), on_change=lambda: address.put("clip", "", "")
+            "split", "Split", parts, next(iter(parts)), on_change=lambda: address.drop("clip")
         )
         seed = address.number("draw", "Draw", 0.0, 100.0, 0.0, help="Another number draws another mask.")
     return video, text, round(seed), split

@@ -55,17 +55,16 @@ def render(runs: Runs) -> None:
 def _run(runs: Runs, beside: st.delta_generator.DeltaGenerator) -> str | None:
     """Parameters `cell` and `seed`: a complete run; by default the cell that val selects."""
     done = runs.done.sort("seed", maintain_order=True)
-    labels = runs.asked.labels if runs.asked is not None else {}
-    options = {key: labels.get(key, cell) for key, cell in done.select("key", "cell").iter_rows()}
+    options = {key: runs.name_of(key, cell) for key, cell in done.select("key", "cell").iter_rows()}
     if not options:
         return None
     answer = runs.answer()
     best = answer.best if answer is not None else None
     default = best if best is not None and best in options else next(iter(options))
-    cell = address.choose("cell", "Cell", options, default, on_change=lambda: address.put("seed", "", ""))
+    cell = address.choose("cell", "Cell", options, default, pin=True, on_change=lambda: address.drop("seed"))
     seeds = [str(seed) for seed in done.filter(pl.col("key") == cell)["seed"]]
     with beside:
-        seed = address.choose("seed", "Seed", {s: s for s in seeds}, seeds[0])
+        seed = address.choose("seed", "Seed", {s: s for s in seeds}, seeds[0], pin=True)
     return f"{cell}-s{seed}"
 
 
@@ -80,7 +79,7 @@ def _read(runs: Runs, run: str) -> tuple[Embeddings, Answers]:
             raise UserError(f"ranks and embeddings of {run} are of different queries")
         return found, answers
 
-    kept: tuple[Embeddings, Answers] = runs.store.kept(("embeddings", runs.study, run), runs.table, read)
+    kept: tuple[Embeddings, Answers] = runs.kept(("embeddings", run), read)
     return kept
 
 
@@ -93,7 +92,7 @@ def _stored(found: Embeddings, answers: Answers, clips: Clips | None, start: boo
     with first:
         which = address.choose(
             "show", "Queries", words, "all", form="buttons",
-            on_change=lambda: address.put("query", "", ""), help="found: the right clip came first",
+            on_change=lambda: address.drop("query"), help="found: the right clip came first",
         )  # fmt: skip
     chosen = np.flatnonzero({"all": right | True, "missed": ~right, "found": right}[which])
     if not len(chosen):
@@ -161,7 +160,7 @@ def _confused(runs: Runs, run: str, found: Embeddings, clips: Clips | None) -> N
         return
     values = [clips.attributes(clip) for clip in found.clips]
     attributes = {name: [row.get(name) for row in values] for name in clips.store.attributes}
-    table = runs.store.kept(("confused", runs.study, run), runs.table, lambda: confusions(found, attributes))
+    table = runs.kept(("confused", run), lambda: confusions(found, attributes))
     if table is None:
         return
     st.subheader("What this run confuses", divider=True)

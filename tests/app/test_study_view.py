@@ -16,7 +16,7 @@ def words(page):
 def test_an_unfinished_study_says_how_far_it_is_and_what_went_wrong(ratios, opened):
     page = opened_at(ratios, opened, failed={(1, 2)}, skip={(2, 1), (5, 0)})
     assert "18 runs: 15 done, 1 failed, 2 missing; about 3 min left." in words(page)
-    troubles, states, answer = (frame.value for frame in page.dataframe)
+    answer, troubles, states = (frame.value for frame in page.dataframe)
     assert troubles["reason"].tolist() == ["not_finite: the loss vtc is not finite at step 5"]
     assert states["seed 1"].tolist().count("· missing") == 1
     assert "text-to-video" not in answer.columns[0]
@@ -45,7 +45,7 @@ def test_without_a_complete_run_the_states_are_told_with_the_command(ratios, ope
 
 
 def test_the_next_look_finds_what_has_changed(ratios, opened, monkeypatch):
-    monkeypatch.setattr("app.runs.REFRESH", 0.0)
+    monkeypatch.setattr("app.store.REFRESH", 0.0)
     results = ratios(skip={(5, 0)})
     page = opened(view="study")
     assert "17 done, 1 missing" in words(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,21 @@ class Evidence:
             raise UserError(f"not every run has {metric}")
         return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
 
+    def with_cost(self, cost: str) -> tuple[dict[str, dict[int, float]], dict[str, stats.Runs]]:
+        """A cost and the metric's values of the cells that have both, seed by seed, and can be compared."""
+        costs: dict[str, dict[int, float]] = {}
+        values: dict[str, stats.Runs] = {}
+        for key, runs in self.values.items():
+            try:
+                found = self.per_seed(key, cost)
+            except UserError:  # runs of an older version: the cell has no place on this axis
+                continue
+            both = {seed for seed in runs if math.isfinite(found.get(seed, math.nan))}
+            if both and key not in self.refused:
+                costs[key] = {seed: found[seed] for seed in both}
+                values[key] = {seed: runs[seed] for seed in both}
+        return costs, values
+
 
 @dataclass(frozen=True)
 class _Queries:
@@ -56,9 +72,10 @@ class _Queries:
     """Digest of the queries' names; empty without ranks."""
 
 
-def gather(asked: Asked, results: Path) -> Evidence:
-    """Reads the run table and the ranks of all complete runs of the plan."""
-    table = load_runs(results, asked.name)
+def gather(asked: Asked, results: Path, table: pl.DataFrame | None = None) -> Evidence:
+    """Reads the ranks of all complete runs of the plan; table: the run table of the study, read when None."""
+    if table is None:
+        table = load_runs(results, asked.name)
     planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
     order = pl.DataFrame({"run": planned}, schema={"run": pl.String()})
     runs = order.join(table, on="run", how="inner", maintain_order="left")

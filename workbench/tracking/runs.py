@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from workbench.tracking.files import check_name, write_atomic
+from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
 
 FILES = ("run.json", "status.json", "summary.json", "environment.json")
@@ -37,6 +41,8 @@ COLUMNS: dict[str, pl.DataType] = {
 """The columns that every table has, whatever the runs hold."""
 
 CACHE = ".table.json"
+SAVE_SECONDS = 60.0
+"""Between two writings of the cache by somebody who looks again and again at runs that go on."""
 _VERSION = 1
 
 
@@ -52,7 +58,12 @@ def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
     if study is not None:
         return RunTable(results, study).read()
     names = sorted(e.name for e in _entries(root) if e.is_dir())
-    tables = [_study_rows(root / name)[0] for name in names]
+    tables = []
+    for name in names:
+        rows, changed = _study_rows(root / name)
+        if changed:
+            _write_cache(root / name / CACHE, rows)
+        tables.append(rows)
     return _frame([table[run]["row"] for table in tables for run in sorted(table)])
 
 
@@ -63,13 +74,22 @@ class RunTable:
         self._folder = Path(results) / "runs" / check_name(study, "study name")
         self._known: dict[str, Any] | None = None
         self._frame: pl.DataFrame | None = None
+        self._unsaved = False
+        self._saved_at = -math.inf
+        self.ended = ""
+        """Changes with every run that ends or is gone, not with those that are under way; set by `read`."""
 
     def read(self) -> pl.DataFrame:
         """As `load_runs`; the same object as before while no run has changed."""
         rows, changed = _study_rows(self._folder, self._known)
         if self._frame is None or changed:
             self._frame = _frame([rows[name]["row"] for name in sorted(rows)])
+            self.ended = _ended(rows)
         self._known = rows
+        self._unsaved = self._unsaved or changed
+        if self._unsaved and time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            _write_cache(self._folder / CACHE, rows)
+            self._unsaved, self._saved_at = False, time.monotonic()
         return self._frame
 
 
@@ -147,10 +167,16 @@ def _study_rows(folder: Path, known: dict[str, Any] | None = None) -> tuple[dict
             old = {"signature": signature, "row": _row(Path(entry.path), folder.name)}
             changed = True
         rows[entry.name] = old
-    changed = changed or len(rows) != len(cached)
-    if changed:
-        _write_cache(folder / CACHE, rows)
-    return rows, changed
+    return rows, changed or len(rows) != len(cached)
+
+
+def _ended(rows: Mapping[str, Any]) -> str:
+    """Digest of the runs that are not under way."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(rows):
+        if rows[name]["row"].get("state") != "running":
+            found.update(f"{name} {rows[name]['signature']}\n".encode())
+    return found.hexdigest()
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -242,6 +268,14 @@ def _read_cache(path: Path) -> dict[str, Any]:
 
 
 def _write_cache(path: Path, rows: Mapping[str, Any]) -> None:
-    # Results that one may only read, or a full disk: the table is right without a cache.
-    with suppress(OSError):
-        write_atomic(path, json.dumps({"version": _VERSION, "runs": rows}))
+    """In one step, but not synced: after a crash the cache may be lost, and is made again.
+
+    Results that one may only read, or a full disk: the table is right without a cache.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        temporary.write_text(json.dumps({"version": _VERSION, "runs": rows}), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

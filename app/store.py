@@ -1,0 +1,151 @@
+"""What the process has read from a results folder, for all sessions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from workbench.errors import UserError
+from workbench.report.asked import Asked, load
+from workbench.tracking.files import check_name
+from workbench.tracking.runs import RunTable
+
+REFRESH = 2.0
+"""Seconds for which what was read counts as fresh."""
+KEPT = 32
+"""Answers and curves kept in memory."""
+
+Version = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A study as it was read."""
+
+    at: float
+    """When, by the monotonic clock."""
+    table: pl.DataFrame
+    asked: Asked | None
+    problem: str
+    """Why there is no `asked`."""
+    description: tuple[int, int]
+    """Time and size of `study.json`."""
+    version: Version
+
+
+class Store:
+    """What was read from one results folder. Safe to share between threads, none of which waits for what
+    another one computes unless it needs the same."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._lock = threading.Lock()
+        self._studies: dict[str, _Study] = {}
+        self._kept: OrderedDict[Any, _Kept] = OrderedDict()
+
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies that have runs or a description, in alphabetical order."""
+        try:
+            folders = [path for path in (self.results / "runs").iterdir() if path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        return tuple(sorted(path.name for path in folders if _is_name(path.name) and _holds(path)))
+
+    def study(self, name: str) -> Seen:
+        """The study as it is now, or was a moment ago."""
+        with self._lock:
+            if name not in self._studies:
+                self._studies[name] = _Study(RunTable(self.results, name))
+            study = self._studies[name]
+        # While somebody else looks again, what is known is still good enough.
+        if study.lock.acquire(blocking=study.seen is None):
+            try:
+                if study.seen is None or time.monotonic() - study.seen.at > REFRESH:
+                    study.seen = self._look(name, study)
+            finally:
+                study.lock.release()
+        assert study.seen is not None
+        return study.seen
+
+    def kept(self, key: Any, version: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returned last under this version."""
+        with self._lock:
+            kept = self._kept.setdefault(key, _Kept())
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        with kept.lock:  # of this key alone: others are looked up meanwhile
+            if kept.version != version:
+                kept.value = make()
+                kept.version = version
+            return kept.value
+
+    def _look(self, name: str, study: _Study) -> Seen:
+        description = _signature(self.results / "runs" / name / "study.json")
+        table = study.table.read()
+        before = study.seen
+        if before is not None and before.description == description != (0, 0):
+            asked, problem = before.asked, before.problem
+        else:
+            asked, problem = self._asked(name)
+        return Seen(
+            at=time.monotonic(), table=table, asked=asked, problem=problem, description=description,
+            version=(description, study.table.ended),
+        )  # fmt: skip
+
+    def _asked(self, name: str) -> tuple[Asked | None, str]:
+        try:
+            return load(self.results, name), ""
+        except UserError as error:
+            return None, str(error)
+
+
+@dataclass
+class _Study:
+    table: RunTable
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    seen: Seen | None = None
+
+
+@dataclass
+class _Kept:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    version: Any = None
+    value: Any = None
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def open_store(results: str) -> Store:
+    """The store of a folder, one in a process."""
+    return Store(Path(results))
+
+
+def _signature(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _holds(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:  # it has gone since the list was made
+        return False
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name, "study name")
+    except UserError:
+        return False
+    return True
