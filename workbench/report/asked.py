@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Asked:
     """Of a search: how many there are to be; 0 for a study that runs every cell."""
     importances: tuple[Mapping[str, Any], ...] = ()
     """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
+    arguments: tuple[str, ...] = ()
+    """Of the command that made the plan; empty where an earlier version did, which did not note them."""
 
     @property
     def search(self) -> bool:
@@ -57,6 +60,8 @@ class Asked:
     @property
     def command(self) -> str:
         """What runs the missing rest of this study."""
+        if self.arguments:
+            return shlex.join(["python", "-m", "workbench.study", *self.arguments])
         return command(self.name) + (" --smoke" if self.smoke else "")
 
     @staticmethod
@@ -79,6 +84,7 @@ class Asked:
             cost=str(description.get("cost", "")),
             trials=int(description.get("trials", 0)),
             importances=tuple((description.get("importances") or {}).get("axes", ())),
+            arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
 
@@ -96,6 +102,11 @@ def load(results: Path, study: str) -> Asked:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
+        if any(path.parent.glob("*/run.json")):
+            raise UserError(
+                f"the runs of study {study!r} in {results} have no study.json, which says what was asked; "
+                f"`{command(study)}` with the options of that time writes it anew"
+            ) from error
         raise UserError(
             f"there are no runs of study {study!r} in {results}; "
             f"`{command(study)}` makes them{_others(results)}"

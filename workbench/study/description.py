@@ -16,7 +16,7 @@ def describe(plan: Plan, results: Path, importances: Mapping[str, Any] | None = 
 
     importances: of a search that has ended, see `workbench.study.importance`.
     """
-    description = plan.description()
+    description = plan.description() | {"arguments": arguments(plan)}
     if importances is not None:
         description["importances"] = importances
     path = results / "runs" / plan.study.name / "study.json"
@@ -24,3 +24,20 @@ def describe(plan: Plan, results: Path, importances: Mapping[str, Any] | None = 
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(description, indent=2) + "\n")
     return description
+
+
+def arguments(plan: Plan) -> list[str]:
+    """The arguments of `python -m workbench.study` that make this plan, without facts of the machine."""
+    options = plan.options
+    given = {
+        "--recipe": options.recipe,
+        "--trials": str(options.trials or ""),
+        # "3" would stand for the seeds 0, 1 and 2, and a single seed can only be the first.
+        "--seeds": "1" if options.seeds == (0,) else ",".join(map(str, options.seeds)),
+        "--budget": options.budget,
+        "--data": options.data,
+    }
+    flags = {"--smoke": options.smoke, "--single": options.single}
+    name = plan.study.name.partition("-")[0]  # what follows stands for a recipe or `single`
+    found = [name, *(flag for flag, on in flags.items() if on)]
+    return found + [word for option, value in given.items() if value for word in (option, value)]
