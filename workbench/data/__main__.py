@@ -12,18 +12,29 @@ from pathlib import Path
 from workbench.data.check import check, text
 from workbench.data.store import write_text
 from workbench.errors import UserError
+from workbench.tracking.files import check_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to check."""
     options = _parser().parse_args(arguments)
     try:
+        if options.json:  # now rather than after minutes of decoding
+            folder = options.json.absolute().parent
+            if not folder.is_dir() or options.json.is_dir():
+                raise UserError(f"--json should be a file in a folder that is there, not {options.json}")
+            check_folder(folder, "--json")
         report = check(options.path)
         print(text(report))
         if options.json:
             write_text(options.json, json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,12 +7,12 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -21,15 +21,22 @@ from tqdm import tqdm
 from workbench.data.clips import decoder_names, repeated_frames
 from workbench.data.index import Index
 from workbench.data.store import is_ready, write_record
-from workbench.data.workers import run_tasks, usable_cores
+from workbench.data.workers import Done, run_tasks, usable_cores
 from workbench.errors import UserError
 from workbench.tracking.files import naming
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
 
+TASK = "workbench.data.clips:decode_task"
+OVERDUE = "no answer within"
+"""How the failure of a task begins that overran its deadline."""
 DEADLINE = 60.0
-"""Seconds after which a video that is still being decoded is given up."""
+"""Seconds after which a video that is still being decoded is given up, for the time being."""
+PATIENT = 600.0
+"""The same for the second attempt, which has the machine to itself: it may only have been busy."""
+SHARE = 0.1
+"""Share of the training videos that may be missing without a warning."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     reasons = decoded.reasons
     staged.flush()
     _judge(job, index, reasons)
+    missing = _missing(index, reasons)
     good = [i for i in range(len(index.clips)) if i not in reasons]
     if len(good) < len(index.clips):
         staged = _compact(partial, staged, good)
@@ -130,7 +138,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
             ],
             "repeated_frames": repeated,
             "frames_sha256": sha.hexdigest(),
-            "notes": list(index.notes),
+            "notes": [*index.notes, *missing],
         },
     )
 
@@ -170,9 +178,8 @@ def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
     size = {"count": job.data.frames, "size": job.data.size}
     tasks = [(i, {"path": str(videos / clip.path), **size}) for i, clip in enumerate(index.clips)]
     found = _Decoded()
-    answers = run_tasks("workbench.data.clips:decode_task", tasks, workers=usable_cores(), deadline=DEADLINE)
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
-        for done in answers:
+        for done in _answers(tasks):
             reason = done.failure or done.answer.get("reason")
             if reason:
                 found.reasons[done.number] = reason
@@ -183,6 +190,31 @@ def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
                 into[done.number] = np.frombuffer(done.payload, np.uint8).reshape(into.shape[1:])
             bar.update()
     return found
+
+
+def _answers(tasks: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Done]:
+    """What the decoders say. Those that were too slow are asked once more at the end, one after another:
+    what is left out stays out of the store, and a disk or a machine may be slow for a while only.
+    """
+    slow = []
+    for done in run_tasks(TASK, tasks, workers=usable_cores(), deadline=DEADLINE):
+        if done.failure.startswith(OVERDUE):
+            slow.append(done.number)
+        else:
+            yield done
+    again = [(number, task) for number, task in tasks if number in slow]
+    yield from run_tasks(TASK, again, workers=1, deadline=PATIENT)
+
+
+def _missing(index: Index, reasons: Mapping[int, str]) -> list[str]:
+    """A note where a good part of the training videos cannot be used, said at once as well."""
+    train = [i for i, clip in enumerate(index.clips) if clip.split == "train"]
+    gone = sum(i in reasons for i in train)
+    if gone <= SHARE * len(train):
+        return []
+    note = f"{gone} of {len(train)} training videos ({gone / len(train):.0%}) cannot be used"
+    print(f"warning: {note}", file=sys.stderr)
+    return [note]
 
 
 def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:

@@ -77,15 +77,7 @@ class FrameStore:
         """Open a store. Raises UserError where it is missing, incomplete or of another version."""
         path = Path(path)
         record = _read_record(path)
-        try:
-            frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # reads no objects
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the frame store {path} is damaged ({error}); delete it and it is made again"
-            ) from None
-        clips = record["clips"]
-        if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(clips):
-            raise UserError(f"the frame store {path} does not match its index; delete it")
+        frames, clips = _frames(path, record), record["clips"]
         return cls(
             name=record["name"],
             digest=record["digest"],
@@ -112,12 +104,12 @@ def store_path(data: DataConfig, root: Path) -> Path:
 
 
 def is_ready(path: Path) -> bool:
-    """Whether a complete store of this version lies at `path` (reads the index only)."""
+    """Whether a complete store of this version lies at `path` (reads the index, and how long the rest is)."""
     try:
-        _read_record(path)
+        _frames(path, _read_record(path))
     except UserError:
         return False
-    return (path / "frames.npy").exists()
+    return True
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -146,6 +138,19 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{VERSION}; delete it and it is made again"
         )
     return record
+
+
+def _frames(path: Path, record: Mapping[str, Any]) -> np.memmap:
+    """The mapped frames; a file that is shorter than it says, as after a copy that was cut, is refused."""
+    try:
+        frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # reads no objects
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the frame store {path} is damaged ({error}); delete it and it is made again"
+        ) from None
+    if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(record.get("clips", ())):
+        raise UserError(f"the frame store {path} does not match its index; delete it")
+    return frames
 
 
 def _files(path: Path, record: Mapping[str, Any]) -> list[Path | None]:
