@@ -2,9 +2,9 @@
 
 The paper's abstract: 60 % FLOPs off, 3x faster, and R@1 not lower. Read the verdicts: on the video encoder's
 forward FLOPs, on clips per second of training, and on `t2v_r1`. Their rules stand here, for all runs alike.
-Speed counts as confirmed from 2.5x on. "Not lower" needs a margin: no number of runs shows that a difference is
-not a hair below zero, and an interval wholly above zero would mean *higher*. Two points are less than another
-seed moves R@1 here (about six), and little to pay for 60 % of the FLOPs.
+Speed counts as confirmed from 2.5x on. "Not lower" needs a margin: no number of runs shows that a difference
+is not a hair below zero, and an interval wholly above zero would mean *higher*. Two points are less than what
+another seed moves R@1 by (about six), and little to pay for 60 % of the FLOPs.
 
     python -m workbench.study mac_claims --seeds 3
 """

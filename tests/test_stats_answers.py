@@ -189,7 +189,8 @@ def test_a_comparison_carries_its_own_gates():
 def test_unequal_seeds_and_budgets_are_named():
     assert gates.unequal_seeds({"a": [0, 1], "b": [1, 0]}) == []
     assert gates.unequal_seeds({"a": [0, 1], "b": [0, 1], "c": [0], "d": []}) == [
-        "Unequal seeds: most cells have 0, 1, but not c (0), d (none)."
+        "Unequal seeds: most cells have 0, 1, but not c (0), d (none); they are ranked beside cells with "
+        "other seeds."
     ]
     assert gates.unequal_budgets({"a": "1 pflops", "b": "1 pflops"}) == []
     assert gates.unequal_budgets({"a": "1 pflops", "b": "2 pflops"}) == [
@@ -212,12 +213,36 @@ def test_failed_and_missing_runs_are_told_apart_and_a_repaired_run_is_neither():
 
 
 def test_an_arm_that_differs_in_two_axes_is_confounded():
-    diffs = {"a": {"ratio": (0, 1)}, "b": {"ratio": (0, 1), "strategy": ("x", "y"), "seed": (0, 1)}}
-    assert gates.confounded(diffs) == [
-        (
-            "b differs from the baseline in 2 axes (ratio, strategy), so its effect cannot be put down "
-            "to one of them."
-        )
+    alone = (
+        "b differs from the baseline in 2 axes (ratio, strategy), so its effect cannot be put down to one of "
+        "them."
+    )
+    diffs = {"a": ["ratio"], "b": ["strategy", "ratio"]}
+    assert gates.confounded("a", {"a": ["ratio"]}) == []
+    assert gates.confounded("b", diffs, ["x", "y"]) == [alone]
+    assert gates.confounded("a", diffs) == [
+        "1 of 2 compared cells differ from the baseline in two or more axes (b): their differences cannot be "
+        "put down to one of them."
+    ]
+    assert gates.confounded("b", diffs | {x: ["ratio", "strategy"] for x in "cdef"})[1].startswith(
+        "5 of 6 compared cells differ from the baseline in two or more axes (b, c, d and 2 more): "
+    )
+
+
+def test_an_axis_that_stands_for_several_settings_is_confounded_too():
+    settings = [f"recipe.s{i}" for i in range(7)]
+    assert gates.confounded("a", {"a": ["arm"]}, settings[:1]) == []
+    assert gates.confounded("a", {"a": ["arm"]}, settings) == [
+        "a differs from the baseline in 7 settings (recipe.s0, recipe.s1, recipe.s2, recipe.s3, recipe.s4 and "
+        "2 more), so its effect cannot be put down to one of them."
+    ]
+
+
+def test_runs_of_different_code_are_named():
+    assert gates.unequal_code({"a": "commit 1", "b": "commit 1"}) == gates.unequal_code({}) == []
+    assert gates.unequal_code({"a": "commit 1", "b": "commit 2", "c": "commit 2"}) == [
+        "Runs were made by different versions of the code, which may make a difference: commit 1 (1 run), "
+        "commit 2 (2 runs)."
     ]
 
 

@@ -193,6 +193,42 @@ def test_an_arm_that_differs_in_two_axes_is_called_confounded(ratios, answered, 
     for seed in range(6):
         change("ratios", key_of(RATIOS[3]), seed, "summary.json", {"val/t2v_r1": 99.0})
     assert any("differs from the baseline in 2 axes (text_ratio, video_ratio)" in g for g in answered().gates)
+    assert any(
+        "2 of 5 compared cells differ from the baseline in two or more axes" in g for g in answered().gates
+    )
+
+
+def test_an_axis_that_changes_many_settings_is_called_confounded(results, answered, change):
+    cells = grid(arm=["a", "b"])
+    for name in ("arms", "same"):
+        write_study(results, name, cells, (0, 1), baseline=cells[0])
+    assert not any("settings" in gate for gate in answered("same").gates)
+    for seed in (0, 1):
+        recipe = {"text": {"depth": 2 + seed}, "video": {"width": 64, "masking": None}}
+        change("arms", key_of(cells[1]), seed, "config.json", {"recipe": recipe, "seed": seed})
+    names = "recipe.text.depth, recipe.video.width"
+    assert any(
+        f"arm=b differs from the baseline in 2 settings ({names})" in g for g in answered("arms").gates
+    )
+
+
+def test_runs_of_another_commit_or_torch_are_named(ratios, answered, change):
+    ratios()
+    assert not any("versions of the code" in gate for gate in answered().gates)
+    change("ratios", BEST, 0, "environment.json", {"dirty": True})
+    change("ratios", BEST, 1, "environment.json", {"torch": "2.9.0"})
+    text = " ".join(answered().gates)
+    assert "commit cccccccccc with changes, torch 2.8.0 (1 run)" in text
+    assert "commit cccccccccc, torch 2.9.0 (1 run)" in text
+    assert "torch 2.8.0 (34 runs)" in text
+
+
+def test_cells_with_fewer_seeds_are_named(ratios, answered):
+    ratios(skip={(1, 5)} | {(2, seed) for seed in range(6)})
+    text = " ".join(answered().gates)
+    assert (
+        "most cells have 0, 1, 2, 3, 4, 5, but not video_ratio=0.0 text_ratio=0.25 (0, 1, 2, 3, 4);" in text
+    )
 
 
 CLAIM = {"text": "c", "arm": {"masking": "mac"}, "paper": "60 %"}

@@ -1,6 +1,8 @@
 """The command writes page, tables and pictures, and checks saved tables against the runs."""
 
 import csv
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +137,29 @@ def test_bad_input_is_one_sentence(ratios, report, arguments, message):
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_is_one_sentence(ratios, report, monkeypatch, number):
+    ratios(seeds=(0,))
+
+    def full(path, content):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("workbench.report.write.write_atomic", full)
+    code, _, err = report("ratios")
+    assert code == 2
+    assert os.strerror(number) in err
+    assert "table.csv: " in err
+    assert err.count("\n") == 1
+
+
+def test_a_place_that_is_no_folder_is_one_sentence(ratios, report):
+    results = ratios(seeds=(0,))
+    (results / "reports").write_text("")
+    code, _, err = report("ratios")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "reports" in err
 
 
 def test_a_table_of_another_kind_is_refused(ratios, report, tmp_path):

@@ -9,17 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.errors import UserError
+from workbench.tracking.files import disk_full
 
 DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 written or matching, 1 a checked table no longer matches, 2 bad input."""
+    """Exit code: 0 written or matching, 1 a checked table no longer matches, 2 bad input or a full disk."""
     options = _parser().parse_args(arguments)
     try:
         return _report(options.study, Path(options.results), options.check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        if error.filename is None and not disk_full(error):
+            raise  # not about a file: a defect of ours
+        place = error.filename or options.results
+        print(
+            f"error: {place}: {error.strerror}; mend that and start the same command again", file=sys.stderr
+        )
         return BAD_INPUT
 
 

@@ -14,7 +14,7 @@ from workbench.report import choices, search
 from workbench.report.asked import Asked
 from workbench.report.claims import Verdict, judge
 from workbench.report.evidence import Evidence, gather
-from workbench.stats import gates
+from workbench.report.limits import limits
 from workbench.stats.intervals import Kind
 
 
@@ -79,7 +79,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     best = ranking[0] if ranking else None
     # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
     told = next((key for key in ranking if key != asked.baseline), None) if best == asked.baseline else best
-    front = search.front(asked, evidence.done)
+    front = search.front(asked, evidence)
     effects = _effects(asked, usable, evidence.groups)
     said = (
         search.sentence(asked, evidence, best, front)
@@ -99,7 +99,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
         front=front,
         sentence=said,
-        gates=tuple(_gates(asked, evidence, told, comparisons, refused)),
+        gates=tuple(limits(asked, evidence, told, comparisons, refused)),
         error=error,
     )
 
@@ -191,65 +191,3 @@ def _sentence(
     if best in refused:
         return f"{reached}, but is not compared with the baseline: {refused[best]}."
     return f"{reached}; there is no baseline to compare with yet."
-
-
-def _gates(
-    asked: Asked, evidence: Evidence, told: str | None,
-    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
-) -> list[str]:  # fmt: skip
-    """What limits the answer: the comparison behind the sentence first, then the table as a whole."""
-    found: list[str] = []
-    if told is not None and told in comparisons:
-        found += gates.comparison_gates(comparisons[told])
-        found += gates.confounded({asked.labels[told]: _differing(asked, told)})
-    found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
-    if asked.search:
-        found += search.gates(asked, evidence)
-    else:
-        found += gates.unequal_budgets(_budgets(asked, evidence.done))
-        found += _missing(asked, evidence)
-    hardware = {
-        row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in gates.HARDWARE}
-        for row in evidence.done.iter_rows(named=True)
-    }
-    found += gates.unequal_hardware(hardware)
-    if evidence.others:
-        belong = "run of this study belongs" if evidence.others == 1 else "runs of this study belong"
-        text = f"{evidence.others} complete {belong} to other plans"
-        found.append(f"{text} (budget, data or study file differ).")
-    return found
-
-
-def _missing(asked: Asked, evidence: Evidence) -> list[str]:
-    done, lost = evidence.done, evidence.runs.filter(pl.col("state").is_in(["failed", "unreadable"]))
-    label = asked.labels
-    failed: dict[str, dict[int, str]] = {}
-    for row in lost.iter_rows(named=True):
-        key, _, seed = row["run"].rpartition("-s")  # an unreadable run has no other columns
-        reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
-        failed.setdefault(label[key], {})[int(seed)] = reason
-    expected = dict.fromkeys(label.values(), asked.seeds)
-    complete: dict[str, list[int]] = {name: [] for name in label.values()}
-    for key, seed in done.select("key", "seed").iter_rows():
-        complete[label[key]].append(seed)
-    return gates.missing_cells(expected, complete, failed)
-
-
-def _differing(asked: Asked, key: str) -> dict[str, tuple[object, object]]:
-    assert asked.baseline is not None
-    mine, base = asked.cells[key], asked.cells[asked.baseline]
-    # An axis that exists only under a choice differs because of that choice, not besides it.
-    return {axis: (mine[axis], base[axis]) for axis in mine if axis in base and mine[axis] != base[axis]}
-
-
-def _budgets(asked: Asked, done: pl.DataFrame) -> dict[str, str]:
-    """Label of a cell -> its budget in words, summed over stages of one unit."""
-    out = {}
-    stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
-    for row in done.unique("key", maintain_order=True).iter_rows(named=True):
-        total: dict[str, float] = {}
-        for stage in stages:
-            if (unit := row[f"{stage}.budget.unit"]) is not None:
-                total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
-        out[asked.labels[row["key"]]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
-    return out

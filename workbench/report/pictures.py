@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import figures, stats
-from workbench.errors import UserError
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
@@ -142,19 +141,12 @@ def pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
     """Key of a cell -> its point against a cost; of throughput more is better. Empty where no run has it."""
     if cost == answer.asked.cost:
         return search.points(answer.asked, answer.evidence, cost)
-    evidence, sign = answer.evidence, -1.0 if cost in GAINS else 1.0
-    costs: dict[str, Mapping[int, float]] = {}
-    for key in evidence.values:
-        try:
-            found = evidence.per_seed(key, cost)
-        except UserError:  # runs of an older version: the cell has no place on this axis
-            continue
-        costs[key] = {seed: sign * value for seed, value in found.items()}
-    qualities = {key: evidence.values[key] for key in costs if key not in evidence.refused}
+    sign = -1.0 if cost in GAINS else 1.0
+    costs, values = answer.evidence.with_cost(cost)
     points = stats.pareto(
-        {key: costs[key] for key in qualities},
-        qualities,
-        groups=evidence.groups,
+        {key: {seed: sign * value for seed, value in mine.items()} for key, mine in costs.items()},
+        values,
+        groups=answer.evidence.groups,
         higher_is_better=answer.asked.maximize,
     )
     return {key: replace(point, cost=sign * point.cost) for key, point in points.items()}

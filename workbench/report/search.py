@@ -12,12 +12,17 @@ from workbench.report.asked import Asked
 from workbench.report.evidence import Evidence
 
 
-def front(asked: Asked, done: pl.DataFrame) -> tuple[str, ...]:
-    """Keys on the Pareto front of cost and the metric on val, the cheapest first; test has no say."""
+def front(asked: Asked, evidence: Evidence) -> tuple[str, ...]:
+    """Keys on the Pareto front of cost and the metric on val, the cheapest first; test has no say.
+
+    Trials that cannot be compared on test are left out; the gates name them.
+    """
     names = [f"metric.{asked.cost}", f"metric.val/{asked.metric}"]
+    done = evidence.done
     if not asked.cost or not set(names) <= set(done.columns):
         return ()
-    table = done.select("key", *names).drop_nulls().sort(names[0], maintain_order=True)
+    usable = pl.col("key").is_in(list(evidence.with_cost(asked.cost)[0]))
+    table = done.filter(usable).select("key", *names).drop_nulls().sort(names[0], maintain_order=True)
     if table.is_empty():
         return ()
     sign = 1 if asked.maximize else -1
@@ -27,15 +32,8 @@ def front(asked: Asked, done: pl.DataFrame) -> tuple[str, ...]:
 
 def points(asked: Asked, evidence: Evidence, cost: str) -> dict[str, stats.ParetoPoint]:
     """Each complete trial as a point of cost and test metric; on the front is what val put there."""
-    there = set(
-        evidence.done.drop_nulls(f"metric.{cost}")["key"]
-    )  # an older version may not have measured it
-    usable = {
-        key: runs for key, runs in evidence.values.items() if key in there and key not in evidence.refused
-    }
-    costs = {key: evidence.per_seed(key, cost) for key in usable}
-    found = stats.pareto(costs, usable, groups=evidence.groups, higher_is_better=asked.maximize)
-    chosen = front(asked, evidence.done)
+    found = stats.pareto(*evidence.with_cost(cost), groups=evidence.groups, higher_is_better=asked.maximize)
+    chosen = front(asked, evidence)
     return {key: replace(point, on_front=key in chosen) for key, point in found.items()}
 
 
@@ -66,6 +64,9 @@ def gates(asked: Asked, evidence: Evidence) -> list[str]:
     for row in lost.iter_rows(named=True):
         reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
         found.append(f"{asked.labels[row['run'].rpartition('-s')[0]]} failed: {reason}.")
+    found += [
+        f"{asked.labels[key]} is left out of the front: {why}." for key, why in evidence.refused.items()
+    ]
     if (left := asked.trials - evidence.done.height - pruned) > 0:
         found.append(f"{_trials(left)} of {asked.trials} not done; `{asked.command}` goes on.")
     if not asked.importances:

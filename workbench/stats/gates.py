@@ -70,14 +70,20 @@ def unpaired_seeds(comparison: Comparison) -> list[str]:
 
 
 def unequal_seeds(seeds: Mapping[str, Collection[int]]) -> list[str]:
-    """Cells whose completed seeds differ from those of most cells. seeds: cell -> its seeds."""
+    """Cells whose completed seeds differ from those of most cells, beside which they are ranked nevertheless.
+
+    seeds: cell -> its seeds.
+    """
     sets = {cell: tuple(sorted(values)) for cell, values in seeds.items()}
     usual = _most_common(sets.values())
     odd = {cell: values for cell, values in sorted(sets.items()) if values != usual}
     if not odd:
         return []
     listed = _some([f"{cell} ({_join(values) or 'none'})" for cell, values in odd.items()])
-    return [f"Unequal seeds: most cells have {_join(usual) or 'none'}, but not {listed}."]
+    return [
+        f"Unequal seeds: most cells have {_join(usual) or 'none'}, but not {listed}; they are ranked beside "
+        "cells with other seeds."
+    ]
 
 
 def unequal_budgets(budgets: Mapping[str, str]) -> list[str]:
@@ -123,20 +129,29 @@ def missing_cells(
     return out
 
 
-def confounded(diffs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Arms that differ from the baseline in more than one axis.
+def confounded(told: str, diffs: Mapping[str, Collection[str]], settings: Collection[str] = ()) -> list[str]:
+    """Arms that differ from the baseline in more than one thing.
 
-    diffs: cell -> axis -> anything (such as the two values), as from `config.diff`; the seed is
-    not an axis.
+    told: the cell that the answer is about; diffs: every compared cell -> the axes in which it differs;
+    settings: what differs in the configuration of the told cell, for an axis that stands for several.
     """
-    out = []
-    for cell, diff in sorted(diffs.items()):
-        axes = sorted(axis for axis in diff if axis != "seed")
-        if len(axes) > 1:
-            out.append(
-                f"{cell} differs from the baseline in {len(axes)} axes ({_some(axes)}), so its "
-                "effect cannot be put down to one of them."
-            )
+    axes, out = sorted(diffs[told]), []
+    if len(axes) > 1:
+        out.append(
+            f"{told} differs from the baseline in {len(axes)} axes ({_some(axes)}), so its effect cannot be "
+            "put down to one of them."
+        )
+    elif len(settings) > 1:
+        out.append(
+            f"{told} differs from the baseline in {len(settings)} settings ({_some(sorted(settings))}), so "
+            "its effect cannot be put down to one of them."
+        )
+    several = sorted(cell for cell, axes in diffs.items() if len(axes) > 1)
+    if set(several) - {told}:
+        out.append(
+            f"{len(several)} of {len(diffs)} compared cells differ from the baseline in two or more axes "
+            f"({_some(several, 3)}): their differences cannot be put down to one of them."
+        )
     return out
 
 
@@ -149,6 +164,15 @@ def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str]
             listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
             out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")
     return out
+
+
+def unequal_code(versions: Mapping[str, str]) -> list[str]:
+    """Runs made by different versions of the code. versions: run -> its version in words."""
+    counts = Counter(versions.values())
+    if len(counts) < 2:
+        return []
+    listed = _some([f"{version} ({_count(n, 'run')})" for version, n in sorted(counts.items())])
+    return [f"Runs were made by different versions of the code, which may make a difference: {listed}."]
 
 
 def _most_common(values: Collection[tuple[int, ...]]) -> tuple[int, ...]:
