@@ -7,7 +7,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from tqdm import tqdm
 
 from workbench.addresses import masked, sqlite
+from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Lost:
     """What it takes to close MLflow runs that an earlier call left RUNNING."""
 
     study: str
-    busy: Collection[tuple[str, int]]
-    """(key, seed) of the runs that somebody works on."""
+    busy: Callable[[], Collection[tuple[str, int]]]
+    """Tells the (key, seed) of the runs that somebody works on, when it comes to closing."""
 
 
 class Forwarder:
@@ -225,10 +226,12 @@ def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> l
     lost = not address and not store.exists()
     found = []
     for directory in directories:
-        status = directory.status()
+        try:
+            status, known = directory.status(), directory.read_json("mlflow.json")
+        except UserError:  # nothing that could be sent
+            continue
         if status is None or status.state == "running":
             continue
-        known = directory.read_json("mlflow.json")
         sent = masked(address or sqlite(store)), status.state
         if lost or (known.get("address"), known.get("state")) != sent:
             found.append(directory)

@@ -8,11 +8,12 @@ does not notice when it fails.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -21,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
 from workbench.tracking.files import check_name, replacing, wait_for_lock
+from workbench.tracking.points import Point, points, question
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
 ARTIFACTS = ("config.json", "environment.json", "mask_preview.png", "ranks.npz")
 STATES = {
@@ -45,7 +46,8 @@ class Mirror:
         self.results = results
         self.address = address or sqlite(results / "mlflow.db")
         self._experiments: dict[str, str] = {}
-        self._sent: dict[str, set[tuple[str, int]]] = {}
+        self._sent: dict[str, dict[tuple[str, int], float]] = {}
+        """Run id -> (metric, step) -> value: what the store has, asked once, then known."""
         _quiet()
         from mlflow import MlflowClient
 
@@ -61,28 +63,45 @@ class Mirror:
     def sync(self, directory: RunDir) -> str:
         """Sends what the store does not have of a run and returns its MLflow run id.
 
+        An MLflow run that holds a later attempt, or a complete one, of somebody else stays as it is.
         Raises `UserError` where the directory is no run's, and where the store fails or does not answer.
         """
+        return self._sync(directory)[0]
+
+    def _sync(self, directory: RunDir) -> tuple[str, bool]:
+        """The run id, and whether the MLflow run is now what the directory says."""
         status = directory.status()
         if status is None or not directory.identity():
             raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
+        directory.identity("study", "key", "cell")
+        sent = points(directory, status)
         with _explained(), wait_for_lock(directory.file("mlflow.lock")):
             run_id, new = self._run(directory, status)
-            if new:
-                self._describe(run_id, directory)
-            self._tags(run_id, directory, status)
-            self._metrics(run_id, directory, status)
-            if status.state != "running":
-                self._artifacts(run_id, directory)
-            self._state(run_id, status)
+            ours = self._ours(run_id, directory, status)
+            if ours and self._contradicts(run_id, sent, status):
+                run_id, new = self._replace(run_id, directory, status), True
+            if ours:
+                self._send(run_id, directory, status, sent, new)
             self._remember(directory, run_id, state=status.state)
-        return run_id
+        return run_id, ours
 
-    def close_lost(self, study: str, busy: Collection[tuple[str, int]]) -> list[str]:
+    def _send(
+        self, run_id: str, directory: RunDir, status: Status, sent: Collection[Point], new: bool
+    ) -> None:
+        if new:
+            self._describe(run_id, directory)
+        self._tags(run_id, directory, status)
+        self._metrics(run_id, sent)
+        if status.state != "running":
+            self._artifacts(run_id, directory)
+        self._state(run_id, status)
+
+    def close_lost(self, study: str, busy: Callable[[], Collection[tuple[str, int]]]) -> list[str]:
         """Closes the MLflow runs of a study that are RUNNING though nobody works on them.
 
         Args:
-            busy: (key, seed) of the runs that somebody works on, perhaps on another machine.
+            busy: tells the (key, seed) of the runs that somebody works on, perhaps on another machine. Asked
+                after the store: a run that began in between must not be taken for lost.
 
         Returns:
             A sentence for each.
@@ -93,24 +112,30 @@ class Mirror:
             found = experiment and self._client.search_runs(
                 [experiment.experiment_id], "attributes.status = 'RUNNING'", max_results=10_000
             )
+            at_work = busy() if found else ()
             for run in found or []:
-                tags = run.data.tags
-                if "wb.key" not in tags or (tags["wb.key"], int(tags["wb.seed"])) in busy:
+                if (identity := _identity(run.data.tags)) is None or identity in at_work:
                     continue
-                directory = RunDir.of(self.results, study, tags["wb.key"], int(tags["wb.seed"]))
+                directory = RunDir.of(self.results, study, *identity)
                 if directory.alive():  # a run that was started by hand
+                    continue
+                if self._client.get_run(run.info.run_id).info.status != "RUNNING":  # ended just now
                     continue
                 self._close(run.info.run_id, directory)
                 repairs.append(f"MLflow: {run.info.run_name} was RUNNING though its process is gone, closed")
         return repairs
 
     def _close(self, run_id: str, directory: RunDir) -> None:
-        status = directory.status()
-        reason = "its process is gone" if status is not None else "its run directory is gone"
-        if status is not None and status.state == "running":
-            status = directory.set_status("interrupted", reason=reason, pid=0)
-        if status is not None and self.sync(directory) == run_id:
-            return
+        reason = "its run directory is gone"
+        try:
+            if (status := directory.status()) is not None:
+                reason = "its process is gone"
+                if status.state == "running":
+                    directory.set_status("interrupted", reason=reason, pid=0)
+                if self._sync(directory) == (run_id, True):
+                    return
+        except UserError:  # one damaged record must not keep the others from being closed
+            reason = "its record is damaged"
         for name, value in {"wb.state": "interrupted", "wb.reason": reason}.items():
             self._client.set_tag(run_id, name, value)
         self._client.set_terminated(run_id, "KILLED")
@@ -124,20 +149,54 @@ class Mirror:
         experiment = self._experiment(check_name(str(identity["study"]), "study name"), directory)
         check_name(f"{identity['key']}-s{identity['seed']}", "run name")
         known = directory.read_json("mlflow.json")
-        if known.get("address") == masked(self.address) and self._exists(known["run_id"]):
+        if known.get("address") == masked(self.address) and self._holds(known.get("run_id"), identity):
             return known["run_id"], not known.get("described", False)
         wanted = f"tags.`wb.key` = '{identity['key']}' and tags.`wb.seed` = '{identity['seed']}'"
         found = self._client.search_runs([experiment], wanted, max_results=1)
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            tags = {"wb.key": identity["key"], "wb.seed": str(identity["seed"])}
-            name = f"{identity['cell']} seed {identity['seed']}"
-            start = int(status.started * 1000)
-            run_id = self._client.create_run(experiment, start, tags, name).info.run_id
+        run_id = found[0].info.run_id if found else self._create_run(experiment, identity, status)
         directory.file("mlflow.json").unlink(missing_ok=True)
         self._remember(directory, run_id, described=False)
         return run_id, True
+
+    def _create_run(self, experiment: str, identity: Mapping[str, Any], status: Status) -> str:
+        tags = {"wb.key": identity["key"], "wb.seed": str(identity["seed"])}
+        name = f"{identity['cell']} seed {identity['seed']}"
+        start = int(status.started * 1000)
+        return str(self._client.create_run(experiment, start, tags, name).info.run_id)
+
+    def _ours(self, run_id: str, directory: RunDir, status: Status) -> bool:
+        """Whether the store has no attempt of somebody else that counts for more than this one.
+
+        Two machines may each have a directory of one cell and seed. The attempt begun last counts, but none
+        takes the place of a complete one before it is complete itself.
+        """
+        tags = self._client.get_run(run_id).data.tags
+        if tags.get("wb.token", "") in ("", str(directory.identity().get("token", ""))):
+            return True
+        if tags.get("wb.state") == "complete" and status.state != "complete":
+            return False
+        return status.started >= float(tags.get("wb.started", 0.0))
+
+    def _contradicts(self, run_id: str, sent: Collection[Point], status: Status) -> bool:
+        """Whether the store has other values than the record, or, once that is complete, more of them."""
+        record = {(name, step): value for name, value, _, step in sent}
+        stored = dict(self._stored(run_id))
+        if status.state == "complete" and stored.keys() - record.keys():
+            return True
+        return any(place in stored and stored[place] != value for place, value in record.items())
+
+    def _replace(self, run_id: str, directory: RunDir, status: Status) -> str:
+        """A new MLflow run in the place of one that holds other values, since MLflow overwrites none.
+
+        The old one goes to MLflow's bin, from which it can be restored.
+        """
+        experiment = self._client.get_run(run_id).info.experiment_id
+        self._client.delete_run(run_id)
+        self._sent.pop(run_id, None)
+        replacement = self._create_run(experiment, directory.identity(), status)
+        directory.file("mlflow.json").unlink(missing_ok=True)
+        self._remember(directory, replacement, described=False)
+        return replacement
 
     def _remember(self, directory: RunDir, run_id: str, **facts: Any) -> None:
         """Notes beside the run where it went; changes the file only when something is new."""
@@ -146,11 +205,16 @@ class Mirror:
         if record != known:
             directory.write_json("mlflow.json", record)
 
-    def _exists(self, run_id: str) -> bool:
+    def _holds(self, run_id: object, identity: Mapping[str, Any]) -> bool:
+        """Whether there is such an MLflow run, and it is this run's: the note may come from elsewhere."""
         from mlflow.exceptions import MlflowException
 
+        if not isinstance(run_id, str):
+            return False
         try:
-            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+            found = self._client.get_run(run_id)
+            mine = _identity(found.data.tags) == (identity["key"], identity["seed"])
+            return mine and found.info.lifecycle_stage == "active"
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return False
@@ -165,9 +229,9 @@ class Mirror:
                 else:
                     place = self._artifact_root(study)
                     self._experiments[study] = self._client.create_experiment(study, place)
-            question = _question(directory)
-            if question:
-                self._client.set_experiment_tag(self._experiments[study], "mlflow.note.content", question)
+            asked = question(directory)
+            if asked:
+                self._client.set_experiment_tag(self._experiments[study], "mlflow.note.content", asked)
         return self._experiments[study]
 
     def _artifact_root(self, study: str) -> str | None:
@@ -216,7 +280,7 @@ class Mirror:
         identity, environment = directory.identity(), directory.read_json("environment.json")
         values = {name: identity.get(name) for name in ("study", "recipe", "cell", "key", "seed")}
         values |= {"attempt": status.attempt, "state": status.state, "reason": status.reason}
-        values |= {"failure": status.failure}
+        values |= {"failure": status.failure, "token": identity.get("token"), "started": status.started}
         facts = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
         values |= {name: environment.get(name) for name in facts}
         tags = [RunTag(f"wb.{n}", masked(str(v))) for n, v in values.items() if v not in (None, "")]
@@ -224,37 +288,47 @@ class Mirror:
         if environment.get("commit"):
             tags.append(RunTag("mlflow.source.git.commit", str(environment["commit"])))
         self._client.log_batch(run_id, tags=tags)
+        # What an earlier attempt failed of is not what became of the run.
+        stale = [f"wb.{name}" for name in ("reason", "failure") if values[name] in (None, "")]
+        for name in self._client.get_run(run_id).data.tags.keys() & stale:
+            self._client.delete_tag(run_id, name)
 
-    def _metrics(self, run_id: str, directory: RunDir, status: Status) -> None:
+    def _metrics(self, run_id: str, sent: Collection[Point]) -> None:
         """The points of all curves and of the summary that the store does not have yet."""
         from mlflow.entities import Metric
 
-        start = self._client.get_run(run_id).info.start_time
+        start, stored = self._client.get_run(run_id).info.start_time, self._stored(run_id)
         new = [
             Metric(name, value, start + int(1000 * seconds), step)
-            for name, value, seconds, step in _points(directory, status)
-            if (name, step) not in self._stored(run_id, name)
+            for name, value, seconds, step in sent
+            if (name, step) not in stored
         ]
         for part in _batches(new, 1000):
             self._client.log_batch(run_id, metrics=part)
-            self._sent[run_id] |= {(metric.key, metric.step) for metric in part}
+            stored |= {(metric.key, metric.step): metric.value for metric in part}
 
-    def _stored(self, run_id: str, name: str) -> set[tuple[str, int]]:
-        """Points that the store has of a metric; asked once, then known."""
-        sent = self._sent.setdefault(run_id, set())
-        if (name, -1) not in sent:
-            history: list[Metric] = self._client.get_metric_history(run_id, name)
-            sent |= {(metric.key, metric.step) for metric in history}
-            sent.add((name, -1))
-        return sent
+    def _stored(self, run_id: str) -> dict[tuple[str, int], float]:
+        if run_id not in self._sent:
+            names = self._client.get_run(run_id).data.metrics
+            self._sent[run_id] = {
+                (point.key, point.step): point.value
+                for name in names
+                for point in self._client.get_metric_history(run_id, name)
+            }
+        return self._sent[run_id]
 
     def _artifacts(self, run_id: str, directory: RunDir) -> None:
-        # By size, since a transfer that was killed in the middle leaves half a file.
+        # By size as well: a transfer that was killed in the middle leaves half a file.
         stored = {file.path: file.file_size for file in self._client.list_artifacts(run_id)}
+        tags = self._client.get_run(run_id).data.tags
         for name in ARTIFACTS:
             path = directory.file(name)
-            if path.exists() and stored.get(name) != path.stat().st_size:
+            if not path.exists():
+                continue
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            if (stored.get(name), tags.get(f"wb.sha256.{name}")) != (path.stat().st_size, content):
                 self._client.log_artifact(run_id, str(path))
+                self._client.set_tag(run_id, f"wb.sha256.{name}", content)
 
     def _state(self, run_id: str, status: Status) -> None:
         wanted = STATES[status.state]
@@ -277,29 +351,10 @@ def _create(path: Path) -> None:
         MlflowClient(tracking_uri=sqlite(temporary)).search_experiments(max_results=1)
 
 
-def _points(directory: RunDir, status: Status) -> Iterator[tuple[str, float, float, int]]:
-    """(metric, value, seconds, step); of a step that was recorded twice only the last."""
-    points: dict[tuple[str, int], tuple[float, float]] = {}
-    for row in directory.read_metrics().rows:
-        step, seconds = int(row.get("step", 0)), float(row.get("seconds", 0.0))
-        for name, value in row.items():
-            if _is_metric(name, value):
-                points[name, step] = (float(value), seconds)
-    for name, value in directory.summary().items():
-        if _is_metric(name, value):
-            points.setdefault((name, status.step), (float(value), status.seconds))
-    for (name, step), (value, seconds) in points.items():
-        yield name, value, seconds, step
-
-
-def _is_metric(name: str, value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and ("/" in name or name == "pflops")
-
-
-def _question(directory: RunDir) -> str:
-    path = directory.path.parent / "study.json"
-    return str(json.loads(path.read_text()).get("question", "")) if path.exists() else ""
+def _identity(tags: Mapping[str, str]) -> tuple[str, int] | None:
+    """(key, seed) of an MLflow run, None where it is none of ours."""
+    key, seed = tags.get("wb.key"), tags.get("wb.seed", "")
+    return (key, int(seed)) if key and seed.isdigit() else None
 
 
 def _param(value: Any) -> str:

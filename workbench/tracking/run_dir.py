@@ -176,6 +176,8 @@ class RunDir:
         Raises `UserError` where one of `needed` (and with them the seed) is not what it should be.
         """
         found = self.read_json("run.json")
+        if not isinstance(found.get("axes", {}), dict):
+            raise UserError(f"{self.file('run.json')} has axes that are no object")
         for name in (*needed, "seed") if needed else ():
             kind = {"seed": int, "axes": dict}.get(name, str)
             if type(found.get(name)) is not kind:

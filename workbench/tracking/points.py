@@ -1,0 +1,42 @@
+"""What a run directory gives a tracker: the points of its curves, and the question of its study."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from workbench.errors import UserError
+from workbench.tracking.run_dir import RunDir, Status
+
+Point = tuple[str, float, float, int]
+"""Metric, value, seconds, step."""
+
+
+def points(directory: RunDir, status: Status) -> list[Point]:
+    """Of a step that was recorded twice only the last. Raises `UserError` where a row is none of ours."""
+    found: dict[tuple[str, int], tuple[float, float]] = {}
+    for row in directory.read_metrics().rows:
+        try:
+            step, seconds = int(row.get("step", 0)), float(row.get("seconds", 0.0))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{directory.file('metrics.jsonl')} has a row without a step: {row}") from error
+        for name, value in row.items():
+            if _is_metric(name, value):
+                found[name, step] = (float(value), seconds)
+    for name, value in directory.summary().items():
+        if _is_metric(name, value):
+            found.setdefault((name, status.step), (float(value), status.seconds))
+    return [(name, value, seconds, step) for (name, step), (value, seconds) in found.items()]
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and ("/" in name or name == "pflops")
+
+
+def question(directory: RunDir) -> str:
+    try:
+        described = json.loads((directory.path.parent / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the run is whole without it
+        return ""
+    return str(described.get("question", "")) if isinstance(described, dict) else ""
