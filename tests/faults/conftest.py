@@ -46,9 +46,15 @@ def tiny(tmp_path, clips):
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """Address of a real PostgreSQL database; skips where none is installed."""
+def postgres_server():
+    """A real PostgreSQL server; skips where none is installed."""
     if (found := programs()) is None:
         pytest.skip("PostgreSQL is not installed")
-    with server(found) as address:
-        yield address
+    with server(found) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgres_server):
+    """Address of its database."""
+    return postgres_server.address

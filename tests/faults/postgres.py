@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own for one test session, as an unprivileged user, reached by a socket only."""
+"""PostgreSQL servers of our own, as an unprivileged user, reached by a socket only."""
 
 import os
 import pwd
@@ -16,9 +16,24 @@ def programs():
     return Path(path).parent if path else None
 
 
+class Server:
+    """One that can be stopped and started again at the same address."""
+
+    def __init__(self, folder, call):
+        self.address = f"postgresql+psycopg://tester@/postgres?host={folder}"
+        self._folder, self._call = folder, call
+
+    def start(self):
+        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
+        self._call("pg_ctl", "-w", "-t", "240", "-l", self._folder / "log", "-o", options, "start")
+
+    def stop(self):
+        self._call("pg_ctl", "-w", "-t", "240", "-m", "immediate", "stop")
+
+
 @contextmanager
 def server(bin_folder):
-    """Runs a server while the block lasts; yields the address of its database."""
+    """Runs a server while the block lasts, which should leave it running."""
     folder = Path(tempfile.mkdtemp(prefix="wb-pg-"))  # short: a socket's path has a hundred characters
     user = None
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
@@ -33,13 +48,13 @@ def server(bin_folder):
             stdout=subprocess.DEVNULL, check=True, timeout=300,
         )  # fmt: skip
 
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
     try:
         call("initdb", "-U", "tester", "-A", "trust", "-N")
-        call("pg_ctl", "-w", "-t", "240", "-l", folder / "log", "-o", options, "start")
+        found = Server(folder, call)
+        found.start()
         try:
-            yield f"postgresql+psycopg://tester@/postgres?host={folder}"
+            yield found
         finally:
-            call("pg_ctl", "-w", "-t", "240", "-m", "immediate", "stop")
+            found.stop()
     finally:
         shutil.rmtree(folder)

@@ -18,7 +18,8 @@ from workbench.tracking.files import replacing
 from workbench.tracking.run_dir import RunDir
 
 STEPS = 10
-BEHAVIOUR = {1e-3: "well", 2e-3: "not finite", 3e-3: "crash", 4e-3: "hang", 5e-3: "killed", 6e-3: "once"}
+BEHAVIOUR = {1e-3: "well", 2e-3: "not finite", 3e-3: "crash", 4e-3: "hang", 5e-3: "killed", 6e-3: "once",
+             7e-3: "late"}  # fmt: skip
 
 
 def main(arguments):
@@ -58,8 +59,21 @@ def train(run):
             run.write_json("checkpoint.json", {"step": step})
             run.set_status("interrupted")
             return 75
-        time.sleep(pause)
+        dwell(run, pause, asked)
     return finish(run, config)
+
+
+def dwell(run, pause, asked):
+    """Stays between two steps (`FAKE_PAUSE`), but no longer than until it is asked to stop.
+
+    `FAKE_QUICK`: the first so many runs do not dwell. `FAKE_HURRY`: nobody does once this file is there.
+    """
+    done = sum(1 for _ in run.path.parent.glob("*/summary.json"))
+    hurry, end = os.environ.get("FAKE_HURRY", ""), time.monotonic() + pause
+    if done < int(os.environ.get("FAKE_QUICK", "0")):
+        return
+    while not asked and time.monotonic() < end and not (hurry and os.path.exists(hurry)):
+        time.sleep(min(pause, 0.02))
 
 
 def misbehave(run, behaviour, attempt):
@@ -71,6 +85,11 @@ def misbehave(run, behaviour, attempt):
     if behaviour == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
+    if behaviour == "late":  # shows nothing until it is asked to stop, and then is done at once
+        woken = []
+        signal.signal(signal.SIGTERM, lambda number, frame: woken.append(number))
+        while not woken:
+            time.sleep(0.05)
     if behaviour == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from workbench import data as datasets
 from workbench.errors import UserError
 from workbench.study import quota, show, spec
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
-from workbench.tracking.files import disk_full
+from workbench.tracking.files import check_folder, disk_full
+from workbench.tracking.run_dir import RunDir
 
 if TYPE_CHECKING:
     from workbench.study.ledger import Ledger
@@ -44,13 +46,12 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        if not disk_full(error):
-            raise
-        print(
-            f"error: disk: cannot write to {error.filename or options.results} ({error.strerror}); what is "
-            "done stays, free some space and start the same command again",
-            file=sys.stderr,
-        )
+        if error.filename is None and not disk_full(error):
+            raise  # not about a file: a defect of ours
+        from workbench.study.run import unwritable
+
+        place, full = error.filename or options.results, disk_full(error)
+        print(f"error: {unwritable(place, str(error.strerror), full=full)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
         return INTERRUPTED
@@ -109,10 +110,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return _look(plan, options, results)
     if options.reconcile:
         return _reconcile(plan, options, results)
-    if options.device:
-        from workbench.environment import pick_device
-
-        pick_device(options.device)  # refused now rather than after the data are made
+    options.device = _pin_device(plan, results, options.device, module)
     if module == "workbench.train":
         _try_models(plan)
     for data in dict.fromkeys(cell.config.data for cell in plan.samples):
@@ -143,8 +141,49 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     if not options.save_every >= 0:
         raise UserError(f"--save-every is a number of seconds, not {options.save_every:g}")
     quota.parse_size(options.checkpoint_quota)
-    if results.exists() and not results.is_dir():
-        raise UserError(f"--results should be a folder, but {results} is a file")
+    looking = options.plan or options.status
+    check_folder(results, "--results", writable=not looking)
+    if options.data_root:
+        check_folder(Path(options.data_root), "--data-root", writable=False)
+
+
+def _pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
+    """The device of every run: what is asked for, else that of the runs before, else what there is now.
+
+    Were each run to look for itself, a GPU that is lost would let the study go on on the processor, and cells
+    would be compared that ran in another precision and at another speed.
+    """
+    from workbench.environment import pick_device
+
+    if asked:
+        pick_device(asked)  # refused now rather than after the data are made
+        return asked
+    if module != "workbench.train":
+        return ""
+    before = _devices_before(plan, results)
+    if len(before) != 1:
+        return pick_device().type
+    [device] = before
+    try:
+        pick_device(device)
+    except UserError as error:
+        raise UserError(
+            f"the runs so far are from {device}, which is not usable here now; bring it back, or go on on "
+            "another device with --device"
+        ) from error
+    if pick_device().type != device:
+        print(f"going on on {device}, as the runs before; --device takes another")
+    return device
+
+
+def _devices_before(plan: Plan, results: Path) -> set[str]:
+    """Kinds of devices (`cpu`, `cuda`) that the runs of this plan have recorded."""
+    found = set()
+    for run in plan.runs:
+        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
+        with suppress(UserError):  # a damaged record is the affair of the run it belongs to
+            found.add(str(directory.read_json("environment.json").get("device", "")).partition(":")[0])
+    return found - {""}
 
 
 def _try_models(plan: Plan) -> None:
@@ -186,16 +225,27 @@ def _reconcile(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     ledger = open_ledger(plan, results, options.storage)
     with explained(ledger.address):
         repairs = ledger.reconcile()
-        busy = ledger.busy()
+    # At once: what follows may fail, and these are made.
+    for repair in repairs:
+        print(repair)
     if options.mlflow != "none" and (options.mlflow or (results / "mlflow.db").exists()):
         from workbench.tracking.forward import unsent
         from workbench.tracking.mlflow import Mirror
 
         mirror = Mirror(results, options.mlflow)
-        for directory in unsent(map(ledger.directory, ledger.plan.runs), results, options.mlflow):
-            mirror.sync(directory)
-        repairs += mirror.close_lost(plan.study.name, busy)
-    print("\n".join(repairs) or "nothing to repair")
+        closed, damaged = [], []
+        with explained(ledger.address):
+            for directory in unsent(map(ledger.directory, ledger.plan.runs), results, options.mlflow):
+                try:
+                    mirror.sync(directory)
+                except UserError as error:
+                    mirror = Mirror(results, options.mlflow)  # tells a damaged run from a store that left
+                    damaged.append(f"warning: {directory.path} was not sent to MLflow: {error}")
+            closed = mirror.close_lost(plan.study.name, ledger.busy)
+        repairs += closed
+        print("\n".join(closed + damaged), end="\n" if closed or damaged else "")
+    if not repairs:
+        print("nothing to repair")
     return COMPLETE
 
 
@@ -208,6 +258,7 @@ def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path
     stop = Stop()
     with stop.listening():
         ledger = open_ledger(plan, results, options.storage, retry=options.retry)
+        ledger.stopped = lambda: bool(stop)
         with explained(ledger.address):
             _go_on(ledger, options, data_root, module, stop)
             return _finish(ledger, options, bool(stop))
@@ -227,7 +278,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
-    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy())
+    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy)
     first = unsent(directories, results, options.mlflow)
     tracker = forwarder(results, options.mlflow, first, lost)
     try:
@@ -268,7 +319,7 @@ def _work(
     if module == "workbench.train":
         preload.append("workbench.execute")  # imported by it only when it runs
     screen = show.Screen(plan, entries, ledger.results)
-    with Launcher(module, preload=preload) as launcher:
+    with Launcher(module, preload, stop=lambda: bool(stop), urgent=lambda: stop.urgent) as launcher:
         try:
             work(ledger, launcher, machine, [screen, *watchers], stop)
         finally:

@@ -14,14 +14,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from workbench.errors import UserError
 from workbench.tracking.files import Lock
+
+START = 600.0
+"""Seconds in which a run has to begin: at first the imports come before it, perhaps from a slow network."""
+END = 75.0
+"""Seconds for the nursery to end: it gives the runs a minute to save."""
+POLL = 0.1
 
 
 class Child:
@@ -60,9 +66,23 @@ class Child:
 
 
 class Launcher:
-    """Owns the nursery. `module` has a `main(arguments) -> exit code`, as `workbench.train`."""
+    """Owns the nursery.
 
-    def __init__(self, module: str = "workbench.train", preload: Sequence[str] = ()) -> None:
+    Args:
+        module: has a `main(arguments) -> exit code`, as `workbench.train`.
+        preload: further modules to import once.
+        stop: whether to wait no longer for a run to begin.
+        urgent: whether to wait no longer for runs to save.
+    """
+
+    def __init__(
+        self,
+        module: str = "workbench.train",
+        preload: Sequence[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+        urgent: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stop, self._urgent = stop, urgent
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "workbench.study.nursery", str(theirs.fileno()), module]
         # A session of its own: Ctrl-C in the terminal is for the study process, which passes it on.
@@ -78,12 +98,26 @@ class Launcher:
         self._started: list[Child] = []
         self._buffer = b""
 
-    def start(self, arguments: Sequence[str], log: Path, lock: Lock) -> Child:
-        """Starts a run that shares `lock`; its output is added to the file `log`."""
+    def start(self, arguments: Sequence[str], log: Path, lock: Lock) -> Child | None:
+        """Starts a run that shares `lock`; its output is added to the file `log`.
+
+        None when `stop` says so first: should it still begin, it is told to stop at once.
+        """
         request = json.dumps({"arguments": list(arguments), "log": str(log)}) + "\n"
-        socket.send_fds(self._socket, [request.encode()], [lock.fd])
+        try:
+            socket.send_fds(self._socket, [request.encode()], [lock.fd])
+        except (BrokenPipeError, ConnectionResetError):
+            self._died()
+        end = time.monotonic() + START
         while not self._started:
-            self.receive(timeout=1.0)
+            self.receive(timeout=POLL)
+            if self._stop() and not self._started:
+                return None
+            if time.monotonic() > end:
+                raise UserError(
+                    f"no run has begun within {START:.0f} seconds: the process that starts runs "
+                    f"({self._nursery.pid}) hangs, perhaps in its imports"
+                )
         return self._started.pop()  # it may have ended already
 
     def receive(self, timeout: float = 0.0) -> None:
@@ -96,10 +130,7 @@ class Launcher:
         except ConnectionResetError:
             data = b""
         if not data:
-            code = self._nursery.wait()
-            raise UserError(
-                f"the process that starts runs has died (exit code {code}); start the same command again"
-            )
+            self._died()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             report = json.loads(line)
@@ -109,9 +140,28 @@ class Launcher:
             else:
                 self._children.pop(report["pid"]).returncode = report["code"]
 
+    def _died(self) -> NoReturn:
+        with suppress(subprocess.TimeoutExpired):
+            self._nursery.wait(POLL * 50)
+        code = self._nursery.returncode
+        raise UserError(
+            f"the process that starts runs has died (exit code {code}); start the same command again"
+        )
+
     def close(self) -> None:
-        """Ends the nursery; runs that are still going are told to save and stop."""
+        """Ends the nursery; runs that still go are told to save and stop, and killed if they do not."""
         self._socket.close()
+        end = time.monotonic() + END
+        while self._nursery.poll() is None:
+            if self._urgent() or time.monotonic() > end:
+                self._kill()
+            time.sleep(POLL / 4)
+
+    def _kill(self) -> None:
+        for pid in self._children:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        self._nursery.kill()
         self._nursery.wait()
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,19 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.addresses import sqlite
+from workbench.errors import UserError
 from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, completed, read_outcome
 from workbench.study.plan import Plan, Run
-from workbench.study.storage import is_shared, open_study, record_params
+from workbench.study.storage import (
+    LOST,
+    away,
+    grace,
+    is_shared,
+    lasting,
+    open_study,
+    record_params,
+    word_of,
+)
 from workbench.tracking.files import Lock, wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
@@ -44,24 +54,31 @@ class Ledger:
         self.name = plan.ledger_name
         self.address = storage or sqlite(results / "optuna.db")
         self.shared = is_shared(self.address)
-        self._place = f"{socket.gethostname()}:{results.resolve()}"
-        # Earlier failures are forgotten on request: they carry the mark of an earlier opening.
-        self._forget_before = time.time() if retry else 0.0
+        self.stopped: Callable[[], bool] = lambda: False
+        """Whether the user has asked to stop: then a storage that is away is not waited for."""
+        self._beaten = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(results / ".optuna.lock"):  # two first starts would both create the tables
+            self._place = f"{socket.gethostname()}:{results.resolve()}:{word_of(results)}"
             self._storage, self._study = open_study(self.address, self.name, plan.study, self.shared)
+        failed = [t.number for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.FAIL]
+        # By number, not by the time: clocks differ between machines and are set back.
+        self._forgotten = frozenset(failed if retry else ())
 
     # What there is
 
+    @lasting
     def entries(self) -> list[Entry]:
         """The state of every run of the plan, in the plan's order."""
         trials = self._trials()
         return [self._entry(run, trials[_identity(run)]) for run in self.plan.runs]
 
+    @lasting
     def state(self, run: Run) -> str:
         """The state of one run."""
         return self._entry(run, self._of(_identity(run))).state
 
+    @lasting
     def busy(self) -> set[Identity]:
         """What somebody works on, or has left RUNNING, anywhere."""
         running = TrialState.RUNNING
@@ -88,6 +105,7 @@ class Ledger:
 
     # What is to be done
 
+    @lasting
     def reconcile(self) -> list[str]:
         """Brings trials and run directories into agreement; returns a sentence for each repair.
 
@@ -113,6 +131,7 @@ class Ledger:
                     repairs += self._repair(identity, planned.get(identity))
         return repairs
 
+    @lasting
     def enqueue(self) -> int:
         """Puts every run that is missing into the Optuna study's queue; returns how many."""
         with wait_for_lock(self.folder / ".queue.lock"):
@@ -121,6 +140,7 @@ class Ledger:
                 self._enqueue(entry.run, entry.attempts + 1)
         return len(missing)
 
+    @lasting
     def claim(self, run: Run) -> Claim | None:
         """The right to work on `run`, or None when it is done, given up, or in other hands."""
         directory = self.directory(run)
@@ -136,8 +156,15 @@ class Ledger:
         return claim
 
     def beat(self, claim: Claim) -> None:
-        """A sign of life for other machines; without effect on a storage of this machine."""
-        self._beat(claim.trial)
+        """A sign of life for other machines; without effect on a storage of this machine.
+
+        It may fail for as long as others are to wait for one; after that they may have taken the run.
+        """
+        try:
+            self._beat(claim.trial)
+        except LOST as error:
+            if not away(error) or time.monotonic() - self._beaten > grace():
+                raise
 
     def hopeless(self, claim: Claim) -> bool:
         """Whether a claimed run is to be stopped because it lags; never so where every cell is to run."""
@@ -149,21 +176,35 @@ class Ledger:
         Has no effect on a trial that was taken away in the meantime and perhaps given to somebody else.
         """
         try:
-            trials = {trial.number: trial for trial in self._of(_identity(claim.run))}
-            if trials.pop(claim.trial).user_attrs.get("token") != claim.token:
-                return
-            if self.shared and any(t.state == TrialState.COMPLETE for t in trials.values()):
-                outcome = Outcome(state="failed", failure="duplicate", reason="completed by another attempt")
-            if outcome.state == "interrupted":
-                # Another machine may have taken the trial for dead: then it is in the queue already.
-                with suppress(UpdateFinishedTrialError):
-                    self._set_state(claim.trial, TrialState.WAITING)
-            else:
-                self._tell(claim.trial, outcome)
+            self._settle(claim, outcome)
         finally:
             claim.lock.release()
 
     # Inside
+
+    @lasting
+    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        trials = {trial.number: trial for trial in self._of(_identity(claim.run))}
+        if trials.pop(claim.trial).user_attrs.get("token") != claim.token:
+            return
+        if self.shared and any(t.state == TrialState.COMPLETE for t in trials.values()):
+            outcome = Outcome(state="failed", failure="duplicate", reason="completed by another attempt")
+        if outcome.state == "interrupted":
+            self._put_back(claim.trial)
+        else:
+            self._tell(claim.trial, outcome)
+
+    def _put_back(self, number: int) -> None:
+        """Into the queue, with nothing on it of who had it: the next one may be another machine.
+
+        It sets its own place a moment after it has set the trial RUNNING; in that moment we would find our
+        place on it and our lock free, and take it for lost.
+        """
+        # Another machine may have taken the trial for dead: then it is in the queue already.
+        with suppress(UpdateFinishedTrialError):
+            for name in ("place", "token"):
+                self._storage.set_trial_user_attr(self._trial_id(number), name, "")
+            self._set_state(number, TrialState.WAITING)
 
     def _directory(self, identity: Identity) -> RunDir:
         return RunDir.of(self.results, self.plan.study.name, *identity)
@@ -197,10 +238,13 @@ class Ledger:
         if self._second(_identity(run), number):
             self._close([number], "duplicate", "ran on another machine")
             return None
-        trial = self._live_trial(number)
-        for name, value in {"token": token, "attempt": attempt, "place": self._place}.items():
-            trial.set_user_attr(name, value)
-        self._record_params(trial, run)
+        try:
+            trial = self._live_trial(number)
+            for name, value in {"token": token, "attempt": attempt, "place": self._place}.items():
+                trial.set_user_attr(name, value)
+            self._record_params(trial, run)
+        except UpdateFinishedTrialError:  # another machine has settled it in the meantime
+            return None
         return claim
 
     def _local(self, trial: FrozenTrial) -> bool:
@@ -238,8 +282,7 @@ class Ledger:
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""
-        settled = trial.user_attrs.get("settled", 0.0)
-        return trial.user_attrs.get("failure") in ATTEMPTS and settled >= self._forget_before
+        return trial.user_attrs.get("failure") in ATTEMPTS and trial.number not in self._forgotten
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         self._study.enqueue_trial(dict(run.cell.axes), user_attrs=self._attributes(run, attempt))
@@ -277,9 +320,10 @@ class Ledger:
                 repairs.append(f"{name}: was {outcome.state}, now entered")
             elif running:
                 self._close(running, "lost", GONE)
-                status = directory.status()
-                if status is not None and status.state == "running":
-                    directory.set_status("interrupted", reason=GONE, pid=0)
+                with suppress(UserError):  # a damaged record: whoever claims the run next says so
+                    status = directory.status()
+                    if status is not None and status.state == "running":
+                        directory.set_status("interrupted", reason=GONE, pid=0)
                 repairs.append(f"{name}: {GONE}, back in the queue")
         if self._over(identity, trials := self._of(identity)):
             waiting = [t.number for t in trials if t.state == TrialState.WAITING]
@@ -302,7 +346,8 @@ class Ledger:
             self._close([number], "duplicate", "completed by another machine")
             return
         if run is not None:
-            self._record_params(self._live_trial(number), run)
+            with suppress(UpdateFinishedTrialError):  # which `_tell` finds out as well
+                self._record_params(self._live_trial(number), run)
         self._tell(number, outcome)
 
     def _queued(self, identity: Identity) -> list[int]:
@@ -316,16 +361,15 @@ class Ledger:
         notes = dict(outcome.notes or {}) | {"settled": time.time()}
         if outcome.failure:
             notes |= {"failure": outcome.failure, "reason": outcome.reason}
-        try:
-            for name, value in notes.items():
-                self._storage.set_trial_user_attr(self._trial_id(number), name, value)
-        except UpdateFinishedTrialError:
-            return  # another machine took this trial for dead and settled it: its word stands
         state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(
             outcome.state, TrialState.FAIL
         )
         values = [v for v in (outcome.value, outcome.cost) if v is not None]
-        self._study.tell(number, values or None, state=state, skip_if_finished=True)
+        # Where another machine took this trial for dead and settled it, its word stands.
+        with suppress(UpdateFinishedTrialError):
+            for name, value in notes.items():
+                self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+            self._study.tell(number, values or None, state=state, skip_if_finished=True)
 
     def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
         record_params(trial, self.plan, run)
@@ -336,9 +380,14 @@ class Ledger:
     def _beat(self, number: int) -> None:
         if self.shared:
             self._storage.record_heartbeat(self._trial_id(number))
+        self._beaten = time.monotonic()
 
     def _set_state(self, number: int, state: TrialState) -> bool:
-        return self._storage.set_trial_state_values(self._trial_id(number), state)
+        """False where somebody else was quicker, be it that they have settled the trial already."""
+        try:
+            return self._storage.set_trial_state_values(self._trial_id(number), state)
+        except UpdateFinishedTrialError:
+            return False
 
     def _trial_id(self, number: int) -> int:
         study = self._storage.get_study_id_from_name(self.name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import UserError
 from workbench.study.plan import Run
 from workbench.tracking.files import Lock
 from workbench.tracking.run_dir import RunDir, Status
@@ -80,7 +81,17 @@ OVER = ("complete", "failed", "pruned")
 
 
 def read_outcome(directory: RunDir, metric: str, cost: str = "") -> Outcome:
-    """The outcome that a run directory tells by itself, once its process has ended."""
+    """The outcome that a run directory tells by itself, once its process has ended.
+
+    A damaged record is a failure of this run, and of no other.
+    """
+    try:
+        return _told(directory, metric, cost)
+    except UserError as error:
+        return Outcome(state="failed", failure="data", reason=str(error)[:200])
+
+
+def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     status = directory.status() or Status(state="interrupted")
     if status.state != "complete":
         reason = next(iter(status.reason.splitlines()), "")[:200]  # the whole is in the log
@@ -99,6 +110,9 @@ def read_outcome(directory: RunDir, metric: str, cost: str = "") -> Outcome:
 
 
 def completed(directory: RunDir) -> bool:
-    """Whether a run directory is the record of a complete run."""
-    status = directory.status()
+    """Whether a run directory is the record of a complete run; a damaged one is not."""
+    try:
+        status = directory.status()
+    except UserError:
+        return False
     return status is not None and status.state == "complete"

@@ -84,7 +84,7 @@ class Collector:
         used, weights = 0, []
         for marker in sorted(self._folder.glob("*/run.json")):
             run = RunDir(marker.parent)
-            over = _over(run)
+            over, score = _over(run), self._score(run)
             for path in run.file("checkpoints").glob("*"):
                 if over and path.name != WEIGHTS:
                     path.unlink(missing_ok=True)  # of a pruned run, or left by a kill after completion
@@ -92,11 +92,17 @@ class Collector:
                 size = _size(path)
                 used += size
                 if over:
-                    value = run.summary().get(self._metric)
-                    score = self._sign * value if isinstance(value, int | float) else -math.inf
-                    key = str(run.identity().get("key"))
+                    # The folder is named by key and seed, also where the record is damaged.
+                    key = run.path.name.rpartition("-s")[0]
                     weights.append(_Weights(path=path, size=size, key=key, score=score))
         return used, weights
+
+    def _score(self, run: RunDir) -> float:
+        try:
+            value = run.summary().get(self._metric)
+        except UserError:
+            return -math.inf
+        return self._sign * value if isinstance(value, int | float) else -math.inf
 
     def _tell(self, gone: int, used: float) -> None:
         if gone:

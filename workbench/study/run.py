@@ -15,8 +15,10 @@ from typing import Protocol
 from workbench.errors import UserError
 from workbench.study.launch import Child, Launcher
 from workbench.study.ledger import Ledger
+from workbench.study.orphans import Orphans, mark
 from workbench.study.outcome import OVER, Claim, Entry, Outcome, memory_kills
-from workbench.study.storage import HEARTBEAT
+from workbench.study.storage import HEARTBEAT, LOST
+from workbench.tracking.files import disk_full
 from workbench.tracking.run_dir import RunDir
 
 POLL = 0.2
@@ -104,7 +106,7 @@ def work(
     Retries come after everything else has had its turn. Runs in the hands of another process are
     waited for, and taken over should that process die.
     """
-    waited = False
+    waited, orphans = False, Orphans(machine.deadline)
     while not stop:
         ledger.enqueue()  # a search proposes the next cell only now that it knows how the others did
         worked = False
@@ -126,6 +128,8 @@ def work(
                 watcher.waiting(elsewhere)
             waited = True
         _pause(ELSEWHERE, stop)
+        for entry in elsewhere:
+            orphans.end(ledger.directory(entry.run))
         ledger.reconcile()
 
 
@@ -138,30 +142,55 @@ def _one(
     stop: Stop,
 ) -> None:
     """One attempt at one run, settled whatever happens."""
-    outcome = Outcome(state="interrupted")
+    outcome, trouble = Outcome(state="interrupted"), ""
     try:
-        _prepare(claim, ledger)
-        for watcher in watchers:
-            watcher.started(claim)
-        child = launcher.start(
-            machine.arguments(claim.directory), claim.directory.file("train.log"), claim.lock
-        )
-        verdict = _follow(claim, child, ledger, machine.deadline, watchers, stop)
-        outcome = _judge(claim, child, verdict, stop, ledger)
+        outcome = _attempt(claim, ledger, launcher, machine, watchers, stop)
+        if outcome.failure == "disk":
+            trouble = unwritable(claim.directory.path, outcome.reason, full=True)
     except OSError as error:
-        outcome = Outcome(state="failed", failure="disk", reason=str(error))
+        trouble = unwritable(error.filename or claim.directory.path, str(error), full=disk_full(error))
     finally:
-        full = outcome.failure == "disk"
-        # Nothing is wrong with the run itself when the disk is full: it goes back into the queue.
-        ledger.settle(claim, Outcome(state="interrupted") if full else outcome)
+        # Nothing is wrong with the run itself when one cannot write: it goes back into the queue.
+        ledger.settle(claim, Outcome(state="interrupted") if trouble else outcome)
     over = ledger.state(claim.run) in OVER
     for watcher in watchers:
         watcher.ended(claim, outcome, over)
-    if full:
-        raise UserError(
-            f"disk: cannot write to {claim.directory.path} ({outcome.reason}); what is done stays, free some "
-            "space and start the same command again"
-        )
+    if trouble:
+        raise UserError(trouble)
+
+
+def unwritable(path: Path | str, reason: str, *, full: bool) -> str:
+    """What a study says that ends since it cannot write."""
+    kind, remedy = ("disk: ", "free some space") if full else ("", "mend that")
+    what = f"{kind}cannot write to {path} ({reason})"
+    return f"{what}; what is done stays, {remedy} and start the same command again"
+
+
+def _attempt(
+    claim: Claim,
+    ledger: Ledger,
+    launcher: Launcher,
+    machine: Machine,
+    watchers: Sequence[Watcher],
+    stop: Stop,
+) -> Outcome:
+    try:
+        _prepare(claim, ledger)
+    except UserError as error:  # its record is damaged, which concerns no other run
+        return Outcome(state="failed", failure="data", reason=str(error))
+    for watcher in watchers:
+        watcher.started(claim)
+    log = claim.directory.file("train.log")
+    child = launcher.start(machine.arguments(claim.directory), log, claim.lock)
+    if child is None:
+        claim.directory.set_status("interrupted", reason="stopped before it began")
+        return Outcome(state="interrupted")
+    try:
+        verdict = _follow(claim, child, ledger, machine.deadline, watchers, stop)
+    except LOST:  # nobody will look after it: it saves now rather than be killed
+        _stop_child(child, stop)
+        raise
+    return _judge(claim, child, verdict, stop, ledger)
 
 
 def _prepare(claim: Claim, ledger: Ledger) -> None:
@@ -200,8 +229,8 @@ def _follow(
         if stop:
             _stop_child(child, stop)
             return ""
-        if (mark := _mark(claim.directory)) != seen:
-            seen, moved = mark, now
+        if (found := mark(claim.directory)) != seen:
+            seen, moved = found, now
             for watcher in watchers:
                 watcher.progressed(claim, _share(claim.directory))
             if ledger.hopeless(claim):
@@ -224,15 +253,6 @@ def _stop_child(child: Child, stop: Stop) -> None:
             child.signal(signal.SIGKILL)
 
 
-def _mark(directory: RunDir) -> str:
-    """Changes whenever the run has written a metric or its status."""
-    return ",".join(
-        str(path.stat().st_mtime_ns)
-        for path in (directory.file("metrics.jsonl"), directory.file("status.json"))
-        if path.exists()
-    )
-
-
 def _share(directory: RunDir) -> float:
     status = directory.status()
     return status.step / status.steps if status is not None and status.steps else 0.0
@@ -247,7 +267,7 @@ def _judge(claim: Claim, child: Child, verdict: str, stop: Stop, ledger: Ledger)
     if verdict == "pruned" and outcome.state in ("running", "interrupted"):  # else it ended by itself
         outcome = Outcome(state="pruned", reason="lagged behind the median of the others at equal FLOPs")
         shutil.rmtree(directory.file("checkpoints"), ignore_errors=True)  # it is not gone on with
-    elif verdict == "hang":
+    elif verdict == "hang" and outcome.state in ("running", "interrupted"):  # else it ended in its grace
         outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
     elif outcome.state == "running" and code == BAD_INPUT:
         # The run was refused before it began (a device that is not there): so would be all others.

@@ -16,15 +16,17 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.errors import UserError
 from workbench.study.description import describe
 from workbench.study.importance import importances
 from workbench.study.ledger import Ledger
-from workbench.study.outcome import Claim, Entry
+from workbench.study.outcome import Claim, Entry, completed
 from workbench.study.plan import Builder, Cell, Plan, Run
 from workbench.study.spec import Choice
+from workbench.study.storage import lasting
 from workbench.study.trials import Asking, Levels, Range, Replay, Unlike
 from workbench.tracking.files import wait_for_lock
 from workbench.tracking.run_dir import RunDir
@@ -58,14 +60,17 @@ class SearchLedger(Ledger):
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_min_trials=ENOUGH)
         self._learn()
 
+    @lasting
     def entries(self) -> list[Entry]:
         self._learn()
         return super().entries()
 
+    @lasting
     def reconcile(self) -> list[str]:
         self._learn()
         return super().reconcile() + self._take_in()
 
+    @lasting
     def enqueue(self) -> int:
         """Proposes a cell where nothing waits and there are too few; as many may fail and be replaced."""
         with wait_for_lock(self.folder / ".queue.lock"):
@@ -92,6 +97,13 @@ class SearchLedger(Ledger):
         """Tells Optuna what is known of a run by now, and asks whether that is below the median."""
         if self.plan.study.cost or (distance := self._distance()) is None:
             return False
+        try:
+            return self._lags(claim, distance)
+        except UpdateFinishedTrialError:  # another machine took the run for dead
+            return False
+
+    @lasting
+    def _lags(self, claim: Claim, distance: float) -> bool:
         total = _pflops(claim.run.cell)
         trial = self._frozen(claim.trial)
         new = False
@@ -199,7 +211,7 @@ class SearchLedger(Ledger):
         with wait_for_lock(self.folder / ".queue.lock"):
             known = {key for key, _ in self._trials()}
             found = [RunDir(path.parent) for path in self.folder.glob("*/run.json")]
-            lost = [d for d in found if d.identity()["key"] not in known and d.identity()["seed"] == 0]
+            lost = [d for d in found if _first_seed(d) and d.identity()["key"] not in known]
             for directory in sorted(lost, key=_started):
                 outcome, identity = self.outcome(directory), directory.identity()
                 cell = self._replay(identity["axes"], identity["key"])
@@ -271,3 +283,11 @@ def _pflops(cell: Cell) -> float | None:
 def _started(directory: RunDir) -> float:
     status = directory.status()
     return status.started if status is not None else 0.0
+
+
+def _first_seed(directory: RunDir) -> bool:
+    """Whether this is a record that a search could have made; a damaged one is left where it is."""
+    try:
+        return completed(directory) and directory.identity("key", "axes")["seed"] == 0
+    except UserError:
+        return False

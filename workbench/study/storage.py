@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import re
+import secrets
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from tqdm import tqdm
 
 from workbench.addresses import masked, same_database
 from workbench.errors import UserError
 from workbench.study.plan import Plan, Run
 from workbench.study.spec import Choice, Study
+from workbench.tracking.files import write_atomic
 
 OPENINGS = 5
 """How often the tables of a shared storage are looked for while another machine may be making them."""
 HEARTBEAT = 60
 """Seconds between signs of life of a claimed trial on a shared storage."""
+BUSY = 60
+"""Seconds for which SQLite waits for another process to let go of the file."""
+PATIENCE = 300.0
+"""Seconds for which a server that is away is tried again before the study ends."""
+PAUSE, LONGEST = 0.5, 15.0
+"""Seconds between two attempts: they double from the first up to the second."""
+LOST = (StorageInternalError, SQLAlchemyError)
+"""What a storage raises that is gone, or full, or locked."""
+CONNECTION = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""Of PostgreSQL: a network that drops packets would else hold a worker for hours."""
 
 
 def is_shared(address: str) -> bool:
@@ -83,9 +114,12 @@ def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDB
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # The heartbeat has been "experimental" in Optuna since 2021.
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    options: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": 3 * HEARTBEAT}
-    if not shared:
-        options = {"engine_kwargs": {"connect_args": {"timeout": 60}}}
+    options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
+    if shared:
+        engine: dict[str, Any] = {"pool_pre_ping": True}  # a server that came back costs no failure
+        if re.match(r"postgres(ql)?(\+psycopg2?)?:", address):
+            engine["connect_args"] = CONNECTION
+        options = {"heartbeat_interval": HEARTBEAT, "grace_period": grace(), "engine_kwargs": engine}
     try:
         storage = _storage(address, options, openings=OPENINGS if shared else 1)
         opened = optuna.create_study(
@@ -99,8 +133,7 @@ def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDB
         opened.set_user_attr("question", study.question)
         opened.set_user_attr("metric", f"val/{study.metric}")
     except (ArgumentError, SQLAlchemyError, OptunaError, ImportError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"cannot open the Optuna storage {masked(address)}: {masked(first)}") from error
+        raise UserError(f"cannot open the Optuna storage {masked(address)}: {cause(error)}") from error
     return storage, opened
 
 
@@ -109,12 +142,83 @@ def explained(address: str) -> Iterator[None]:
     """Turns the loss of the storage in mid-work into a sentence."""
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
-        first = masked(str(error).splitlines()[0])
+    except LOST as error:
         raise UserError(
-            f"lost the Optuna storage {masked(address)} ({first}); finished runs keep their record, "
+            f"lost the Optuna storage {masked(address)} ({cause(error)}); finished runs keep their record, "
             "the same command goes on from here"
         ) from error
+
+
+def grace() -> float:
+    """Seconds without a sign of life after which a machine is taken for dead."""
+    return 3 * HEARTBEAT
+
+
+def cause(error: BaseException) -> str:
+    """What the database itself said, without passwords; Optuna wraps it in words that fit any error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return masked(next(iter(str(error).splitlines()), "") or type(error).__name__)
+
+
+def away(error: BaseException) -> bool:
+    """Whether the server could not be reached, rather than that it refused what it was asked."""
+    inner = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(inner, OperationalError | InterfaceError)
+
+
+class Patient(Protocol):
+    """What `lasting` needs of a ledger."""
+
+    address: str
+    shared: bool
+    stopped: Callable[[], bool]
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_S = TypeVar("_S", bound=Patient)
+
+
+def lasting(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate[_S, _P], _T]:
+    """Lets a method of a ledger outlast a shared storage that is away for a while (a restart, a network).
+
+    The method is called again from its start, so it has to look anew at what is there.
+    """
+
+    @functools.wraps(method)
+    def patiently(self: _S, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        end, pause = time.monotonic() + PATIENCE, PAUSE
+        while True:
+            try:
+                return method(self, *arguments, **options)
+            except LOST as error:
+                if not (self.shared and away(error)) or self.stopped() or time.monotonic() > end:
+                    raise
+                if pause == PAUSE:
+                    tqdm.write(
+                        f"warning: the Optuna storage {masked(self.address)} is away ({cause(error)}); "
+                        f"trying again for {PATIENCE:.0f} seconds",
+                        file=sys.stderr,
+                    )
+            _wait(pause, self.stopped)
+            pause = min(LONGEST, 2 * pause)
+
+    return patiently
+
+
+def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not stopped() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def word_of(results: Path) -> str:
+    """A word of chance that stays with a results folder; the names of cloned machines are all the same."""
+    path = results / ".identity"
+    if not path.exists():
+        write_atomic(path, secrets.token_hex(8))
+    return path.read_text(encoding="ascii").strip()
 
 
 def check_addresses(storage: str, tracker: str) -> None:
