@@ -212,8 +212,8 @@ def distinct(options: Mapping[str, str]) -> dict[str, str]:
 def _bound(name: str, value: Any) -> str:
     """The widget's key, its state set to what the address says."""
     key = f"address: {name}"
-    if st.session_state.get(key) != value:
-        st.session_state[key] = value
+    # Also where it is the same: the widget of another view may take its place, which knows nothing of it.
+    st.session_state[key] = value
     return key
 
 

@@ -14,6 +14,7 @@ import streamlit as st
 
 from app import address
 from app.runs import Runs
+from app.shown import harmless, sortable
 from workbench import tables
 from workbench.figures.style import label
 from workbench.report import asked, latex
@@ -116,10 +117,15 @@ def table(
 ) -> Any:
     """A table with downloads; `exact` is what the CSV holds when the shown one is rounded.
 
-    options: of `st.dataframe`.
+    config: how columns are written, where it is not as in their words; options: of `st.dataframe`.
     """
-    given: dict[str, Any] = {"hide_index": True, "key": f"table: {name}", "column_config": config} | options
-    state = st.dataframe(frame, **given)
+    digits = {"p": exact["p_adjusted"]} if exact is not None and "p_adjusted" in exact.columns else None
+    numbers, forms = sortable(frame, digits)
+    shown, given_forms = harmless(numbers), forms | dict(config or {})
+    forms = {new: given_forms[old] for old, new in zip(numbers.columns, shown.columns, strict=True)
+             if old in given_forms}  # fmt: skip
+    given: dict[str, Any] = {"hide_index": True, "key": f"table: {name}", "column_config": forms}
+    state = st.dataframe(shown, **(given | {"alt": caption or name} | options))
     full = frame if exact is None else exact
     _downloads(
         name,

@@ -115,8 +115,11 @@ def _clip(clips: Clips, split: str) -> tuple[str, bool]:
     left, right = st.columns([5, 3], vertical_alignment="bottom")
     part = clips.store.splits[split]
     options = dict(zip(part.ids[:MOST], part.captions[:MOST], strict=True))
+    some = f"The first {MOST} of {len(part.ids)} captions of this split." if len(part.ids) > MOST else None
     with left:
         query = address.choose("clip", "Clip", options, next(iter(options)))
+        if some:
+            st.caption(some)
     with right:
         return query, autoplay()
 
@@ -162,9 +165,10 @@ def _frames(frames: np.ndarray, seen: np.ndarray, answer: Mapping[str, Any]) -> 
     st.caption(f"Above the clip, below what the encoder sees{share}.")
     for first in range(0, len(frames), PER_ROW):
         part = slice(first, first + PER_ROW)
-        for row in (frames[part], seen[part]):
-            for column, number in zip(st.columns(PER_ROW), range(len(row)), strict=False):
-                column.image(_enlarged(row[number]), str(first + number + 1), width="stretch")
+        for row, what in ((frames[part], "of the clip"), (seen[part], "as the encoder sees it")):
+            for i, column in zip(range(len(row)), st.columns(PER_ROW), strict=False):
+                name = str(first + i + 1)
+                column.image(_enlarged(row[i]), name, width="stretch", alt=f"Frame {name} {what}")
 
 
 def _enlarged(frame: np.ndarray) -> np.ndarray:

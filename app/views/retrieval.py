@@ -13,7 +13,7 @@ from app.runs import Runs
 from app.widgets import escaped
 from workbench.errors import UserError
 from workbench.inspection.answers import Answers, read_answers
-from workbench.inspection.clips import Clips
+from workbench.inspection.clips import Clips, weights
 from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
 
 TITLE = "Retrieval"
@@ -113,7 +113,10 @@ def _stored(found: Embeddings, answers: Answers, clips: Clips | None, start: boo
 def _own(runs: Runs, run: str, found: Embeddings, sentence: str, clips: Clips | None, start: bool) -> None:
     """A sentence that nobody has an answer for."""
     try:
-        answer, payload = ask(want="text", run=str(runs.directory(run).path.resolve()), sentence=sentence)
+        directory = runs.directory(run)
+        answer, payload = ask(
+            want="text", run=str(directory.path.resolve()), sentence=sentence, weights=weights(directory)
+        )
     except UserError as error:
         st.error(escaped(f"The sentence cannot be ranked: {error}."))
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +13,7 @@ import polars as pl
 import streamlit as st
 
 from app import address
+from app.filtering import narrowed
 from app.runs import Runs
 from app.widgets import clock, escaped, figure, nothing_yet, table
 from workbench import figures, tables
@@ -47,13 +50,16 @@ def render(runs: Runs) -> None:
     left, right = st.columns([1, 2])
     with left:
         wanted = address.text(
-            "filter", "Filter", placeholder="failed 0.9",
-            help="Runs whose name, cell, state, reason or recipe hold all of these words.",
+            "filter", "Filter", placeholder="failed 0.9, or r1 > 40",
+            help="Runs whose name, cell, state, reason or recipe hold all of these words; also conditions on "
+            "columns of numbers with < > <= >=.",
         )  # fmt: skip
     with right:
         words = _columns(runs.table)
         columns = address.choose_many("columns", "Columns", words, _usual(runs))
-    found = tables.containing(_in_order(runs), wanted, FILTERED)
+    found, unknown = narrowed(_in_order(runs), wanted, FILTERED)
+    if unknown:
+        st.caption(escaped(f"There is no column of numbers called {', '.join(unknown)}; it is left out."))
     _listing(runs, found, {column: words[column] for column in columns})
     names = dict(zip(runs.table["run"], _labels(runs.table), strict=True))
     shown = {"": "none"} | {run: names[run] for run in found["run"]}
@@ -76,8 +82,10 @@ def _in_order(runs: Runs) -> pl.DataFrame:
 def _listing(runs: Runs, found: pl.DataFrame, words: dict[str, str]) -> None:
     """The table; selecting a row writes its run into the address."""
     caption = f"{found.height} of {runs.table.height} runs."
-    key = f"table: {runs.study}-runs"
     names = found["run"].to_list()
+    # A selection is the number of a row, so it must not outlive the rows.
+    listed = hashlib.blake2b(" ".join(names).encode(), digest_size=6).hexdigest()
+    key = f"table: {runs.study}-runs {listed}"
 
     def select() -> None:
         if rows := st.session_state[key].selection.rows:
@@ -86,7 +94,8 @@ def _listing(runs: Runs, found: pl.DataFrame, words: dict[str, str]) -> None:
     content = found.select(_shown(column).alias(name) for column, name in words.items())
     table(
         f"{runs.study}-runs", content, caption=caption, exact=found.select("run", *words),
-        selection_mode="single-row", on_select=select, height=min(420, 38 + 35 * max(1, found.height)),
+        key=key, selection_mode="single-row", on_select=select,
+        height=min(420, 38 + 35 * max(1, found.height)),
         config={name: form for column, name in words.items() if (form := _config(column)) is not None},
     )  # fmt: skip
 
@@ -131,17 +140,28 @@ def _standing(row: dict[str, Any]) -> None:
 
 
 def _mlflow(directory: RunDir) -> None:
-    """A link into the MLflow UI, where its address is known and the run was sent there."""
+    """Where MLflow shows the run: a link where its UI has an address, else what serves its store."""
     try:
         known = directory.read_json("mlflow.json")
     except UserError:
         return  # the page does not depend on it
-    server = os.environ.get(MLFLOW_UI) or str(known.get("address", ""))
+    store = str(known.get("address", ""))
+    server = os.environ.get(MLFLOW_UI) or store
     run_id = str(known.get("run_id", ""))
-    if run_id.isalnum() and urlsplit(server).scheme in ("http", "https"):
+    if not run_id.isalnum():
+        return
+    if urlsplit(server).scheme in ("http", "https"):
         st.link_button(
             "Open in MLflow", f"{server.rstrip('/')}/#/runs/{run_id}", icon=":material/open_in_new:"
         )
+    elif store.startswith("sqlite:///"):
+        with st.expander("In MLflow"):
+            st.text(
+                f"This serves the store that has the run; look there for {directory.path.name}, id {run_id}:"
+            )
+            serve = ["mlflow", "ui", "--host", "127.0.0.1", "--backend-store-uri", store]
+            st.code(shlex.join(serve), language="shell")
+            st.caption(f"`{MLFLOW_UI}` tells the dashboard where such a server answers: then this is a link.")
 
 
 def _curves(runs: Runs, directory: RunDir) -> None:

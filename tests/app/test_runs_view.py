@@ -16,7 +16,7 @@ HOSTILE = '<script>alert(1)</script> ![x](http://evil/x.png) $\\frac{1}{2}$ =cmd
 
 
 def listed(page):
-    return page.dataframe(key="table: ratios-runs").value
+    return page.dataframe[0].value
 
 
 def test_the_table_lists_all_runs_and_filters_by_words(ratios, opened):
@@ -94,7 +94,10 @@ def test_a_running_run_shows_how_far_it_is(ratios, opened):
 def test_the_link_into_mlflow_needs_a_server(ratios, opened, monkeypatch):
     run = RunDir.of(ratios(), "ratios", key_of(BASE), 0)
     run.write_json("mlflow.json", {"address": "sqlite:////there/mlflow.db", "run_id": "abc123"})
-    assert not opened(view="runs", run=RUN).get("link_button")
+    page = opened(view="runs", run=RUN)
+    assert not page.get("link_button")
+    assert page.code[0].value == "mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:////there/mlflow.db"
+    assert f"{RUN}, id abc123" in said(page)
     monkeypatch.setenv("WORKBENCH_MLFLOW_UI", "http://127.0.0.1:5000/")
     (button,) = opened(view="runs", run=RUN).get("link_button")
     assert button.url == "http://127.0.0.1:5000/#/runs/abc123"

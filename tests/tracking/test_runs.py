@@ -122,3 +122,32 @@ def test_thousands_of_runs_come_alike_from_files_and_from_the_cache(make_run, tm
     assert first.height == 3000
     assert first.equals(again)
     assert isinstance(first.schema["metric.test/t2v_r1"], pl.Float64)
+
+
+def test_the_cache_is_not_written_for_every_sign_of_life(make_run, tmp_path, monkeypatch):
+    run = make_run(state="running")
+    table, cache = RunTable(tmp_path / "results", "mask"), run.path.parent / CACHE
+    table.read()
+    first = cache.stat().st_mtime_ns
+    for step in (1, 2):
+        run.write_json("status.json", {"state": "running", "step": step})
+        assert table.read()["step"].to_list() == [step]
+    assert cache.stat().st_mtime_ns == first
+    monkeypatch.setattr("workbench.tracking.runs.SAVE_SECONDS", 0.0)
+    table.read()
+    assert json.loads(cache.read_text())["runs"][run.path.name]["row"]["step"] == 2
+    assert [path.name for path in run.path.parent.glob(f"{CACHE}.*")] == []
+
+
+def test_only_runs_that_end_change_the_digest(make_run, tmp_path):
+    make_run(seed=0)
+    run = make_run(seed=1, state="running")
+    table = RunTable(tmp_path / "results", "mask")
+    table.read()
+    before = table.ended
+    run.write_json("status.json", {"state": "running", "step": 7})
+    table.read()
+    assert table.ended == before
+    run.write_json("status.json", {"state": "failed", "step": 7})
+    table.read()
+    assert table.ended != before

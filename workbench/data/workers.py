@@ -129,10 +129,16 @@ class Helper:
                 self._stop()
                 worker = self._worker = _Worker(self._function, self._deadline, 0)
             worker.give(0, task)
-            with selectors.DefaultSelector() as selector:
-                selector.register(worker.output, selectors.EVENT_READ)
-                ready = selector.select(max(0.0, worker.due - time.monotonic()))
-            return worker.take() if ready else worker.overdue(self._deadline)
+            # A worker that begins its answer and never ends it is killed too, which ends the reading.
+            late = threading.Timer(max(0.0, worker.due - time.monotonic()), worker.process.kill)
+            late.daemon = True
+            late.start()
+            try:
+                done = worker.take()
+            finally:
+                late.cancel()
+            overran = not worker.alive and time.monotonic() >= worker.due
+            return worker.overdue(self._deadline) if overran else done
 
     def close(self) -> None:
         """Ends the process; a later task starts another."""

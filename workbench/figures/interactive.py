@@ -18,6 +18,7 @@ from workbench.figures.style import (
     PLOTLY_MARKERS,
     SCREEN_COLOURS,
     STANDING,
+    STANDING_MARKERS,
     label,
     plain,
     safe,
@@ -52,7 +53,7 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str) -> go.Figure:
                     legendgroup=name,
                     showlegend=column == 1 and len(curves) > 1,
                     customdata=[
-                        [x, "" if low is None else f" [{low:.1f}, {high:.1f}]"]
+                        [safe(x), "" if low is None else f" [{low:.1f}, {high:.1f}]"]
                         for x, low, high in part.select("x", "low", "high").iter_rows()
                     ],
                     hovertemplate=f"{safe(axis)} %{{customdata[0]}}: %{{y:.1f}}%{{customdata[1]}}",
@@ -201,7 +202,7 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
                 y=part["place"].to_list(),
                 error_x=_bars(part.with_columns(**known)),
                 mode="markers",
-                marker={"color": STANDING[standing], "size": 9},
+                marker={"color": STANDING[standing], "symbol": STANDING_MARKERS[standing], "size": 9},
                 name=name,
                 customdata=part.select("low", "high", "p_adjusted").rows(),
                 text=[html.escape(cell, quote=False) for cell in part["cell"]],

@@ -21,6 +21,8 @@ SCALE = ("#56B4E9", "#D55E00")
 """Ends of the colour scale of thin lines, which are seen on light and on dark ground."""
 STANDING = {"better": COLOURS[0], "worse": COLOURS[1], "": "#777777"}
 """Colour of a difference to the baseline: claimed either way, or open."""
+STANDING_MARKERS = {"better": "triangle-up", "worse": "triangle-down", "": "circle"}
+"""The same by shape on pages, for readers who see no colours."""
 
 CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""

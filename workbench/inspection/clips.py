@@ -87,6 +87,14 @@ def place(run: RunDir, root: Path) -> Path:
     return store_path(data, root)
 
 
+def weights(run: RunDir) -> int:
+    """When a run's weights were written, 0 without any: what depends on them is kept under this."""
+    try:
+        return run.file("checkpoints/model.safetensors").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def open_clips(run: RunDir, root: Path) -> Clips:
     """The clips that a run was trained and tested on; `UserError` where they are not below `root`."""
     path = place(run, root)

@@ -1,0 +1,42 @@
+"""The filter of the run table: words, and conditions on numbers such as `r1 > 40`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from workbench import tables
+
+_CONDITION = re.compile(
+    r"(?P<name>[^\s<>=]+)\s*(?P<sign>[<>]=?)\s*(?P<number>[+-]?\d*\.?\d+(?:e[+-]?\d+)?)(?=\s|$)"
+)
+_SIGNS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
+_FIRST = ("metric.test/", "axis.", "metric.", "")
+"""Where a name is looked for, in this order."""
+
+
+def narrowed(table: pl.DataFrame, text: str, within: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """The rows that fulfil each condition and whose columns `within` hold each other word; and the names in
+    conditions that are no column of numbers, which are left out."""
+    unknown = []
+    for match in _CONDITION.finditer(text):
+        column = _column(table, match["name"].lower())
+        if column is None:
+            unknown.append(match["name"])
+        else:
+            table = table.filter(_SIGNS[match["sign"]](pl.col(column), float(match["number"])))
+    return tables.containing(table, _CONDITION.sub(" ", text), within), unknown
+
+
+def _column(table: pl.DataFrame, name: str) -> str | None:
+    """The column of numbers with this name, or whose name ends with it: `r1` is `metric.test/t2v_r1`."""
+    for start in _FIRST:
+        known = [c for c in table.columns if c.startswith(start) and table[c].dtype.is_numeric()]
+        ends = {c: re.split(r"[./]", c)[-1].lower() for c in known}
+        for fits in (str.__eq__, lambda end, name: end.endswith(f"_{name}")):
+            if found := next((c for c, end in ends.items() if fits(end, name)), None):
+                return found
+    return None
