@@ -60,7 +60,6 @@ def hang(task: dict) -> tuple[dict, bytes]:
 
 
 def test_a_hanging_task_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.data.workers.START_SECONDS", 2.0)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     tasks = [(0, {"seconds": 0.0}), (1, {"seconds": 600.0}), (2, {"seconds": 0.0})]
     found = {d.number: d for d in run_tasks("test_clips:hang", tasks, workers=1, deadline=1.0)}

@@ -1,6 +1,7 @@
 """`workbench.train` that dwells at one place, so that a test can send a signal at just that moment.
 
-The place is the first argument, or `SLOWED`: `training`, `evaluation`, `test` (the last one), `data`. On
+The place is the first argument, or `SLOWED`: `training`, `evaluation`, `test` (the last one), `data`,
+`saving` (between the tensors and the record of the last checkpoint). On
 arriving there it leaves a file `at-PLACE` in the run directory; where that file is already, it hurries on.
 """
 
@@ -8,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from workbench import evaluate, execute, train
+from workbench import checkpoint, evaluate, execute, train
 from workbench.data.loader import Loader
 
 STEP = 60
@@ -25,8 +26,11 @@ def main(arguments):
 
 
 def arrive(note, seconds):
+    """Stays for so long, or until it is asked to stop; a signal alone would not end a sleep."""
     note.touch()
-    time.sleep(seconds)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not execute._stop:
+        time.sleep(0.02)
 
 
 def slow_training(note):
@@ -70,10 +74,28 @@ def no_data(note):
 
     def never(self, step):
         if step == STEP:
-            arrive(note, 10_000)
+            note.touch()
+            time.sleep(10_000)
         return batch(self, step)
 
     Loader.batch = never
 
 
-SLOW = {"training": slow_training, "evaluation": slow_evaluation, "test": slow_test, "data": no_data}
+def slow_saving(note):
+    digest = checkpoint._sha256
+
+    def slow(path):
+        if not note.exists():
+            arrive(note, 30)
+        return digest(path)
+
+    checkpoint._sha256 = slow
+
+
+SLOW = {
+    "training": slow_training,
+    "evaluation": slow_evaluation,
+    "test": slow_test,
+    "data": no_data,
+    "saving": slow_saving,
+}

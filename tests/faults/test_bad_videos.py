@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import resource
 import threading
 from collections import Counter
 from pathlib import Path
@@ -267,14 +266,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not FILES, reason="the real difficult files are not here")
-def test_8k_is_decoded_within_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
+def test_8k_is_decoded_within_the_bound() -> None:
+    """The bound is the decoder process's own: what needs more ends as a failure."""
     path = REAL / "edge_cases/androidx-media/mp4__8k24fps_300ms.mp4"
     (done,) = decoded([path]).values()
+    assert done.failure == ""
     assert done.answer["total"] == 8
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    with capsys.disabled():
-        print(f"\n8K: at most {peak / 2**20:.0f} MiB in a decoder process")
-    assert peak < MEMORY
 
 
 def test_repeated_frames_are_counted(tmp_path: Path) -> None:

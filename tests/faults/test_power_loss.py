@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def make_run(tmp_path):
         run = RunDir.of(tmp_path / name, "test", config.key(), config.seed)
         run.create()
         run.write_config(config)
-        run.write_json("run.json", {"study": "test", "key": config.key(), "seed": config.seed})
+        run.write_json("run.json", {"study": "test", "key": config.key(), "seed": config.seed, "token": "t"})
         return run
 
     return make
@@ -225,3 +226,19 @@ def test_ordinary_mistakes_are_one_sentence(what, make_run, tmp_path, capsys):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+def test_a_run_whose_directory_vanishes_ends_and_makes_it_not_anew(make_run, train):
+    run = make_run("run")
+
+    def vanish():
+        test = execute._test
+
+        def without_it(*arguments):
+            shutil.rmtree(run.path)
+            return test(*arguments)
+
+        execute._test = without_it
+
+    assert train(run, vanish) == execute.INTERRUPTED
+    assert not run.path.exists()

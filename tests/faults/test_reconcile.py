@@ -187,7 +187,7 @@ def test_a_late_record_counts_when_the_other_machine_dies_as_well(two_machines):
 def test_a_training_process_that_comes_back_late_overwrites_nothing(tmp_path, clips):
     run = long_run(tmp_path)
     words = [sys.executable, "-m", "workbench.train", str(run.path), "--data-root", str(clips)]
-    words += ["--device", "cpu", "--save-every", "2"]
+    words += ["--device", "cpu", "--save-every", "8"]
     with open(tmp_path / "log", "w") as log:
         zombie = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
     try:
@@ -211,12 +211,15 @@ def test_a_training_process_that_comes_back_late_overwrites_nothing(tmp_path, cl
 
 
 def halt_between_saves(process, run):
-    """SIGSTOP: what it has begun to save it would finish, whoever has the run."""
-    for _ in range(100):
+    """SIGSTOP soon after a save: the next one is far, and what it has begun to save it would finish."""
+    last = run.file("checkpoints/last.json")
+    until(lambda: last.exists() or process.poll() is not None, timeout=300)
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
         process.send_signal(signal.SIGSTOP)
-        time.sleep(0.1)
-        files = [p.name for p in run.file("checkpoints").glob("*")]
-        if len(files) == 2 and not any(name.startswith(".") for name in files):
+        until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        halfway = list(last.parent.glob(".*"))
+        if 0.2 < time.time() - last.stat().st_mtime < 5 and not halfway:
             return
         process.send_signal(signal.SIGCONT)
         time.sleep(0.3)

@@ -18,7 +18,7 @@ from workbench.study.launch import Launcher
 from workbench.study.outcome import memory_kills
 from workbench.tracking.run_dir import RunDir
 
-PLACES = ("training", "evaluation", "test", "data")
+PLACES = ("training", "evaluation", "test", "data", "saving")
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PAIRS = [(p, s) for i, p in enumerate(PLACES) for j, s in enumerate(SIGNALS) if FULL or (i + j) % 3 == 0]
 """In the short form each place and each signal once or twice."""
@@ -68,7 +68,8 @@ def test_a_run_saves_on_a_signal_and_ends_bit_equal(launcher, run, clips, undist
     assert (status.state, status.failure) == ("interrupted", None)
     assert "stopped at step" in status.reason
     assert not run.file("summary.json").exists()
-    assert {"training": 60, "evaluation": 30, "test": 200, "data": 60}[place] == checkpoint_step(run)
+    steps = {"training": 60, "evaluation": 30, "test": 200, "data": 60, "saving": 200}
+    assert steps[place] == checkpoint_step(run)
     first = json.loads(run.file("checkpoints/last.json").read_text())["progress"]
 
     assert start(launcher, run, clips).wait(300) == 0, run.file("train.log").read_text()
@@ -114,8 +115,8 @@ def test_a_real_run_that_waits_for_data_for_ever_is_killed_and_goes_on(tmp_path,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1], ids=lambda n: n.name)
 def test_a_study_that_is_asked_to_stop_lets_its_run_save(write_study, command, study, number):
     name = write_study(hidden=(0.0,))
-    stopped = command(name, FAKE_PAUSE="0.2")
-    wait_until(begun, timeout=150)
+    stopped = command(name, FAKE_PAUSE="200")
+    wait_until(begun)
     stopped.signal(number)
     code, out, err = stopped.finish(timeout=150)
     assert (code, err) == (130, "")
@@ -128,8 +129,8 @@ def test_a_study_that_is_asked_to_stop_lets_its_run_save(write_study, command, s
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda n: n.name)
 def test_a_scheduler_may_signal_all_processes_of_the_job(write_study, command, study, number):
     name = write_study(hidden=(0.0,))
-    stopped = command(name, FAKE_PAUSE="0.2")
-    wait_until(begun, timeout=150)
+    stopped = command(name, FAKE_PAUSE="200")
+    wait_until(begun)
     pid = stopped.process.pid
     others = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     for process in (*others, run_dirs()[0].status().pid, pid):

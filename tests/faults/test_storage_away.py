@@ -57,7 +57,8 @@ def test_a_postgresql_that_restarts_costs_nothing(quick, postgres_server):
 
 
 def away_for_good(*arguments, **options):
-    raise sqlalchemy.exc.OperationalError("SELECT 1", {}, ConnectionError("connection refused"))
+    error = ConnectionError("connection refused")
+    raise sqlalchemy.exc.OperationalError("SELECT 1", {}, error) from error
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Command:
     def signal(self, number=signal.SIGINT):
         self.process.send_signal(number)
 
-    def finish(self, timeout=60):
+    def finish(self, timeout=240):
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 
@@ -59,7 +59,7 @@ def kill_all(command, run):
     command.finish()
 
 
-def until(condition, timeout=30):
+def until(condition, timeout=240):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "waited for too long"

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 from mlflow import MlflowClient
-from support import run_dirs, starts, until
+from support import begun, run_dirs, starts, until
 
 from workbench.study import run as runner
 from workbench.tracking.forward import unsent
@@ -110,8 +110,8 @@ def test_a_run_without_progress_is_killed(write_study, study, capsys, monkeypatc
 
 def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(write_study, command, study, capsys):
     name = write_study()
-    stopped = command(name, FAKE_PAUSE="0.1")
-    until(lambda: any(r.path.joinpath("metrics.jsonl").exists() for r in run_dirs()[1:]))
+    stopped = command(name, FAKE_PAUSE="200", FAKE_QUICK="1")
+    until(lambda: sum(bool(r.read_metrics().rows) for r in run_dirs()) == 2)
     stopped.signal(signal.SIGINT)
     code, out, err = stopped.finish()
     assert (code, err) == (130, "")
@@ -131,8 +131,8 @@ def test_a_killed_study_lets_its_run_save_and_the_next_call_repairs_the_ledger(
     write_study, command, study, capsys
 ):
     name = write_study()
-    killed = command(name, FAKE_PAUSE="0.1")
-    until(lambda: any(r.path.joinpath("metrics.jsonl").exists() for r in run_dirs()))
+    killed = command(name, FAKE_PAUSE="200")
+    until(begun)
     killed.signal(signal.SIGKILL)
     killed.finish()
     [run] = run_dirs()
@@ -180,8 +180,8 @@ def test_two_commands_at_once_share_the_work(write_study, command):
 
 def test_a_second_command_takes_over_when_the_first_is_killed(write_study, command):
     name = write_study(hidden=(0.0,))
-    first = command(name, FAKE_PAUSE="2")
-    until(lambda: any(r.path.joinpath("metrics.jsonl").exists() for r in run_dirs()))
+    first = command(name, FAKE_PAUSE="200")
+    until(begun)
     second = command(name, FAKE_PAUSE="0.01")
     until(lambda: len(trials("COMPLETE")) == 1)
     first.signal(signal.SIGKILL)
@@ -281,13 +281,14 @@ def test_a_run_that_is_refused_before_it_begins_stops_the_study_and_costs_no_att
 
 def test_when_the_nursery_dies_its_run_goes_on_and_is_taken_over(write_study, command, study):
     name = write_study(hidden=(0.0,))
-    first = command(name, FAKE_PAUSE="0.3")
-    until(lambda: any(r.path.joinpath("metrics.jsonl").exists() for r in run_dirs()))
+    first = command(name, FAKE_PAUSE="200", FAKE_HURRY="hurry")
+    until(begun)
     os.kill(nursery_of(first.process.pid), signal.SIGKILL)
     code, _, err = first.finish()
     assert code == 2
     assert err.startswith("error: the process that starts runs has died (exit code -9)")
     assert run_dirs()[0].alive()
+    Path("hurry").touch()
     assert study(name) == 0
     assert list(starts().values()) == [1, 1]
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2

@@ -160,19 +160,17 @@ def _pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
         return asked
     if module != "workbench.train":
         return ""
+    there = pick_device().type
     before = _devices_before(plan, results)
-    if len(before) != 1:
-        return pick_device().type
+    if len(before) != 1 or before == {there}:
+        return there
     [device] = before
-    try:
-        pick_device(device)
-    except UserError as error:
+    if device != "cpu":
         raise UserError(
             f"the runs so far are from {device}, which is not usable here now; bring it back, or go on on "
             "another device with --device"
-        ) from error
-    if pick_device().type != device:
-        print(f"going on on {device}, as the runs before; --device takes another")
+        )
+    print(f"going on on {device}, as the runs before; --device takes another")
     return device
 
 

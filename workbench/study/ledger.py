@@ -28,6 +28,7 @@ from workbench.study.plan import Plan, Run
 from workbench.study.storage import (
     LOST,
     away,
+    explained,
     grace,
     is_shared,
     lasting,
@@ -61,9 +62,8 @@ class Ledger:
         with wait_for_lock(results / ".optuna.lock"):  # two first starts would both create the tables
             self._place = f"{socket.gethostname()}:{results.resolve()}:{word_of(results)}"
             self._storage, self._study = open_study(self.address, self.name, plan.study, self.shared)
-        failed = [t.number for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.FAIL]
         # By number, not by the time: clocks differ between machines and are set back.
-        self._forgotten = frozenset(failed if retry else ())
+        self._forgotten = self._failed() if retry else frozenset()
 
     # What there is
 
@@ -205,6 +205,12 @@ class Ledger:
             for name in ("place", "token"):
                 self._storage.set_trial_user_attr(self._trial_id(number), name, "")
             self._set_state(number, TrialState.WAITING)
+
+    def _failed(self) -> frozenset[int]:
+        """Trials that had failed by now."""
+        with explained(self.address):
+            trials = self._study.get_trials(deepcopy=False)
+        return frozenset(trial.number for trial in trials if trial.state == TrialState.FAIL)
 
     def _directory(self, identity: Identity) -> RunDir:
         return RunDir.of(self.results, self.plan.study.name, *identity)
