@@ -30,8 +30,9 @@ def sortable(
     forms: dict[str, Any] = {}
     for name in words.columns:
         if digits and name in digits:
-            columns[name] = digits[name].alias(name)
-            forms[name] = st.column_config.NumberColumn(format="%.2g")
+            if digits[name].drop_nulls().len():
+                columns[name] = digits[name].alias(name)
+                forms[name] = st.column_config.NumberColumn(format="%.2g")
         elif words[name].dtype == pl.String() and (found := _numbers(words[name])) is not None:
             numbers, rest, percent = found
             columns[title := _free(f"{name} (%)" if percent else name, columns)] = numbers

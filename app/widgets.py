@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
+WHOLE = 24
+"""Rows of a table that is shown without scrolling."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
@@ -79,9 +81,9 @@ def error_bar() -> Kind:
     return cast(Kind, chosen)
 
 
-def clock() -> str:
-    """Parameter `clock`: the x axis of learning curves: `step`, `pflops` or `seconds`."""
-    return address.choose("clock", "X axis", CLOCKS, "step", form="buttons")
+def clock(label: str = "X axis", default: str = "step") -> str:
+    """Parameter `clock`: along what runs are followed: `step`, `pflops` or `seconds`."""
+    return address.choose("clock", label, CLOCKS, default, form="buttons")
 
 
 def figure(
@@ -124,8 +126,11 @@ def table(
     shown, given_forms = harmless(numbers), forms | dict(config or {})
     forms = {new: given_forms[old] for old, new in zip(numbers.columns, shown.columns, strict=True)
              if old in given_forms}  # fmt: skip
-    given: dict[str, Any] = {"hide_index": True, "key": f"table: {name}", "column_config": forms}
-    state = st.dataframe(shown, **(given | {"alt": caption or name} | options))
+    given: dict[str, Any] = {"hide_index": True, "key": f"table: {name}", "column_config": forms,
+                             "placeholder": "", "alt": caption or name}  # fmt: skip
+    if shown.height <= WHOLE:
+        given["height"] = "content"
+    state = st.dataframe(shown, **(given | options))
     full = frame if exact is None else exact
     _downloads(
         name,

@@ -60,11 +60,11 @@ def render(runs: Runs) -> None:
         return
     labels = {key: runs.asked.labels[key] for key in (base, *others)}
     _differences(runs, answer, labels)
-    st.subheader("Configuration", divider=True)
+    st.subheader("Configuration", divider="gray")
     _configuration(runs, labels)
-    st.subheader("Learning curves", divider=True)
+    st.subheader("Learning curves", divider="gray")
     _curves(runs, metric, labels)
-    st.subheader("Queries answered differently", divider=True)
+    st.subheader("Queries answered differently", divider="gray")
     _queries(runs, metric, base, others, labels)
 
 

@@ -94,7 +94,8 @@ def _budget(runs: Runs, answer: Answer) -> None:
     metric = f"val/{answer.asked.metric}"
     left, right = st.columns([1, 2])
     with left:
-        clock = widgets.clock()
+        # By steps an equal-compute study has hardly a budget in common.
+        clock = widgets.clock("Budget in", "pflops")
     found = learning(answer, runs.curves(answer.evidence.done["run"], [metric]), clock)
     if not found.curves:
         st.caption(f"No complete run was evaluated on {escaped(metric)}.")

@@ -73,11 +73,20 @@ def _run(runs: Runs) -> str | None:
     planned = [key for key in (runs.asked.labels if runs.asked is not None else ()) if key in cells]
     options = {key: runs.name_of(key, cells[key]) for key in dict.fromkeys([*planned, *cells])}
     cell = address.choose(
-        "cell", "Model of cell", options, next(iter(options)), pin=True,
+        "cell", "Model of cell", options, _hiding(known, list(options)), pin=True,
         help="Its patches, tubelets and frame size count; its own maskings are the first choice below.",
     )  # fmt: skip
     mine = known.filter(pl.col("key") == cell).sort(pl.col("state") != "complete", maintain_order=True)
     return str(mine["run"][0])
+
+
+def _hiding(known: pl.DataFrame, keys: list[str]) -> str:
+    """The first cell that hides something of the video, else the first."""
+    column = "config.recipe.video_masking.ratio"
+    if column not in known.columns or not known[column].dtype.is_numeric():
+        return keys[0]
+    hiding = set(known.filter(pl.col(column) > 0)["key"])
+    return next((key for key in keys if key in hiding), keys[0])
 
 
 def _choices(config: Mapping[str, Any], clips: Clips) -> tuple[Masking, Masking, int, str]:
@@ -161,7 +170,7 @@ def _frames(frames: np.ndarray, seen: np.ndarray, answer: Mapping[str, Any]) -> 
     slots = answer["grid"][0]
     together = len(frames) // slots
     share = f"; {together} frames make one token and share its mask" if together > 1 else ""
-    st.subheader("Frame by frame", divider=True)
+    st.subheader("Frame by frame", divider="gray")
     st.caption(f"Above the clip, below what the encoder sees{share}.")
     for first in range(0, len(frames), PER_ROW):
         part = slice(first, first + PER_ROW)

@@ -104,7 +104,7 @@ def _stored(found: Embeddings, answers: Answers, clips: Clips | None, start: boo
     row = found.queries.index(query)
     table = ranking(found, found.text[row], int(found.right[row]))
     rank, gallery = answers.ranks[row], len(found.clips)
-    st.subheader(escaped(found.captions[row]), divider=True)
+    st.subheader(escaped(found.captions[row]), divider="gray")
     verdict = "The right clip comes first" if rank == 1 else f"The right clip comes at rank {rank}"
     st.markdown(f"**{verdict}** of {gallery}. Each card: place, cosine similarity, and what is not as asked.")
     _gallery(table, found, clips, start)
@@ -124,7 +124,7 @@ def _own(runs: Runs, run: str, found: Embeddings, sentence: str, clips: Clips | 
     if vector.shape != found.video.shape[1:]:
         st.error("The sentence cannot be ranked: the weights and the embeddings are of different models.")
         return
-    st.subheader(escaped(sentence), divider=True)
+    st.subheader(escaped(sentence), divider="gray")
     st.caption(escaped(f"Read as: {' '.join(answer['tokens'])}"))
     if answer["cut"]:
         st.caption(escaped(f"Cut, since the model reads no more: {' '.join(answer['cut'])}"))
@@ -166,7 +166,7 @@ def _confused(runs: Runs, run: str, found: Embeddings, clips: Clips | None) -> N
     table = runs.kept(("confused", run), lambda: confusions(found, attributes))
     if table is None:
         return
-    st.subheader("What this run confuses", divider=True)
+    st.subheader("What this run confuses", divider="gray")
     percent = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
     widgets.table(
         f"{runs.study}-{run}-confused",
