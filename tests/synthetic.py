@@ -38,12 +38,13 @@ BASE = RATIOS[0]
 
 def write_study(
     results, name, cells, seeds=(0, 1, 2), *, quality=lambda axes: 40.0, cost=lambda axes: 1.0,
-    baseline=None, skip=(), failed=(), spread=2.0, steps=0, metric="t2v_r1", **description,
+    baseline=None, skip=(), failed=(), spread=2.0, steps=0, metric="t2v_r1", asked_of=None, **description,
 ):  # fmt: skip
     """Writes `study.json` and a directory for each cell (a dict of axes) and seed.
 
     quality: R@1 in percent that a cell has on average; cost: share of the full FLOPs per clip.
-    skip, failed: pairs (number of the cell, seed); steps: rows of training metrics.
+    skip, failed: pairs (number of the cell, seed); steps: rows of training metrics; asked_of: (ids of the
+    queries, their clips), by default made up.
     """
     folder = results / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,10 +62,13 @@ def write_study(
             if (number, seed) not in skip:
                 state = "failed" if (number, seed) in failed else "complete"
                 level, share = quality(cell["axes"]), cost(cell["axes"])
-                write_run(results, name, cell, seed, level, share, spread=spread, steps=steps, state=state)
+                write_run(results, name, cell, seed, level, share, spread=spread, steps=steps, state=state,
+                          asked_of=asked_of)  # fmt: skip
 
 
-def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0, state="complete"):
+def write_run(
+    results, study, cell, seed, quality, cost, *, spread=2.0, steps=0, state="complete", asked_of=None
+):
     """One run; what a query is worth depends on the query, so that runs agree on the hard ones."""
     run = RunDir.of(results, study, cell["key"], seed)
     run.create()
@@ -77,7 +81,8 @@ def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0,
                         "reason": "the loss vtc is not finite at step 5" if state == "failed" else "",
                         "step": 900, "steps": 900, "seconds": 80.0},
     }  # fmt: skip
-    ranks = draw_ranks(cell["key"], seed, quality, spread)
+    queries, clips_of = asked_of or ([f"q{i}" for i in range(QUERIES)], [f"c{i}" for i in range(QUERIES)])
+    ranks = draw_ranks(cell["key"], seed, quality, spread, len(queries))
     r1 = 100 * float((ranks == 1).mean())
     if state == "complete":
         clips = 1500 / (0.4 + cost)
@@ -91,9 +96,8 @@ def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0,
             "train/steps": round(300 / cost),
         }  # fmt: skip
         np.savez(run.file("ranks.npz"), t2v_rank=ranks, v2t_rank=ranks,
-                 t2v_id=np.array([f"q{i}" for i in range(QUERIES)]),
-                 t2v_group=np.array([f"c{i}" for i in range(QUERIES)]),
-                 v2t_id=np.array([f"c{i}" for i in range(QUERIES)]))  # fmt: skip
+                 t2v_id=np.array(queries), t2v_group=np.array(clips_of),
+                 v2t_id=np.array(clips_of))  # fmt: skip
     for name, value in files.items():
         run.file(name).write_text(json.dumps(value))
     rows = [
@@ -106,11 +110,11 @@ def write_run(results, study, cell, seed, quality, cost, *, spread=2.0, steps=0,
     return run
 
 
-def draw_ranks(key, seed, quality, spread):
+def draw_ranks(key, seed, quality, spread, queries=QUERIES):
     """int32 [Q]: a query is hit when the cell's level plus luck exceeds its difficulty."""
-    hardness = np.random.default_rng(0).random(QUERIES)
+    hardness = np.random.default_rng(0).random(queries)
     rng = np.random.default_rng([int(key, 16), seed])
     level = np.clip(quality + spread * rng.standard_normal(), 0.5, 99.5) / 100
     chance = np.clip(level + 0.9 * (0.5 - hardness) * min(level, 1 - level) * 2, 0, 1)
-    hit = rng.random(QUERIES) < chance
-    return np.where(hit, 1, rng.integers(2, QUERIES, QUERIES)).astype(np.int32)
+    hit = rng.random(queries) < chance
+    return np.where(hit, 1, rng.integers(2, queries, queries)).astype(np.int32)
