@@ -1,6 +1,7 @@
 """Every view over a study that really ran, whole and with gaps."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -35,9 +36,12 @@ def _set(run, **changes):
 @pytest.mark.parametrize("state", [complete, partial, failed], ids=lambda state: state.__name__)
 def test_every_view_shows_it(smoke_results, results, opened, view, state):
     shutil.copytree(smoke_results / "runs", results / "runs")
+    shutil.copytree(smoke_results / "data", results / "data", copy_function=os.link)
     state(sorted(path for path in (results / "runs/mask_ratio").iterdir() if path.is_dir()))
     page = opened(view=view)
     assert not page.exception, page.exception[0].value
     assert not page.error, page.error[0].value
     assert page.header
     assert page.dataframe or len(said(page)) > 100
+    assert len(page.get("image")) >= {"masks": 8}.get(view, 0)
+    assert len(page.get("video")) >= {"masks": 1, "retrieval": 5, "compare": 1}.get(view, 0)

@@ -46,11 +46,6 @@ def chromium():
         yield opened
 
 
-@pytest.fixture(params=["light", "dark"])
-def scheme(request):
-    return request.param
-
-
 @pytest.fixture
 def page(chromium):
     """A fresh session in a window of 1400 x 1000; errors in the page fail the test."""

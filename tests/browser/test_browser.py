@@ -1,5 +1,6 @@
 """A person at the dashboard: every view, a deep link, a filter, a download, hostile names."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,10 @@ def test_navigation_follows_the_keyboard_and_the_address(page, served):
     page.keyboard.press("ArrowDown")
     page.wait_for_url("**view=*")
     settled(page)
-    assert f"view={VIEWS[0]}" in page.url or any(f"view={view}" in page.url for view in VIEWS)
-    chosen = page.get_by_role("radio", checked=True).first.get_attribute("value")
+    assert "view=effects" in page.url
     page.reload()
     settled(page)
-    assert page.get_by_role("radio", checked=True).first.get_attribute("value") == chosen
+    assert page.get_by_role("heading", name="Effects", exact=True).count() == 1
 
 
 def test_hostile_addresses_do_no_harm(page, served):
@@ -115,12 +115,34 @@ def test_a_clip_plays(page, served):
     page.wait_for_function("() => document.querySelector('video').currentTime > 0")
 
 
-def test_a_deep_link_shows_the_comparison_it_was_copied_from(page, served):
-    visit(page, served, study="gaps", view="compare")
-    shown = page.inner_text("main")
-    page.goto(page.url)
+def test_a_deep_link_shows_the_comparison_it_was_copied_from(page, served, results, chromium):
+    asked = json.loads((results / "runs/mask_ratio/study.json").read_text())
+    labels = {cell["key"]: cell["cell"] for cell in asked["cells"]}
+    base, *cells = [key for key in labels if key != asked["baseline"]][2:5]
+    given = {"baseline": base, "cells": cells, "metric": "t2v_r5"}
+    visit(page, served, study="mask_ratio", view="compare", **given)
+    page.get_by_role("radio", name="FLOPs").click()
+    page.wait_for_url("**clock=pflops*")
     settled(page)
-    assert page.inner_text("main") == shown
+    other = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    other.goto(page.url)
+    settled(other)
+    for shown in (page, other):
+        assert labels[base] in shown.locator(".st-key-address-baseline").inner_text()
+        assert "R@5" in shown.locator(".st-key-address-metric").inner_text()
+        chosen = shown.locator(".st-key-address-cells").inner_text()
+        assert [key for key in labels if labels[key] in chosen.split("\n")] == cells
+        assert shown.get_by_role("radio", name="FLOPs").get_attribute("aria-checked") == "true"
+        assert "val text-to-video R@5 (%) over training PFLOPs" in shown.inner_text("main")
+    assert other.inner_text("main") == page.inner_text("main")
+    other.context.close()
+
+
+def test_an_address_names_what_would_else_move(page, served):
+    visit(page, served, study="mask_ratio", view="compare")
+    assert "cells=" in page.url
+    visit(page, served)
+    page.wait_for_url("**study=*")
 
 
 @pytest.mark.parametrize("letters", [100, 250, 300])
@@ -133,15 +155,26 @@ def test_a_long_name_does_not_break_the_page(page, served, pictures, letters):
     shot(page, pictures, f"name-of-{letters}")
 
 
-def test_in_the_dark(chromium, served, pictures):
+def brightness(page, selector, colour):
+    """Sum of red, green and blue of a style of the first such element."""
+    style = f"getComputedStyle(document.querySelector({selector!r})).{colour}"
+    return sum(int(float(part)) for part in page.evaluate(style).strip("rgba()").split(",")[:3])
+
+
+@pytest.mark.parametrize("view", ["study", "effects", "cost", "masks"])
+def test_in_the_dark(chromium, served, pictures, view):
     context = chromium.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="dark")
     page = context.new_page()
-    visit(page, served, study="mask_ratio", view="study")
-    background = page.evaluate(
-        "getComputedStyle(document.querySelector('[data-testid=\"stApp\"]')).backgroundColor"
-    )
-    assert sum(int(part) for part in background.strip("rgba()").split(",")[:3]) < 200
-    shot(page, pictures, "dark")
+    visit(page, served, study="mask_ratio", view=view)
+    assert brightness(page, "[data-testid=stApp]", "backgroundColor") < 200
+    assert brightness(page, "h1, h2", "color") > 500
+    if view in ("effects", "cost"):
+        page.wait_for_selector(".js-plotly-plot .xtick text")
+        assert brightness(page, ".js-plotly-plot .xtick text", "fill") > 300
+        assert brightness(page, ".js-plotly-plot .main-svg", "backgroundColor") < 200
+    if view == "masks":
+        page.wait_for_selector("img[alt='Frame 1 as the encoder sees it']")
+    shot(page, pictures, f"dark-{view}")
     context.close()
 
 

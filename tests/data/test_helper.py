@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -26,6 +27,11 @@ def work(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
+            time.sleep(600)
+        case "begin":  # the answer, and never end it
+            for descriptor in range(3, 20):
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, b"\0")
             time.sleep(600)
     return {"pid": os.getpid(), "said": task["do"]}, task["do"].encode()
 
@@ -82,3 +88,17 @@ def test_a_closed_helper_leaves_no_process_and_starts_again(helper: Helper) -> N
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert helper.ask({"do": "one"}).answer["pid"] != pid
+
+
+def test_an_answer_that_is_begun_and_never_ended_costs_its_deadline(
+    monkeypatch: pytest.MonkeyPatch, helper: Helper
+) -> None:
+    first = helper.ask({"do": "one"})
+    monkeypatch.setattr(helper, "_deadline", 2.0)
+    assert helper._worker is not None
+    helper._worker.deadline = 2.0
+    began = time.monotonic()
+    assert helper.ask({"do": "begin"}).failure == "no answer within 2 seconds"
+    assert time.monotonic() - began < 60
+    helper._deadline = 60.0
+    assert helper.ask({"do": "again"}).answer["pid"] != first.answer["pid"]
