@@ -35,26 +35,43 @@ def render(runs: Runs) -> None:
         return
     for key, why in list(answer.refused.items())[:5]:
         st.caption(escaped(f"{answer.asked.labels[key]}: {why}."))
-    sweep, grid = pictures.sweep(answer), pictures.grid(answer)
-    _show(
-        runs, [sweep], "A picture over axes needs one to three axes of few values: choose them in Group by."
+    found = runs.kept(
+        ("pictures", answer.metric, answer.asked.baseline, answer.asked.axes, answer.error),
+        lambda: _pictures(answer),
     )
-    if grid is not None:
-        _show(runs, [grid], "")
+    _show(
+        runs,
+        [found["sweep"]],
+        "A picture over axes needs one to three axes of few values: choose them in Group by.",
+    )
+    if found["grid"] is not None:
+        _show(runs, [found["grid"]], "")
     st.subheader("Against the baseline", divider="gray")
-    _show(runs, [pictures.differences(answer)], "No cell can be compared with the baseline yet.")
+    _show(runs, [found["differences"]], "No cell can be compared with the baseline yet.")
     st.subheader("Factor effects and interactions", divider="gray")
     _show(
         runs,
-        [pictures.factors(answer), pictures.factors(answer, interactions=True)],
+        [found["factors"], found["interactions"]],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
     )
     st.subheader("Learning curves", divider="gray")
     _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
     st.subheader("All choices at once", divider="gray")
-    _show(runs, [pictures.parallel(answer, answer.asked.reads)], "This needs two complete cells.")
+    _show(runs, [found["parallel"]], "This needs two complete cells.")
     with st.expander("The numbers"):
         widgets.table(f"{runs.study}-effects", readable(answer), caption=legend(answer), exact=exact(answer))
+
+
+def _pictures(answer: Answer) -> dict[str, Picture | None]:
+    """Those that hang on nothing but the answer."""
+    return {
+        "sweep": pictures.sweep(answer),
+        "grid": pictures.grid(answer),
+        "differences": pictures.differences(answer),
+        "factors": pictures.factors(answer),
+        "interactions": pictures.factors(answer, interactions=True),
+        "parallel": pictures.parallel(answer, answer.asked.reads),
+    }
 
 
 def _answer(runs: Runs) -> Answer | None:

@@ -151,3 +151,13 @@ def test_only_runs_that_end_change_the_digest(make_run, tmp_path):
     run.write_json("status.json", {"state": "failed", "step": 7})
     table.read()
     assert table.ended != before
+
+
+def test_a_run_that_goes_on_changes_its_row_and_nothing_else(make_run, tmp_path):
+    runs = [make_run(seed=seed, state="running", axes={"x": seed or "none"}) for seed in range(3)]
+    table = RunTable(tmp_path / "results", "mask")
+    table.read()
+    for step, state in ((7, "running"), (8, "running"), (9, "failed")):
+        runs[1].write_json("status.json", {"state": state, "step": step, "steps": 20})
+        assert table.read().equals(load_runs(tmp_path / "results", "mask"))
+        assert table.read()["step"].to_list()[1] == step

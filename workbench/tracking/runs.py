@@ -83,7 +83,10 @@ class RunTable:
         """As `load_runs`; the same object as before while no run has changed."""
         rows, changed = _study_rows(self._folder, self._known)
         if self._frame is None or changed:
-            self._frame = _frame([rows[name]["row"] for name in sorted(rows)])
+            patched = None if self._frame is None else _patched(self._frame, self._known or {}, rows)
+            if patched is None:
+                patched = _frame([rows[name]["row"] for name in sorted(rows)])
+            self._frame = patched
             self.ended = _ended(rows)
         self._known = rows
         self._unsaved = self._unsaved or changed
@@ -237,6 +240,29 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         dtype = COLUMNS.get(name) or _dtype(values)
         columns.append(pl.Series(name, _cast(values, dtype), dtype=dtype, strict=False))
     return pl.DataFrame(columns)
+
+
+def _patched(frame: pl.DataFrame, known: Mapping[str, Any], rows: Mapping[str, Any]) -> pl.DataFrame | None:
+    """The frame with the rows that have changed; None where that could change its columns.
+
+    A run that goes on reports every few seconds: other numbers, but the same fields of the same types.
+    """
+    changed = [name for name, row in rows.items() if row is not known.get(name)]
+    if set(rows) != set(known) or any(
+        _fields(rows[name]["row"]) != _fields(known[name]["row"]) for name in changed
+    ):
+        return None
+    new = pl.DataFrame(
+        [
+            pl.Series(name, _cast([rows[run]["row"].get(name) for run in changed], dtype), dtype=dtype)
+            for name, dtype in frame.schema.items()
+        ]
+    )
+    return frame.filter(~pl.col("run").is_in(changed)).vstack(new).sort("run")
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, type]:
+    return {name: type(value) for name, value in row.items()}
 
 
 def _dtype(values: Sequence[Any]) -> pl.DataType:
