@@ -81,9 +81,9 @@ def error_bar() -> Kind:
     return cast(Kind, chosen)
 
 
-def clock(label: str = "X axis", default: str = "step") -> str:
+def clock(label: str = "X axis", default: str = "step", *, pin: bool = False) -> str:
     """Parameter `clock`: along what runs are followed: `step`, `pflops` or `seconds`."""
-    return address.choose("clock", label, CLOCKS, default, form="buttons")
+    return address.choose("clock", label, CLOCKS, default, form="buttons", pin=pin)
 
 
 def figure(

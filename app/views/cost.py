@@ -12,7 +12,7 @@ from workbench import tables
 from workbench.figures.style import label
 from workbench.report import pictures
 from workbench.report.answer import Answer
-from workbench.report.budget import at_budget, budget_picture, cost_table, in_words, learning
+from workbench.report.budget import Learning, at_budget, budget_picture, cost_table, in_words, learning
 
 TITLE = "Cost and quality"
 ORDER = 30
@@ -38,7 +38,7 @@ def render(runs: Runs) -> None:
     st.subheader("At an equal budget", divider="gray")
     _budget(runs, answer)
     st.subheader("What a mask ratio does not tell", divider="gray")
-    found = cost_table(answer)
+    found = runs.kept(("costs", answer.metric), lambda: cost_table(answer))
     caption = (
         "Means over seeds. Encoder passes and tokens are counted for one clip and step, over all passes, on "
         "what really ran; GFLOPs per clip include decoders and the backward pass."
@@ -89,14 +89,31 @@ def _chosen(runs: Runs, answer: Answer, keys: list[str]) -> None:
         st.markdown(f"**{escaped(names[key])}**: {links}")
 
 
+def _learning(runs: Runs, answer: Answer, metric: str) -> dict[str, Learning]:
+    curves = runs.curves(answer.evidence.done["run"], [metric])
+    return {clock: learning(answer, curves, clock) for clock in widgets.CLOCKS}
+
+
+def _together(found: Learning) -> int:
+    """How many runs can be compared at the budget that all reached; in steps few, where FLOPs are equal."""
+    return sum(first <= found.shared for first, _ in found.ends)
+
+
+def _at(
+    answer: Answer, found: Learning, clock: str, budget: float
+) -> tuple[pl.DataFrame, pictures.Picture | None]:
+    table = at_budget(answer, found, budget)
+    return table, budget_picture(answer, table, clock, budget)
+
+
 def _budget(runs: Runs, answer: Answer) -> None:
     """Learning curves read off where all had spent the same."""
     metric = f"val/{answer.asked.metric}"
     left, right = st.columns([1, 2])
     with left:
-        # By steps an equal-compute study has hardly a budget in common.
-        clock = widgets.clock("Budget in", "pflops")
-    found = learning(answer, runs.curves(answer.evidence.done["run"], [metric]), clock)
+        every = runs.kept(("learning", metric), lambda: _learning(runs, answer, metric))
+        clock = widgets.clock("Budget in", max(every, key=lambda c: _together(every[c])), pin=True)
+    found = every[clock]
     if not found.curves:
         st.caption(f"No complete run was evaluated on {escaped(metric)}.")
         return
@@ -109,8 +126,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
                 f"budget_{clock}", f"Budget ({label(clock)})", low, high, max(low, min(high, budget)),
                 pin=True, help="At first the largest budget that every run reached.",
             )  # fmt: skip
-    table = at_budget(answer, found, budget)
-    picture = budget_picture(answer, table, clock, budget)
+    table, picture = runs.kept(("budget", metric, clock, budget), lambda: _at(answer, found, clock, budget))
     if picture is not None:
         widgets.figure(f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn)
     left_out = table.filter(pl.col(metric).is_null()).height

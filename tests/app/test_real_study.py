@@ -44,4 +44,4 @@ def test_every_view_shows_it(smoke_results, results, opened, view, state):
     assert page.header
     assert page.dataframe or len(said(page)) > 100
     assert len(page.get("image")) >= {"masks": 8}.get(view, 0)
-    assert len(page.get("video")) >= {"masks": 1, "retrieval": 5, "compare": 1}.get(view, 0)
+    assert len(page.get("video")) >= {"masks": 1, "retrieval": 5}.get(view, 0)
