@@ -15,7 +15,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 HOMES = {
     "optuna": ["workbench/study/*"],
-    "mlflow": ["workbench/tracking/mlflow.py"],
+    "mlflow": ["workbench/tracking/mlflow*.py"],
     "decord": ["workbench/data/clips.py"],
     "av": ["workbench/data/clips.py"],
     "timm": ["workbench/models/*"],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import math
 import os
 import signal
@@ -21,19 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from workbench import checkpoint, cost, environment
 from workbench.config import RunConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
-from workbench.evaluate import metrics, ranks
-from workbench.masking.preview import preview
-from workbench.recipe import Batch
-from workbench.tracking.files import check_folder, disk_full, replacing, write_atomic
+from workbench.record import describe, measure
+from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import Interrupted, NotFinite, Session, expected_steps, open_session, train
 
@@ -207,7 +202,7 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
     at = session.progress
     run.keep_metrics(at.step)
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
-    _describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
+    describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += clock.attempt
     pulse = Pulse(run, session, clock)
     rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse, settle=run.sync)
@@ -289,7 +284,7 @@ def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
     summary = _recorded(run, session, pulse)
     rows = run.read_metrics().rows
-    summary |= _test(run, session, pulse)
+    summary |= measure(run, session, pulse, pulse.stay)
     at, batch = session.progress, session.loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
@@ -347,82 +342,6 @@ def _clean(run: RunDir) -> None:
     """Removes what only a resume would need; until the run is complete that may yet happen."""
     checkpoint.drop(run.file("checkpoints"))
     run.file("cost.json").unlink(missing_ok=True)
-
-
-def _test(run: RunDir, session: Session, pulse: Pulse) -> dict[str, float]:
-    """Metrics of the test split; ranks and embeddings go to files of their own."""
-    part = session.galleries["test"]
-    video, text = session.embed("test", pulse)
-    found = ranks(video, text, part.owner)
-    pulse.stay()
-    owners = [part.clip_ids[i] for i in part.owner]
-    _savez(run, "ranks.npz", t2v_rank=found.t2v, t2v_id=np.array(part.caption_ids),
-           t2v_group=np.array(owners), v2t_rank=found.v2t, v2t_id=np.array(part.clip_ids))  # fmt: skip
-    _savez(run, "embeddings.npz", video=video.half().numpy(), text=text.half().numpy(),
-           video_id=np.array(part.clip_ids), text_id=np.array(part.caption_ids),
-           text_group=np.array(owners), caption=np.array(part.captions))  # fmt: skip
-    return {f"test/{name}": value for name, value in metrics(found).items()}
-
-
-def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
-    with replacing(run.file(name)) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _describe(
-    run: RunDir, session: Session, facts: Mapping[str, object], earlier: list[dict[str, str]]
-) -> None:
-    """What only this process knows: environment, data, tokenizer, and a picture of the mask."""
-    store = session.store
-    run.write_json(
-        "environment.json",
-        dict(facts)
-        | ({"earlier": earlier} if earlier else {})
-        | {
-            "data": store.name,
-            "data_digest": store.digest,
-            "data_skipped": len(store.skipped),
-            "data_repeated_frames": store.repeated_frames,
-            "frames_sha256": store.frames_sha256,
-            "decoder": store.decoder,
-            "parameters": sum(p.numel() for p in session.recipe.parameters()),
-            "tokens_per_caption": session.vocabulary.length,
-            "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()},
-            "start": _start(session.config),
-        },
-    )
-    # By way of memory: neither library tells a full disk from any other error.
-    write_atomic(run.file("tokenizer.json"), session.vocabulary.tokenizer.to_str(pretty=True))
-    picture = io.BytesIO()
-    mask_preview(session).save(picture, format="PNG")
-    write_atomic(run.file("mask_preview.png"), picture.getvalue())
-
-
-def mask_preview(session: Session, clips: int = 3) -> Image.Image:
-    """The first clips of the validation split under the run's masking."""
-    part = session.galleries["val"]
-    rows = [int(np.flatnonzero(part.owner == i)[0]) for i in range(min(clips, len(part.clips)))]
-    video = torch.from_numpy(session.store.frames[part.clips[: len(rows)]])
-    batch = Batch(video, part.text.select(torch.tensor(rows)))
-    rng = torch.Generator().manual_seed(session.config.seed)
-    masked = any(stage.masked for stage in session.config.stages)
-    video_mask = session.recipe.video_mask(batch, rng) if masked else None
-    text_mask = session.recipe.text_mask(batch, rng) if masked else None
-    words = [_words(session, batch, text_mask, i) for i in range(len(rows))]
-    return preview(video, video_mask, session.recipe.video.grid, words)
-
-
-def _words(session: Session, batch: Batch, mask: torch.Tensor | None, row: int) -> str:
-    tokens, valid = batch.text.tokens[row], batch.text.layout.valid[row]
-    names = [session.vocabulary.tokenizer.id_to_token(int(t)) or "?" for t in tokens[valid]]
-    hidden = [False] * len(names) if mask is None else mask[row][valid].tolist()
-    return " ".join("_" * len(name) if gone else name for name, gone in zip(names, hidden, strict=True))
-
-
-def _start(config: RunConfig) -> str:
-    """Where the weights come from, in words."""
-    sides = {"video": config.recipe.video.pretrained, "text": config.recipe.text.pretrained}
-    return ", ".join(f"{side}: {name or 'random init'}" for side, name in sides.items())
 
 
 def _ask_to_stop(number: int, frame: object) -> None:

@@ -17,8 +17,8 @@ from real import until
 from support import run_dirs
 
 from workbench.errors import UserError
-from workbench.study import __main__ as command_line
 from workbench.study import launch, storage
+from workbench.study.device import pin_device
 from workbench.study.launch import Launcher
 from workbench.study.outcome import Outcome
 from workbench.tracking.run_dir import RunDir
@@ -251,11 +251,11 @@ def test_a_study_goes_on_on_the_device_of_its_runs(tmp_path, recorded, pinned):
     RunDir.of(tmp_path, "queue", run.cell.key, run.seed).write_json("environment.json", {"device": recorded})
     if pinned == "cuda" and there == "cpu":
         with pytest.raises(UserError, match="the runs so far are from cuda, which is not usable here now"):
-            command_line._pin_device(plan, tmp_path, "", "workbench.train")
+            pin_device(plan, tmp_path, "", "workbench.train")
     else:
-        found = command_line._pin_device(plan, tmp_path, "", "workbench.train")
+        found = pin_device(plan, tmp_path, "", "workbench.train")
         assert found == (there if pinned == "what there is" else pinned)
-    assert command_line._pin_device(plan, tmp_path, "cpu", "workbench.train") == "cpu", "what is asked for"
+    assert pin_device(plan, tmp_path, "cpu", "workbench.train") == "cpu", "what is asked for"
 
 
 @pytest.mark.parametrize("option", ["--results", "--data-root"])

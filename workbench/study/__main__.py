@@ -7,16 +7,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import data as datasets
 from workbench.errors import UserError
 from workbench.study import quota, show, spec
+from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
 from workbench.tracking.files import check_folder, disk_full
-from workbench.tracking.run_dir import RunDir
 
 if TYPE_CHECKING:
     from workbench.study.ledger import Ledger
@@ -110,7 +109,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return _look(plan, options, results)
     if options.reconcile:
         return _reconcile(plan, options, results)
-    options.device = _pin_device(plan, results, options.device, module)
+    options.device = pin_device(plan, results, options.device, module)
     if module == "workbench.train":
         _try_models(plan)
     for data in dict.fromkeys(cell.config.data for cell in plan.samples):
@@ -145,43 +144,6 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_folder(results, "--results", writable=not looking)
     if options.data_root:
         check_folder(Path(options.data_root), "--data-root", writable=False)
-
-
-def _pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
-    """The device of every run: what is asked for, else that of the runs before, else what there is now.
-
-    Were each run to look for itself, a GPU that is lost would let the study go on on the processor, and cells
-    would be compared that ran in another precision and at another speed.
-    """
-    from workbench.environment import pick_device
-
-    if asked:
-        pick_device(asked)  # refused now rather than after the data are made
-        return asked
-    if module != "workbench.train":
-        return ""
-    there = pick_device().type
-    before = _devices_before(plan, results)
-    if len(before) != 1 or before == {there}:
-        return there
-    [device] = before
-    if device != "cpu":
-        raise UserError(
-            f"the runs so far are from {device}, which is not usable here now; bring it back, or go on on "
-            "another device with --device"
-        )
-    print(f"going on on {device}, as the runs before; --device takes another")
-    return device
-
-
-def _devices_before(plan: Plan, results: Path) -> set[str]:
-    """Kinds of devices (`cpu`, `cuda`) that the runs of this plan have recorded."""
-    found = set()
-    for run in plan.runs:
-        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
-        with suppress(UserError):  # a damaged record is the affair of the run it belongs to
-            found.add(str(directory.read_json("environment.json").get("device", "")).partition(":")[0])
-    return found - {""}
 
 
 def _try_models(plan: Plan) -> None:

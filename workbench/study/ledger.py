@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +27,6 @@ from workbench.study.plan import Plan, Run
 from workbench.study.storage import (
     LOST,
     away,
-    explained,
     grace,
     is_shared,
     lasting,
@@ -36,14 +34,12 @@ from workbench.study.storage import (
     record_params,
     word_of,
 )
+from workbench.study.trial_store import Identity, Trials
 from workbench.tracking.files import Lock, wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
-Identity = tuple[str, int]
-"""Key of the cell, and seed."""
 
-
-class Ledger:
+class Ledger(Trials):
     """The trials of one study. Opening it creates the storage and the Optuna study when missing."""
 
     def __init__(self, plan: Plan, results: Path, storage: str = "", retry: bool = False) -> None:
@@ -194,37 +190,8 @@ class Ledger:
         else:
             self._tell(claim.trial, outcome)
 
-    def _put_back(self, number: int) -> None:
-        """Into the queue, with nothing on it of who had it: the next one may be another machine.
-
-        It sets its own place a moment after it has set the trial RUNNING; in that moment we would find our
-        place on it and our lock free, and take it for lost.
-        """
-        # Another machine may have taken the trial for dead: then it is in the queue already.
-        with suppress(UpdateFinishedTrialError):
-            for name in ("place", "token"):
-                self._storage.set_trial_user_attr(self._trial_id(number), name, "")
-            self._set_state(number, TrialState.WAITING)
-
-    def _failed(self) -> frozenset[int]:
-        """Trials that had failed by now."""
-        with explained(self.address):
-            trials = self._study.get_trials(deepcopy=False)
-        return frozenset(trial.number for trial in trials if trial.state == TrialState.FAIL)
-
     def _directory(self, identity: Identity) -> RunDir:
         return RunDir.of(self.results, self.plan.study.name, *identity)
-
-    def _trials(self) -> defaultdict[Identity, list[FrozenTrial]]:
-        found: defaultdict[Identity, list[FrozenTrial]] = defaultdict(list)
-        for trial in self._study.get_trials(deepcopy=False):
-            key, seed = trial.user_attrs.get("key"), trial.user_attrs.get("seed")
-            if isinstance(key, str) and isinstance(seed, int):  # else: not one of ours
-                found[key, seed].append(trial)
-        return found
-
-    def _of(self, identity: Identity) -> list[FrozenTrial]:
-        return self._trials()[identity]
 
     def _claim(self, run: Run, directory: RunDir, lock: Lock) -> Claim | None:
         entry = self._entry(run, self._of(_identity(run)))
@@ -356,48 +323,8 @@ class Ledger:
                 self._record_params(self._live_trial(number), run)
         self._tell(number, outcome)
 
-    def _queued(self, identity: Identity) -> list[int]:
-        return [t.number for t in self._of(identity) if t.state == TrialState.WAITING]
-
-    def _close(self, numbers: Iterable[int], failure: str, reason: str) -> None:
-        for number in numbers:
-            self._tell(number, Outcome(state="failed", failure=failure, reason=reason))
-
-    def _tell(self, number: int, outcome: Outcome) -> None:
-        notes = dict(outcome.notes or {}) | {"settled": time.time()}
-        if outcome.failure:
-            notes |= {"failure": outcome.failure, "reason": outcome.reason}
-        state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(
-            outcome.state, TrialState.FAIL
-        )
-        values = [v for v in (outcome.value, outcome.cost) if v is not None]
-        # Where another machine took this trial for dead and settled it, its word stands.
-        with suppress(UpdateFinishedTrialError):
-            for name, value in notes.items():
-                self._storage.set_trial_user_attr(self._trial_id(number), name, value)
-            self._study.tell(number, values or None, state=state, skip_if_finished=True)
-
     def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
         record_params(trial, self.plan, run)
-
-    def _live_trial(self, number: int) -> optuna.trial.Trial:
-        return optuna.trial.Trial(self._study, self._trial_id(number))
-
-    def _beat(self, number: int) -> None:
-        if self.shared:
-            self._storage.record_heartbeat(self._trial_id(number))
-        self._beaten = time.monotonic()
-
-    def _set_state(self, number: int, state: TrialState) -> bool:
-        """False where somebody else was quicker, be it that they have settled the trial already."""
-        try:
-            return self._storage.set_trial_state_values(self._trial_id(number), state)
-        except UpdateFinishedTrialError:
-            return False
-
-    def _trial_id(self, number: int) -> int:
-        study = self._storage.get_study_id_from_name(self.name)
-        return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
 
 def _identity(run: Run) -> Identity:

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
-from workbench.tracking.files import check_name, replacing, wait_for_lock
-from workbench.tracking.points import Point, points, question
+from workbench.tracking.files import check_name, wait_for_lock
+from workbench.tracking.mlflow_store import create, explained, quiet, reach
+from workbench.tracking.points import Point, batches, param, points, question
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
@@ -36,7 +32,6 @@ STATES = {
     "interrupted": "KILLED",
     "pruned": "KILLED",  # MLflow has no word for it; the tag `wb.state` has
 }
-_T = TypeVar("_T")
 
 
 class Mirror:
@@ -48,15 +43,15 @@ class Mirror:
         self._experiments: dict[str, str] = {}
         self._sent: dict[str, dict[tuple[str, int], float]] = {}
         """Run id -> (metric, step) -> value: what the store has, asked once, then known."""
-        _quiet()
+        quiet()
         from mlflow import MlflowClient
 
-        _quiet()  # importing it sets its own levels
+        quiet()  # importing it sets its own levels
         results.mkdir(parents=True, exist_ok=True)
-        with _explained(), wait_for_lock(results / ".mlflow.lock"):  # two first starts would both migrate
-            _reach(self.address)
+        with explained(), wait_for_lock(results / ".mlflow.lock"):  # two first starts would both migrate
+            reach(self.address)
             if (path := sqlite_path(self.address)) is not None and not path.exists():
-                _create(path)
+                create(path)
             self._client: MlflowClient = MlflowClient(tracking_uri=self.address)
             self._client.search_experiments(max_results=1)
 
@@ -75,7 +70,7 @@ class Mirror:
             raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
         directory.identity("study", "key", "cell")
         sent = points(directory, status)
-        with _explained(), wait_for_lock(directory.file("mlflow.lock")):
+        with explained(), wait_for_lock(directory.file("mlflow.lock")):
             run_id, new = self._run(directory, status)
             ours = self._ours(run_id, directory, status)
             if ours and self._contradicts(run_id, sent, status):
@@ -107,7 +102,7 @@ class Mirror:
             A sentence for each.
         """
         repairs = []
-        with _explained():
+        with explained():
             experiment = self._client.get_experiment_by_name(study)
             found = experiment and self._client.search_runs(
                 [experiment.experiment_id], "attributes.status = 'RUNNING'", max_results=10_000
@@ -247,8 +242,8 @@ class Mirror:
         from mlflow.entities import Param
 
         config = {k: v for k, v in directory.flat_config().items() if k != "type"}
-        params = [Param(name, _param(value)) for name, value in sorted(config.items())]
-        for part in _batches(params, 100):
+        params = [Param(name, param(value)) for name, value in sorted(config.items())]
+        for part in batches(params, 100):
             self._client.log_batch(run_id, params=part)
         if self._inputs(run_id, directory, config):
             self._remember(directory, run_id, described=True)
@@ -303,7 +298,7 @@ class Mirror:
             for name, value, seconds, step in sent
             if (name, step) not in stored
         ]
-        for part in _batches(new, 1000):
+        for part in batches(new, 1000):
             self._client.log_batch(run_id, metrics=part)
             stored |= {(metric.key, metric.step): metric.value for metric in part}
 
@@ -340,63 +335,7 @@ class Mirror:
             self._client.set_terminated(run_id, wanted, int(status.updated * 1000))
 
 
-def _create(path: Path) -> None:
-    """A new database, whole or not at all: MLflow cannot go on from tables that a kill left half made."""
-    from mlflow import MlflowClient
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        leftover.unlink()
-    with replacing(path) as temporary:
-        MlflowClient(tracking_uri=sqlite(temporary)).search_experiments(max_results=1)
-
-
 def _identity(tags: Mapping[str, str]) -> tuple[str, int] | None:
     """(key, seed) of an MLflow run, None where it is none of ours."""
     key, seed = tags.get("wb.key"), tags.get("wb.seed", "")
     return (key, int(seed)) if key and seed.isdigit() else None
-
-
-def _param(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return masked(text)[:500]
-
-
-def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _reach(address: str) -> None:
-    """Connects to a database server once, because MLflow itself would try for minutes."""
-    if re.match("postgresql|mysql", address):
-        from sqlalchemy import create_engine
-
-        create_engine(address, connect_args={"connect_timeout": 20}).connect().close()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turns whatever a store that is away or refuses may raise into one sentence without passwords."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        if "Caused by " in text:  # of all the words about a connection that failed the last ones
-            text = text.partition("Caused by ")[2].rpartition(": ")[2].strip("\"')")
-        raise UserError(re.sub(r"^\[Errno -?\d+\] ", "", masked(text))[:300]) from error
-
-
-def _quiet() -> None:
-    """No usage reports, no chatter, no endless retries, unless the user has set otherwise."""
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it prints addresses with their password
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it may say an hour
-    for name in ("alembic", "mlflow", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised as well

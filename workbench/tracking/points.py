@@ -1,15 +1,19 @@
-"""What a run directory gives a tracker: the points of its curves, and the question of its study."""
+"""What a run directory gives a tracker: points of curves, params as text, the question of its study."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
+from workbench.addresses import masked
 from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir, Status
 
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
+_T = TypeVar("_T")
 
 
 def points(directory: RunDir, status: Status) -> list[Point]:
@@ -40,3 +44,16 @@ def question(directory: RunDir) -> str:
     except (OSError, ValueError):  # the run is whole without it
         return ""
     return str(described.get("question", "")) if isinstance(described, dict) else ""
+
+
+def param(value: Any) -> str:
+    """A setting as trackers keep it: text of bounded length, passwords masked."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return masked(text)[:500]
+
+
+def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of up to `size` items."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,47 @@
+"""On which device the runs of a study run: on one, whatever becomes of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.errors import UserError
+from workbench.study.plan import Plan
+from workbench.tracking.run_dir import RunDir
+
+
+def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
+    """The device of every run: what is asked for, else that of the runs before, else what there is now.
+
+    Were each run to look for itself, a GPU that is lost would let the study go on on the processor, and cells
+    would be compared that ran in another precision and at another speed.
+    """
+    from workbench.environment import pick_device
+
+    if asked:
+        pick_device(asked)  # refused now rather than after the data are made
+        return asked
+    if module != "workbench.train":
+        return ""
+    there = pick_device().type
+    before = _devices_before(plan, results)
+    if len(before) != 1 or before == {there}:
+        return there
+    [device] = before
+    if device != "cpu":
+        raise UserError(
+            f"the runs so far are from {device}, which is not usable here now; bring it back, or go on on "
+            "another device with --device"
+        )
+    print(f"going on on {device}, as the runs before; --device takes another")
+    return device
+
+
+def _devices_before(plan: Plan, results: Path) -> set[str]:
+    """Kinds of devices (`cpu`, `cuda`) that the runs of this plan have recorded."""
+    found = set()
+    for run in plan.runs:
+        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
+        with suppress(UserError):  # a damaged record is the affair of the run it belongs to
+            found.add(str(directory.read_json("environment.json").get("device", "")).partition(":")[0])
+    return found - {""}
