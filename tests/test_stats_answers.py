@@ -233,8 +233,8 @@ def test_an_axis_that_stands_for_several_settings_is_confounded_too():
     settings = [f"recipe.s{i}" for i in range(7)]
     assert gates.confounded("a", {"a": ["arm"]}, settings[:1]) == []
     assert gates.confounded("a", {"a": ["arm"]}, settings) == [
-        "a differs from the baseline in 7 settings (recipe.s0, recipe.s1, recipe.s2, recipe.s3, recipe.s4 and "
-        "2 more), so its effect cannot be put down to one of them."
+        "a differs from the baseline in 7 settings (recipe.s0, recipe.s1, recipe.s2, recipe.s3, recipe.s4 "
+        "and 2 more), so its effect cannot be put down to one of them."
     ]
 
 
