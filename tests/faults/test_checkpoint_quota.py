@@ -157,7 +157,7 @@ class TestKilledWhileItFinishes:
         whole, run = make_run("whole"), make_run("killed")
         assert train(whole) == 0
         points = [
-            (execute, "_test", "before"),
+            (execute, "measure", "before"),
             (checkpoint, "finish", "before"),
             (checkpoint, "finish", "after"),
             (RunDir, "write_json", "after summary.json"),
@@ -182,7 +182,7 @@ class TestKilledWhileItFinishes:
 
     def test_a_checkpoint_of_another_key_is_refused_and_the_difference_named(self, make_run, train):
         run, other = make_run("one"), make_run("other", optim=OptimConfig(batch_size=16, lr=0.5))
-        assert train(run, lambda: kill_at(execute, "_test", "before")) == -signal.SIGKILL
+        assert train(run, lambda: kill_at(execute, "measure", "before")) == -signal.SIGKILL
         run.file("checkpoints").rename(other.file("checkpoints"))
         assert train(other) == 2
         status = other.status()
@@ -223,4 +223,4 @@ def save_at_every_step(module):
     """Checkpoints after every step, and dies before the evaluation on the test split."""
     original = module.train
     module.train = lambda session, **options: original(session, **(options | {"save_every": -1.0}))
-    kill_at(module, "_test", "before")
+    kill_at(module, "measure", "before")

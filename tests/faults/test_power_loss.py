@@ -61,7 +61,7 @@ def die_before_the_test():
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    execute._test = die
+    execute.measure = die
 
 
 def numbers(run):
@@ -232,13 +232,13 @@ def test_a_run_whose_directory_vanishes_ends_and_makes_it_not_anew(make_run, tra
     run = make_run("run")
 
     def vanish():
-        test = execute._test
+        test = execute.measure
 
         def without_it(*arguments):
             shutil.rmtree(run.path)
             return test(*arguments)
 
-        execute._test = without_it
+        execute.measure = without_it
 
     assert train(run, vanish) == execute.INTERRUPTED
     assert not run.path.exists()
