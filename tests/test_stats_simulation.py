@@ -156,9 +156,10 @@ def test_intervals_cover_the_truth_as_often_as_they_say(seeds, kind):
         assert share <= 0.97 + slack(0.03)
 
 
-@pytest.mark.parametrize(("seeds", "studies"), [(3, 200), (5, 200), (10, 200)])
-def test_the_plain_hierarchical_bootstrap_is_too_narrow_with_few_seeds(seeds, studies):
-    """Why it is shown but decides nothing."""
+@pytest.mark.parametrize(("seeds", "stated"), [(3, 0.83), (5, 0.90), (10, 0.95)])
+def test_the_plain_hierarchical_bootstrap_covers_as_little_as_is_stated(seeds, stated):
+    """Why it is shown but decides nothing: too narrow with few seeds, as docs/statistics.md says."""
+    studies = 200
     world = World(seeds=seeds, seed_sd=(6.0, 6.0), cells=(-0.45, 0.05))
     truth = np.diff(world.recall())[0]
     inside = []
@@ -169,8 +170,7 @@ def test_the_plain_hierarchical_bootstrap_is_too_narrow_with_few_seeds(seeds, st
             inside.append(found.low <= truth <= found.high)
     share = np.mean(inside)
     print(f"\nbootstrap: {seeds:2d} seeds: {100 * share:.1f} %")
-    if seeds == 3:
-        assert share < 0.90
+    assert abs(share - stated) <= slack(stated, studies)
 
 
 @pytest.mark.parametrize("family", [1, FAMILY])
