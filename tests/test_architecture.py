@@ -226,6 +226,12 @@ def test_no_test_hides_inside_another():
     assert hidden == []
 
 
+def test_no_two_test_files_share_a_name():
+    """Pytest imports them by name alone, and would leave one out."""
+    names = [path.name for path in TESTS if path.name.startswith("test_")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_every_file_is_short_enough_to_read():
     lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in TREE + TESTS}
     assert [(name_of(p), n) for p, n in lines.items() if n > (350 if p in TREE else 450)] == []
