@@ -99,3 +99,9 @@ def test_hostile_names_are_words(results, opened):
 def test_the_baseline_of_the_study_is_the_default(ratios, opened):
     ratios()
     assert opened(view="effects").selectbox(key="address: baseline").value == key_of(BASE)
+
+
+def test_what_is_better_is_told_by_shape_as_well_as_by_colour(ratios, opened):
+    ratios()
+    specs = [chart.proto.spec for chart in opened(view="effects").get("plotly_chart")]
+    assert any('"symbol":"triangle-up"' in spec and '"symbol":"circle"' in spec for spec in specs)

@@ -159,3 +159,22 @@ print(*sorted(set(heavy) & {{name.split(".")[0] for name in sys.modules}}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_a_sentence_is_read_again_when_the_weights_are_others(trained, opened, monkeypatch):
+    asked = []
+
+    def ask(**task):
+        asked.append(task)
+        return {"tokens": [], "cut": []}, np.zeros(16, np.float32).tobytes()
+
+    monkeypatch.setattr("app.views.retrieval.ask", ask)
+    page = opened(view="retrieval", text=SENTENCE)
+    weights = trained / "runs" / STUDY / f"{keys(trained)[0]}-s0" / "checkpoints/model.safetensors"
+    for other in trained.glob(f"runs/{STUDY}/*/checkpoints/model.safetensors"):
+        content = other.read_bytes()
+        other.unlink()  # the original is shared
+        other.write_bytes(content)
+    assert weights.exists()
+    page.run()
+    assert len({task["weights"] for task in asked}) == 2

@@ -1,0 +1,38 @@
+"""`study.json` holds the arguments that make its plan again."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from workbench.report.asked import Asked
+from workbench.study.__main__ import _parser
+from workbench.study.description import arguments
+from workbench.study.plan import Options, parse_seeds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(),
+        Options(smoke=True, recipe="simvtp"),
+        Options(seeds=(0,), budget="2x", data="folder:/own videos/it's"),
+        Options(seeds=(4, 7), single=True, trials=30),
+    ],
+)
+def test_the_command_line_reads_them_as_the_same_options(options):
+    plan = SimpleNamespace(options=options, study=SimpleNamespace(name="mask_ratio-simvtp-single"))
+    read = _parser().parse_args(arguments(plan))
+    assert read.study == "mask_ratio"
+    again = Options(
+        seeds=parse_seeds(read.seeds) if read.seeds else (),
+        **{name: getattr(read, name) for name in ("budget", "data", "recipe", "trials", "single", "smoke")},
+    )
+    assert again == options
+
+
+def test_the_command_is_quoted_for_the_shell():
+    asked = {"study": "a", "question": "", "metric": "t2v_r1", "direction": "maximize", "axes": [],
+             "baseline": None, "seeds": [0], "reads": [], "smoke": True, "plan": "", "cells": []}  # fmt: skip
+    assert Asked.of(asked).command == "python -m workbench.study a --smoke"
+    command = Asked.of(asked | {"arguments": ["a", "--data", "folder:/own videos"]}).command
+    assert command == "python -m workbench.study a --data 'folder:/own videos'"
