@@ -238,7 +238,7 @@ def test_comparisons_without_a_p_value_count_in_the_family_where_they_are_planne
     family = stats.compare_family(cells, "base", resamples=100)
     assert (family["x"].family, family["once"].p, family["once"].winner) == (1, None, None)
     assert family["x"].p_adjusted == family["x"].p
-    planned = stats.compare_family(cells, "base", resamples=100, family=4)
+    planned = {c.a: c for c in stats.adjust(family.values(), 4)}
     assert [c.family for c in planned.values()] == [4, 4]
     assert planned["x"].p_adjusted == pytest.approx(min(1.0, 4 * family["x"].p))
     assert planned["x"].interval_adjusted.high > family["x"].interval_adjusted.high
@@ -251,7 +251,8 @@ def test_a_claim_made_while_a_study_runs_is_still_made_when_the_other_cells_are_
     whole = stats.compare_family(cells, "c0", resamples=100)
     for known in (2, 4, 6):
         part = {name: runs for name, runs in cells.items() if int(name[1]) > 8 - known or name == "c0"}
-        found = stats.compare_family(part, "c0", resamples=100, family=8)
+        compared = stats.compare_family(part, "c0", resamples=100).values()
+        found = {c.a: c for c in stats.adjust(compared, 8)}
         assert all(whole[name].p_adjusted <= c.p_adjusted for name, c in found.items())
         assert any(c.winner for c in found.values())
         assert all(whole[name].winner for name, c in found.items() if c.winner)

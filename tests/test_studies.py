@@ -2,9 +2,11 @@
 
 import ast
 import re
+from dataclasses import replace
 
 import pytest
 
+from workbench.errors import UserError
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan
 
@@ -99,6 +101,22 @@ def test_the_claims_name_cells_and_metrics_that_exist(plans):
     assert len({str(cell.config.stages) for cell in plan.cells}) == 1
 
 
+def test_every_budget_has_a_baseline_of_its_own(plans):
+    plan = plans["budget"]
+    assert [cell.axes["ratio"] for cell in plan.baselines] == [0.0] * 9
+    assert len({(cell.axes["unit"], cell.axes["times"]) for cell in plan.baselines}) == 9
+    assert all(len(plans[name].baselines) == 1 for name in EXPECTED if name != "budget")
+
+
+def test_a_baseline_that_some_places_lack_and_axes_on_both_sides_are_refused(tmp_path):
+    study = spec.load("budget")
+    with pytest.raises(UserError, match="none of its cells for every choice of unit, times"):
+        make_plan(replace(study, baseline={"ratio": 0.3}), Options(), tmp_path)
+    for wrong in ({"baseline": {}}, {"within": ("ratio",)}):
+        with pytest.raises(UserError, match="names the axes that are not in within"):
+            replace(study, **wrong)
+
+
 def test_an_axis_may_exist_only_where_something_is_hidden(plans):
     lone = [cell.axes for cell in plans["text_masking"].cells if len(cell.axes) == 1]
     assert lone == [{"ratio": 0.0}]
@@ -113,6 +131,7 @@ def test_reports_find_all_they_need_in_the_description(plans, name):
     asked = Asked.of(json.loads(json.dumps(plans[name].description())))
     assert list(asked.cells) == [cell.key for cell in plans[name].cells]
     assert asked.baseline in asked.cells
+    assert asked.bases == tuple(cell.key for cell in plans[name].baselines)
     assert re.fullmatch(r"[a-z_]+", asked.name)
 
 

@@ -83,7 +83,7 @@ def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
             st.markdown(f"- {escaped(stats.claim(answer.comparisons[key]))}.")
         elif key in answer.refused:
             st.markdown(f"- {escaped(f'{labels[key]} is not compared: {answer.refused[key]}')}.")
-        elif key != answer.asked.baseline:
+        elif key not in answer.asked.bases:
             st.markdown(f"- {escaped(f'{labels[key]} cannot be compared yet')}: runs are missing.")
     if not some.cells.is_empty():
         name = f"{runs.study}-compare"

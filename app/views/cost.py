@@ -84,7 +84,7 @@ def _chosen(runs: Runs, answer: Answer, keys: list[str]) -> None:
     for key in keys:
         runs_of = address.link(view="runs", filter=key)
         links = f"[its runs]({runs_of})"
-        if key != answer.asked.baseline:
+        if key not in answer.asked.bases:
             links += f", [compare with the baseline]({address.link(view='compare', cells=[key])})"
         st.markdown(f"**{escaped(names[key])}**: {links}")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from workbench import stats, tables
 from workbench.errors import UserError
-from workbench.report import choices, search
+from workbench.report import choices, search, strata
 from workbench.report.asked import Asked
 from workbench.report.claims import Verdict, judge
 from workbench.report.evidence import Evidence, gather
@@ -28,6 +28,8 @@ class Answer:
     """One row a cell with complete runs, see `tables.cell_table`, in the order of the plan."""
     best: str | None
     """Key of the cell selected by val."""
+    selected: tuple[str, ...]
+    """That cell; of a study that compares within strata, the best by val of each of them."""
     comparisons: Mapping[str, stats.Comparison]
     """Key -> that cell minus the baseline, adjusted together."""
     refused: Mapping[str, str]
@@ -51,9 +53,9 @@ class Answer:
     def notes(self) -> dict[str, str]:
         """Key of a cell -> `selected`, `baseline`."""
         found = dict.fromkeys(self.front, "front")
-        if self.best:
-            found[self.best] = "selected" + (", front" if self.best in found else "")
-        if (base := self.asked.baseline) is not None:
+        for key in self.selected:
+            found[key] = "selected" + (", front" if key in found else "")
+        for base in self.asked.bases:
             found[base] = "selected, baseline" if base in found else "baseline"
         return found
 
@@ -77,14 +79,17 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     comparisons, refused = _compare(asked, evidence, usable)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
+    leading = {asked.place(key): key for key in reversed(ranking)}.values()
+    selected = tuple(key for key in asked.cells if key in leading)
     # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
-    told = next((key for key in ranking if key != asked.baseline), None) if best == asked.baseline else best
+    bases = asked.bases
+    told = next((key for key in ranking if key not in bases), None) if best in bases else best
     front = search.front(asked, evidence)
     effects = _effects(asked, usable, evidence.groups)
     said = (
         search.sentence(asked, evidence, best, front)
         if asked.search and best is not None
-        else _sentence(asked, evidence, best, told, comparisons, refused)
+        else _sentence(asked, evidence, selected, told, comparisons, refused)
     )
     if effects is not None and (on_average := choices.sentence(effects, asked.metric)):
         said += f" {on_average}"
@@ -93,6 +98,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         evidence=evidence,
         cells=cells,
         best=best,
+        selected=selected,
         comparisons=comparisons,
         refused=refused,
         effects=effects,
@@ -127,32 +133,38 @@ def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
 def _compare(
     asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
-    """Every comparable cell against the baseline, and why the others are left out.
+    """Every comparable cell against its baseline, and why the others are left out.
 
     All planned cells are one family, whether or not their runs are done.
     """
-    base, refused = asked.baseline, dict(evidence.refused)
-    if base is None or base not in usable:
-        return {}, refused
-    arms: dict[str, stats.Runs] = {}
-    for key, runs in usable.items():
-        if key != base and not set(runs) & set(usable[base]):
-            refused[key] = "shares no seed with the baseline, so the two cannot be paired"
-        else:
-            arms[asked.labels[key]] = runs
-    try:
-        family = stats.compare_family(
-            arms,
-            asked.labels[base],
-            groups=evidence.groups,
-            unit=stats.unit(asked.metric),
-            higher_is_better=asked.maximize,
-            family=len(asked.cells) - 1,
-        )
-    except UserError as error:
-        return {}, refused | {key: str(error) for key in usable if key != base and key not in refused}
+    refused, found = dict(evidence.refused), list[stats.Comparison]()
+    bases = asked.bases
+    for base in bases:
+        arms = {key: runs for key, runs in usable.items() if key not in bases and asked.base_of(key) == base}
+        if base not in usable:
+            continue
+        alone = {key for key, runs in arms.items() if not set(runs) & set(usable[base])}
+        refused |= dict.fromkeys(alone, "shares no seed with the baseline, so the two cannot be paired")
+        paired = {key: runs for key, runs in arms.items() if key not in alone}
+        try:
+            found += _against(asked, evidence, base, paired, usable[base])
+        except UserError as error:
+            refused |= dict.fromkeys(paired, str(error))
     keys = {label: key for key, label in asked.labels.items()}
-    return {keys[label]: comparison for label, comparison in family.items()}, refused
+    return {keys[c.a]: c for c in stats.adjust(found, len(asked.cells) - len(bases))}, refused
+
+
+def _against(
+    asked: Asked, evidence: Evidence, base: str, arms: Mapping[str, stats.Runs], runs: stats.Runs
+) -> Iterable[stats.Comparison]:
+    """Arms against one baseline and its runs."""
+    return stats.compare_family(
+        {asked.labels[key]: found for key, found in [*arms.items(), (base, runs)]},
+        asked.labels[base],
+        groups=evidence.groups,
+        unit=stats.unit(asked.metric),
+        higher_is_better=asked.maximize,
+    ).values()
 
 
 def _effects(
@@ -169,17 +181,22 @@ def _effects(
     ):
         return None
     try:
-        return stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
+        found = stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
     except UserError:  # a grid with holes, or seeds that no cell shares: the gates name what is missing
         return None
+    # What is not to be compared has no effect of its own; that it changes another one is a question.
+    return replace(found, effects=tuple(e for e in found.effects if not set(e.factors) <= set(asked.within)))
 
 
 def _sentence(
-    asked: Asked, evidence: Evidence, best: str | None, told: str | None,
+    asked: Asked, evidence: Evidence, selected: Sequence[str], told: str | None,
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> str:  # fmt: skip
-    if best is None:
+    if not selected:
         return "No run is complete yet."
+    if asked.within:
+        return strata.sentence(asked, evidence, selected, comparisons)
+    best = selected[0]
     runs = evidence.per_seed(best, f"test/{asked.metric}")
     label, mean = asked.labels[best], sum(runs.values()) / len(runs)
     reached = f"{label} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"

@@ -38,6 +38,8 @@ class Asked:
     cells: Mapping[str, Mapping[str, Value]]
     """Key of each cell -> its axes."""
 
+    within: tuple[str, ...] = ()
+    """Axes that separate comparisons, see `workbench.study.spec.Study`; `baseline` is then one of several."""
     cost: str = ""
     """Of a search for a Pareto front: the metric to be low."""
     trials: int = 0
@@ -46,6 +48,40 @@ class Asked:
     """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
     arguments: tuple[str, ...] = ()
     """Of the command that made the plan; empty where an earlier version did, which did not note them."""
+
+    def base_of(self, key: str) -> str | None:
+        """The cell that a cell is compared with: the baseline's choices, at the cell's own place `within`."""
+        if self.baseline is None or not self.within:
+            return self.baseline
+        wanted = self._split(self.baseline)[1], self._split(key)[0]
+        return next((other for other in self.cells if self._split(other)[::-1] == wanted), None)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Keys of all baselines, in the order of the plan."""
+        return tuple(base for base in dict.fromkeys(map(self.base_of, self.cells)) if base is not None)
+
+    @property
+    def against(self) -> str:
+        """What cells are compared with, in words."""
+        assert self.baseline is not None
+        if not self.within:
+            return self.labels[self.baseline]
+        return f"{self.choice(self.baseline)} of the same {' and '.join(self.within)}"
+
+    def place(self, key: str) -> str:
+        """A cell's choices of the axes `within`, in words."""
+        return _words(self._split(key)[0])
+
+    def choice(self, key: str) -> str:
+        """A cell's choices of all other axes, in words."""
+        return _words(self._split(key)[1]) or self.labels[key]
+
+    def _split(self, key: str) -> tuple[dict[str, Value], dict[str, Value]]:
+        """A cell's axes: those of `within`, and the others."""
+        axes = self.cells[key]
+        inside = {axis: value for axis, value in axes.items() if axis in self.within}
+        return inside, {axis: value for axis, value in axes.items() if axis not in self.within}
 
     @property
     def search(self) -> bool:
@@ -75,6 +111,7 @@ class Asked:
             maximize=description["direction"] == "maximize",
             axes=tuple(description["axes"]),
             baseline=description["baseline"],
+            within=tuple(description.get("within", ())),
             seeds=tuple(description["seeds"]),
             reads=tuple(description["reads"]),
             claims=tuple(description.get("claims", ())),
@@ -87,6 +124,10 @@ class Asked:
             arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
+
+
+def _words(axes: Mapping[str, Value]) -> str:
+    return " ".join(f"{name}={value}" for name, value in axes.items())
 
 
 def command(study: str) -> str:

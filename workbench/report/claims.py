@@ -90,14 +90,15 @@ def _figure(
 ) -> _Figure:
     """`UserError` without runs."""
     arm = next((key for key, axes in asked.cells.items() if dict(axes) == dict(claim["arm"])), None)
-    if arm is None or asked.baseline is None:
+    base_key = None if arm is None else asked.base_of(arm)
+    if arm is None or base_key is None:
         raise UserError("the study has no such arm, or no baseline")
     if claim["metric"] == asked.metric and claim["figure"] == "difference":
         if (c := comparisons.get(arm)) is None:
             raise UserError("the arm and the baseline are not both there to be compared")
         return _compared(c)
     metric = claim["metric"] if "/" in claim["metric"] else f"test/{claim['metric']}"
-    mine, base = evidence.per_seed(arm, metric), evidence.per_seed(asked.baseline, metric)
+    mine, base = evidence.per_seed(arm, metric), evidence.per_seed(base_key, metric)
     seeds = sorted(set(mine) & set(base))
     if not seeds:
         raise UserError("no seed is complete in both the arm and the baseline")

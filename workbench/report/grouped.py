@@ -43,6 +43,7 @@ def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Aske
     asked = replace(
         asked,
         axes=axes,
+        within=tuple(axis for axis in asked.within if axis in axes),
         baseline=None if asked.baseline is None else home[asked.baseline],
         labels=labels,
         cells={name: {a: v for a, v in levels[name].items() if v is not None} for name in groups},

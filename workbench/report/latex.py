@@ -40,7 +40,7 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
     body = []
     for key, row in zip(answer.cells["key"], content.select(columns).iter_rows(), strict=True):
         cells = [escape(cell) for cell in row]
-        if key == answer.best:
+        if key in answer.selected:
             at = columns.index(answer.metric)
             cells[at] = rf"\textbf{{{cells[at]}}}"
         body.append(" & ".join(cells) + r" \\")

@@ -29,7 +29,7 @@ def limits(
         found += search.gates(asked, evidence)
     else:
         found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
-        found += gates.unequal_budgets(_budgets(asked, evidence.done))
+        found += _unequal_budgets(asked, evidence.done)
         found += _missing(asked, evidence)
     facts = {
         row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in (*gates.HARDWARE, *CODE)}
@@ -61,24 +61,40 @@ def _missing(asked: Asked, evidence: Evidence) -> list[str]:
 
 
 def _differing(asked: Asked, key: str) -> list[str]:
-    """Axes in which a cell differs from its baseline."""
-    assert asked.baseline is not None
-    mine, base = asked.cells[key], asked.cells[asked.baseline]
+    """Axes in which a compared cell differs from its baseline."""
+    mine, base = asked.cells[key], asked.cells[_base(asked, key)]
     # An axis that exists only under a choice differs because of that choice, not besides it: where no words
     # are hidden there is nothing to say of which words, so hiding some is one difference, not three.
     return [axis for axis in mine if axis in base and mine[axis] != base[axis]]
 
 
 def _settings(asked: Asked, evidence: Evidence, key: str) -> list[str]:
-    """Settings of the configuration in which a cell differs from its baseline."""
-    assert asked.baseline is not None
-    both = {name: name for name in (key, asked.baseline)}
+    """Settings of the configuration in which a compared cell differs from its baseline."""
+    both = {name: name for name in (key, _base(asked, key))}
     found = tables.differences(evidence.runs.filter(pl.col("key").is_in(list(both))), both)
     return found["setting"].to_list()
 
 
-def _budgets(asked: Asked, done: pl.DataFrame) -> dict[str, str]:
-    """Label of a cell -> its budget in words, summed over stages of one unit."""
+def _base(asked: Asked, key: str) -> str:
+    base = asked.base_of(key)
+    assert base is not None  # what is compared has something that it is compared with
+    return base
+
+
+def _unequal_budgets(asked: Asked, done: pl.DataFrame) -> list[str]:
+    """Budgets are to be equal among cells that are compared with each other."""
+    places: dict[str, dict[str, str]] = {}
+    for key, budget in _budgets(done).items():
+        places.setdefault(asked.place(key), {})[asked.labels[key]] = budget
+    found = [sentence for cells in places.values() for sentence in gates.unequal_budgets(cells)]
+    if asked.within:
+        apart = " and ".join(asked.within)
+        found.append(f"Cells are compared only with those of the same {apart}; no other comparison is meant.")
+    return found
+
+
+def _budgets(done: pl.DataFrame) -> dict[str, str]:
+    """Key of a cell -> its budget in words, summed over stages of one unit."""
     out = {}
     stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
     for row in done.unique("key", maintain_order=True).iter_rows(named=True):
@@ -86,7 +102,7 @@ def _budgets(asked: Asked, done: pl.DataFrame) -> dict[str, str]:
         for stage in stages:
             if (unit := row[f"{stage}.budget.unit"]) is not None:
                 total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
-        out[asked.labels[row["key"]]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
+        out[row["key"]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
     return out
 
 

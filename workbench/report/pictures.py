@@ -86,7 +86,7 @@ def grid(answer: Answer) -> Picture | None:
     across = {"row": places.curve, "column": places.x, "metric": answer.metric}
     marks = ""
     if answer.asked.baseline is not None and any(c.interval for c in answer.comparisons.values()):
-        marks = f" ↑ better and ↓ worse than {answer.asked.labels[answer.asked.baseline]}, after Holm."
+        marks = f" ↑ better and ↓ worse than {answer.asked.against}, after Holm."
     return Picture(
         name="grid",
         caption=f"{answer.metric} over {places.curve} and {places.x}, with 95 % intervals "
@@ -196,7 +196,7 @@ def differences(answer: Answer) -> Picture | None:
     if table is None or answer.asked.baseline is None:
         return None
     unit = stats.unit(answer.asked.metric)
-    baseline = answer.asked.labels[answer.asked.baseline]
+    baseline = answer.asked.against
     some = len(answer.comparisons)
     which = "" if table.height == some else f", the {table.height} largest of {some}"
     kind = differing(answer) + (" (none where there is one seed)" if lone(answer) else "")

@@ -74,7 +74,7 @@ def legend(answer: Answer) -> str:
     text += " Cells are selected by val and reported by test."
     if not answer.comparisons or answer.asked.baseline is None:
         return text
-    text += f" Differences are to {answer.asked.labels[answer.asked.baseline]}, {differing(answer)}"
+    text += f" Differences are to {answer.asked.against}, {differing(answer)}"
     if lone(answer):
         text += (
             f" ({LONE} over queries alone: one seed, or seeds without any spread, say nothing about others)"

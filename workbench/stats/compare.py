@@ -98,21 +98,20 @@ def compare_family(
     groups: Sequence[str] | None = None,
     unit: str = "points of R@1",
     higher_is_better: bool = True,
-    family: int = 0,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Comparison]:
     """Every other cell against the baseline, adjusted together, cells in alphabetical order.
 
-    All comparisons share the draws of queries, so a thousand runs take seconds. family: see `adjust`.
+    All comparisons share the draws of queries, so a thousand runs take seconds.
     """
     if baseline not in cells:
         raise UserError(f"the baseline {baseline!r} is not among the cells {sorted(cells)}")
     tables = {name: tabulate(cells[name], groups, name=name) for name in sorted(cells)}
     arms = [table for name, table in tables.items() if name != baseline]
     found = _against(tables[baseline], arms, unit, higher_is_better, level, resamples, rng)
-    return {comparison.a: comparison for comparison in adjust(found, family)}
+    return {comparison.a: comparison for comparison in adjust(found)}
 
 
 def holm(p: ArrayLike) -> Array:

@@ -102,11 +102,17 @@ class Plan:
     cells: tuple[Cell, ...]
     """Of a search: those that were proposed so far, which only the ledger knows."""
     seeds: tuple[int, ...]
-    baseline: Cell | None
+    baselines: tuple[Cell, ...]
+    """One for each choice of the study's `within`; none where the study has no baseline."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
     """Only of a search: how many there are to be."""
+
+    @property
+    def baseline(self) -> Cell | None:
+        """The first of the baselines."""
+        return next(iter(self.baselines), None)
 
     @property
     def runs(self) -> list[Run]:
@@ -151,6 +157,7 @@ class Plan:
             "direction": study.direction,
             "axes": self.axes,
             "baseline": self.baseline.key if self.baseline is not None else None,
+            "within": list(study.within),
             "seeds": list(self.seeds),
             "reads": list(study.reads),
             "mode": study.mode,
@@ -205,7 +212,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         options=options,
         cells=found,
         seeds=options.seeds or study.seeds,
-        baseline=_baseline(study, found),
+        baselines=_baselines(study, found),
     )
 
 
@@ -226,7 +233,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
         options=options,
         cells=(),
         seeds=(0,),
-        baseline=None,
+        baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
         trials=options.trials or (min(study.trials, SMOKE) if options.smoke else study.trials),
     )
@@ -276,11 +283,21 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _baseline(study: Study, cells: Sequence[Cell]) -> Cell | None:
+def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cell with the baseline's choices, for each choice of the axes `within`."""
     if not study.baseline:
-        return None
+        return ()
     wanted = dict(study.baseline)
+    found: dict[tuple[Choice, ...], Cell | None] = {}
     for cell in cells:
-        if wanted in (cell.axes, *cell.twins):
-            return cell
-    raise UserError(f"the baseline {wanted} of study {study.name!r} is none of its cells")
+        place = tuple(cell.axes.get(axis) for axis in study.within)
+        others = [
+            {a: v for a, v in axes.items() if a not in study.within} for axes in (cell.axes, *cell.twins)
+        ]
+        if found.setdefault(place, None) is None and wanted in others:
+            found[place] = cell
+    bases = tuple(cell for cell in found.values() if cell is not None)
+    if len(bases) < len(found):
+        where = f" for every choice of {', '.join(study.within)}" if study.within else ""
+        raise UserError(f"the baseline {wanted} of study {study.name!r} is none of its cells{where}")
+    return bases

@@ -40,7 +40,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     for cell in plan.cells:
         mine = [entry for entry in entries if entry.run.cell.key == cell.key]
         done = sum(entry.state == "complete" for entry in mine)
-        note = "baseline" if plan.baseline is not None and plan.baseline.key == cell.key else ""
+        note = "baseline" if cell in plan.baselines else ""
         rows.append(
             {axis: tables.number(cell.axes.get(axis)) for axis in plan.axes}
             | {

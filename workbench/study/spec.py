@@ -82,6 +82,9 @@ class Study:
     """Of a search: what is to be low while the metric is good, such as `cost/train_pflops`."""
     baseline: Mapping[str, Choice] = field(default_factory=dict)
     """The cell that the others are compared with, given by its axes."""
+    within: tuple[str, ...] = ()
+    """Axes that separate comparisons, such as budgets that are not to be compared with each other. Each cell
+    is compared with the baseline of the same choices there; `baseline` names the other axes only."""
     seeds: tuple[int, ...] = (0,)
     reads: tuple[str, ...] = (
         "cost/train_pflops",
@@ -114,6 +117,8 @@ class Study:
             )
         if self.mode == "search" and (self.baseline or self.claims or self.seeds != (0,)):
             raise UserError("a search has no baseline, no claims and seed 0: what it finds is no claim")
+        if set(self.within) & set(self.baseline) or (self.within and not self.baseline):
+            raise UserError(f"the baseline of a study names the axes that are not in within: {self.within!r}")
         if self.cost and self.mode != "search":
             raise UserError("only a search has a cost: an ablation runs every cell")
         if self.sampler == "nsga2" and not self.cost:
