@@ -8,6 +8,7 @@ from finished_runs import finish, train
 
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.tracking.files import write_atomic
+from workbench.tracking.mlflow import Mirror
 from workbench.tracking.run_dir import RunDir
 
 
@@ -39,3 +40,11 @@ def make_run(tmp_path):
         return run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A migrated MLflow database, copied for each test, since migrating takes seconds: read only."""
+    results = tmp_path_factory.mktemp("store")
+    Mirror(results)
+    return results / "mlflow.db"

@@ -13,13 +13,6 @@ from workbench.tracking.forward import Forwarder, unsent
 from workbench.tracking.mlflow import Mirror
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    results = tmp_path_factory.mktemp("store")
-    Mirror(results)
-    return results / "mlflow.db"
-
-
 @pytest.fixture
 def mirror(tmp_path, empty_store):
     """Of `here`; the run directories of `there` are another machine's, with the same store."""

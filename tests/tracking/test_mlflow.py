@@ -15,14 +15,6 @@ from workbench.tracking.forward import Forwarder, forwarder
 from workbench.tracking.mlflow import Mirror
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A migrated database, copied for each test, since migrating takes seconds."""
-    results = tmp_path_factory.mktemp("store")
-    Mirror(results)
-    return results / "mlflow.db"
-
-
 @pytest.fixture
 def results(tmp_path, empty_store):
     folder = tmp_path / "results"
