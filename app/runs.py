@@ -102,7 +102,7 @@ class Runs:
     def _answer(self, asked: Asked, by: Sequence[str] | None, error: Kind) -> Answer:
         # What the runs answered is read once, however it is then looked at.
         key = ("evidence", asked.metric, asked.baseline)
-        found = self.kept(key, lambda: gather(asked, self.results, self.table))
+        found = self.kept(key, lambda: gather(asked, self.results, self.table, self.store.ranks(self.study)))
         if by is not None:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)

@@ -15,6 +15,7 @@ import streamlit as st
 
 from workbench.errors import UserError
 from workbench.report.asked import Asked, load
+from workbench.report.evidence import Ranks
 from workbench.tracking.files import check_name
 from workbench.tracking.runs import RunTable
 
@@ -75,6 +76,10 @@ class Store:
         assert study.seen is not None
         return study.seen
 
+    def ranks(self, name: str) -> Ranks:
+        """The ranks that have been read of a study that was looked at."""
+        return self._studies[name].ranks
+
     def kept(self, key: Any, version: Any, make: Callable[[], Any]) -> Any:
         """What `make` returned last under this version."""
         with self._lock:
@@ -111,6 +116,7 @@ class Store:
 @dataclass
 class _Study:
     table: RunTable
+    ranks: Ranks = field(default_factory=Ranks)
     lock: threading.Lock = field(default_factory=threading.Lock)
     seen: Seen | None = None
 

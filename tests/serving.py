@@ -36,7 +36,11 @@ def dashboard(results, log):
         yield address, server
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            raise
 
 
 def _wait(server, address, log, seconds=120):

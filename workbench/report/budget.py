@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -30,12 +31,12 @@ class Learning:
     curves: Mapping[str, Mapping[int, tuple[np.ndarray, np.ndarray]]]
     """Key of a cell -> seed -> clock [n] ascending, metric [n]."""
 
-    @property
+    @cached_property
     def ends(self) -> list[tuple[float, float]]:
         """First and last budget at which each run was evaluated."""
         return [(float(x[0]), float(x[-1])) for seeds in self.curves.values() for x, _ in seeds.values()]
 
-    @property
+    @cached_property
     def shared(self) -> float:
         """The largest budget that every run reached."""
         return min(last for _, last in self.ends)
@@ -43,14 +44,18 @@ class Learning:
 
 def learning(answer: Answer, curves: pl.DataFrame, clock: str) -> Learning:
     """The runs' curves of `val/<metric>`; see `tracking.runs.load_curves`. Empty without evaluations."""
-    runs = {run: (key, seed) for run, key, seed in answer.evidence.done.select("run", "key", "seed").rows()}
     wanted = (pl.col("metric") == f"val/{answer.asked.metric}") & pl.col(clock).is_not_null()
+    cells = answer.evidence.done.select("run", "key", "seed")
+    table = (
+        curves.filter(wanted)
+        .join(cells, on="run", maintain_order="left")
+        .sort(clock, maintain_order=True)
+        .group_by("key", "seed", maintain_order=True)
+        .agg(pl.col(clock).cast(pl.Float64), "value")
+    )
     found: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
-    for (run,), part in curves.filter(wanted).group_by("run", maintain_order=True):
-        if run in runs:
-            key, seed = runs[str(run)]
-            x, y = part.sort(clock).select(clock, "value").to_numpy().T
-            found.setdefault(key, {})[seed] = (x, y)
+    for key, seed, x, y in zip(table["key"], table["seed"], table[clock], table["value"], strict=True):
+        found.setdefault(key, {})[seed] = (x.to_numpy(), y.to_numpy())
     return Learning(curves=found)
 
 

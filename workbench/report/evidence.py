@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +48,18 @@ class Evidence:
 
     def with_cost(self, cost: str) -> tuple[dict[str, dict[int, float]], dict[str, stats.Runs]]:
         """A cost and the metric's values of the cells that have both, seed by seed, and can be compared."""
+        column = f"metric.{cost}"
+        if column not in self.runs.columns:
+            return {}, {}
+        known: dict[str, dict[int, float]] = {}
+        for key, seed, value in self.done.select("key", "seed", pl.col(column).cast(pl.Float64)).iter_rows():
+            known.setdefault(key, {})[seed] = math.nan if value is None else value
         costs: dict[str, dict[int, float]] = {}
         values: dict[str, stats.Runs] = {}
         for key, runs in self.values.items():
-            try:
-                found = self.per_seed(key, cost)
-            except UserError:  # runs of an older version: the cell has no place on this axis
-                continue
-            both = {seed for seed in runs if math.isfinite(found.get(seed, math.nan))}
+            both = {seed for seed in runs if math.isfinite(known[key][seed])}
             if both and key not in self.refused:
-                costs[key] = {seed: found[seed] for seed in both}
+                costs[key] = {seed: known[key][seed] for seed in both}
                 values[key] = {seed: runs[seed] for seed in both}
         return costs, values
 
@@ -67,13 +69,49 @@ class _Queries:
     """What one run answered."""
 
     values: np.ndarray
-    groups: list[str] | None
+    """[Q] ranks, or values of a metric."""
+    groups: tuple[str, ...] | None
     identity: str
     """Digest of the queries' names; empty without ranks."""
 
 
-def gather(asked: Asked, results: Path, table: pl.DataFrame | None = None) -> Evidence:
-    """Reads the ranks of all complete runs of the plan; table: the run table of the study, read when None."""
+class Ranks:
+    """Ranks of the runs of one study, each file read once, for whoever looks again and again."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], tuple[tuple[int, int], _Queries]] = {}
+        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Clips of the queries: thousands of runs share one tuple."""
+
+    def of(self, run: RunDir, metric: str) -> _Queries | None:
+        """The run's ranks as values of the metric; None without ranks, also for metrics that have none."""
+        side = metric.partition("_")[0]
+        place = run.path.name, side
+        try:
+            stat = run.file("ranks.npz").stat()
+            signature = stat.st_mtime_ns, stat.st_size
+            if (known := self._read.get(place)) is None or known[0] != signature:
+                self._read[place] = known = signature, self._queries(run, side)
+            return replace(known[1], values=stats.query_values(known[1].values, metric))
+        except (OSError, UserError):  # also a metric such as the median rank
+            return None
+
+    def _queries(self, run: RunDir, side: str) -> _Queries:
+        wanted = (f"{side}_rank", f"{side}_id", *(["t2v_group"] if side == "t2v" else []))
+        ranks, names, *owners = run.read_arrays("ranks.npz", *wanted)
+        groups = tuple(str(group) for group in owners[0]) if owners else None
+        digest = hashlib.sha256("\0".join(names.tolist()).encode()).hexdigest()
+        return _Queries(ranks, groups and self._groups.setdefault(groups, groups), digest)
+
+
+def gather(
+    asked: Asked, results: Path, table: pl.DataFrame | None = None, ranks: Ranks | None = None
+) -> Evidence:
+    """Reads the ranks of all complete runs of the plan.
+
+    table: the run table of the study, read when None; ranks: those that were read before.
+    """
+    ranks = ranks or Ranks()
     if table is None:
         table = load_runs(results, asked.name)
     planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
@@ -82,11 +120,15 @@ def gather(asked: Asked, results: Path, table: pl.DataFrame | None = None) -> Ev
     others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
 
     found: dict[str, dict[int, _Queries]] = {}
-    for row in runs.filter(pl.col("state") == "complete").iter_rows(named=True):
-        value = row.get(f"metric.test/{asked.metric}")
-        run = RunDir.of(results, asked.name, row["key"], row["seed"])
-        if (queries := _queries(run, asked.metric, value)) is not None:
-            found.setdefault(row["key"], {})[row["seed"]] = queries
+    complete = runs.filter(pl.col("state") == "complete")
+    column = f"metric.test/{asked.metric}"
+    numbers = complete[column].to_list() if column in complete.columns else [None] * complete.height
+    for key, seed, number in zip(complete["key"], complete["seed"], numbers, strict=True):
+        queries = ranks.of(RunDir.of(results, asked.name, key, seed), asked.metric)
+        if queries is None and number is not None:
+            queries = _Queries(np.array([float(number)]), None, "")
+        if queries is not None:
+            found.setdefault(key, {})[seed] = queries
     usual = _usual(asked, found)
     example = next((q for cell in found.values() for q in cell.values() if q.identity == usual), None)
     return Evidence(
@@ -96,20 +138,6 @@ def gather(asked: Asked, results: Path, table: pl.DataFrame | None = None) -> Ev
         groups=example.groups if example is not None else None,
         refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual))},
     )
-
-
-def _queries(run: RunDir, metric: str, value: float | None) -> _Queries | None:
-    """The run's ranks as values of the metric; its single number where there are none."""
-    side = metric.partition("_")[0]
-    try:
-        wanted = (f"{side}_rank", f"{side}_id", *(["t2v_group"] if side == "t2v" else []))
-        ranks, names, *owners = run.read_arrays("ranks.npz", *wanted)
-        values = stats.query_values(ranks, metric)
-        groups = [str(g) for g in owners[0]] if owners else None
-    except (FileNotFoundError, UserError):  # also a metric such as the median rank
-        return None if value is None else _Queries(np.array([float(value)]), None, "")
-    digest = hashlib.sha256("\0".join(names.tolist()).encode()).hexdigest()
-    return _Queries(values, groups, digest)
 
 
 def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Queries]]) -> str:

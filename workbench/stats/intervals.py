@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -160,7 +161,10 @@ def query_draws(sums: Array, sizes: Array, resamples: int, seed: int) -> Array:
     return out
 
 
+@lru_cache(maxsize=16)
 def seed_draws(n: int, resamples: int, seed: int) -> Array:
-    """[resamples, n] weights of resampled seeds; each row sums to one."""
+    """[resamples, n] weights of resampled seeds; each row sums to one. Not to be written to: it is shared."""
     rng = np.random.default_rng([seed, 1, n])
-    return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    weights: Array = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    weights.flags.writeable = False
+    return weights

@@ -13,7 +13,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,12 +231,18 @@ class RunDir:
             os.close(self._metrics_fd)
             self._metrics_fd = -1
 
-    def read_metrics(self) -> Metrics:
-        """All rows so far, also while they are being written."""
+    def read_metrics(self, names: Iterable[str] | None = None) -> Metrics:
+        """All rows so far, also while they are being written.
+
+        names: of metrics; rows with none of them are left out unparsed.
+        """
         try:
             lines = self.file("metrics.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return Metrics([], 0)
+        if names is not None:
+            wanted = [json.dumps(name).encode() for name in names]
+            lines = [line for line in lines if any(name in line for name in wanted)]
         rows = [row for line in lines if (row := _row(line)) is not None]
         return Metrics(rows, sum(bool(line.strip()) for line in lines) - len(rows))
 

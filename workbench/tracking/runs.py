@@ -134,7 +134,7 @@ _Point = tuple[str, int, float | None, float | None, str, float]
 def _points(path: Path, metrics: Sequence[str] | None) -> dict[str, list[_Point]]:
     """Points of each metric; where a step was recorded twice (a resumed run), the later one counts."""
     found: dict[str, dict[int, _Point]] = {}
-    for row in RunDir(path).read_metrics().rows:
+    for row in RunDir(path).read_metrics(metrics).rows:
         step, seconds, pflops = row.get("step", 0), row.get("seconds"), row.get("pflops")
         for name, value in row.items():
             wanted = "/" in name if metrics is None else name in metrics
