@@ -53,10 +53,12 @@ class Evidence:
             return {}, {}
         known: dict[str, dict[int, float]] = {}
         for key, seed, value in self.done.select("key", "seed", pl.col(column).cast(pl.Float64)).iter_rows():
-            known.setdefault(key, {})[seed] = math.nan if value is None else value
+            known.setdefault(key, {})[seed] = value
         costs: dict[str, dict[int, float]] = {}
         values: dict[str, stats.Runs] = {}
         for key, runs in self.values.items():
+            if None in known[key].values():  # a run of an older version: the cell has no place on this axis
+                continue
             both = {seed for seed in runs if math.isfinite(known[key][seed])}
             if both and key not in self.refused:
                 costs[key] = {seed: known[key][seed] for seed in both}
