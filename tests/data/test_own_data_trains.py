@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -33,13 +34,15 @@ def test_a_model_learns_the_captions_of_real_clips(tmp_path: Path) -> None:
     config = RunConfig(
         recipe=small,
         data=data,
-        stages=(Stage(budget=Budget(unit="steps", amount=40)),),
+        stages=(Stage(budget=Budget(unit="steps", amount=80)),),
         optim=OptimConfig(batch_size=16),
         evaluations=1,
     )
     session = open_session(config, store, device=torch.device("cpu"))
     rows = [row for _, row in train(session)]
-    assert rows[-1]["train/vtc"] < 0.6 * rows[0]["train/vtc"]
+    # Averaged: in a batch of 16, equal captions ("fight", "no fight") make single steps noisy and set a floor.
+    losses = [row["train/vtc"] for row in rows]
+    assert mean(losses[-20:]) < 0.6 * losses[0]
     assert 0 <= session.evaluate("test")["test/t2v_r1"] <= 100
 
 
