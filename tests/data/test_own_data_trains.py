@@ -40,7 +40,7 @@ def test_a_model_learns_the_captions_of_real_clips(tmp_path: Path) -> None:
     )
     session = open_session(config, store, device=torch.device("cpu"))
     rows = [row for _, row in train(session)]
-    # Averaged: in a batch of 16, equal captions ("fight", "no fight") make single steps noisy and set a floor.
+    # Averaged: equal captions ("fight", "no fight") in a batch make single steps noisy and set a floor.
     losses = [row["train/vtc"] for row in rows]
     assert mean(losses[-20:]) < 0.6 * losses[0]
     assert 0 <= session.evaluate("test")["test/t2v_r1"] <= 100
