@@ -18,6 +18,7 @@ from workbench.report.answer import Answer, answer_of
 from workbench.report.asked import Asked
 from workbench.report.evidence import gather
 from workbench.report.grouped import grouped
+from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
@@ -106,6 +107,12 @@ class Runs:
         if by is not None:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)
+
+    def rows(self, answer: Answer) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The table of an answer as people read it, and with all digits."""
+        asked = answer.asked
+        key = ("rows", asked.metric, asked.baseline, asked.axes, answer.error)
+        return self.kept(key, lambda: (readable(answer), exact(answer)))
 
     def curves(
         self, runs: Iterable[str] | None = None, metrics: Sequence[str] | None = None, points: int = 200

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -84,6 +85,13 @@ def error_bar() -> Kind:
 def clock(label: str = "X axis", default: str = "step", *, pin: bool = False) -> str:
     """Parameter `clock`: along what runs are followed: `step`, `pflops` or `seconds`."""
     return address.choose("clock", label, CLOCKS, default, form="buttons", pin=pin)
+
+
+@contextmanager
+def on_demand(title: str, *, expanded: bool = False) -> Iterator[bool]:
+    """A part of the page that can be folded, and whether it is open: what is folded need not be made."""
+    with st.expander(title, expanded, key=f"part: {title}", on_change="rerun") as part:
+        yield bool(part.open)
 
 
 def figure(

@@ -13,10 +13,14 @@ from app.widgets import escaped, nothing_yet
 from workbench.report import pictures
 from workbench.report.answer import Answer
 from workbench.report.pictures import Picture
-from workbench.report.rows import exact, legend, readable
+from workbench.report.rows import legend
 
 TITLE = "Effects"
 ORDER = 20
+
+MANY = 200
+"""Cells. Of more, a few curves show little, and the picture of all choices at once, which is drawn by the
+graphics processor, is slow where there is none: both wait until they are asked for."""
 
 
 def render(runs: Runs) -> None:
@@ -54,12 +58,17 @@ def render(runs: Runs) -> None:
         [found["factors"], found["interactions"]],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
     )
-    st.subheader("Learning curves", divider="gray")
-    _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
-    st.subheader("All choices at once", divider="gray")
-    _show(runs, [found["parallel"]], "This needs two complete cells.")
-    with st.expander("The numbers"):
-        widgets.table(f"{runs.study}-effects", readable(answer), caption=legend(answer), exact=exact(answer))
+    few = answer.cells.height <= MANY
+    with widgets.on_demand("Learning curves", expanded=few or "cells" in st.query_params) as opened:
+        if opened:
+            _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
+    with widgets.on_demand("All choices at once", expanded=few) as opened:
+        if opened:
+            _show(runs, [found["parallel"]], "This needs two complete cells.")
+    with widgets.on_demand("The numbers") as opened:
+        if opened:
+            words, digits = runs.rows(answer)
+            widgets.table(f"{runs.study}-effects", words, caption=legend(answer), exact=digits)
 
 
 def _pictures(answer: Answer) -> dict[str, Picture | None]:

@@ -7,12 +7,12 @@ import time
 import streamlit as st
 
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet, table
+from app.widgets import escaped, nothing_yet, on_demand, table
 from workbench.report import search
 from workbench.report.answer import Answer
 from workbench.report.asked import Asked
 from workbench.report.progress import Progress, progress
-from workbench.report.rows import exact, legend, readable
+from workbench.report.rows import legend
 
 TITLE = "Study"
 ORDER = 0
@@ -44,7 +44,8 @@ def _answer(runs: Runs, answer: Answer) -> None:
     st.markdown(f"**{escaped(answer.sentence)}**")
     for gate in answer.gates:
         st.markdown(f"- {escaped(gate)}")
-    table(f"{runs.study}", readable(answer), caption=legend(answer), exact=exact(answer))
+    words, digits = runs.rows(answer)
+    table(f"{runs.study}", words, caption=legend(answer), exact=digits)
     if answer.front:
         front = search.front_table(answer.asked, answer.evidence, answer.cells, answer.front)
         table(f"{runs.study}-front", front, caption=search.FRONT_LEGEND)
@@ -68,5 +69,6 @@ def _progress(runs: Runs, state: Progress) -> None:
     if not state.troubles.is_empty():
         caption = "Runs that failed, were stopped or are silent; their pages are under Runs."
         table(f"{runs.study}-troubles", state.troubles, caption=caption)
-    with st.expander("Every cell and seed", expanded=state.done == 0):
-        table(f"{runs.study}-progress", state.table)
+    with on_demand("Every cell and seed", expanded=state.done == 0) as opened:
+        if opened:
+            table(f"{runs.study}-progress", state.table)

@@ -31,11 +31,13 @@ def ratios(results):
 
 @pytest.fixture
 def opened(results, monkeypatch):
-    """Opens the dashboard at an address: opened(view="effects", cells=["a", "b"])."""
+    """Opens the dashboard at an address: opened(view="effects", cells=["a", "b"]); with parts unfolded."""
     monkeypatch.setenv("WORKBENCH_RESULTS", str(results))
 
-    def run(**address):
+    def run(unfolded=(), **address):
         page = AppTest.from_file(str(ROOT / "app/dashboard.py"), default_timeout=60)
+        for title in unfolded:
+            page.session_state[f"part: {title}"] = True
         for name, value in address.items():
             page.query_params[name] = value
         return page.run()

@@ -78,3 +78,12 @@ def test_a_single_complete_cell_has_costs_but_no_front(results, opened):
     assert not page.exception
     assert "needs two complete cells" in words(page)
     assert page.dataframe
+
+
+def test_over_many_cells_two_costs_and_the_intervals_of_the_front_are_drawn(results, opened):
+    cells = grid(video_ratio=[0.0, 0.5, 0.75], lr=[i * 1e-4 for i in range(1, 69)])
+    write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
+    page = opened(view="cost")
+    assert not page.exception
+    assert [len(box.value) for box in page.multiselect if box.label == "Costs"] == [2]
+    assert "are connected, and have their intervals." in words(page)

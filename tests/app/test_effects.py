@@ -46,7 +46,7 @@ def test_one_seed_has_intervals_over_queries_and_no_claim(ratios, opened):
 
 def test_grouping_averages_over_the_other_axes(results, opened):
     write_study(results, "ratios", STRATEGIES, baseline=STRATEGIES[0], steps=8)
-    page = opened(view="effects", by=["strategy", "video_ratio"])
+    page = opened(["The numbers"], view="effects", by=["strategy", "video_ratio"])
     assert not page.exception
     table = page.dataframe[0].value
     assert len(table) == 4
@@ -57,7 +57,7 @@ def test_grouping_averages_over_the_other_axes(results, opened):
 
 def test_a_group_that_lacks_a_cell_is_left_out_and_named(ratios, opened):
     ratios(skip={(5, seed) for seed in range(3)})
-    page = opened(view="effects", by=["video_ratio"])
+    page = opened(["The numbers"], view="effects", by=["video_ratio"])
     assert any("no seed is complete in all 2 cells" in c for c in captions(page))
     assert len(page.dataframe[0].value) == 2
 
@@ -105,3 +105,20 @@ def test_what_is_better_is_told_by_shape_as_well_as_by_colour(ratios, opened):
     ratios()
     specs = [chart.proto.spec for chart in opened(view="effects").get("plotly_chart")]
     assert any('"symbol":"triangle-up"' in spec and '"symbol":"circle"' in spec for spec in specs)
+
+
+def test_over_many_cells_the_slow_parts_wait_to_be_asked_for(results, opened):
+    cells = grid(video_ratio=[0.0, 0.5, 0.75], lr=[i * 1e-4 for i in range(1, 69)])
+    write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
+    folded, open_ = opened(view="effects"), opened(["Learning curves", "All choices at once"], view="effects")
+    assert not folded.exception
+    assert not open_.exception
+    assert pictures(open_) - pictures(folded) == 2
+    assert "cells" not in folded.query_params
+
+
+def test_a_link_to_curves_of_many_cells_has_them_unfolded(results, opened):
+    cells = grid(video_ratio=[0.0, 0.5, 0.75], lr=[i * 1e-4 for i in range(1, 69)])
+    write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
+    page = opened(view="effects", cells=[key_of(cells[1])])
+    assert [box.value for box in page.multiselect if box.label == "Cells"] == [[key_of(cells[1])]]

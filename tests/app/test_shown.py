@@ -41,7 +41,9 @@ def test_no_table_of_a_hostile_study_starts_a_formula(results, opened):
     cells = grid(**{"=cmd()": ["=1+1", "@x", "-2+3"], "ratio": [0.0, 0.5]})
     write_study(results, "hostile", cells, baseline=cells[0], steps=8)
     for view in ("study", "effects", "compare", "cost", "runs"):
-        page = opened(view=view, cells=[key_of(cell) for cell in cells[1:4]])
+        page = opened(
+            ["The numbers", "Every cell and seed"], view=view, cells=[key_of(cell) for cell in cells[1:4]]
+        )
         assert not page.exception
         words = [w for t in page.dataframe for c in t.value for w in [c, *t.value[c]] if isinstance(w, str)]
         assert words

@@ -25,7 +25,7 @@ def test_an_unfinished_study_says_how_far_it_is_and_what_went_wrong(ratios, open
 
 def opened_at(ratios, opened, **options):
     ratios(**options)
-    page = opened(view="study")
+    page = opened(["Every cell and seed"], view="study")
     assert not page.exception
     return page
 

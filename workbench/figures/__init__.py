@@ -19,6 +19,7 @@ from workbench.figures.interactive import (
     sweep_figure,
 )
 from workbench.figures.parallel import Dimension, dimensions, parallel_figure
+from workbench.figures.style import MOST_BARS
 from workbench.figures.tables import (
     Layout,
     cost_table,
@@ -31,6 +32,7 @@ from workbench.figures.tables import (
 )
 
 __all__ = [
+    "MOST_BARS",
     "Dimension",
     "Layout",
     "cost_figure",

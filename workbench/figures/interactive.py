@@ -14,6 +14,7 @@ from workbench.figures.style import (
     CLOCKS,
     DASHES,
     MAP,
+    MOST_BARS,
     MOST_MARKERS,
     PLOTLY_MARKERS,
     SCREEN_COLOURS,
@@ -108,9 +109,11 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
         line, column = number // across + 1, number % across + 1
         part = table.filter(pl.col("cost") == cost)
         front = part.filter(pl.col("on_front")).sort("x")
+        many = part.height > MOST_BARS
         dotted = {"color": "#777777", "dash": "dot"}
         figure.add_trace(
             go.Scatter(x=front["x"].to_list(), y=front["mean"].to_list(), mode="lines+markers", line=dotted,
+                       error_y=_bars(front) if many else None,
                        marker={"symbol": "circle-open", "size": 17, "color": "#777777"},
                        name="Pareto front", legendgroup="front", showlegend=number == 0, hoverinfo="skip"),
             line, column,
@@ -121,7 +124,7 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                 go.Scatter(
                     x=mine["x"].to_list(),
                     y=mine["mean"].to_list(),
-                    error_y=_bars(mine),
+                    error_y=None if many else _bars(mine),
                     mode="markers",
                     marker={
                         "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
@@ -133,11 +136,13 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     showlegend=number == 0 and len(curves) > 1,
                     text=[safe(cell) for cell in mine["cell"]],
                     customdata=[
-                        [f"{100 * share:.0f} %", key]
-                        for share, key in mine.select("frequency", "key").iter_rows()
+                        ["" if low is None else f" [{low:.1f}, {high:.1f}]", f"{100 * share:.0f} %", key]
+                        for low, high, share, key in mine.select(
+                            "low", "high", "frequency", "key"
+                        ).iter_rows()
                     ],
-                    hovertemplate="%{text}: %{y:.1f} at %{x:.4g}; on the front in %{customdata[0]} "
-                    "of resamples<extra></extra>",
+                    hovertemplate="%{text}: %{y:.1f}%{customdata[0]} at %{x:.4g}; on the front in "
+                    "%{customdata[1]} of resamples<extra></extra>",
                 ),
                 line,
                 column,

@@ -17,7 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from workbench.figures.parallel import Dimension
-from workbench.figures.style import CLOCKS, COLOURS, MAP, MARKERS, MOST_MARKERS, SCALE, STANDING, label, plain
+from workbench.figures.style import (
+    CLOCKS,
+    COLOURS,
+    MAP,
+    MARKERS,
+    MOST_BARS,
+    MOST_MARKERS,
+    SCALE,
+    STANDING,
+    label,
+    plain,
+)
 from workbench.figures.tables import MOST_COLUMNS, MOST_CURVES
 from workbench.tracking.files import replacing
 
@@ -93,6 +104,10 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
         front = part.filter(pl.col("on_front")).sort("x")
         for i, curve in enumerate(curves):
             mine = part.filter(pl.col("curve") == curve)
+            if part.height > MOST_BARS:
+                mine = mine.with_columns(
+                    pl.when("on_front").then(pl.col(limit)).alias(limit) for limit in ("low", "high")
+                )
             _points(axes, mine["x"].to_list(), mine, i, label=plain(curve), line=False)
         axes.plot(front["x"], front["mean"], linestyle=":", color="#777777", marker="o", markersize=11,
                   markerfacecolor="none", label="Pareto front")  # fmt: skip

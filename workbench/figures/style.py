@@ -15,6 +15,8 @@ DASHES = ("solid", "dash", "dot")
 """Of lines whose colours have begun anew."""
 MOST_MARKERS = 30
 """Points of a curve that are marked one by one."""
+MOST_BARS = 100
+"""Cells against a cost that all have their interval drawn; of more, those on the front have."""
 MAP = "cividis"
 """Colour map of grids: even in brightness and the same to colour-blind readers."""
 SCALE = ("#56B4E9", "#D55E00")

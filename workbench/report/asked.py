@@ -59,6 +59,8 @@ class Asked:
     @property
     def bases(self) -> tuple[str, ...]:
         """Keys of all baselines, in the order of the plan."""
+        if self.baseline is None or not self.within:
+            return () if self.baseline is None else (self.baseline,)
         return tuple(base for base in dict.fromkeys(map(self.base_of, self.cells)) if base is not None)
 
     @property

@@ -118,9 +118,11 @@ def cost(answer: Answer, names: Sequence[str]) -> Picture | None:
     if table is None or table["key"].n_unique() < 2:
         return None
     metric = answer.metric
+    most = table.group_by("cost").len()["len"].max()
+    bars = ", and have their intervals" if isinstance(most, int) and most > figures.MOST_BARS else ""
     return Picture(
         name="cost",
-        caption=f"{metric} against cost; points of the Pareto front are connected.",
+        caption=f"{metric} against cost; points of the Pareto front are connected{bars}.",
         drawn=lambda: paper.cost(table, metric=metric),
         moving=figures.cost_figure(table, metric=metric),
     )

@@ -31,13 +31,13 @@ def exact(answer: Answer) -> pl.DataFrame:
     Limits of the difference: `effect` (those that are shown), `seeds`, `queries` (over these alone),
     `bootstrap` (hierarchical); `p` belongs to `effect`, `p_seeds` is that of flipping signs.
     """
-    keys = answer.cells["key"].to_list()
+    keys, notes = answer.cells["key"].to_list(), answer.notes
     found = [_numbers(answer, key) for key in keys]
     columns = {name: pl.Series([row[name] for row in found], dtype=pl.Float64()) for name in _NUMBERS}
     columns |= {
         "effect_interval": pl.Series([_kind(answer, key) for key in keys], dtype=pl.String()),
         "standing": pl.Series([answer.standing(key) for key in keys], dtype=pl.String()),
-        "note": pl.Series([answer.notes.get(key, "") for key in keys], dtype=pl.String()),
+        "note": pl.Series([notes.get(key, "") for key in keys], dtype=pl.String()),
     }
     return pl.concat([answer.cells, pl.DataFrame(columns)], how="horizontal")
 
