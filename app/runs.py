@@ -5,12 +5,15 @@ What hangs on runs that have ended is computed again only when another has, howe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import streamlit as st
 
 from app.store import Store, Version
 from workbench.figures.style import is_better_high
@@ -23,6 +26,22 @@ from workbench.stats.intervals import Kind
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_curves
+
+_SAYING = ContextVar("saying", default=False)
+
+
+@contextmanager
+def _said(text: str) -> Iterator[None]:
+    """Shown, with the seconds, to who waits for more than half of one; what it waits for says no more."""
+    if _SAYING.get():
+        yield
+        return
+    token = _SAYING.set(True)
+    try:
+        with st.spinner(text, show_time=True):
+            yield
+    finally:
+        _SAYING.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +64,8 @@ class Runs:
     @staticmethod
     def of(store: Store, study: str, studies: tuple[str, ...]) -> Runs:
         """The study as it is now, or was a moment ago."""
-        seen = store.study(study)
+        with _said("Reading the runs …"):
+            seen = store.study(study)
         return Runs(
             results=store.results, studies=studies, study=study, table=seen.table, asked=seen.asked,
             problem=seen.problem, version=seen.version, store=store,
@@ -130,7 +150,12 @@ class Runs:
 
     def kept(self, key: Any, make: Callable[[], Any], besides: Any = None) -> Any:
         """What `make` returns, computed anew when `version` has changed; besides: or when this has."""
-        return self.store.kept((self.study, key), (self.version, besides), make)
+
+        def made() -> Any:
+            with _said("Comparing the runs …"):
+                return make()
+
+        return self.store.kept((self.study, key), (self.version, besides), made)
 
     def directory(self, run: str) -> RunDir:
         """The directory of a run, by its name (`KEY-sSEED`)."""

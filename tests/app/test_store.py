@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from reading import said
@@ -98,3 +99,21 @@ def test_runs_without_a_description_are_not_called_no_runs(ratios, opened):
     page = opened(view="study")
     assert not page.exception
     assert "have no study.json" in page.warning[0].value.replace("\\", "")
+
+
+def test_who_waits_is_told_so_once(looked, ratios, monkeypatch):
+    told = []
+
+    @contextmanager
+    def spinner(text, **_):
+        told.append(text)
+        yield
+
+    monkeypatch.setattr("app.runs.st.spinner", spinner)
+    ratios()
+    runs = looked()
+    assert runs.kept("outer", lambda: runs.kept("inner", lambda: "made")) == "made"
+    assert runs.kept("outer", pytest.fail) == "made"
+    assert told == ["Reading the runs …", "Comparing the runs …"]
+    runs.kept("other", lambda: None)
+    assert told[2:] == ["Comparing the runs …"]
