@@ -176,6 +176,11 @@ def sleeper():
         ("status.json", '{"state": "resting"}'),
         ("status.json", '{"state": "compl'),
         ("status.json", '{"state": "complete", "step": "many"}'),
+        ("status.json", '{"state": "complete", "step": ' + "9" * 5000 + "}"),
+        ("summary.json", '{"val/t2v_r1": 4'),
+        ("summary.json", "{}"),
+        ("summary.json", ""),
+        ("summary.json", '{"val/t2v_r1": NaN, "test/t2v_r1": NaN}'),
     ],
 )
 def test_a_damaged_record_is_one_gap(write_study, study, capsys, file, content):
@@ -188,5 +193,6 @@ def test_a_damaged_record_is_one_gap(write_study, study, capsys, file, content):
     out, err = capsys.readouterr()
     assert "3 complete, 1 failed" in out
     assert str(damaged.file(file)) in out
+    assert "nan" not in out
     assert err == ""
     assert damaged.file(file).read_text() == content, "whoever mends it finds it as it was"

@@ -144,6 +144,15 @@ ODD = {
     "axes in a list": ("run.json", '{"study": "mask", "key": "k", "seed": 1, "cell": "x", "axes": [1]}'),
     "a step in words": ("metrics.jsonl", '{"step": "one", "train/loss": 1.0}\n'),
     "times in words": ("status.json", '{"state": "complete", "started": "today"}'),
+    "a time that never was": ("status.json", '{"state": "complete", "started": NaN}'),
+    "a time out of all bounds": ("status.json", '{"state": "complete", "started": 1e308}'),
+    "a number of 5,000 digits": ("summary.json", '{"test/t2v_r1": ' + "9" * 5000 + "}"),
+    "depth without end": ("summary.json", '{"a":' * 100_000),
+    "an infinite step": ("metrics.jsonl", '{"step": 1e400, "train/loss": 1.0}\n'),
+    "seconds out of all bounds": ("metrics.jsonl", '{"step": 1, "seconds": 1e308, "train/loss": 1.0}\n'),
+    "a step of 400 digits": ("metrics.jsonl", '{"step": 1' + "0" * 400 + ', "train/loss": 1.0}\n'),
+    "a folder in the place of a file": ("summary.json", None),
+    "a folder in the place of the curves": ("metrics.jsonl", None),
 }
 
 
@@ -152,7 +161,11 @@ def test_odd_records_are_named_and_stop_no_other(mirror, make_run, capsys):
     odd = {what: make_run(seed=i, results=mirror.results) for i, what in enumerate(ODD, start=1)}
     for what, run in odd.items():
         name, content = ODD[what]
-        run.file(name).write_text(content)
+        if content is None:
+            run.file(name).unlink(missing_ok=True)
+            run.file(name).mkdir()
+        else:
+            run.file(name).write_text(content)
     (good.path.parent / "study.json").write_text('{"question": "Ho')
     assert main(["import", str(mirror.results / "runs"), "--results", str(mirror.results)]) == 2
     out, err = capsys.readouterr()

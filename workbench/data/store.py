@@ -130,13 +130,18 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads((path / "store.json").read_text(encoding="utf-8"))
     except OSError:
         raise UserError(f"no frame store at {path}: prepare the data set first") from None
-    except ValueError:
-        raise UserError(f"the frame store {path} is damaged; delete it and it is made again") from None
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise UserError(f"the frame store {path} is damaged; delete it and it is made again")
     if record.get("version") != VERSION:
         raise UserError(
             f"the frame store {path} has version {record.get('version')}, this workbench reads "
             f"{VERSION}; delete it and it is made again"
         )
+    clips = record.get("clips")
+    if not isinstance(clips, list) or not all(isinstance(clip, dict) for clip in clips):
+        raise UserError(f"the frame store {path} is damaged; delete it and it is made again")
     return record
 
 
@@ -148,7 +153,7 @@ def _frames(path: Path, record: Mapping[str, Any]) -> np.memmap:
         raise UserError(
             f"the frame store {path} is damaged ({error}); delete it and it is made again"
         ) from None
-    if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(record.get("clips", ())):
+    if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(record["clips"]):
         raise UserError(f"the frame store {path} does not match its index; delete it")
     return frames
 

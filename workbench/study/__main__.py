@@ -15,6 +15,7 @@ from workbench.errors import UserError
 from workbench.study import quota, show, spec
 from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
+from workbench.study.terminal import lasting_output
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def main(
     `module` and `prepare` are what trains a run and what makes the data ready; tests replace them.
     """
     options = _parser().parse_args(arguments)
+    with lasting_output():
+        return _main(options, module, prepare)
+
+
+def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]) -> int:
     try:
         if options.study is None:
             print(show.listing(spec.questions()))

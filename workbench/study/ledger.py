@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from workbench.addresses import sqlite
 from workbench.errors import UserError
-from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, completed, read_outcome
+from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, read_outcome
 from workbench.study.plan import Plan, Run
 from workbench.study.storage import (
     LOST,
@@ -118,7 +118,7 @@ class Ledger(Trials):
             states = {t.state for t in trials[identity]}
             directory = self._directory(identity)
             over = TrialState.COMPLETE in states or TrialState.PRUNED in states
-            unknown = identity in planned and not over and completed(directory)
+            unknown = identity in planned and not over and self.outcome(directory).state == "complete"
             open_ends = TrialState.RUNNING in states or {TrialState.WAITING, TrialState.COMPLETE} <= states
             if not (open_ends or unknown):
                 continue
@@ -229,8 +229,11 @@ class Ledger(Trials):
         failed = [t for t in trials if t.state == TrialState.FAIL and self._counts(t)]
         reason = str(failed[-1].user_attrs.get("reason", "")) if failed else ""
         failures = [t.user_attrs.get("failure") for t in failed]
-        if self._complete(_identity(run), trials):
+        told = self._written(_identity(run), trials)
+        if told is not None and told.state == "complete":
             state = "complete"
+        elif told is not None and told.damaged:  # for good: whoever mends it, or deletes it, is to decide
+            state, reason = "failed", f"{told.failure}: {told.reason}"
         elif TrialState.PRUNED in states:
             state = "pruned"
         elif TrialState.RUNNING in states:
@@ -243,15 +246,20 @@ class Ledger(Trials):
             state = "missing"
         return Entry(run=run, state=state, attempts=len(failed), reason=reason)
 
-    def _complete(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:
-        """Whether a run is complete and its record still exists: deleting that asks for the run anew."""
+    def _written(self, identity: Identity, trials: Iterable[FrozenTrial]) -> Outcome | None:
+        """What the record of a run says that was settled as complete, None of another run.
+
+        Deleting it asks for the run anew. On a shared storage it may lie on another machine.
+        """
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
-            return False
-        return self.shared or completed(self._directory(identity))
+            return None
+        return Outcome(state="complete") if self.shared else self.outcome(self._directory(identity))
 
     def _over(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:
-        """Whether nothing is left to be done: complete, or stopped for good."""
-        return self._complete(identity, trials) or any(t.state == TrialState.PRUNED for t in trials)
+        """Whether nothing is left to be done: complete, if with a damaged record, or stopped for good."""
+        told = self._written(identity, trials)
+        complete = told is not None and (told.state == "complete" or told.damaged)
+        return complete or any(t.state == TrialState.PRUNED for t in trials)
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from workbench.errors import UserError
 from workbench.study.plan import Run
@@ -63,6 +64,8 @@ class Outcome:
     """The study's cost, where it has one."""
     notes: Mapping[str, Any] | None = None
     """Further metrics, kept with the trial."""
+    damaged: bool = False
+    """Whether it failed in that its record cannot be read, or lacks what a complete one has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def read_outcome(directory: RunDir, metric: str, cost: str = "") -> Outcome:
     try:
         return _told(directory, metric, cost)
     except UserError as error:
-        return Outcome(state="failed", failure="data", reason=str(error)[:200])
+        return Outcome(state="failed", failure="data", reason=str(error)[:200], damaged=True)
 
 
 def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
@@ -101,18 +104,15 @@ def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     spent = summary.get(cost)
     needed = {f"val/{metric}": value} | ({cost: spent} if cost else {})
     for name, number in needed.items():
-        if not isinstance(number, int | float):
-            return Outcome(state="failed", failure="error", reason=f"summary.json has no {name}")
+        if not is_finite(number):
+            reason = f"{directory.file('summary.json')} has no {name}"
+            return Outcome(state="failed", failure="error", reason=reason, damaged=True)
     # Few enough to be columns in a dashboard; the rest is in the run directory.
     wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
-    notes = {name: summary[name] for name in wanted if name in summary}
+    notes = {name: summary[name] for name in wanted if is_finite(summary.get(name))}
     return Outcome(state="complete", value=float(value), cost=spent if cost else None, notes=notes)
 
 
-def completed(directory: RunDir) -> bool:
-    """Whether a run directory is the record of a complete run; a damaged one is not."""
-    try:
-        status = directory.status()
-    except UserError:
-        return False
-    return status is not None and status.state == "complete"
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value of a record is a number that can be compared and stored."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

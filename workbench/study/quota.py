@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from workbench.errors import UserError
-from workbench.study.outcome import Claim, Entry, Outcome
+from workbench.study.outcome import Claim, Entry, Outcome, is_finite
 from workbench.study.spec import Study
 from workbench.tracking.files import wait_for_lock
 from workbench.tracking.run_dir import RunDir
@@ -91,18 +91,22 @@ class Collector:
                     continue
                 size = _size(path)
                 used += size
-                if over:
+                # Of a run that nobody can judge now the weights are kept: it may be the best.
+                if over and score is not None:
                     # The folder is named by key and seed, also where the record is damaged.
                     key = run.path.name.rpartition("-s")[0]
                     weights.append(_Weights(path=path, size=size, key=key, score=score))
         return used, weights
 
-    def _score(self, run: RunDir) -> float:
+    def _score(self, run: RunDir) -> float | None:
+        """The more the better; None where the record of a complete run does not tell."""
         try:
-            value = run.summary().get(self._metric)
+            status, value = run.status(), run.summary().get(self._metric)
         except UserError:
+            return None
+        if status is not None and status.state == "pruned":
             return -math.inf
-        return self._sign * value if isinstance(value, int | float) else -math.inf
+        return self._sign * float(value) if is_finite(value) else None
 
     def _tell(self, gone: int, used: float) -> None:
         if gone:

@@ -23,7 +23,7 @@ from workbench.errors import UserError
 from workbench.study.description import describe
 from workbench.study.importance import importances
 from workbench.study.ledger import Ledger
-from workbench.study.outcome import Claim, Entry, completed
+from workbench.study.outcome import Claim, Entry
 from workbench.study.plan import Builder, Cell, Plan, Run
 from workbench.study.spec import Choice
 from workbench.study.storage import lasting
@@ -211,7 +211,7 @@ class SearchLedger(Ledger):
         with wait_for_lock(self.folder / ".queue.lock"):
             known = {key for key, _ in self._trials()}
             found = [RunDir(path.parent) for path in self.folder.glob("*/run.json")]
-            lost = [d for d in found if _first_seed(d) and d.identity()["key"] not in known]
+            lost = [d for d in found if self._of_search(d) and d.identity()["key"] not in known]
             for directory in sorted(lost, key=_started):
                 outcome, identity = self.outcome(directory), directory.identity()
                 cell = self._replay(identity["axes"], identity["key"])
@@ -220,6 +220,14 @@ class SearchLedger(Ledger):
                     repairs.append(f"{cell.label}: was complete, now entered")
         self._learn()
         return repairs
+
+    def _of_search(self, directory: RunDir) -> bool:
+        """Whether this is a record that a search could have made; a damaged one is left where it is."""
+        try:
+            complete = self.outcome(directory).state == "complete"
+            return complete and directory.identity("key", "axes")["seed"] == 0
+        except UserError:
+            return False
 
     def _record(self, cell: Cell, value: float | None, cost: float | None) -> FrozenTrial:
         study = self.plan.study
@@ -283,11 +291,3 @@ def _pflops(cell: Cell) -> float | None:
 def _started(directory: RunDir) -> float:
     status = directory.status()
     return status.started if status is not None else 0.0
-
-
-def _first_seed(directory: RunDir) -> bool:
-    """Whether this is a record that a search could have made; a damaged one is left where it is."""
-    try:
-        return completed(directory) and directory.identity("key", "axes")["seed"] == 0
-    except UserError:
-        return False

@@ -7,16 +7,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TextIO
+from typing import Any, TextIO
 
 import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
+from workbench.errors import UserError
 from workbench.report import search
 from workbench.report.answer import Answer
 from workbench.report.rows import legend, readable
-from workbench.study.outcome import OVER, Claim, Entry, Outcome
+from workbench.study.outcome import OVER, Claim, Entry, Outcome, is_finite
 from workbench.study.plan import Plan
 from workbench.study.trials import Range
 from workbench.tracking.run_dir import RunDir
@@ -111,8 +112,9 @@ def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
     for entry in entries:
         if entry.state == "failed":
             run = entry.run
-            attempts = f"{entry.attempts} attempt{'s' if entry.attempts > 1 else ''}"
-            lines.append(f"  {run.cell.label} seed {run.seed} failed after {attempts}: {entry.reason}")
+            times = f"{entry.attempts} attempt{'s' if entry.attempts > 1 else ''}"
+            after = f" after {times}" if entry.attempts else ""
+            lines.append(f"  {run.cell.label} seed {run.seed} failed{after}: {entry.reason}")
     return "\n".join(lines + _others(others))
 
 
@@ -147,10 +149,18 @@ def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for run in plan.runs:
         directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
-        total = directory.summary().get("speed/total_seconds")
-        if isinstance(total, int | float):
+        total = _summary(directory).get("speed/total_seconds")
+        if is_finite(total):
             found.setdefault(run.cell.key, []).append(float(total))
     return known | {key: fmean(values) for key, values in found.items()}
+
+
+def _summary(directory: RunDir) -> dict[str, Any]:
+    """Empty where the record is damaged, which the state of the run says."""
+    try:
+        return directory.summary()
+    except UserError:
+        return {}
 
 
 def _others(count: int) -> list[str]:
@@ -241,8 +251,8 @@ class Screen:
         return ", ".join(parts)
 
     def _note_value(self, key: str, directory: RunDir) -> None:
-        value = directory.summary().get(f"val/{self.plan.study.metric}")
-        if isinstance(value, int | float):
+        value = _summary(directory).get(f"val/{self.plan.study.metric}")
+        if is_finite(value):
             self._values.setdefault(key, []).append(float(value))
 
     def _refresh(self, claim: Claim) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from workbench.tracking.run_dir import RunDir, Status
 
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
+_FAR = 1e12
+"""Above any step and any second of a run."""
 _T = TypeVar("_T")
 
 
@@ -22,8 +25,13 @@ def points(directory: RunDir, status: Status) -> list[Point]:
     for row in directory.read_metrics().rows:
         try:
             step, seconds = int(row.get("step", 0)), float(row.get("seconds", 0.0))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{directory.file('metrics.jsonl')} has a row without a step: {row}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            place = directory.file("metrics.jsonl")
+            raise UserError(f"{place} has a row without a step: {str(row)[:200]}") from error
+        if not (abs(step) < _FAR and abs(seconds) < _FAR):
+            raise UserError(
+                f"{directory.file('metrics.jsonl')} has a row of a step or time out of all bounds"
+            )
         for name, value in row.items():
             if _is_metric(name, value):
                 found[name, step] = (float(value), seconds)
@@ -34,7 +42,10 @@ def points(directory: RunDir, status: Status) -> list[Point]:
 
 
 def _is_metric(name: str, value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a tracker can hold; those that are not finite are no points."""
+    number = (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    )
     return number and ("/" in name or name == "pflops")
 
 

@@ -37,6 +37,8 @@ STATES = ("running", "complete", "failed", "interrupted", "pruned")
 """`pruned`: stopped by a search because it lagged behind; neither failed nor missing."""
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
 
+_FAR = 1e12
+"""Far above any step, any process number and any second since 1970."""
 LARGEST = 2 << 30
 """Bytes to which an archive of arrays may unpack; a small file that claims more is no record of a run."""
 
@@ -65,8 +67,9 @@ class Status:
         if self.failure is not None and self.failure not in FAILURES:
             raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
         for name in ("step", "steps", "pid", "attempt", "started", "updated", "seconds", "spent"):
-            if not isinstance(getattr(self, name), int | float):
-                raise TypeError(f"{name} is a number, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not -_FAR < value < _FAR:
+                raise TypeError(f"{name} is a number below {_FAR:.0e}, not {str(value)[:40]!r}")
 
 
 class Metrics(NamedTuple):
@@ -122,8 +125,8 @@ class RunDir:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not readable JSON: {error}") from error
+        except (ValueError, RecursionError, OSError) as error:  # numbers of 5,000 digits, a folder, ...
+            raise UserError(f"{path} is not readable JSON: {_reason(error)}") from error
         if not isinstance(value, dict):
             raise UserError(f"{path} should hold a JSON object")
         return value
@@ -240,6 +243,8 @@ class RunDir:
             lines = self.file("metrics.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return Metrics([], 0)
+        except OSError as error:
+            raise UserError(f"{self.file('metrics.jsonl')} cannot be read: {_reason(error)}") from error
         if names is not None:
             wanted = [json.dumps(name).encode() for name in names]
             lines = [line for line in lines if any(name in line for name in wanted)]
@@ -315,6 +320,11 @@ class RunDir:
         return False
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong, without the path a second time."""
+    return str((isinstance(error, OSError) and error.strerror) or error) or type(error).__name__
+
+
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -329,7 +339,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 

@@ -225,7 +225,7 @@ def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= _prefixed(f"{prefix}.{name}", value)
-        else:
+        elif not isinstance(value, float) or math.isfinite(value):  # else damage: no record is written so
             found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
     return found
 
