@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from workbench.errors import UserError
 
 # Up to the last @ of the word: a password with an unescaped / or @ would else show its second half.
 _SECRET = re.compile(r"(?<=://)(?P<user>[^/@:\s]*):\S*(?=@)")
 _QUERY = re.compile(r"(?i)\b([\w-]*(?:password|passwd|token|secret|api_?key))=[^&\s]*")
+
+
+_KINDS = {"postgresql": "postgres", "mariadb": "mysql"}
+_PORTS = {"postgres": "5432", "mysql": "3306", "mssql": "1433", "http": "80", "https": "443"}
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def masked(text: str) -> str:
@@ -34,12 +40,33 @@ def same_database(one: str, other: str) -> bool:
     return _place(one) == _place(other)
 
 
+def check_addresses(results: Path, storage: str, tracker: str) -> None:
+    """Optuna and MLflow would destroy each other's tables in one database.
+
+    Args:
+        results: folder of all results, whose own databases nobody may be given for the other purpose.
+        storage: of Optuna; empty for that folder's own.
+        tracker: of MLflow; empty for that folder's own, `none` for no tracker.
+    """
+    ours, theirs = sqlite(results / "optuna.db"), sqlite(results / "mlflow.db")
+    trackers = {tracker or theirs, theirs} - {"none"}
+    for one, other in product({storage or ours, ours}, trackers):
+        if same_database(one, other):
+            raise UserError(
+                "Optuna and MLflow need a database each, since both keep their migrations in a table of "
+                f"the same name; {masked(one)} would be that of both"
+            )
+
+
 def _place(address: str) -> tuple[str, str, str]:
     parts = _split(address)
-    kind = parts.scheme.partition("+")[0].replace("postgresql", "postgres")
+    kind = _KINDS.get(kind := parts.scheme.partition("+")[0], kind)
     if kind == "sqlite":
         return kind, "", str(Path(parts.path.removeprefix("/")).resolve())
-    return kind, f"{parts.hostname}:{parts.port or ''}", parts.path
+    asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    host = (parts.hostname or asked.get("host") or "localhost").lower()
+    port = str(parts.port or asked.get("port") or _PORTS.get(kind, ""))
+    return kind, f"{'localhost' if host in _LOCAL else host}:{port}", parts.path.strip("/")
 
 
 def _split(address: str) -> SplitResult:

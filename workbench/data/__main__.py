@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from workbench.data.check import check, text
-from workbench.data.store import write_text
 from workbench.errors import UserError
-from workbench.tracking.files import check_folder
+from workbench.tracking.files import check_folder, write_atomic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = check(options.path)
         print(text(report))
         if options.json:
-            write_text(options.json, json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
+            write_atomic(options.json, json.dumps(asdict(report), indent=2) + "\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -114,7 +114,7 @@ def is_ready(path: Path) -> bool:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write `store.json` into a store that is being built, the last file of it, and sync it."""
-    write_text(path / "store.json", json.dumps({"version": VERSION, **record}, ensure_ascii=False))
+    write_text(path / "store.json", json.dumps({"version": VERSION, **record}))
 
 
 def write_text(path: Path, text: str) -> None:

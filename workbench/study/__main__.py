@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import data as datasets
+from workbench.addresses import check_addresses
 from workbench.errors import UserError
 from workbench.study import quota, show, spec
 from workbench.study.device import pin_device
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from workbench.study.ledger import Ledger
     from workbench.study.outcome import Entry
     from workbench.study.run import Machine, Stop, Watcher
+    from workbench.tracking.mlflow import Mirror
+    from workbench.tracking.run_dir import RunDir
 
 COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
 
@@ -131,12 +134,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
 
 def _check(options: argparse.Namespace, results: Path) -> None:
     """Refuses what can be refused before anything is loaded or written."""
-    from workbench.addresses import sqlite
-    from workbench.study.storage import check_addresses
-
-    storage = options.storage or sqlite(results / "optuna.db")
-    tracker = options.mlflow or sqlite(results / "mlflow.db")
-    check_addresses(storage, tracker)
+    check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
     if options.trials < 0:
@@ -195,24 +193,35 @@ def _reconcile(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     for repair in repairs:
         print(repair)
     if options.mlflow != "none" and (options.mlflow or (results / "mlflow.db").exists()):
-        from workbench.tracking.forward import unsent
         from workbench.tracking.mlflow import Mirror
 
         mirror = Mirror(results, options.mlflow)
-        closed, damaged = [], []
+        closed, damaged, sent = [], [], 0
         with explained(ledger.address):
-            for directory in unsent(map(ledger.directory, ledger.plan.runs), results, options.mlflow):
+            for directory in _missing(mirror, ledger, results, options.mlflow):
                 try:
                     mirror.sync(directory)
+                    sent += 1
                 except UserError as error:
                     mirror = Mirror(results, options.mlflow)  # tells a damaged run from a store that left
                     damaged.append(f"warning: {directory.path} was not sent to MLflow: {error}")
             closed = mirror.close_lost(plan.study.name, ledger.busy)
+        if sent:
+            closed.insert(0, f"MLflow: {sent} run{' was' if sent == 1 else 's were'} missing, sent")
         repairs += closed
         print("\n".join(closed + damaged), end="\n" if closed or damaged else "")
     if not repairs:
         print("nothing to repair")
     return COMPLETE
+
+
+def _missing(mirror: Mirror, ledger: Ledger, results: Path, address: str) -> list[RunDir]:
+    """Runs that MLflow lacks, by their notes or by what it has."""
+    from workbench.tracking.forward import unsent
+
+    directories = [ledger.directory(run) for run in ledger.plan.runs]
+    lacking = [*unsent(directories, results, address), *mirror.absent(ledger.plan.study.name, directories)]
+    return list({directory.path: directory for directory in lacking}.values())
 
 
 def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
@@ -244,7 +253,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
-    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy)
+    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
     first = unsent(directories, results, options.mlflow)
     tracker = forwarder(results, options.mlflow, first, lost)
     try:

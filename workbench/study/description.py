@@ -20,10 +20,19 @@ def describe(plan: Plan, results: Path, importances: Mapping[str, Any] | None = 
     if importances is not None:
         description["importances"] = importances
     path = results / "runs" / plan.study.name / "study.json"
-    if not (plan.options.smoke and path.exists() and not json.loads(path.read_text())["smoke"]):
+    if not (plan.options.smoke and _is_real(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(description, indent=2) + "\n")
     return description
+
+
+def _is_real(path: Path) -> bool:
+    """Whether it describes a plan that is no smoke test; what cannot be read describes none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("smoke") is False
 
 
 def arguments(plan: Plan) -> list[str]:

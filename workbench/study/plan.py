@@ -270,6 +270,10 @@ def parse_budget(text: str, given: Budget) -> Budget:
     return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
 
 
+MOST_SEEDS = 1000
+"""More would be a seed that was taken for a number of seeds."""
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
     parts = [part.strip() for part in text.split(",")]
@@ -277,6 +281,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
     numbers = [int(part) for part in parts]
     if len(numbers) == 1 and "," not in text:
+        if numbers[0] > MOST_SEEDS:
+            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
         numbers = list(range(numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")

@@ -161,7 +161,7 @@ def _one(
 
 def unwritable(path: Path | str, reason: str, *, full: bool) -> str:
     """What a study says that ends since it cannot write."""
-    kind, remedy = ("disk: ", "free some space") if full else ("", "mend that")
+    kind, remedy = ("disk: ", "free some space or make it writable") if full else ("", "mend that")
     what = f"{kind}cannot write to {path} ({reason})"
     return f"{what}; what is done stays, {remedy} and start the same command again"
 

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 )
 from tqdm import tqdm
 
-from workbench.addresses import masked, same_database
+from workbench.addresses import masked
 from workbench.errors import UserError
 from workbench.study.plan import Plan, Run
 from workbench.study.spec import Choice, Study
@@ -132,7 +132,8 @@ def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDB
         )
         opened.set_user_attr("question", study.question)
         opened.set_user_attr("metric", f"val/{study.metric}")
-    except (ArgumentError, SQLAlchemyError, OptunaError, ImportError) as error:
+    # RuntimeError: tables of another version of Optuna, or somebody else's.
+    except (ArgumentError, SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
         raise UserError(f"cannot open the Optuna storage {masked(address)}: {cause(error)}") from error
     return storage, opened
 
@@ -219,12 +220,3 @@ def word_of(results: Path) -> str:
     if not path.exists():
         write_atomic(path, secrets.token_hex(8))
     return path.read_text(encoding="ascii").strip()
-
-
-def check_addresses(storage: str, tracker: str) -> None:
-    """Optuna and MLflow would destroy each other's tables in one database."""
-    if storage and tracker and same_database(storage, tracker):
-        raise UserError(
-            "Optuna and MLflow need a database each, since both keep their migrations in a table of "
-            f"the same name; both were given {masked(storage)}"
-        )

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from workbench.addresses import masked
+from workbench.addresses import check_addresses, masked
 from workbench.errors import UserError
+from workbench.tracking.files import check_folder
 from workbench.tracking.run_dir import RunDir
 
 
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     into.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
     options = parser.parse_args(arguments)
     try:
+        if options.mlflow == "none":
+            raise UserError("--mlflow names the store to send to; none is no store")
+        check_folder(options.results, "--results")
+        check_addresses(options.results, os.environ.get("WORKBENCH_STORAGE", ""), options.mlflow)
         count, refused = import_runs(options.paths, options.results, options.mlflow)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

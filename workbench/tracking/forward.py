@@ -48,11 +48,13 @@ class _Unsent:
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """What it takes to close MLflow runs that an earlier call left RUNNING."""
+    """What it takes to bring MLflow up to date with what earlier calls left behind."""
 
     study: str
     busy: Callable[[], Collection[tuple[str, int]]]
-    """Tells the (key, seed) of the runs that somebody works on, when it comes to closing."""
+    """Tells the (key, seed) of the runs that somebody works on, when it comes to closing what is RUNNING."""
+    directories: Sequence[RunDir] = ()
+    """Runs that the store should have, whatever their notes say: it may have been lost or replaced."""
 
 
 class Forwarder:
@@ -70,7 +72,7 @@ class Forwarder:
         self._news = ""
         self._wake = threading.Event()
         self._closing = False
-        if first:
+        if first or lost is not None:
             self._wake.set()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -141,9 +143,10 @@ class Forwarder:
     def _round(self, attempts: int) -> None:
         """Sends all that waits, and what is new of the run that is going on."""
         current = self._current
-        left = {path: what for path, what in list(self._unsent.items()) if what.attempts < attempts}
-        if (left or current is not None) and not self._open():
+        waiting = any(what.attempts < attempts for what in list(self._unsent.values()))
+        if (waiting or current is not None or self._lost is not None) and not self._open():
             return
+        left = {path: what for path, what in list(self._unsent.items()) if what.attempts < attempts}
         for path, what in left.items():
             what.reason = self._try(RunDir(path))
             what.attempts += 1
@@ -165,6 +168,8 @@ class Forwarder:
             self._mirror = Mirror(self._results, self._address)
             if self._lost is not None:
                 self._mirror.close_lost(self._lost.study, self._lost.busy)
+                for directory in self._mirror.absent(self._lost.study, self._lost.directories):
+                    self._unsent.setdefault(directory.path, _Unsent())
                 self._lost = None
         # A tracker may raise anything; training must not notice, and all is sent again later.
         except Exception as error:  # noqa: BLE001
@@ -215,24 +220,28 @@ def forwarder(
 
     Args:
         first: run directories to send before all others.
-        lost: closes what is still RUNNING there as soon as the store is reached.
+        lost: once the store is reached, what is still RUNNING there is closed and what it lacks is sent.
     """
     return NoForwarder() if address == "none" else Forwarder(results, address, first, lost)
 
 
 def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> list[RunDir]:
-    """Those whose end has not been sent to this store, told by their own notes."""
+    """Those whose end has not been sent to this store, told by their own notes.
+
+    Whether the store still has what was sent `Mirror.absent` tells, once it is reached.
+    """
     store = results / "mlflow.db"
     lost = not address and not store.exists()
     found = []
     for directory in directories:
         try:
             status, known = directory.status(), directory.read_json("mlflow.json")
+            token = str(directory.identity().get("token", ""))
         except UserError:  # nothing that could be sent
             continue
         if status is None or status.state == "running":
             continue
-        sent = masked(address or sqlite(store)), status.state
-        if lost or (known.get("address"), known.get("state")) != sent:
+        sent = masked(address or sqlite(store)), status.state, token
+        if lost or (known.get("address"), known.get("state"), known.get("token")) != sent:
             found.append(directory)
     return found

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
 from workbench.tracking.files import check_name, wait_for_lock
-from workbench.tracking.mlflow_store import create, explained, quiet, reach
+from workbench.tracking.mlflow_store import create, ends, explained, identity_of, lacks, quiet, reach
 from workbench.tracking.points import Point, batches, param, points, question
 from workbench.tracking.run_dir import RunDir, Status
 
@@ -77,7 +77,8 @@ class Mirror:
                 run_id, new = self._replace(run_id, directory, status), True
             if ours:
                 self._send(run_id, directory, status, sent, new)
-            self._remember(directory, run_id, state=status.state)
+            token = str(directory.identity().get("token", ""))
+            self._remember(directory, run_id, state=status.state, token=token)
         return run_id, ours
 
     def _send(
@@ -109,7 +110,7 @@ class Mirror:
             )
             at_work = busy() if found else ()
             for run in found or []:
-                if (identity := _identity(run.data.tags)) is None or identity in at_work:
+                if (identity := identity_of(run.data.tags)) is None or identity in at_work:
                     continue
                 directory = RunDir.of(self.results, study, *identity)
                 if directory.alive():  # a run that was started by hand
@@ -119,6 +120,12 @@ class Mirror:
                 self._close(run.info.run_id, directory)
                 repairs.append(f"MLflow: {run.info.run_name} was RUNNING though its process is gone, closed")
         return repairs
+
+    def absent(self, study: str, directories: Iterable[RunDir]) -> list[RunDir]:
+        """Runs that have ended and are not in the store, or not as they ended: after its loss, say."""
+        with explained():
+            there = ends(self._client, study)
+        return [directory for directory in directories if lacks(there, directory)]
 
     def _close(self, run_id: str, directory: RunDir) -> None:
         reason = "its run directory is gone"
@@ -208,7 +215,7 @@ class Mirror:
             return False
         try:
             found = self._client.get_run(run_id)
-            mine = _identity(found.data.tags) == (identity["key"], identity["seed"])
+            mine = identity_of(found.data.tags) == (identity["key"], identity["seed"])
             return mine and found.info.lifecycle_stage == "active"
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -333,9 +340,3 @@ class Mirror:
             self._client.update_run(run_id, status="RUNNING")
         else:
             self._client.set_terminated(run_id, wanted, int(status.updated * 1000))
-
-
-def _identity(tags: Mapping[str, str]) -> tuple[str, int] | None:
-    """(key, seed) of an MLflow run, None where it is none of ours."""
-    key, seed = tags.get("wb.key"), tags.get("wb.seed", "")
-    return (key, int(seed)) if key and seed.isdigit() else None

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.addresses import masked, sqlite
 from workbench.errors import UserError
 from workbench.tracking.files import replacing
+from workbench.tracking.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def create(path: Path) -> None:
@@ -36,12 +41,13 @@ def reach(address: str) -> None:
 @contextmanager
 def explained() -> Iterator[None]:
     """Turns whatever a store that is away or refuses may raise into one sentence without passwords."""
+    from alembic.util import CommandError  # of tables that are not MLflow's
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, OSError, ImportError) as error:
         text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         if "Caused by " in text:  # of all the words about a connection that failed the last ones
             text = text.partition("Caused by ")[2].rpartition(": ")[2].strip("\"')")
@@ -57,3 +63,39 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it may say an hour
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised as well
+
+
+def identity_of(tags: Mapping[str, str]) -> tuple[str, int] | None:
+    """(key, seed) of an MLflow run, None where it is none of ours."""
+    key, seed = tags.get("wb.key"), tags.get("wb.seed", "")
+    return (key, int(seed)) if key and seed.isdigit() else None
+
+
+def ends(client: MlflowClient, study: str) -> dict[tuple[str, int], tuple[str, str]]:
+    """(key, seed) -> (token, state) of all runs of a study that the store has."""
+    found: dict[tuple[str, int], tuple[str, str]] = {}
+    experiment, page = client.get_experiment_by_name(study), ""
+    while experiment is not None:
+        runs = client.search_runs([experiment.experiment_id], max_results=1000, page_token=page or None)
+        for run in runs:
+            tags = run.data.tags
+            if (identity := identity_of(tags)) is not None:
+                found[identity] = tags.get("wb.token", ""), tags.get("wb.state", "")
+        if not (page := runs.token):
+            break
+    return found
+
+
+def lacks(there: Mapping[tuple[str, int], tuple[str, str]], directory: RunDir) -> bool:
+    """Whether a run has ended and the store does not have it, or not that this attempt ended so.
+
+    What another machine's attempt became of is not for this one to say.
+    """
+    try:
+        status, identity = directory.status(), directory.identity("key")
+    except UserError:  # nothing that could be sent
+        return False
+    if status is None or status.state == "running":
+        return False
+    token, state = there.get((identity["key"], identity["seed"]), (None, ""))
+    return token is None or (token == str(identity.get("token", "")) and state != status.state)
