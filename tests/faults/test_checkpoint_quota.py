@@ -92,6 +92,11 @@ class TestQuota:
         runs["b", 1].file("status.json").write_text("{")
         assert self.left(tmp_path, "1KB") == ["b0", "b1"]
 
+    @pytest.mark.parametrize("content", ["{", "{}", '{"val/t2v_r1": NaN}'])
+    def test_weights_that_nobody_can_judge_are_kept_since_they_may_be_the_best(self, runs, tmp_path, content):
+        runs["b", 0].file("summary.json").write_text(content)
+        assert self.left(tmp_path, "1KB") == ["a0", "b0"]
+
     @pytest.mark.parametrize(("text", "size"), [("5GB", 5e9), ("1.5 mb", 1.5e6), ("none", float("inf"))])
     def test_sizes(self, text, size):
         assert parse_size(text) == size

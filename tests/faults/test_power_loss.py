@@ -12,6 +12,7 @@ import torch
 from small import recipe_module, run_config, shrink
 
 from workbench import checkpoint, execute
+from workbench import data as datasets
 from workbench.config import Budget, DataConfig, OptimConfig, Stage
 from workbench.tracking.run_dir import RunDir
 
@@ -195,8 +196,9 @@ def test_a_checkpoint_from_before_places_were_noted_is_still_resumed(tmp_path):
     assert checkpoint.resume(tmp_path, model, optimizer, config, "f" * 64).step == 4
 
 
-def test_a_bare_node_accepts_the_gaps_of_a_store_that_was_made_and_none_that_it_would_make_itself(
-    make_run, train, tmp_path, monkeypatch
+@pytest.mark.parametrize("made", [True, False], ids=["made", "not made"])
+def test_a_bare_node_accepts_the_gaps_of_a_store_that_was_made_and_makes_none_itself(
+    make_run, tmp_path, monkeypatch, made
 ):
     asked = []
 
@@ -204,12 +206,15 @@ def test_a_bare_node_accepts_the_gaps_of_a_store_that_was_made_and_none_that_it_
         asked.append(allow_bad_eval)
         raise EOFError("far enough")
 
-    monkeypatch.setattr(execute, "prepare", prepare)
     config = make_run("run").config()
-    described = replace(config, data=replace(config.data, digest="0" * 64))
+    described = replace(config, data=datasets.describe(config.data).data)
+    root = tmp_path / "data"
+    if made:
+        datasets.prepare(described.data, root=root, progress=False)
+    monkeypatch.setattr(execute, "prepare", prepare)
     with pytest.raises(EOFError):
-        execute._store(described, tmp_path)
-    assert asked == [False]
+        execute._store(described, root)
+    assert asked == [made]
 
 
 @pytest.mark.parametrize("what", ["a file as run", "a file as data", "a folder one may not write to"])

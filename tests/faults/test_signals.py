@@ -168,3 +168,14 @@ def test_how_often_the_system_killed_for_memory_is_read_where_it_tells(tmp_path)
     (tmp_path / "vmstat").write_text("nr_free_pages 12\noom_kill 7\n")
     assert memory_kills(tmp_path / "vmstat") == 7
     assert memory_kills(tmp_path / "nowhere") == 0
+
+
+def test_output_that_goes_away_stops_no_study(write_study, command, study):
+    """As with `| head -1`, or a `tee` that dies."""
+    started = command(write_study())
+    assert started.process.stdout.readline()
+    started.process.stdout.close()
+    started.process.stderr.close()
+    assert started.process.wait(240) == 0
+    assert {run.status().state for run in run_dirs()} == {"complete"}
+    assert len(run_dirs()) == 4

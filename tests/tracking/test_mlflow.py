@@ -184,6 +184,11 @@ def test_something_else_than_a_run_directory_is_refused(mirror, tmp_path):
         ("postgresql+psycopg2://u:p@h/x", "postgresql://v@h/x", True),
         ("postgresql://h/x", "postgresql://h/y", False),
         ("sqlite:///a.db", "http://h/a.db", False),
+        ("postgresql://a@h/x", "postgresql://a@h:5432/x/", True),
+        ("postgresql:///x?host=h", "postgresql://h/x", True),
+        ("postgresql://localhost/x", "postgresql://127.0.0.1:5432/x", True),
+        ("postgresql://h/x", "postgresql://h:5433/x", False),
+        ("mysql://h/x", "mysql+pymysql://H:3306/x", True),
     ],
 )
 def test_two_spellings_of_one_database_are_the_same(one, other, same):
