@@ -172,6 +172,17 @@ def test_a_disk_that_one_may_only_read_is_refused_at_once_with_a_sentence(tmp_pa
         assert told == f"error: --results: one cannot write to {study.results}"
 
 
+def test_a_finished_study_is_looked_at_where_one_may_only_read(tmp_path, mountable):
+    with small_disk(tmp_path / "disk") as disk:
+        study = QuickStudy(disk.path / "results")
+        assert study.run("--mlflow", "none") == 0, study.log
+        study.logfile = tmp_path / "study.log"
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        for look in ("--status", "--plan"):
+            assert study.run(look) == 0, study.log
+        assert "4 runs expected: 4 complete." in study.log
+
+
 @pytest.mark.parametrize(
     "error",
     [

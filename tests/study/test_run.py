@@ -321,3 +321,18 @@ def test_the_ledger_is_readable_by_others_and_holds_no_lock(write_study, study):
         assert database.execute("select count(*) from trials").fetchone() == (4,)
     assert not any(run.alive() for run in run_dirs())
     assert os.path.getsize("results/runs/fake/study.json") > 0
+
+
+@pytest.mark.parametrize("look", ["--status", "--plan"])
+def test_who_only_looks_writes_nothing(write_study, study, capsys, look):
+    name = write_study()
+    assert study(name, look) == 0
+    assert not os.path.exists("results"), "not even the folder"
+    assert study(name) == 0
+    for leftover in (".identity", ".optuna.lock"):
+        os.unlink(f"results/{leftover}")
+    before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
+    capsys.readouterr()
+    assert study(name, look) == 0
+    assert "4 complete" in capsys.readouterr().out or look == "--plan"
+    assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before

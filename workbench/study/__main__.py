@@ -164,13 +164,13 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
     from workbench.study.outcome import Entry
     from workbench.study.search import open_ledger
+    from workbench.study.storage import NotBegun
 
-    begun = (results / "optuna.db").exists() and (results / "runs" / plan.study.name).exists()
-    if options.storage or begun:
-        ledger = open_ledger(plan, results, options.storage)
+    try:
+        ledger = open_ledger(plan, results, options.storage, looking=True)
         entries, others = ledger.entries(), ledger.others()
         plan = ledger.plan
-    else:
+    except NotBegun:
         entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
     if options.plan:
         print(show.plan_text(plan, entries, show.measured_seconds(plan, results)))

@@ -1,8 +1,8 @@
 """The ledger of a study: Optuna's storage knows what is done, running, waiting and failed.
 
-A run is a trial; a trial is *claimed* by taking the lock of its run
-directory and setting it RUNNING, and *settled* once. On one machine (SQLite) the lock is the authority on
-whether a RUNNING trial is alive; between machines (PostgreSQL) it is Optuna's heartbeat.
+A run is a trial; a trial is *claimed* by taking the lock of its run directory and setting it RUNNING, and
+*settled* once. On one machine (SQLite) the lock is the authority on whether a RUNNING trial is alive;
+between machines (PostgreSQL) it is Optuna's heartbeat.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from workbench.addresses import sqlite
+from workbench.addresses import sqlite, sqlite_path
 from workbench.errors import UserError
 from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, read_outcome
 from workbench.study.plan import Plan, Run
@@ -30,6 +30,7 @@ from workbench.study.storage import (
     grace,
     is_shared,
     lasting,
+    look_at_study,
     open_study,
     record_params,
     word_of,
@@ -40,9 +41,14 @@ from workbench.tracking.run_dir import RunDir
 
 
 class Ledger(Trials):
-    """The trials of one study. Opening it creates the storage and the Optuna study when missing."""
+    """The trials of one study. Opening it creates the storage and the Optuna study when missing.
 
-    def __init__(self, plan: Plan, results: Path, storage: str = "", retry: bool = False) -> None:
+    For looking at SQLite it writes nothing, and raises `NotBegun` where there is nothing to see.
+    """
+
+    def __init__(
+        self, plan: Plan, results: Path, storage: str = "", *, retry: bool = False, looking: bool = False
+    ) -> None:
         self.plan = plan
         self.exhausted = False
         """Whether a search found nothing new to try."""
@@ -54,12 +60,19 @@ class Ledger(Trials):
         self.stopped: Callable[[], bool] = lambda: False
         """Whether the user has asked to stop: then a storage that is away is not waited for."""
         self._beaten = time.monotonic()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with wait_for_lock(results / ".optuna.lock"):  # two first starts would both create the tables
-            self._place = f"{socket.gethostname()}:{results.resolve()}:{word_of(results)}"
-            self._storage, self._study = open_study(self.address, self.name, plan.study, self.shared)
-        # By number, not by the time: clocks differ between machines and are set back.
+        if looking and (path := sqlite_path(self.address)) is not None:
+            self._place = ""
+            self._storage, self._study = look_at_study(path, self.name)
+        else:
+            self._open()
+        # By number, since clocks differ between machines and are set back.
         self._forgotten = self._failed() if retry else frozenset()
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with wait_for_lock(self.results / ".optuna.lock"):  # two first starts would both create the tables
+            self._place = f"{socket.gethostname()}:{self.results.resolve()}:{word_of(self.results)}"
+            self._storage, self._study = open_study(self.address, self.name, self.plan.study, self.shared)
 
     # What there is
 
@@ -96,7 +109,7 @@ class Ledger(Trials):
         return read_outcome(directory, self.plan.study.metric, self.plan.study.cost)
 
     def importances(self) -> dict[str, Any] | None:
-        """How much each axis mattered; only a search knows, where no full grid is there to tell."""
+        """How much each axis mattered; only a search knows, where no full grid tells."""
         return None
 
     # What is to be done
@@ -247,12 +260,10 @@ class Ledger(Trials):
         return Entry(run=run, state=state, attempts=len(failed), reason=reason)
 
     def _written(self, identity: Identity, trials: Iterable[FrozenTrial]) -> Outcome | None:
-        """What the record of a run says that was settled as complete, None of another run.
-
-        Deleting it asks for the run anew. On a shared storage it may lie on another machine.
-        """
+        """What the record of a run says that was settled as complete; deleting it asks for the run anew."""
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             return None
+        # On a shared storage the record may lie on another machine.
         return Outcome(state="complete") if self.shared else self.outcome(self._directory(identity))
 
     def _over(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:

@@ -44,17 +44,21 @@ NEAR = 0.1
 _C = TypeVar("_C", bound=Choice)
 
 
-def open_ledger(plan: Plan, results: Path, storage: str = "", retry: bool = False) -> Ledger:
+def open_ledger(
+    plan: Plan, results: Path, storage: str = "", *, retry: bool = False, looking: bool = False
+) -> Ledger:
     """The ledger of an ablation or of a search."""
     kind = Ledger if plan.space is None else SearchLedger
-    return kind(plan, results, storage, retry)
+    return kind(plan, results, storage, retry=retry, looking=looking)
 
 
 class SearchLedger(Ledger):
     """Of its plan's cells it learns from the storage."""
 
-    def __init__(self, plan: Plan, results: Path, storage: str = "", retry: bool = False) -> None:
-        super().__init__(plan, results, storage, retry)
+    def __init__(
+        self, plan: Plan, results: Path, storage: str = "", *, retry: bool = False, looking: bool = False
+    ) -> None:
+        super().__init__(plan, results, storage, retry=retry, looking=looking)
         self._build = Builder(plan.study, plan.options)
         self._unlike: set[str] = set()
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_min_trials=ENOUGH)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -109,18 +110,48 @@ def _storage(address: str, options: dict[str, Any], openings: int) -> RDBStorage
     raise AssertionError("at least one opening")
 
 
-def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDBStorage, optuna.Study]:
-    """The storage and the Optuna study, both created when missing; `UserError` when unreachable."""
+def look_at_study(path: Path, name: str) -> tuple[RDBStorage, optuna.Study]:
+    """An SQLite storage and its Optuna study as they are, also in a folder that nobody may write to.
+
+    Raises `NotBegun` where either is missing.
+    """
+    if not path.exists():
+        raise NotBegun(f"there is no Optuna storage {path}")
+    address = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true"
+    options = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}, "skip_table_creation": True}
+    with _opening(address):
+        storage = _storage(address, options, openings=1)
+        try:
+            return storage, optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            raise NotBegun(f"{path} holds no study {name}") from None
+
+
+class NotBegun(UserError):
+    """There is nothing to look at."""
+
+
+@contextmanager
+def _opening(address: str) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # The heartbeat has been "experimental" in Optuna since 2021.
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
+    try:
+        yield
+    # RuntimeError: tables of another version of Optuna, or somebody else's.
+    except (ArgumentError, SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        raise UserError(f"cannot open the Optuna storage {masked(address)}: {cause(error)}") from error
+
+
+def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDBStorage, optuna.Study]:
+    """The storage and the Optuna study, both created when missing; `UserError` when unreachable."""
     options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
     if shared:
         engine: dict[str, Any] = {"pool_pre_ping": True}  # a server that came back costs no failure
         if re.match(r"postgres(ql)?(\+psycopg2?)?:", address):
             engine["connect_args"] = CONNECTION
         options = {"heartbeat_interval": HEARTBEAT, "grace_period": grace(), "engine_kwargs": engine}
-    try:
+    with _opening(address):
         storage = _storage(address, options, openings=OPENINGS if shared else 1)
         opened = optuna.create_study(
             study_name=name,
@@ -132,9 +163,6 @@ def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDB
         )
         opened.set_user_attr("question", study.question)
         opened.set_user_attr("metric", f"val/{study.metric}")
-    # RuntimeError: tables of another version of Optuna, or somebody else's.
-    except (ArgumentError, SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
-        raise UserError(f"cannot open the Optuna storage {masked(address)}: {cause(error)}") from error
     return storage, opened
 
 
