@@ -126,7 +126,7 @@ class RunDir:
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError, OSError) as error:  # numbers of 5,000 digits, a folder, ...
-            raise UserError(f"{path} is not readable JSON: {_reason(error)}") from error
+            raise UserError(f"{path} is not readable JSON: {getattr(error, 'strerror', error)}") from error
         if not isinstance(value, dict):
             raise UserError(f"{path} should hold a JSON object")
         return value
@@ -244,7 +244,7 @@ class RunDir:
         except FileNotFoundError:
             return Metrics([], 0)
         except OSError as error:
-            raise UserError(f"{self.file('metrics.jsonl')} cannot be read: {_reason(error)}") from error
+            raise UserError(f"{self.file('metrics.jsonl')} cannot be read: {error.strerror}") from error
         if names is not None:
             wanted = [json.dumps(name).encode() for name in names]
             lines = [line for line in lines if any(name in line for name in wanted)]
@@ -318,11 +318,6 @@ class RunDir:
             return True
         lock.release()
         return False
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong, without the path a second time."""
-    return str((isinstance(error, OSError) and error.strerror) or error) or type(error).__name__
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
