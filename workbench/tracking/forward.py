@@ -99,7 +99,8 @@ class Forwarder:
         self._wake.set()
         self._thread.join(min(EVERY, patience))
         if self._thread.is_alive() and patience > EVERY:
-            print(f"sending to MLflow, for {patience:.0f} s at most ...", file=sys.stderr, flush=True)
+            what = "sending to MLflow" if self._unsent else "asking MLflow what it has"
+            print(f"{what}, for {patience:.0f} s at most ...", file=sys.stderr, flush=True)
             self._thread.join(patience - EVERY)
         unsent = dict(self._unsent)
         if not unsent:
