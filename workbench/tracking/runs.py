@@ -212,11 +212,17 @@ def _row(path: Path, study: str) -> dict[str, Any]:
         row |= known | {name: status[name] for name in COLUMNS if name in status}
         row |= _prefixed("axis", identity.get("axes", {}))
         row |= _prefixed("config", run.flat_config())
-        row |= _prefixed("metric", run.summary())
+        row |= _prefixed("metric", {k: v for k, v in run.summary().items() if _is_told(k, v)})
         row |= _prefixed("env", run.read_json("environment.json"))
     except (ValueError, OSError, AttributeError) as error:
         row |= {"state": "unreadable", "reason": str(error)}
     return row
+
+
+def _is_told(name: str, value: Any) -> bool:
+    """No record is written with a score that is not finite: where one has it, it is damaged and no score."""
+    score = name.startswith(("val/", "test/"))
+    return not (score and isinstance(value, float) and not math.isfinite(value))
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +231,7 @@ def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= _prefixed(f"{prefix}.{name}", value)
-        elif not isinstance(value, float) or math.isfinite(value):  # else damage: no record is written so
+        else:
             found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
     return found
 
