@@ -245,8 +245,8 @@ class Ledger(Trials):
         told = self._written(_identity(run), trials)
         if told is not None and told.state == "complete":
             state = "complete"
-        elif told is not None and told.damaged:  # for good: whoever mends it, or deletes it, is to decide
-            state, reason = "failed", f"{told.failure}: {told.reason}"
+        elif told is not None and told.damaged:  # whoever owns it is to decide
+            state, reason = "failed", f"{told.reason}; mend it, or delete its folder to run it again"
         elif TrialState.PRUNED in states:
             state = "pruned"
         elif TrialState.RUNNING in states:
