@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,11 @@ def test_a_damaged_store_is_made_again(tmp_path: Path) -> None:
     (path / "frames.npy").unlink()
     assert prepare(DATA, source=source, root=tmp_path / "root", progress=False) == path
     assert np.array_equal(np.load(path / "frames.npy"), whole)
-    (path / "store.json").write_text("{")
-    assert prepare(DATA, source=source, root=tmp_path / "root", progress=False) == path
-    assert np.array_equal(FrameStore.open(path).frames, whole)
+    record = json.loads((path / "store.json").read_text())
+    for torn in ("{", "[]", "null", json.dumps(record | {"clips": 5}), json.dumps(record | {"clips": [1]})):
+        (path / "store.json").write_text(torn)
+        assert prepare(DATA, source=source, root=tmp_path / "root", progress=False) == path
+        assert np.array_equal(FrameStore.open(path).frames, whole)
 
 
 def test_the_decoders_that_were_used_are_recorded(tmp_path: Path) -> None:

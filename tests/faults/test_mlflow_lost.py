@@ -138,3 +138,12 @@ def tables(path):
         found = database.execute("select name from sqlite_master where type = 'table'").fetchall()
     database.close()
     return sorted(name for (name,) in found)
+
+
+def test_a_score_that_is_no_number_is_not_taken_into_a_new_storage(whole, study, capsys):
+    Path("results/optuna.db").unlink()
+    run = run_dirs()[0]
+    run.file("summary.json").write_text('{"val/t2v_r1": NaN, "test/t2v_r1": NaN}')
+    capsys.readouterr()
+    assert study(whole, "--seeds", "2", "--reconcile") == 0
+    assert capsys.readouterr().out.count("was complete, now entered") == 3

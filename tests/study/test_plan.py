@@ -111,7 +111,7 @@ def test_a_budget_that_is_none_is_refused(text):
 def test_seeds_are_a_number_or_a_list():
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("0,4, 7") == (0, 4, 7)
-    for bad in ("", "0", "a", "1,1", "-1", "1.5", "1,,2"):
+    for bad in ("", "0", "a", "1,1", "-1", "1.5", "1,,2", "20251124"):
         with pytest.raises(UserError, match="--seeds"):
             parse_seeds(bad)
 
