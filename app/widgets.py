@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
 WHOLE = 24
 """Rows of a table that is shown without scrolling."""
+MANY = 200
+"""Cells. Of more, what a browser is slow to draw is left out at first, until it is asked for."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")

@@ -17,8 +17,6 @@ from workbench.report.budget import Learning, at_budget, budget_picture, cost_ta
 TITLE = "Cost and quality"
 ORDER = 30
 
-MANY = 200
-"""Cells: of more, two costs are drawn at first, since a browser is slow over thousands of points."""
 COSTS = (pictures.FLOPS, pictures.PER_CLIP, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS)
 
 
@@ -59,7 +57,7 @@ def _front(runs: Runs, answer: Answer) -> None:
         return
     flops = pictures.usual_costs(answer)[0]
     usual = [c for c in (flops, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS) if c in there]
-    if answer.cells.height > MANY:
+    if answer.cells.height > widgets.MANY:
         usual = usual[:2]
     costs = address.choose_many("costs", "Costs", there, usual or list(there))
     # The front is drawn again a few thousand times to tell how sure it is.

@@ -18,10 +18,6 @@ from workbench.report.rows import legend
 TITLE = "Effects"
 ORDER = 20
 
-MANY = 200
-"""Cells. Of more, a few curves show little, and the picture of all choices at once, which is drawn by the
-graphics processor, is slow where there is none: both wait until they are asked for."""
-
 
 def render(runs: Runs) -> None:
     if runs.asked is None:
@@ -58,7 +54,8 @@ def render(runs: Runs) -> None:
         [found["factors"], found["interactions"]],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
     )
-    few = answer.cells.height <= MANY
+    # Of many, a few curves show little, and the picture of all choices is slow without a graphics processor.
+    few = answer.cells.height <= widgets.MANY
     with widgets.on_demand("Learning curves", expanded=few or "cells" in st.query_params) as opened:
         if opened:
             _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))

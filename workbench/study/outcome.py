@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from workbench.errors import UserError
 from workbench.study.plan import Run
 from workbench.tracking.files import Lock
+from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir, Status
 
 ATTEMPTS = {
@@ -111,8 +111,3 @@ def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
     notes = {name: summary[name] for name in wanted if is_finite(summary.get(name))}
     return Outcome(state="complete", value=float(value), cost=spent if cost else None, notes=notes)
-
-
-def is_finite(value: object) -> TypeGuard[float]:
-    """Whether a value of a record is a number that can be compared and stored."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

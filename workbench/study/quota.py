@@ -17,9 +17,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from workbench.errors import UserError
-from workbench.study.outcome import Claim, Entry, Outcome, is_finite
+from workbench.study.outcome import Claim, Entry, Outcome
 from workbench.study.spec import Study
 from workbench.tracking.files import wait_for_lock
+from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir
 
 DEFAULT = "20GB"

@@ -17,9 +17,10 @@ from workbench.errors import UserError
 from workbench.report import search
 from workbench.report.answer import Answer
 from workbench.report.rows import legend, readable
-from workbench.study.outcome import OVER, Claim, Entry, Outcome, is_finite
+from workbench.study.outcome import OVER, Claim, Entry, Outcome
 from workbench.study.plan import Plan
 from workbench.study.trials import Range
+from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir
 
 

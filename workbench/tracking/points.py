@@ -6,16 +6,14 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from workbench.addresses import masked
 from workbench.errors import UserError
-from workbench.tracking.run_dir import RunDir, Status
+from workbench.tracking.run_dir import FAR, RunDir, Status
 
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
-_FAR = 1e12
-"""Above any step and any second of a run."""
 _T = TypeVar("_T")
 
 
@@ -28,7 +26,7 @@ def points(directory: RunDir, status: Status) -> list[Point]:
         except (TypeError, ValueError, OverflowError) as error:
             place = directory.file("metrics.jsonl")
             raise UserError(f"{place} has a row without a step: {str(row)[:200]}") from error
-        if not (abs(step) < _FAR and abs(seconds) < _FAR):
+        if not (abs(step) < FAR and abs(seconds) < FAR):
             raise UserError(
                 f"{directory.file('metrics.jsonl')} has a row of a step or time out of all bounds"
             )
@@ -42,11 +40,12 @@ def points(directory: RunDir, status: Status) -> list[Point]:
 
 
 def _is_metric(name: str, value: Any) -> bool:
-    """Whether it is a number that a tracker can hold; those that are not finite are no points."""
-    number = (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    )
-    return number and ("/" in name or name == "pflops")
+    return is_finite(value) and ("/" in name or name == "pflops")
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value of a record is a number that can be compared and stored."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def question(directory: RunDir) -> str:

@@ -37,7 +37,7 @@ STATES = ("running", "complete", "failed", "interrupted", "pruned")
 """`pruned`: stopped by a search because it lagged behind; neither failed nor missing."""
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
 
-_FAR = 1e12
+FAR = 1e12
 """Far above any step, any process number and any second since 1970."""
 LARGEST = 2 << 30
 """Bytes to which an archive of arrays may unpack; a small file that claims more is no record of a run."""
@@ -68,8 +68,8 @@ class Status:
             raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
         for name in ("step", "steps", "pid", "attempt", "started", "updated", "seconds", "spent"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not -_FAR < value < _FAR:
-                raise TypeError(f"{name} is a number below {_FAR:.0e}, not {str(value)[:40]!r}")
+            if not isinstance(value, int | float) or not -FAR < value < FAR:
+                raise TypeError(f"{name} is a number below {FAR:.0e}, not {str(value)[:40]!r}")
 
 
 class Metrics(NamedTuple):
