@@ -114,13 +114,8 @@ def is_ready(path: Path) -> bool:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write `store.json` into a store that is being built, the last file of it, and sync it."""
-    write_text(path / "store.json", json.dumps({"version": VERSION, **record}))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file and wait until it is on disk."""
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with open(path / "store.json", "w", encoding="utf-8") as stream:
+        stream.write(json.dumps({"version": VERSION, **record}))
         stream.flush()
         os.fsync(stream.fileno())
 
