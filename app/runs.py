@@ -16,11 +16,11 @@ import polars as pl
 import streamlit as st
 
 from app.store import Store, Version
+from workbench.answer.answer import Answer, answer_of
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import gather
+from workbench.answer.grouped import grouped
 from workbench.figures.style import is_better_high
-from workbench.report.answer import Answer, answer_of
-from workbench.report.asked import Asked
-from workbench.report.evidence import gather
-from workbench.report.grouped import grouped
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
 from workbench.tracking.files import check_name

@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from workbench.answer.asked import Asked, load
+from workbench.answer.evidence import Ranks
 from workbench.errors import UserError
-from workbench.report.asked import Asked, load
-from workbench.report.evidence import Ranks
 from workbench.tracking.files import check_name
 from workbench.tracking.runs import RunTable
 

@@ -17,8 +17,9 @@ from app import address
 from app.runs import Runs
 from app.shown import harmless, sortable
 from workbench import tables
+from workbench.answer import asked
 from workbench.figures.style import label
-from workbench.report import asked, latex
+from workbench.report import latex
 from workbench.stats.intervals import Kind
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ import argparse
 import statistics
 from pathlib import Path
 
-from workbench import environment
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data import prepare
 from workbench.data.store import FrameStore
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac
-from workbench.train import ROWS, Session, open_session, train
+from workbench.train import environment
+from workbench.train.loop import ROWS, train
+from workbench.train.session import Session, open_session
 
 RATIOS = (0.0, 0.5, 0.75, 0.9)
 

@@ -33,7 +33,7 @@ def batch(store, vocabulary):
     """Eight clips with a caption each."""
     import torch
 
-    from workbench.recipe import Batch
+    from workbench.recipe.batch import Batch
 
     video = torch.from_numpy(store.frames[:8].copy())
     part = store.splits["train"]

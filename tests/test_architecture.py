@@ -21,7 +21,7 @@ HOMES = {
     "timm": ["workbench/models/*"],
     "transformers": ["workbench/models/*"],
     "tokenizers": ["workbench/models/*"],
-    "safetensors": ["workbench/checkpoint.py", "workbench/models/*"],
+    "safetensors": ["workbench/train/checkpoint.py", "workbench/models/*"],
     "streamlit": ["app/*"],
     "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py", "app/widgets.py"],
 }
@@ -29,30 +29,38 @@ HOMES = {
 
 CORE = "config errors addresses"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
+RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
     "workbench/config.py": "errors",
     "workbench/errors.py": "",
-    "workbench/masking/*": f"{CORE} masking",
+    "workbench/recipe/batch.py": "",
+    "workbench/recipe/heads.py": CORE,
+    "workbench/recipe/base.py": f"{CORE} masking models losses targets recipe",
+    "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,
     "workbench/targets.py": CORE,
-    "workbench/models/*": f"{CORE} masking models",
-    "workbench/recipe.py": f"{CORE} masking models losses targets",
+    "workbench/models/*": f"{CORE} masking models recipe.batch",
     "workbench/recipes/*": RECIPE_PARTS,
     "workbench/data/loader.py": f"{CORE} data.store models recipe",
     "workbench/data/*": f"{CORE} data tracking.files",
-    "workbench/evaluate.py": f"{CORE} data.store models recipe",
-    "workbench/cost.py": f"{CORE} models recipe",
-    "workbench/checkpoint.py": f"{CORE} tracking.files",
-    "workbench/train.py": f"{CORE} checkpoint cost environment data evaluate models recipe execute",
+    "workbench/tasks/*": f"{CORE} data.store models recipe",
+    "workbench/train/checkpoint.py": f"{CORE} tracking.files",
+    "workbench/train/cost.py": f"{CORE} models recipe",
+    "workbench/train/environment.py": CORE,
+    "workbench/train/session.py": f"{CORE} data models recipe tasks train.checkpoint train.environment",
+    "workbench/train/loop.py": f"{CORE} recipe train",
+    "workbench/train/*": RUN,
     "workbench/stats/*": f"{CORE} stats",
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tracking.files figures",
-    "workbench/report/*": f"{CORE} stats tables figures tracking report",
-    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking checkpoint train cost",
+    "workbench/answer/*": f"{CORE} stats tables tracking answer",
+    "workbench/report/*": f"{CORE} stats tables figures tracking answer report",
+    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking train",
     "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
+    "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
     "studies/*": "config recipes masking models study.spec data",
-    "app/*": "errors tracking.runs tracking.run_dir tracking.files stats report tables figures inspection "
-    "data.workers data.store masking.names",
+    "app/*": "errors tracking.runs tracking.run_dir tracking.files stats answer report tables figures "
+    "inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 
@@ -138,7 +146,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_training_runs_where_only_training_is_installed():
-    loaded = loaded_by("import workbench.train, workbench.execute")
+    loaded = loaded_by("import workbench.train.__main__")
     assert loaded & {"mlflow", "optuna", "streamlit", "polars", "plotly", "decord", "av"} == set()
     assert {"torch", "timm", "transformers"} <= loaded
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from small import run_config
 
-from workbench import checkpoint
-from workbench.checkpoint import Progress
 from workbench.config import OptimConfig
 from workbench.errors import UserError
+from workbench.train import checkpoint
+from workbench.train.checkpoint import Progress
 
 
 class Touch:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from small import FRAMES, SIZE, recipe_module, shrink
 
-from workbench import cost
 from workbench.masking.video import PerFrameMasking, RandomMasking
 from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.train import cost
 
 WIDTH, DEPTH = 768, 12
 """ViT-B/16. Its blocks are alike, so one is run and counted twelve times."""

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from workbench import environment
 from workbench.errors import UserError
+from workbench.train import environment
 
 CPU = torch.device("cpu")
 

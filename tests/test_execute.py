@@ -16,14 +16,15 @@ import torch
 from PIL import Image
 from small import recipe_module, run_config, shrink
 
-from workbench import checkpoint
 from workbench.config import Budget, DataConfig, OptimConfig, Stage
 from workbench.data import prepare
 from workbench.data.store import FrameStore
-from workbench.execute import classify, main
 from workbench.masking.video import PerFrameMasking
 from workbench.tracking.run_dir import RunDir
-from workbench.train import NotFinite, open_session, train
+from workbench.train import checkpoint
+from workbench.train.loop import NotFinite, train
+from workbench.train.run import classify, main
+from workbench.train.session import open_session
 
 ROOT = Path(__file__).parents[1]
 STEPS = 160
@@ -250,7 +251,7 @@ def test_a_damaged_configuration_is_refused_and_nothing_is_written(tmp_path, dat
 @pytest.fixture
 def execute_here(data_root, monkeypatch, capsys):
     """The same command in this process, with our own signal handlers left in place: code, output, errors."""
-    monkeypatch.setattr("workbench.execute.signal.signal", lambda number, handler: None)
+    monkeypatch.setattr("workbench.train.run.signal.signal", lambda number, handler: None)
 
     def run(run_dir):
         code = main(command(run_dir, data_root)[3:])

@@ -13,8 +13,9 @@ from workbench.masking.text import TokenMasking
 from workbench.masking.video import Grid, PerFrameMasking
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.decoder import DecoderConfig, PixelDecoder
-from workbench.models.text import Text, TextConfig, TextEncoder, Vocabulary, vocabulary
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary, vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.recipe.batch import Text
 
 SMALL = VideoConfig(width=32, depth=2, heads=2, patch=8, tubelet=2)
 

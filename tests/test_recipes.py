@@ -14,7 +14,9 @@ from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.models.text import Vocabulary
-from workbench.recipe import BaseRecipe, Batch, Temperature
+from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import Batch
+from workbench.recipe.heads import Temperature
 
 RECIPES = recipe_names()
 

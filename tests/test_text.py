@@ -13,7 +13,7 @@ from workbench.masking.video import FrameMasking, RandomMasking
 from workbench.models.text import TextConfig, TextEncoder, vocabulary
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac
-from workbench.train import open_session, try_to_build
+from workbench.train.session import open_session, try_to_build
 
 CAPTIONS = ["a red square moves left", "a blue moon grows on a plain wall", "green star"]
 

@@ -8,20 +8,13 @@ import pytest
 import torch
 from small import recipe_module, run_config, shrink, write_store
 
-from workbench import checkpoint
 from workbench.config import Budget, OptimConfig, Stage
 from workbench.data.loader import Loader
 from workbench.errors import UserError
 from workbench.masking.video import PerFrameMasking
-from workbench.train import (
-    Interrupted,
-    NotFinite,
-    expected_steps,
-    open_session,
-    planned_steps,
-    schedule,
-    train,
-)
+from workbench.train import checkpoint
+from workbench.train.loop import Interrupted, NotFinite, expected_steps, planned_steps, schedule, train
+from workbench.train.session import open_session
 
 CPU = torch.device("cpu")
 CLOCK = ("seconds",)

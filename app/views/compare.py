@@ -14,6 +14,7 @@ from app.clips import autoplay, clips_or_sentence, play
 from app.runs import Runs
 from app.widgets import escaped
 from workbench import figures, stats, tables
+from workbench.answer.answer import Answer
 from workbench.errors import UserError
 from workbench.figures.style import label
 from workbench.inspection.answers import (
@@ -26,7 +27,6 @@ from workbench.inspection.answers import (
     swapped,
     within,
 )
-from workbench.report.answer import Answer
 from workbench.report.rows import exact, legend, readable
 
 TITLE = "Compare"

@@ -8,10 +8,10 @@ import streamlit as st
 
 from app.runs import Runs
 from app.widgets import escaped, nothing_yet, on_demand, table
-from workbench.report import search
-from workbench.report.answer import Answer
-from workbench.report.asked import Asked
-from workbench.report.progress import Progress, progress
+from workbench.answer import search
+from workbench.answer.answer import Answer
+from workbench.answer.asked import Asked
+from workbench.answer.progress import Progress, progress
 from workbench.report.rows import legend
 
 TITLE = "Study"

@@ -18,7 +18,8 @@ STUDY = "shapes"
 SEEDS = (0, 1)
 RATIOS = (0.0, 0.5)
 TRAIN = (
-    "import sys; from workbench.execute import main; sys.exit(max(main(a.split('|')) for a in sys.argv[1:]))"
+    "import sys; from workbench.train.run import main; "
+    + "sys.exit(max(main(a.split('|')) for a in sys.argv[1:]))"
 )
 
 

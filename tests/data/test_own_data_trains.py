@@ -16,7 +16,8 @@ from workbench.data.store import FrameStore
 from workbench.models.text import TextConfig
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac
-from workbench.train import open_session, train
+from workbench.train.loop import train
+from workbench.train.session import open_session
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -9,8 +9,11 @@ import os
 import time
 from pathlib import Path
 
-from workbench import checkpoint, evaluate, execute, train
 from workbench.data.loader import Loader
+from workbench.tasks import retrieval as evaluate
+from workbench.train import checkpoint
+from workbench.train import loop as train
+from workbench.train import run as execute
 
 STEP = 60
 

@@ -24,12 +24,13 @@ from workbench.data import describe, prepare
 from workbench.data.clips import encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
-from workbench.evaluate import metrics, ranks
-from workbench.execute import main
 from workbench.models.text import TextConfig, TextEncoder, vocabulary
-from workbench.recipe import Batch
+from workbench.recipe.batch import Batch
+from workbench.tasks.retrieval import metrics, ranks
 from workbench.tracking.run_dir import RunDir
-from workbench.train import open_session, train
+from workbench.train.loop import train
+from workbench.train.run import main
+from workbench.train.session import open_session
 
 pytestmark = pytest.mark.fault
 
@@ -342,7 +343,7 @@ def test_a_run_that_diverges_stops_with_step_and_term(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A learning rate far too high, through the command line: no later step, no summary, no checkpoint."""
-    monkeypatch.setattr("workbench.execute.signal.signal", lambda number, handler: None)
+    monkeypatch.setattr("workbench.train.run.signal.signal", lambda number, handler: None)
     run = RunDir(tmp_path / "run")
     run.create()
     stages = (Stage(budget=Budget(unit="steps", amount=50)),)

@@ -8,12 +8,13 @@ import pytest
 from quick import QuickStudy
 from small import recipe_module, run_config, shrink
 
-from workbench import checkpoint, execute
 from workbench.config import DataConfig, OptimConfig
 from workbench.errors import UserError
-from workbench.study.quota import WEIGHTS, Collector, parse_size
+from workbench.runner.quota import WEIGHTS, Collector, parse_size
 from workbench.study.spec import Study
 from workbench.tracking.run_dir import RunDir
+from workbench.train import checkpoint
+from workbench.train import run as execute
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -13,16 +13,16 @@ from real import environment, record, trials, until
 from servers import check
 from small import run_config
 
-from workbench import checkpoint
 from workbench.addresses import sqlite
-from workbench.checkpoint import Progress
 from workbench.config import DataConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore
-from workbench.execute import classify
 from workbench.tracking.__main__ import main as track
 from workbench.tracking.mlflow import Mirror
 from workbench.tracking.run_dir import RunDir
+from workbench.train import checkpoint
+from workbench.train.checkpoint import Progress
+from workbench.train.run import classify
 
 pytestmark = pytest.mark.timeout(900)
 CONFIG = run_config()

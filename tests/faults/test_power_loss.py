@@ -11,10 +11,11 @@ import pytest
 import torch
 from small import recipe_module, run_config, shrink
 
-from workbench import checkpoint, execute
 from workbench import data as datasets
 from workbench.config import Budget, DataConfig, OptimConfig, Stage
 from workbench.tracking.run_dir import RunDir
+from workbench.train import checkpoint
+from workbench.train import run as execute
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -9,9 +9,9 @@ import pytest
 from ledgers import abandon, complete_record, open_ledger, start_record, states_of, three_runs
 from support import begun, run_dirs, starts, until
 
+from workbench.runner import stale
+from workbench.runner import work as runner
 from workbench.study import ledger as ledgers
-from workbench.study import orphans
-from workbench.study import run as runner
 from workbench.study.outcome import Outcome
 
 DONE = Outcome(state="complete", value=1.0)
@@ -131,7 +131,7 @@ def test_a_hanging_run_that_nobody_looks_after_holds_nothing_up(
     write_study, command, study, capsys, monkeypatch
 ):
     monkeypatch.setattr(runner, "HANG_GRACE", 0.2)
-    monkeypatch.setattr(orphans, "GRACE", 0.2)
+    monkeypatch.setattr(stale, "GRACE", 0.2)
     name = write_study(hidden=(0.0,), lr="4e-3 if words == 'drop' else 1e-3")
     one = command(name)
     until(lambda: begun() and run_dirs()[0].read_metrics().rows[-1]["step"] == 5)
@@ -153,7 +153,7 @@ def test_a_hanging_run_that_somebody_looks_after_is_left_to_them(tmp_path):
     others = [sleeper(), sleeper()]  # both have the lock: the run and its study process, as far as one sees
     try:
         until(lambda: [os.getsid(pid) for pid in others] == others)
-        watch = orphans.Orphans(0.0)
+        watch = stale.Orphans(0.0)
         assert not any(watch.end(claim.directory) for _ in range(3))
         assert [os.waitpid(pid, os.WNOHANG) for pid in others] == [(0, 0)] * 2
     finally:

@@ -13,8 +13,8 @@ from real import FULL, HERE, checkpoint_step, environment, record, until
 from support import begun, run_dirs, starts
 from support import until as wait_until
 
-from workbench.study import run as runner
-from workbench.study.launch import Launcher
+from workbench.runner import work as runner
+from workbench.runner.launch import Launcher
 from workbench.study.outcome import memory_kills
 from workbench.tracking.run_dir import RunDir
 

@@ -17,9 +17,10 @@ from real import until
 from support import run_dirs
 
 from workbench.errors import UserError
-from workbench.study import launch, storage
+from workbench.runner import launch
+from workbench.runner.launch import Launcher
+from workbench.study import storage
 from workbench.study.device import pin_device
-from workbench.study.launch import Launcher
 from workbench.study.outcome import Outcome
 from workbench.tracking.run_dir import RunDir
 
@@ -254,7 +255,7 @@ def test_imports_that_hang_are_given_up(tmp_path, lock, hanging, monkeypatch):
 
 @pytest.mark.parametrize(("recorded", "pinned"), [("cpu", "cpu"), ("", "what there is"), ("cuda:1", "cuda")])
 def test_a_study_goes_on_on_the_device_of_its_runs(tmp_path, recorded, pinned):
-    from workbench.environment import pick_device
+    from workbench.train.environment import pick_device
 
     there = pick_device().type
     plan = three_runs(tmp_path)

@@ -21,7 +21,6 @@ from small import run_config, write_store
 from synthetic import BASE, RATIOS, write_study
 from transformers import BertConfig, BertModel
 
-from workbench import checkpoint
 from workbench.addresses import masked
 from workbench.config import DataConfig
 from workbench.data import prepare
@@ -36,7 +35,9 @@ from workbench.study.__main__ import main as study
 from workbench.tracking.mlflow import Mirror
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import RunTable, load_curves, load_runs
-from workbench.train import open_session, train
+from workbench.train import checkpoint
+from workbench.train.loop import train
+from workbench.train.session import open_session
 
 
 class Payload:

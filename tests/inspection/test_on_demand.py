@@ -5,11 +5,11 @@ import pytest
 import torch
 from small import FRAMES, SIZE, recipe_names, run_config
 
-from workbench import checkpoint
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
 from workbench.tracking.run_dir import RunDir
-from workbench.train import recipe_class
+from workbench.train import checkpoint
+from workbench.train.session import recipe_class
 
 
 @pytest.fixture(params=recipe_names())

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from workbench.errors import UserError
-from workbench.evaluate import ranks
 from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
+from workbench.tasks.retrieval import ranks
 from workbench.tracking.run_dir import RunDir
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from synthetic import BASE, RATIOS, write_study
 
+from workbench.answer.answer import answer
+from workbench.answer.asked import load
 from workbench.report.__main__ import main
-from workbench.report.answer import answer
-from workbench.report.asked import load
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_run, write_study
 
 from workbench import stats
-from workbench.report.claims import DOES_NOT, HOLDS, OPEN
+from workbench.answer.verdicts import DOES_NOT, HOLDS, OPEN
 
 BEST = key_of(RATIOS[2])
 

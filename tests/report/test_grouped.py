@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from synthetic import RATIOS, key_of
 
-from workbench.report.answer import answer_of
-from workbench.report.asked import load
-from workbench.report.evidence import gather
-from workbench.report.grouped import grouped
+from workbench.answer.answer import answer_of
+from workbench.answer.asked import load
+from workbench.answer.evidence import gather
+from workbench.answer.grouped import grouped
 
 
 def by_video(results, *axes):

@@ -4,10 +4,10 @@ import pytest
 from synthetic import grid, key_of, write_study
 
 from workbench import stats
+from workbench.answer.asked import load
+from workbench.answer.evidence import gather
+from workbench.answer.grouped import grouped
 from workbench.report import latex, pictures, rows
-from workbench.report.asked import load
-from workbench.report.evidence import gather
-from workbench.report.grouped import grouped
 
 CELLS = grid(unit=["pflops", "steps"], times=[1, 2], ratio=[0.0, 0.5, 0.9])
 BASES = [axes for axes in CELLS if axes["ratio"] == 0.0]

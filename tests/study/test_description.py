@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workbench.report.asked import Asked
+from workbench.answer.asked import Asked
 from workbench.study.__main__ import _parser
 from workbench.study.description import arguments
 from workbench.study.plan import Options, parse_seeds

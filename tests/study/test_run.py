@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from support import begun, run_dirs, starts, until
 
-from workbench.study import run as runner
+from workbench.runner import work as runner
 from workbench.tracking.forward import unsent
 from workbench.tracking.run_dir import RunDir
 

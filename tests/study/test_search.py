@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from support import run_dirs, starts, until
 
+from workbench.answer.asked import load
+from workbench.answer.progress import progress
 from workbench.report.__main__ import main as report
-from workbench.report.asked import load
-from workbench.report.progress import progress
 from workbench.tracking.runs import load_runs
 
 STUDY = """

@@ -12,8 +12,7 @@ import torch
 
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
-from workbench.models.text import Text
-from workbench.recipe import Batch
+from workbench.recipe.batch import Batch, Text
 
 AHEAD = 2
 """Batches prepared while the model computes."""

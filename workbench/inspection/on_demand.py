@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench import checkpoint, cost
 from workbench.errors import UserError
 from workbench.masking import names
 from workbench.masking import text as text_maskings
@@ -26,9 +25,10 @@ from workbench.masking import video as video_maskings
 from workbench.masking.preview import hide
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
-from workbench.recipe import BaseRecipe
+from workbench.recipe.base import BaseRecipe
 from workbench.tracking.run_dir import RunDir
-from workbench.train import recipe_class
+from workbench.train import checkpoint, cost
+from workbench.train.session import recipe_class
 
 Reply = tuple[dict[str, Any], bytes]
 

@@ -13,23 +13,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from workbench.masking.video import check_ratio, lowest, noise, share
-
-
-class Layout(NamedTuple):
-    """What a masking may know of a batch of captions; all `[B, L]`."""
-
-    valid: Tensor
-    """Boolean: a token, not padding."""
-    word: Tensor
-    """Integer: which word of its caption a token belongs to."""
-    content: Tensor
-    """Boolean: a content word (not a stop word)."""
+from workbench.recipe.batch import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

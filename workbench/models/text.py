@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from transformers import BertConfig, BertModel
 
 from workbench.config import at_least, divides, one_of
 from workbench.errors import UserError
-from workbench.masking.text import Layout
 from workbench.models.video import Encoded
+from workbench.recipe.batch import Layout, Text
 
 PAD, UNK, CLS, MASK = 0, 1, 2, 3
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
@@ -56,20 +56,6 @@ class TextConfig:
         at_least("text.max_tokens", self.max_tokens, 1)
         divides("text.heads", self.heads, "text.width", self.width)
         one_of("text.hidden", self.hidden, ("drop", "replace"))
-
-
-class Text(NamedTuple):
-    """A batch of captions; all [B, L]."""
-
-    tokens: Tensor
-    layout: Layout
-
-    def select(self, rows: Tensor | slice) -> Text:
-        """Some captions of the batch."""
-        return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)))
-
-    def to(self, device: torch.device) -> Text:
-        return Text(self.tokens.to(device), Layout(*(x.to(device) for x in self.layout)))
 
 
 class Vocabulary:

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
-from workbench.models.text import Text, TextConfig, TextEncoder, Vocabulary
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe import BaseRecipe, Batch, Temperature, check_config, projection, unit
+from workbench.recipe.base import BaseRecipe, check_config
+from workbench.recipe.batch import Batch, Text
+from workbench.recipe.heads import Temperature, projection, unit
 
 
 @dataclass(frozen=True, kw_only=True)

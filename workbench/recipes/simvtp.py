@@ -22,9 +22,11 @@ from workbench.errors import UserError
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import TubeMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
-from workbench.models.text import Text, TextConfig, TextEncoder, Vocabulary
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe import BaseRecipe, Batch, Temperature, check_config, projection, unit
+from workbench.recipe.base import BaseRecipe, check_config
+from workbench.recipe.batch import Batch, Text
+from workbench.recipe.heads import Temperature, projection, unit
 
 
 @dataclass(frozen=True, kw_only=True)

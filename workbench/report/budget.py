@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from workbench import figures, stats, tables
+from workbench.answer.answer import Answer
 from workbench.figures import paper
 from workbench.figures.style import label
-from workbench.report.answer import Answer
 from workbench.report.pictures import EQUAL, FLOPS, MEMORY, PER_CLIP, SECONDS, THROUGHPUT, Picture
 
 TOKENS_IN, TOKENS_OUT = "cost/video_tokens_in", "cost/video_tokens_out"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import tables
+from workbench.answer.answer import Answer
 from workbench.errors import UserError
 from workbench.report import latex, rows
-from workbench.report.answer import Answer
 from workbench.report.page import CELLS, CHOICES, CLAIMS, FRONT, MATTERED, ORIGIN, lead, page
 from workbench.report.saved import Table, paragraphs, read_csv, read_markdown, read_tex
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from workbench.answer.answer import Answer
 from workbench.report import rows
-from workbench.report.answer import Answer
 from workbench.tables import number
 
 SPECIAL = {

@@ -8,8 +8,10 @@ import polars as pl
 
 import workbench
 from workbench import tables
-from workbench.report import choices, rows, search
-from workbench.report.answer import Answer
+from workbench.answer import effects as effect_tables
+from workbench.answer import search
+from workbench.answer.answer import Answer
+from workbench.report import rows
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
 CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
@@ -104,10 +106,13 @@ def _claims(answer: Answer) -> str:
 def _effects(answer: Answer) -> list[str]:
     found = answer.effects
     assert found is not None
-    parts = [tables.to_markdown(choices.main_table(found)), plain(choices.legend(found, answer.asked.metric))]
-    if not choices.tested(found):
+    parts = [
+        tables.to_markdown(effect_tables.main_table(found)),
+        plain(effect_tables.legend(found, answer.asked.metric)),
+    ]
+    if not effect_tables.tested(found):
         return parts
-    if (joint := choices.joint_table(found)) is None:
+    if (joint := effect_tables.joint_table(found)) is None:
         return [*parts, "No interaction of two axes is distinguishable after Holm."]
     together = "Choices that do more (or less) together than each by itself:"
     return [*parts, together, tables.to_markdown(joint)]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import figures, stats
+from workbench.answer import effects as effect_tables
+from workbench.answer import search
+from workbench.answer.answer import Answer
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
-from workbench.report import choices, search
-from workbench.report.answer import Answer
 from workbench.report.rows import differing, lone, varied
 from workbench.tracking.files import write_atomic
 from workbench.tracking.runs import load_curves
@@ -219,13 +220,13 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
-    kind = choices.certainty(answer.effects)
-    if choices.tested(answer.effects):
+    kind = effect_tables.certainty(answer.effects)
+    if effect_tables.tested(answer.effects):
         kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
-        caption=f"{answer.metric}: {what}, {title}, {kind}. {choices.seeds(answer.effects)}",
+        caption=f"{answer.metric}: {what}, {title}, {kind}. {effect_tables.seeds(answer.effects)}",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import tables
+from workbench.answer.answer import Answer
 from workbench.report import latex, rows
-from workbench.report.answer import Answer
 from workbench.report.page import page, provenance
 from workbench.report.pictures import pictures
 from workbench.report.pictures import write as write_pictures

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from workbench import data as datasets
 from workbench.addresses import check_addresses
 from workbench.errors import UserError
-from workbench.study import quota, show, spec
+from workbench.runner import quota
+from workbench.runner.terminal import lasting_output
+from workbench.study import show, spec
 from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
-from workbench.study.terminal import lasting_output
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
+    from workbench.runner.work import Machine, Stop, Watcher
     from workbench.study.ledger import Ledger
     from workbench.study.outcome import Entry
-    from workbench.study.run import Machine, Stop, Watcher
     from workbench.tracking.mlflow import Mirror
     from workbench.tracking.run_dir import RunDir
 
@@ -56,7 +57,7 @@ def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]
     except OSError as error:
         if error.filename is None and not disk_full(error):
             raise  # not about a file: a defect of ours
-        from workbench.study.run import unwritable
+        from workbench.runner.work import unwritable
 
         place, full = error.filename or options.results, disk_full(error)
         print(f"error: {unwritable(place, str(error.strerror), full=full)}", file=sys.stderr)
@@ -152,7 +153,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
 
 def _try_models(plan: Plan) -> None:
     """Refuses a model that cannot be built, or weights that are not there, before the data are made."""
-    from workbench.train import try_to_build
+    from workbench.train.session import try_to_build
 
     configs = [cell.config for cell in plan.samples]
     kinds = {(c.recipe.video, c.recipe.text, c.data.frames, c.data.size): c for c in configs}
@@ -225,7 +226,7 @@ def _missing(mirror: Mirror, ledger: Ledger, results: Path, address: str) -> lis
 
 
 def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
-    from workbench.study.run import Stop
+    from workbench.runner.work import Stop
     from workbench.study.search import open_ledger
     from workbench.study.storage import explained
 
@@ -241,8 +242,8 @@ def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path
 
 def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
+    from workbench.runner.work import Machine
     from workbench.study.description import describe
-    from workbench.study.run import Machine
     from workbench.tracking.forward import PATIENCE, Lost, forwarder, unsent
 
     results = ledger.results
@@ -278,8 +279,8 @@ def _work(
     watchers: Sequence[Watcher],
     stop: Stop,
 ) -> None:
-    from workbench.study.launch import Launcher
-    from workbench.study.run import work
+    from workbench.runner.launch import Launcher
+    from workbench.runner.work import work
 
     plan = ledger.plan
     done = sum(entry.state in ("complete", "pruned") for entry in entries)
@@ -291,8 +292,6 @@ def _work(
     else:
         print(f"{total} runs: {len(plan.cells)} cells x {len(plan.seeds)} seeds")
     preload = sorted({type(cell.config.recipe).__module__ for cell in plan.samples})
-    if module == "workbench.train":
-        preload.append("workbench.execute")  # imported by it only when it runs
     screen = show.Screen(plan, entries, ledger.results)
     with Launcher(module, preload, stop=lambda: bool(stop), urgent=lambda: stop.urgent) as launcher:
         try:
@@ -302,8 +301,8 @@ def _work(
 
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
-    from workbench.report.answer import answer
-    from workbench.report.asked import Asked
+    from workbench.answer.answer import answer
+    from workbench.answer.asked import Asked
     from workbench.report.write import write
     from workbench.study.description import describe
 

@@ -16,7 +16,7 @@ def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
     Were each run to look for itself, a GPU that is lost would let the study go on on the processor, and cells
     would be compared that ran in another precision and at another speed.
     """
-    from workbench.environment import pick_device
+    from workbench.train.environment import pick_device
 
     if asked:
         pick_device(asked)  # refused now rather than after the data are made

@@ -13,9 +13,9 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
+from workbench.answer import search
+from workbench.answer.answer import Answer
 from workbench.errors import UserError
-from workbench.report import search
-from workbench.report.answer import Answer
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import OVER, Claim, Entry, Outcome
 from workbench.study.plan import Plan

@@ -40,7 +40,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Something published that a study puts to the test; see `workbench.report.claims` for the verdict."""
+    """Something published that a study puts to the test; see `workbench.answer.verdicts` for the verdict."""
 
     text: str
     """The claim in words."""

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.models.attention import attention
 from workbench.models.video import VideoEncoder
-from workbench.recipe import BaseRecipe
+from workbench.recipe.base import BaseRecipe
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from workbench.report.asked import Asked, Value
-from workbench.report.evidence import Evidence
+from workbench.answer.asked import Asked, Value
+from workbench.answer.evidence import Evidence
 
 
 def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Asked, Evidence]:

@@ -13,9 +13,9 @@ from types import FrameType
 from typing import Protocol
 
 from workbench.errors import UserError
-from workbench.study.launch import Child, Launcher
+from workbench.runner.launch import Child, Launcher
+from workbench.runner.stale import Orphans, mark
 from workbench.study.ledger import Ledger
-from workbench.study.orphans import Orphans, mark
 from workbench.study.outcome import OVER, Claim, Entry, Outcome, memory_kills
 from workbench.study.storage import HEARTBEAT, LOST
 from workbench.tracking.files import disk_full

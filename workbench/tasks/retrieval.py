@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from workbench.data.store import FrameStore
-from workbench.models.text import Text
-from workbench.recipe import BaseRecipe
+from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import Text
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Starts runs as processes of their own, without paying for imports each time.
 
 Importing torch, timm and transformers takes longer than a tenth of a short run. So one helper process (the
-*nursery*, `workbench.study.nursery`) imports them once and forks for every run. It also outlives
+*nursery*, `workbench.runner.fork_server`) imports them once and forks for every run. It also outlives
 the study process for a moment: when that is killed, the nursery tells the runs to save and stop.
 """
 
@@ -84,7 +84,7 @@ class Launcher:
     ) -> None:
         self._stop, self._urgent = stop, urgent
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "workbench.study.nursery", str(theirs.fileno()), module]
+        command = [sys.executable, "-m", "workbench.runner.fork_server", str(theirs.fileno()), module]
         # A session of its own: Ctrl-C in the terminal is for the study process, which passes it on.
         self._nursery = subprocess.Popen(
             [*command, *preload],

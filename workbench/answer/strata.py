@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from workbench import stats
-from workbench.report.asked import Asked
-from workbench.report.evidence import Evidence
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
 
 
 def sentence(

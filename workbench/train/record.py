@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from workbench.config import RunConfig
-from workbench.evaluate import metrics, ranks
 from workbench.masking.preview import preview
-from workbench.recipe import Batch
+from workbench.recipe.batch import Batch
+from workbench.tasks.retrieval import metrics, ranks
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
-from workbench.train import Session
+from workbench.train.session import Session
 
 
 def describe(

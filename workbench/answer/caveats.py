@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from workbench import stats, tables
-from workbench.report import search
-from workbench.report.asked import Asked
-from workbench.report.evidence import Evidence
+from workbench.answer import search
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
 from workbench.stats import gates
 
 CODE = ("commit", "dirty", "torch")

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from workbench import stats
+from workbench.answer.asked import Asked
 from workbench.errors import UserError
-from workbench.report.asked import Asked
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import polars as pl
 
 from workbench import stats, tables
+from workbench.answer import effects as effect_tables
+from workbench.answer import search, strata
+from workbench.answer.asked import Asked
+from workbench.answer.caveats import limits
+from workbench.answer.evidence import Evidence, gather
+from workbench.answer.verdicts import Verdict, judge
 from workbench.errors import UserError
-from workbench.report import choices, search, strata
-from workbench.report.asked import Asked
-from workbench.report.claims import Verdict, judge
-from workbench.report.evidence import Evidence, gather
-from workbench.report.limits import limits
 from workbench.stats.intervals import Kind
 
 
@@ -91,7 +92,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         if asked.search and best is not None
         else _sentence(asked, evidence, selected, told, comparisons, refused)
     )
-    if effects is not None and (on_average := choices.sentence(effects, asked.metric)):
+    if effects is not None and (on_average := effect_tables.sentence(effects, asked.metric)):
         said += f" {on_average}"
     return Answer(
         asked=asked,

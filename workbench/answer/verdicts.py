@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from workbench import stats
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
 from workbench.errors import UserError
-from workbench.report.asked import Asked
-from workbench.report.evidence import Evidence
 
 HOLDS, DOES_NOT, OPEN = "holds", "does not", "cannot be told"
 COUNTED = ("flops", "tokens", "passes")

@@ -22,15 +22,16 @@ from typing import Any
 
 import torch
 
-from workbench import checkpoint, cost, environment
 from workbench.config import RunConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
-from workbench.record import describe, measure
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
-from workbench.train import Interrupted, NotFinite, Session, expected_steps, open_session, train
+from workbench.train import checkpoint, cost, environment
+from workbench.train.loop import Interrupted, NotFinite, expected_steps, train
+from workbench.train.record import describe, measure
+from workbench.train.session import Session, open_session
 
 BEAT = 2.0
 """Seconds between updates of `status.json`."""

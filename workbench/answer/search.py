@@ -8,8 +8,8 @@ from dataclasses import replace
 import polars as pl
 
 from workbench import stats, tables
-from workbench.report.asked import Asked
-from workbench.report.evidence import Evidence
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
 
 
 def front(asked: Asked, evidence: Evidence) -> tuple[str, ...]:

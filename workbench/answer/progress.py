@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from workbench.report.asked import Asked
+from workbench.answer.asked import Asked
 from workbench.tables import duration
 
 SILENT = 300.0

@@ -5,38 +5,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
 from workbench.config import at_least, not_negative
 from workbench.errors import UserError
-from workbench.models.text import Text, Vocabulary
+from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
-
-
-class Batch(NamedTuple):
-    """Clips and the captions that belong to them, row by row."""
-
-    video: Tensor
-    """uint8 [B, T, H, W, 3]"""
-    text: Text
-    """[B, L]"""
-
-
-class Temperature(nn.Module):
-    """Inverse temperature of a contrastive loss, learned or fixed; at most 100, as in CLIP."""
-
-    def __init__(self, temperature: float, learned: bool) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
-
-    def forward(self) -> Tensor:
-        return self.log_scale.clamp(max=math.log(100.0)).exp()
-
+from workbench.recipe.batch import Batch, Text
+from workbench.recipe.heads import Temperature
 
 LOWEST_TEMPERATURE = 0.01
 """Below it, the clamp at CLIP's 100 would act in silence."""
@@ -115,15 +95,3 @@ class BaseRecipe(nn.Module, ABC):
             "mask/video_hidden": masking.hidden(grid) / grid.tokens if masking is not None else 0.0,
             "mask/text_hidden": float((mask & valid).sum() / valid.sum()) if mask is not None else 0.0,
         }
-
-
-def projection(width: int, embed: int) -> nn.Linear:
-    """A linear map to the shared space, without bias, as in CLIP."""
-    layer = nn.Linear(width, embed, bias=False)
-    nn.init.normal_(layer.weight, std=width**-0.5)
-    return layer
-
-
-def unit(x: Tensor) -> Tensor:
-    """Rows of [B, E] scaled to length one, in float32."""
-    return F.normalize(x.float(), dim=-1)

@@ -1,4 +1,4 @@
-"""The process that starts runs: `python -m workbench.study.nursery FD MODULE [PRELOAD ...]`.
+"""The process that starts runs: `python -m workbench.runner.fork_server FD MODULE [PRELOAD ...]`.
 
 Imports MODULE and PRELOAD once, then waits on the socket FD for requests (a line of JSON with a lock's
 descriptor) and forks for each: the child calls `MODULE.main(arguments)`. Where forking after these
@@ -9,6 +9,7 @@ the socket closes, it stops what still runs and ends.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import select
@@ -35,7 +36,7 @@ def main(fd: int, module: str, preload: list[str]) -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if FORK:
-        for name in [module, *preload]:
+        for name in [_entry(module), *preload]:
             _import(name)
     connection = socket.socket(fileno=fd)
     running: set[int] = set()
@@ -55,6 +56,13 @@ def main(fd: int, module: str, preload: list[str]) -> None:
         running.add(pid)
         _send(connection, event="started", pid=pid)
     _stop(running)
+
+
+def _entry(module: str) -> str:
+    """What `python -m MODULE` runs: of a package its `__main__`."""
+    spec = importlib.util.find_spec(module)
+    package = spec is not None and spec.submodule_search_locations is not None
+    return f"{module}.__main__" if package else module
 
 
 def _import(name: str) -> None:
@@ -107,7 +115,7 @@ def _run(module: str, arguments: list[str]) -> NoReturn:
     """Calls `main` and ends the process with its code, as the interpreter would."""
     code: int | str | None = 1
     try:
-        code = importlib.import_module(module).main(arguments)
+        code = importlib.import_module(_entry(module)).main(arguments)
     except SystemExit as stop:
         code = stop.code
     except BaseException:  # noqa: BLE001 - what the interpreter itself would do with it

@@ -1,0 +1,1 @@
+"""What a study says: results, comparisons, effects, caveats."""

@@ -1,0 +1,1 @@
+"""What every recipe is, and what it is given."""

@@ -1,0 +1,32 @@
+"""The last layers of a dual encoder: projections to the shared space, and the temperature."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Temperature(nn.Module):
+    """Inverse temperature of a contrastive loss, learned or fixed; at most 100, as in CLIP."""
+
+    def __init__(self, temperature: float, learned: bool) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
+
+    def forward(self) -> Tensor:
+        return self.log_scale.clamp(max=math.log(100.0)).exp()
+
+
+def projection(width: int, embed: int) -> nn.Linear:
+    """A linear map to the shared space, without bias, as in CLIP."""
+    layer = nn.Linear(width, embed, bias=False)
+    nn.init.normal_(layer.weight, std=width**-0.5)
+    return layer
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of [B, E] scaled to length one, in float32."""
+    return F.normalize(x.float(), dim=-1)

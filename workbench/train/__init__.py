@@ -1,0 +1,1 @@
+"""One run: session, loop, record, checkpoint, cost."""
