@@ -27,12 +27,14 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config errors addresses"
+CORE = "config errors addresses metrics"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
     "workbench/config.py": "errors",
     "workbench/errors.py": "",
+    "workbench/metrics.py": "",
+    "workbench/tasks/retrieval.py": "metrics",
     "workbench/recipe/batch.py": "",
     "workbench/recipe/heads.py": CORE,
     "workbench/recipe/base.py": f"{CORE} masking models losses targets recipe",
@@ -52,15 +54,15 @@ LAYERS = {
     "workbench/train/*": RUN,
     "workbench/stats/*": f"{CORE} stats",
     "workbench/tracking/*": f"{CORE} tracking",
-    "workbench/figures/*": f"{CORE} stats tracking.files figures",
-    "workbench/answer/*": f"{CORE} stats tables tracking answer",
-    "workbench/report/*": f"{CORE} stats tables figures tracking answer report",
+    "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
+    "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
+    "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking train",
     "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
     "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
     "studies/*": "config recipes masking models study.spec data",
-    "app/*": "errors tracking.runs tracking.run_dir tracking.files stats answer report tables figures "
-    "inspection data.workers data.store masking.names",
+    "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
+    "figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from workbench.data.store import FrameStore, Split
-from workbench.tasks.retrieval import Ranks, embed, gallery, metrics, ranks
+from workbench.tasks.gallery import Ranks, embed, gallery, metrics, ranks
 
 
 def naive(video, text, owner):

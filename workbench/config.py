@@ -20,8 +20,22 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from workbench.errors import UserError
 
-SERIALISABLE = ("config.", "masking.", "models.", "recipes.")
+SERIALISABLE = ("config.", "masking.", "models.", "recipe.", "recipes.")
 """Packages whose dataclasses may be named in a configuration file."""
+MOVED: dict[str, str] = {}
+"""Recorded name of a class -> where it is now. A class that moves keeps the name that files and keys know."""
+
+
+def added(*, before: Any, **options: Any) -> Any:
+    """A field that a configuration class got after runs had been made with it.
+
+    before: the value that stands for "as before". While a field has it, it is left out of keys, and a file
+    without the field is read as if it said so. Options are those of `dataclasses.field`; without a default
+    there, `before` is the default too.
+    """
+    if not {"default", "default_factory"} & set(options):
+        options["default"] = before
+    return field(metadata={"before": before}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +173,8 @@ class RunConfig:
 def to_dict(value: Any) -> Any:
     """Plain JSON values; a dataclass carries its place in the package as `type`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        module = type(value).__module__.removeprefix("workbench.")
         fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": f"{module}.{type(value).__qualname__}", **fields}
+        return {"type": _recorded(type(value)), **fields}
     if isinstance(value, tuple | list):
         return [to_dict(v) for v in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -182,7 +195,8 @@ def from_dict(value: Any, name: str = "") -> Any:
     fields = dict(value)
     cls = _class(fields.pop("type"))
     hints = _hints(cls)
-    parts = {k: from_dict(v, f"{name}.{k}" if name else k) for k, v in fields.items()}
+    parts = {f.name: f.metadata["before"] for f in dataclasses.fields(cls) if "before" in f.metadata}
+    parts |= {k: from_dict(v, f"{name}.{k}" if name else k) for k, v in fields.items()}
     for k, part in parts.items():
         if k in hints and not _fits(part, hints[k]):
             shown = type(part).__name__ if dataclasses.is_dataclass(part) else repr(part)[:80]
@@ -190,9 +204,15 @@ def from_dict(value: Any, name: str = "") -> Any:
     return cls(**parts)
 
 
+def _recorded(cls: type) -> str:
+    """The name of a configuration class in files and keys."""
+    now = f"{cls.__module__.removeprefix('workbench.')}.{cls.__qualname__}"
+    return next((recorded for recorded, place in MOVED.items() if place == now), now)
+
+
 def _class(path: str) -> type:
     """The configuration class of this package that a file names, e.g. `models.text.TextConfig`."""
-    module, _, name = path.rpartition(".")
+    module, _, name = MOVED.get(path, path).rpartition(".")
     if not f"{module}.".startswith(SERIALISABLE):
         raise UserError(f"a configuration cannot name {module}.{name}")
     try:
@@ -281,9 +301,11 @@ def _canonical(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         if getattr(value, "ratio", None) == 0:
             return None
-        out = {"type": to_dict(value)["type"]}
+        out: dict[str, Any] = {"type": _recorded(type(value))}
         for f in dataclasses.fields(value):
             inner = getattr(value, f.name)
+            if "before" in f.metadata and inner == f.metadata["before"]:
+                continue
             out[f.name] = float(inner) if f.type == "float" else _canonical(inner)
         return out
     if isinstance(value, tuple | list):

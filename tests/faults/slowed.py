@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from workbench.data.loader import Loader
-from workbench.tasks import retrieval as evaluate
+from workbench.tasks import gallery as evaluate
 from workbench.train import checkpoint
 from workbench.train import loop as train
 from workbench.train import run as execute

@@ -26,7 +26,7 @@ from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.models.text import TextConfig, TextEncoder, vocabulary
 from workbench.recipe.batch import Batch
-from workbench.tasks.retrieval import metrics, ranks
+from workbench.tasks.gallery import metrics, ranks
 from workbench.tracking.run_dir import RunDir
 from workbench.train.loop import train
 from workbench.train.run import main

@@ -6,7 +6,7 @@ import torch
 
 from workbench.errors import UserError
 from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
-from workbench.tasks.retrieval import ranks
+from workbench.tasks.gallery import ranks
 from workbench.tracking.run_dir import RunDir
 
 

@@ -70,7 +70,7 @@ def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> p
     Args:
         query: unit vector [E].
         right: row of the right clip, None where nobody knows; among equal scores it comes last, as in
-            `workbench.tasks.retrieval.ranks`.
+            `workbench.tasks.gallery.ranks`.
     """
     score = found.video @ query.astype(np.float32)
     is_right = np.arange(len(score)) == (-1 if right is None else right)

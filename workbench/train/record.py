@@ -12,7 +12,7 @@ from PIL import Image
 from workbench.config import RunConfig
 from workbench.masking.preview import preview
 from workbench.recipe.batch import Batch
-from workbench.tasks.retrieval import metrics, ranks
+from workbench.tasks.gallery import metrics, ranks
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import Session

@@ -17,7 +17,7 @@ from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Text
-from workbench.tasks.retrieval import Gallery, embed, gallery, metrics, ranks
+from workbench.tasks.gallery import Gallery, embed, gallery, metrics, ranks
 from workbench.train import environment
 from workbench.train.checkpoint import Progress
 

@@ -1,0 +1,121 @@
+"""What is measured: name, label, unit, direction and range of every metric, and where its queries are.
+
+A task names its metrics in `METRICS` of `workbench/tasks/<name>.py`; what belongs to no task (cost, speed)
+stands here. Nothing here needs torch, so that tables, figures and the dashboard may ask.
+
+A full name says where a metric was measured: `test/t2v_r1`, `val/t2v_r1`, `test/stage0_t2v_r1` (after the
+first of several stages), `test/msrvtt:t2v_r1` (on other data, see `RunConfig.evaluate_on`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_SCORE = re.compile(
+    r"(?P<split>val|test)/(?:(?P<data>[A-Za-z0-9_.-]+):)?(?:stage(?P<stage>\d+)_)?(?P<name>.+)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """Where a run directory holds what each query contributed to a metric."""
+
+    file: str
+    """Such as `ranks.npz`."""
+    values: str
+    """Array [Q]: ranks, or the contributions themselves."""
+    ids: str
+    """Array [Q] of names: runs are paired by them."""
+    groups: str = ""
+    """Array [Q] of names: queries of one clip count as one cluster; empty where each counts by itself."""
+    at_most: int = 0
+    """Values are ranks, and a rank of at most this is a hit; 0 where values are contributions."""
+
+    def contributions(self, values: ArrayLike) -> NDArray[np.float64]:
+        """What each query adds to the mean, [Q]: 100 for a hit and 0 for a miss where values are ranks."""
+        found = np.asarray(values, dtype=float)
+        return np.where(found <= self.at_most, 100.0, 0.0) if self.at_most else found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One thing that is measured."""
+
+    name: str
+    """`t2v_r1` for one of a task, `cost/train_pflops` for one of a run."""
+    label: str
+    """In words, without the unit."""
+    unit: str = ""
+    difference: str = ""
+    """What a difference is in, to be put behind a number, such as `points of R@1`."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    low: float | None = None
+    """Least possible value; None where there is none."""
+    high: float | None = None
+    queries: Queries | None = None
+    """None for a metric that is no mean over queries: it has no interval over them."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.direction == "maximize"
+
+    @property
+    def title(self) -> str:
+        """Label and unit, for heads and axes."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def in_units(self) -> str:
+        """What a difference is in."""
+        return self.difference or f"in {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The parts of a full name such as `test/msrvtt:t2v_r1`."""
+
+    split: str
+    """`val` or `test`."""
+    data: str
+    """Name of other data it was measured on; empty for the run's own."""
+    stage: int | None
+    """After which stage; None at the end."""
+    name: str
+    """Of the metric."""
+
+
+def score(full: str) -> Score | None:
+    """The parts of a full name; None for what is no score of a split, such as `cost/train_pflops`."""
+    found = _SCORE.fullmatch(full)
+    if found is None:
+        return None
+    stage = int(found["stage"]) if found["stage"] is not None else None
+    return Score(split=found["split"], data=found["data"] or "", stage=stage, name=found["name"])
+
+
+def _cost(name: str, label: str, unit: str = "") -> Metric:
+    return Metric(name=name, label=label, unit=unit, direction="minimize", low=0.0)
+
+
+RUN = (
+    _cost("cost/video_passes", "video encoder passes"),
+    _cost("cost/text_passes", "text encoder passes"),
+    _cost("cost/video_tokens_in", "video tokens of a clip"),
+    _cost("cost/video_tokens_out", "video tokens encoded, all passes"),
+    _cost("cost/peak_memory_gb", "peak memory", "GB"),
+    _cost("cost/parameters_m", "trained parameters", "millions"),
+    _cost("cost/train_gflops_per_clip", "training GFLOPs per clip"),
+    _cost("cost/train_pflops", "training PFLOPs per run"),
+    _cost("cost/video_gflops_per_clip", "video encoder, GFLOPs per clip"),
+    _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip"),
+    _cost("speed/train_seconds", "training time per run", "s"),
+    Metric(name="speed/clips_per_s", label="clips per second", low=0.0),
+    Metric(name="speed/mfu", label="model FLOPs utilisation", low=0.0, high=1.0),
+    Metric(name="train/steps", label="training steps", direction="minimize", low=0.0),
+)
+"""What every run measures of itself."""
