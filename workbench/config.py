@@ -82,15 +82,18 @@ class Budget:
 class Stage:
     """One stretch of training under one objective."""
 
-    objective: Literal["recipe", "align"] = "recipe"
-    """`recipe`: the recipe's own losses; `align`: only the contrastive loss between whole clips and texts."""
+    objective: str = "recipe"
+    """`recipe`: the recipe's own losses; `align`: only the contrastive loss between whole clips and texts; or
+    the name of a phase of the recipe, one of its `PHASES`."""
     masked: bool = True
     """False shows everything, as FLIP's unmasked tuning does (arXiv:2212.00794)."""
     budget: Budget
+    data: DataConfig | None = added(before=None)
+    """What it trains on; None for the run's own data."""
 
     def __post_init__(self) -> None:
-        if self.objective not in ("recipe", "align"):
-            raise UserError(f"a stage's objective is recipe or align, not {self.objective!r}")
+        if not self.objective.isidentifier():
+            raise UserError(f"a stage's objective is recipe, align or a phase, not {self.objective!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,20 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitFrom:
+    """A part of the recipe starts from the weights of another run of this workbench."""
+
+    part: str
+    """Beginning of the names of its parameters, such as `video`; empty for the whole recipe."""
+    run: str
+    """`STUDY/KEY-sSEED` beside this run's study, or the path of a run directory."""
+    source: str = ""
+    """The same beginning in the other run; empty where it is called alike."""
+    sha256: str = ""
+    """Of the other run's weights, which are refused when they are others; empty takes what is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run: one cell (everything but `seed`) with one seed."""
 
@@ -127,14 +144,40 @@ class RunConfig:
     evaluations: int = 4
     """Evaluations on the validation split, evenly spaced; the last is at the end."""
     seed: int = 0
+    tasks: tuple[str, ...] = added(before=("retrieval",))
+    """What the trained model is evaluated by: modules of `workbench.tasks`, those that its recipe can do."""
+    evaluate_on: tuple[DataConfig, ...] = added(before=())
+    """Other data that it is evaluated on as well, its metrics named `test/DATA:METRIC`."""
+    init_from: tuple[InitFrom, ...] = added(before=())
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise UserError("a run needs at least one stage")
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise UserError(f"a run has one task or more, none of them twice, not {self.tasks!r}")
+        for data in (*self.training_data, *self.evaluate_on):
+            if (data.frames, data.size) != (self.data.frames, self.data.size):
+                raise UserError(
+                    f"all data of a run have {self.data.frames} frames of {self.data.size} pixels, as its "
+                    f"own; {data.name} has {data.frames} of {data.size}"
+                )
+        others = [data.name for data in self.evaluate_on]
+        if len({self.data.name, *others}) < 1 + len(others):
+            raise UserError(f"evaluate_on names data by different names than {self.data.name!r}, each once")
         at_least("evaluations", self.evaluations, 1)
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:
             raise UserError(f"seed is below 2**63, not {self.seed}")
+
+    @property
+    def training_data(self) -> tuple[DataConfig, ...]:
+        """The data of the stages in their order, each once."""
+        return tuple(dict.fromkeys(stage.data or self.data for stage in self.stages))
+
+    @property
+    def all_data(self) -> tuple[DataConfig, ...]:
+        """All that has to be prepared: the run's own, that of its stages, and what it is evaluated on."""
+        return tuple(dict.fromkeys((self.data, *self.training_data, *self.evaluate_on)))
 
     @property
     def recipe_name(self) -> str:

@@ -10,7 +10,7 @@ first of several stages), `test/msrvtt:t2v_r1` (on other data, see `RunConfig.ev
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -96,6 +96,47 @@ def score(full: str) -> Score | None:
         return None
     stage = int(found["stage"]) if found["stage"] is not None else None
     return Score(split=found["split"], data=found["data"] or "", stage=stage, name=found["name"])
+
+
+SIDES = {"t2v": "text-to-video", "v2t": "video-to-text"}
+
+
+def rank_metrics_of(file: str, prefix: str = "", note: str = "") -> tuple[Metric, ...]:
+    """Recalls, median and mean rank in both directions, for a task that ranks.
+
+    Args:
+        file: of the run directory, with the arrays `PREFIXt2v_rank`, `..._id`, `t2v_group` and so on.
+        prefix: of names and arrays, such as `gallery100_`.
+        note: what is special about it, put behind the label.
+    """
+    found = []
+    for side, words in SIDES.items():
+        label = f"{words} %s{', ' if note else ''}{note}"
+        plain = side == "t2v" and not prefix
+        queries = Queries(
+            file=file,
+            values=f"{prefix}{side}_rank",
+            ids=f"{prefix}{side}_id",
+            groups=f"{prefix}t2v_group" if side == "t2v" else "",
+        )
+        for k in (1, 5, 10):
+            name = f"{prefix}{side}_r{k}"
+            recall = Metric(
+                name=name,
+                label=label % f"R@{k}",
+                unit="%",
+                difference=f"points of R@{k}" if plain else f"points of {name}",
+                low=0.0,
+                high=100.0,
+                queries=replace(queries, at_most=k),
+            )
+            found.append(recall)
+        median = Metric(
+            name=f"{prefix}{side}_medr", label=label % "median rank", direction="minimize", low=1.0
+        )
+        mean = replace(median, name=f"{prefix}{side}_meanr", label=label % "mean rank", queries=queries)
+        found += [median, mean]
+    return tuple(found)
 
 
 def _cost(name: str, label: str, unit: str = "") -> Metric:

@@ -29,7 +29,8 @@ class Loader:
     that no caption counts as a wrong answer for its own clip.
     """
 
-    def __init__(self, store: FrameStore, text: Text, *, batch_size: int, seed: int) -> None:
+    def __init__(self, store: FrameStore, text: Text, *, batch_size: int, seed: int, source: int = 0) -> None:
+        self.source = source
         part = store.splits["train"]
         self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
         order = np.argsort(part.clips, kind="stable")
@@ -60,7 +61,9 @@ class Loader:
     def batch(self, step: int) -> Batch:
         clips, rows = self.indices(step)
         video = torch.from_numpy(np.take(self.frames, clips, axis=0))
-        return Batch(video, self.text.select(torch.from_numpy(rows)))
+        index = torch.from_numpy(clips)
+        label, source = torch.zeros_like(index), torch.full_like(index, self.source)
+        return Batch(video, self.text.select(torch.from_numpy(rows)), index, label, source)
 
     def batches(self, start: int, waiting: Callable[[], None] = lambda: None) -> Generator[Batch]:
         """Endless batches from step `start`, prepared by a thread ahead of their use.

@@ -25,7 +25,7 @@ from workbench.masking import video as video_maskings
 from workbench.masking.preview import hide
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
-from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import BatchRng
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, cost
 from workbench.train.session import recipe_class
@@ -70,7 +70,7 @@ def mask(task: dict[str, Any]) -> Reply:
     config = run.config()
     frames = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)[task["row"]]
     encoder = _encoder(str(run.path))
-    hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _draw(task))
+    hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _rng(task))
     count = int(hidden.sum())
     seen = hide(frames, hidden[0].numpy(), encoder.grid)
     reply = {
@@ -90,7 +90,7 @@ def _words(run: RunDir, task: dict[str, Any]) -> dict[str, Any]:
     dropped = run.config().recipe.text.hidden == "drop"
     layout = words.encode([task["caption"]]).layout
     masking = _masking(text_maskings, names.text(), task["text"])
-    hidden = (masking(layout, _draw(task), equal=dropped) & layout.valid)[0]
+    hidden = (masking(layout, _rng(task), equal=dropped) & layout.valid)[0]
     pieces = words.tokenizer.encode(task["caption"], add_special_tokens=False).tokens[: words.length]
     return {"words": pieces, "words_hidden": hidden[: len(pieces)].tolist(), "words_dropped": dropped}
 
@@ -102,8 +102,8 @@ def _masking(module: ModuleType, known: Collection[str], wanted: tuple[str, floa
     return getattr(module, name)(ratio=ratio)
 
 
-def _draw(task: dict[str, Any]) -> torch.Generator:
-    return torch.Generator().manual_seed(task["seed"])
+def _rng(task: dict[str, Any]) -> BatchRng:
+    return BatchRng.seeded(task["seed"])
 
 
 @lru_cache(maxsize=4)
@@ -126,7 +126,8 @@ def _flops(path: str, hidden: int) -> int:
 
 
 @lru_cache(maxsize=2)
-def _trained(path: str, changed: int) -> BaseRecipe:
+def _trained(path: str, changed: int) -> Any:
+    """The recipe of a run with its weights."""
     run = RunDir(path)
     config = run.config()
     # Every weight comes from the checkpoint; those that the run started from need not be there any more.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.masking.video import check_ratio, lowest, noise, share
-from workbench.recipe.batch import Layout
+from workbench.masking.video import check_ratio, lowest, share
+from workbench.recipe.batch import BatchRng, Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class TextMasking(ABC):
     def __post_init__(self) -> None:
         check_ratio("text", self.ratio)
 
-    def __call__(self, text: Layout, rng: torch.Generator, *, equal: bool) -> Tensor:
+    def __call__(self, text: Layout, rng: BatchRng, *, equal: bool) -> Tensor:
         """Boolean mask [B, L], True = hidden. See the module for what `equal` counts."""
         score = self.order(text, rng)
         length = text.valid.shape[1]
@@ -41,7 +41,7 @@ class TextMasking(ABC):
         return (rank < count) & text.valid
 
     @abstractmethod
-    def order(self, text: Layout, rng: torch.Generator) -> Tensor:
+    def order(self, text: Layout, rng: BatchRng) -> Tensor:
         """Scores [B, L] in [0, 2); the lowest are hidden first."""
 
 
@@ -49,16 +49,16 @@ class TextMasking(ABC):
 class TokenMasking(TextMasking):
     """Single tokens, each alike (BERT, arXiv:1810.04805, without its 80/10/10 rule)."""
 
-    def order(self, text: Layout, rng: torch.Generator) -> Tensor:
-        return noise(tuple(text.valid.shape), rng)
+    def order(self, text: Layout, rng: BatchRng) -> Tensor:
+        return rng.uniform(*text.valid.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WholeWordMasking(TextMasking):
     """All pieces of a word together; the last word may be hidden in part, so that counts stay exact."""
 
-    def order(self, text: Layout, rng: torch.Generator) -> Tensor:
-        return noise(tuple(text.valid.shape), rng).gather(1, text.word)
+    def order(self, text: Layout, rng: BatchRng) -> Tensor:
+        return rng.uniform(*text.valid.shape).gather(1, text.word)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,6 @@ class ContentWordMasking(TextMasking):
     A stand-in for Clover's object and verb words (arXiv:2207.07885), which come from a scene-graph parser.
     """
 
-    def order(self, text: Layout, rng: torch.Generator) -> Tensor:
-        score = noise(tuple(text.valid.shape), rng).gather(1, text.word)
+    def order(self, text: Layout, rng: BatchRng) -> Tensor:
+        score = rng.uniform(*text.valid.shape).gather(1, text.word)
         return torch.where(text.content, score, score + 1.0)

@@ -3,7 +3,7 @@
 A video masking maps a token grid to a Boolean mask `[B, N]` over content tokens, N = T * H * W in
 time-major order, True = hidden. Every sample hides the same number of tokens (`hidden(grid)`), so the
 visible ones can be gathered into one rectangular batch before the encoder. All draws come from the
-generator that is passed in; the mask lives on that generator's device.
+random numbers that are passed in; the mask lives on their device.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import UserError
+from workbench.recipe.batch import BatchRng
 
 
 class Grid(NamedTuple):
@@ -49,10 +50,6 @@ def lowest(score: Tensor, count: int) -> Tensor:
     return mask
 
 
-def noise(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=rng, device=rng.device)
-
-
 @dataclass(frozen=True, kw_only=True)
 class VideoMasking(ABC):
     """A share of a clip's tokens is hidden."""
@@ -67,7 +64,7 @@ class VideoMasking(ABC):
         """Number of tokens hidden in every sample."""
 
     @abstractmethod
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         """Boolean mask [B, N], True = hidden."""
 
 
@@ -78,8 +75,8 @@ class RandomMasking(VideoMasking):
     def hidden(self, grid: Grid) -> int:
         return share(self.ratio, grid.tokens)
 
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
-        return lowest(noise((batch, grid.tokens), rng), self.hidden(grid))
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        return lowest(rng.uniform(batch, grid.tokens), self.hidden(grid))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +86,8 @@ class PerFrameMasking(VideoMasking):
     def hidden(self, grid: Grid) -> int:
         return grid.time * share(self.ratio, grid.space)
 
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
-        score = noise((batch, grid.time, grid.space), rng)
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        score = rng.uniform(batch, grid.time, grid.space)
         return lowest(score, share(self.ratio, grid.space)).flatten(1)
 
 
@@ -101,8 +98,8 @@ class TubeMasking(VideoMasking):
     def hidden(self, grid: Grid) -> int:
         return grid.time * share(self.ratio, grid.space)
 
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
-        mask = lowest(noise((batch, 1, grid.space), rng), share(self.ratio, grid.space))
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        mask = lowest(rng.uniform(batch, 1, grid.space), share(self.ratio, grid.space))
         return mask.expand(-1, grid.time, -1).flatten(1)
 
 
@@ -113,8 +110,8 @@ class FrameMasking(VideoMasking):
     def hidden(self, grid: Grid) -> int:
         return grid.space * share(self.ratio, grid.time)
 
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Tensor:
-        mask = lowest(noise((batch, grid.time), rng), share(self.ratio, grid.time))
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        mask = lowest(rng.uniform(batch, grid.time), share(self.ratio, grid.time))
         return mask[..., None].expand(-1, -1, grid.space).flatten(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,22 @@ class PixelDecoder(nn.Module):
         self.blocks = nn.ModuleList([Block(config.width, config.heads) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, pixels)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return [self.embed, *self.blocks, self.head]
+
+    @property
+    def extra_tokens(self) -> int:
+        return 0
+
+    @property
+    def start(self) -> None:
+        return None
 
     def forward(self, visible: Tensor, mask: Tensor) -> Tensor:
         """Predicts the hidden places in order.

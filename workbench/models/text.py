@@ -131,12 +131,31 @@ class Vocabulary:
 class TextEncoder(nn.Module):
     """Captions to vectors; the class token is put in front here and is never hidden."""
 
+    no_decay = ("bert.embeddings",)
+    """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
+
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
         self.bert = _bert(config, vocabulary)
         self.width: int = self.bert.config.hidden_size
         self.cls, self.mask = vocabulary.cls, vocabulary.mask
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.bert.encoder.layer)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return self.layers
+
+    @property
+    def extra_tokens(self) -> int:
+        return 1
+
+    @property
+    def start(self) -> str:
+        return self.config.pretrained
 
     def forward(self, text: Text, mask: Tensor | None = None) -> Encoded:
         """Encodes captions [B, L]; `mask` [B, L] hides where True, None shows everything."""

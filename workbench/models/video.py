@@ -5,6 +5,7 @@ Letters: B batch, T frames, H W pixels, N all tokens of a clip, n tokens encoded
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -99,6 +100,22 @@ class VideoEncoder(nn.Module):
         mean, std = torch.tensor(own["mean"]).repeat(repeats), torch.tensor(own["std"]).repeat(repeats)
         self.register_buffer("shift", -mean / std, persistent=False)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return [self.project, *self.blocks]
+
+    @property
+    def extra_tokens(self) -> int:
+        return 1
+
+    @property
+    def start(self) -> str:
+        return self.config.pretrained
 
     def forward(self, video: Tensor, mask: Tensor | None = None) -> Encoded:
         """Encodes uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True, None shows everything."""

@@ -1,97 +1,152 @@
-"""What every recipe is: named losses of a batch, and embeddings of its two sides."""
+"""What every recipe is: named losses of a batch, the encoders it runs, and what else it is able to do."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from workbench import losses
-from workbench.config import at_least, not_negative
 from workbench.errors import UserError
+from workbench.masking.video import Grid
+from workbench.models.encoder import Encoder
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
-from workbench.recipe.batch import Batch, Text
-from workbench.recipe.heads import Temperature
+from workbench.recipe.batch import Batch, BatchRng, Draw, Masks, Text
 
-LOWEST_TEMPERATURE = 0.01
-"""Below it, the clamp at CLIP's 100 would act in silence."""
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
 
 
-def check_config(embed: int, temperature: float, weights: Any) -> None:
-    """What every recipe's `Config` asks of the shared space and of the weights of its losses."""
-    at_least("recipe.embed", embed, 1)
-    if not LOWEST_TEMPERATURE <= temperature < math.inf:
-        raise UserError(
-            f"recipe.temperature is a number of at least {LOWEST_TEMPERATURE}, not {temperature!r}"
-        )
-    for name, value in asdict(weights).items():
-        not_negative(f"recipe.weights.{name}", value)
-    if not any(asdict(weights).values()):
-        raise UserError("all of recipe.weights are 0: there is nothing to train")
+class Phase(NamedTuple):
+    """A stretch of training of its own, computed by the recipe's method of the phase's name."""
+
+    trains: tuple[str, ...] = ()
+    """Parts that learn in it, by the beginnings of their parameters' names; empty for all."""
 
 
 class BaseRecipe(nn.Module, ABC):
-    """One published system. A subclass builds its parts, sets `video` and names its losses.
+    """One published system: a subclass builds its parts, names its encoders and its losses.
 
-    Nothing is assumed of how the two sides are encoded: they may share every weight.
+    Nothing is assumed of how the sides are encoded: they may share every weight, there may be no text
+    encoder, and pairs may be judged together only. What else a recipe can do is found by what it defines:
+
+    - `embed_video(video, mask=None)`, `embed_text(text, mask=None)` -> unit vectors [B, E] (see `dual.py`)
+    - `match(video, text)` -> logits [P] of pairs judged together
+    - `generate(video, prompt)` -> captions, a list of B
+    - `answer(video, question, choices)` -> logits [B, A]
+    - `embed_steps(video)` -> unit vectors [B, T, E] of moments
+    - `regions(video, text)` -> boxes [B, R, 4] and scores [B, R]
+    - `features(video)` -> [B, N, D] for probes
+
+    Videos are uint8 [B, T, H, W, 3]. What a recipe keeps from step to step (a teacher, a queue, a codebook)
+    is a parameter without gradient or a buffer of fixed shape, so that a checkpoint holds it.
     """
 
-    video: VideoEncoder
-    temperature: Temperature
+    PHASES: ClassVar[Mapping[str, Phase]] = {}
+    """Objectives that a stage may name besides `recipe` and `align`."""
 
     def __init__(self, config: Any, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
 
     @abstractmethod
-    def losses(self, batch: Batch, rng: torch.Generator, *, masked: bool = True) -> dict[str, Tensor]:
+    def encoders(self) -> dict[str, Encoder]:
+        """Every stack of transformer blocks that a step may run, by name: `video`, `text`, `fusion`, ..."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         """Named unweighted terms of the recipe's objective, scalars; `masked=False` hides nothing."""
 
-    @abstractmethod
-    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]."""
+    def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Only the contrast of clips and captions, of a recipe that embeds both (see `dual.py`)."""
+        raise UserError(f"{self.name} embeds no clips and captions: nothing to contrast")
 
-    @abstractmethod
-    def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of captions [B, L]."""
+    def forward(
+        self, batch: Batch, draw: Draw, *, objective: str = "recipe", masked: bool = True
+    ) -> dict[str, Tensor]:
+        """The one entry of training, under whatever objective: named unweighted terms, scalars."""
+        if objective == "recipe":
+            return self.losses(batch, draw, masked=masked)
+        if objective == "align":
+            return self.align(batch, draw)
+        terms: dict[str, Tensor] = getattr(self, objective)(batch, draw)
+        return terms
 
-    def align(self, batch: Batch, rng: torch.Generator, *, masked: bool) -> dict[str, Tensor]:
-        """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
-        video = self.embed_video(batch.video, self.video_mask(batch, rng) if masked else None)
-        text = self.embed_text(batch.text, self.text_mask(batch, rng) if masked else None)
-        return {"vtc": losses.vtc(video, text, self.temperature())}
+    def weights(self, objective: str = "recipe") -> dict[str, float]:
+        """Weight of each term, from the recipe's config; the shared alignment has one term."""
+        return {"vtc": 1.0} if objective == "align" else asdict(self.config.weights)
 
-    def weights(self) -> dict[str, float]:
-        """Weight of each term, from the recipe's config."""
-        return asdict(self.config.weights)
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Whatever chance decides in a step. A recipe that draws more than masks extends it."""
+        video, text = self.masks(batch, rng) if masked else Masks()
+        return Draw(video, text)
 
-    def video_mask(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
-        """The recipe's video mask [B, N], True = hidden; None where it hides nothing."""
-        masking = self.config.video_masking
-        if masking is None or masking.hidden(self.video.grid) == 0:
-            return None
-        return masking(self.video.grid, len(batch.video), rng)
+    def masks(self, batch: Batch, rng: BatchRng) -> Masks:
+        """Both sides at once: a recipe may look at one side, or run itself, to hide the other."""
+        video, text = self.config.video_masking, self.config.text_masking
+        rows = len(batch.text.tokens)
+        return Masks(
+            video=video(self.grid, rows, rng) if video is not None and video.hidden(self.grid) else None,
+            text=text(batch.text.layout, rng, equal=self.config.text.hidden == "drop")
+            if text is not None and text.ratio
+            else None,
+        )
 
-    def text_mask(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
-        """The recipe's text mask [B, L], True = hidden; None where it hides nothing."""
-        masking = self.config.text_masking
-        if masking is None or masking.ratio == 0:
-            return None
-        return masking(batch.text.layout, rng, equal=self.config.text.hidden == "drop")
-
-    def hidden_shares(self, text: Text, rng: torch.Generator) -> dict[str, float]:
+    def hidden_shares(self, text: Text, rng: BatchRng) -> dict[str, float]:
         """What a masked step really hides of the clips' tokens and of these captions' words.
 
         A ratio is not that share: counts are rounded down, and where words are dropped, padding goes first.
         """
-        masking, grid = self.config.video_masking, self.video.grid
-        mask, valid = self.text_mask(Batch(torch.empty(0), text), rng), text.layout.valid
-        return {
-            "mask/video_hidden": masking.hidden(grid) / grid.tokens if masking is not None else 0.0,
-            "mask/text_hidden": float((mask & valid).sum() / valid.sum()) if mask is not None else 0.0,
-        }
+        masks, valid = self.masks(Batch.of(torch.empty(0), text), rng), text.layout.valid
+        shares = {"mask/video_hidden": 0.0, "mask/text_hidden": 0.0}
+        if masks.video is not None:
+            shares["mask/video_hidden"] = int(masks.video.sum()) / masks.video.numel()
+        if masks.text is not None:
+            shares["mask/text_hidden"] = float((masks.text & valid).sum() / valid.sum())
+        return shares
+
+    def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
+        """Fits what must be there before the first step, such as a codebook, into buffers.
+
+        Returns: FLOPs of what torch did not compute itself; its own are counted.
+        """
+        return 0.0
+
+    def after_step(self, done: float) -> None:
+        """After each optimiser step, without gradients: teachers, queues, schedules.
+
+        done: share of the run that is over, in (0, 1].
+        """
+
+    def rates(self) -> dict[str, float]:
+        """Factors of the learning rate, by the beginnings of parameters' names; 1 for all others."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        """Of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def grid(self) -> Grid:
+        """Tokens of a clip along time, height and width."""
+        video = self.encoders()["video"]
+        assert isinstance(video, VideoEncoder), "clips are read by a VideoEncoder"
+        return video.grid
+
+    @classmethod
+    def check_objective(cls, objective: str) -> None:
+        """Refuses a stage's objective that the recipe does not have."""
+        known = ("recipe", "align", *cls.PHASES)
+        if objective not in known:
+            name = cls.__module__.rpartition(".")[2]
+            raise UserError(f"{name} has no objective {objective!r}; it has {', '.join(known)}")
+
+    def learns(self, parameter: str, objective: str) -> bool:
+        """Whether a parameter that is trained at all is trained under an objective."""
+        trains = self.PHASES[objective].trains if objective in self.PHASES else ()
+        return not trains or parameter.startswith(trains)

@@ -1,7 +1,12 @@
-"""What a recipe is given: clips, captions, and what a masking may know of captions."""
+"""What a recipe is given in a step: clips and captions, and whatever chance decides about them.
+
+Letters: B rows of a batch, T frames, H W pixels, N tokens of a clip, L content positions of a caption.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -37,6 +42,79 @@ class Batch(NamedTuple):
     """Clips and the captions that belong to them, row by row."""
 
     video: Tensor
-    """uint8 [B, T, H, W, 3]"""
+    """uint8 [B, T, H, W, 3]; a recipe that takes views of a longer clip takes them from here."""
     text: Text
     """[B, L]"""
+    index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name, of no use here
+    """int64 [B], rows of the frame store, for targets that are made beforehand; -1 for none."""
+    label: Tensor
+    """int64 [B], class of each clip from 1 on, 0 where it has none; see `FrameStore.labels`."""
+    source: Tensor
+    """int64 [B], number of the data set among those of the run, in the order of its stages."""
+
+    @staticmethod
+    def of(video: Tensor, text: Text) -> Batch:
+        """A batch that belongs to no store and has no labels, as in evaluation."""
+        none = torch.zeros(len(text.tokens), dtype=torch.int64, device=text.tokens.device)
+        return Batch(video, text, none - 1, none, none)
+
+    def select(self, rows: Tensor | slice) -> Batch:
+        """Some rows of the batch."""
+        return Batch(self.video[rows], self.text.select(rows), *(x[rows] for x in self[2:]))
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.video.to(device), self.text.to(device), *(x.to(device) for x in self[2:]))
+
+
+class Masks(NamedTuple):
+    """What is hidden of a batch, True = hidden; None where nothing is."""
+
+    video: Tensor | None = None
+    """Boolean [B, N]"""
+    text: Tensor | None = None
+    """Boolean [B, L]"""
+
+
+class Draw(NamedTuple):
+    """Whatever chance decides in a step, drawn before the forward pass, which takes no generator."""
+
+    video_mask: Tensor | None = None
+    """Boolean [B, N], True = hidden; None where nothing is."""
+    text_mask: Tensor | None = None
+    """Boolean [B, L]"""
+    chosen: Mapping[str, Tensor] = MappingProxyType({})
+    """A recipe's other choices by name, [B, ...] each: negatives, views, noise."""
+
+
+class BatchRng:
+    """Random numbers for the rows of a batch.
+
+    They are drawn for the batch of all processes, of which each takes its own rows: what is drawn depends on
+    the generator's seed and on the size of the whole batch, and on no rank.
+    """
+
+    def __init__(self, generator: torch.Generator, *, rank: int = 0, size: int = 1) -> None:
+        self.generator, self.rank, self.size = generator, rank, size
+
+    @staticmethod
+    def seeded(seed: int, device: torch.device | str = "cpu") -> BatchRng:
+        """For one process."""
+        return BatchRng(torch.Generator(device).manual_seed(seed))
+
+    @property
+    def device(self) -> torch.device:
+        return self.generator.device
+
+    def uniform(self, batch: int, *shape: int) -> Tensor:
+        """Numbers in [0, 1), float32 [batch, *shape]."""
+        whole = torch.rand((batch * self.size, *shape), generator=self.generator, device=self.device)
+        return self._own(whole, batch)
+
+    def integers(self, low: int, high: int, batch: int, *shape: int) -> Tensor:
+        """Whole numbers in [low, high), int64 [batch, *shape]."""
+        shape = (batch * self.size, *shape)
+        whole = torch.randint(low, high, shape, generator=self.generator, device=self.device)
+        return self._own(whole, batch)
+
+    def _own(self, whole: Tensor, batch: int) -> Tensor:
+        return whole[self.rank * batch :][:batch]

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
-from workbench.models.text import TextConfig, TextEncoder, Vocabulary
-from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe.base import BaseRecipe, check_config
-from workbench.recipe.batch import Batch, Text
-from workbench.recipe.heads import Temperature, projection, unit
+from workbench.models.encoder import Encoder
+from workbench.models.text import TextEncoder, Vocabulary
+from workbench.models.video import VideoEncoder
+from workbench.recipe.batch import Batch, Draw
+from workbench.recipe.dual import DualConfig, DualEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,37 +30,23 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    video: VideoConfig = field(default_factory=VideoConfig)
-    text: TextConfig = field(default_factory=TextConfig)
+class Config(DualConfig):
     video_masking: VideoMasking | None = PerFrameMasking(ratio=0.6)
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
-    embed: int = 128
-    """Width of the shared space."""
-    temperature: float = 0.05
-    learn_temperature: bool = True
     weights: Weights = field(default_factory=Weights)
 
-    def __post_init__(self) -> None:
-        check_config(self.embed, self.temperature, self.weights)
 
-
-class Recipe(BaseRecipe):
+class Recipe(DualEncoder):
     """Mask, encode what is visible, align."""
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
         self.text = TextEncoder(config.text, vocabulary)
-        self.video_head = projection(self.video.width, config.embed)
-        self.text_head = projection(self.text.width, config.embed)
-        self.temperature = Temperature(config.temperature, config.learn_temperature)
+        self.build_heads(config)
 
-    def losses(self, batch: Batch, rng: torch.Generator, *, masked: bool = True) -> dict[str, Tensor]:
-        return self.align(batch, rng, masked=masked)
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text}
 
-    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        return unit(self.video_head(self.video(video, mask).pooled))
-
-    def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
-        return unit(self.text_head(self.text(text, mask).pooled))
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        return self.align(batch, draw)

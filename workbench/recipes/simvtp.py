@@ -22,11 +22,12 @@ from workbench.errors import UserError
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import TubeMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
+from workbench.models.encoder import Encoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe.base import BaseRecipe, check_config
-from workbench.recipe.batch import Batch, Text
-from workbench.recipe.heads import Temperature, projection, unit
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +41,18 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(DualConfig):
     video: VideoConfig = field(default_factory=lambda: VideoConfig(pool="mean"))
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
     """Only the embedding layer is used: the words are read by the video transformer."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     video_masking: VideoMasking | None = TubeMasking(ratio=0.9)
     text_masking: TextMasking | None = TokenMasking(ratio=0.75)
-    embed: int = 128
-    temperature: float = 0.05
     learn_temperature: bool = False
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
-        check_config(self.embed, self.temperature, self.weights)
+        super().__post_init__()
         if self.text.depth or self.text.hidden != "replace" or self.video.hidden != "drop":
             raise UserError("simvtp needs text.depth=0, text.hidden='replace' and video.hidden='drop'")
         if self.text.width != self.video.width:
@@ -62,8 +61,11 @@ class Config:
             raise UserError("simvtp predicts what is hidden: it needs a video and a text masking")
 
 
-class Recipe(BaseRecipe):
-    """Mask both sides, read them with one encoder, predict what was hidden; align and match."""
+class Recipe(DualEncoder):
+    """Mask both sides, read them with one encoder, predict what was hidden; align and match.
+
+    Letters: B batch, n visible tokens of a clip, L places of a caption, D width.
+    """
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -75,22 +77,30 @@ class Recipe(BaseRecipe):
         )
         self.word_head = nn.Linear(width, vocabulary.size)
         self.match_head = nn.Linear(width, 2)
-        self.video_head = projection(width, config.embed)
-        self.text_head = projection(width, config.embed)
-        self.temperature = Temperature(config.temperature, config.learn_temperature)
+        self.build_heads(config)
 
-    def losses(self, batch: Batch, rng: torch.Generator, *, masked: bool = True) -> dict[str, Tensor]:
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "decoder": self.decoder}
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks, and for each caption how many rows further its wrong clip stands, [B]."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe" or not masked or not self.config.weights.vtm:
+            return draw
+        rows = len(batch.text.tokens)
+        return draw._replace(chosen={"shift": rng.integers(1, rows, rows)})
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         if not masked:
             if not weights.vtc:
                 raise UserError("nothing is hidden and weights.vtc is 0: use a stage with objective='align'")
-            return self.align(batch, rng, masked=False)
-        video_mask, text_mask = self.video_mask(batch, rng), self.text_mask(batch, rng)
-        video = self.video.embed(batch.video, video_mask)  # [B, n, D]
-        words, keep = self.text.embed(batch.text, text_mask)  # [B, L, D], [B, L]
+            return self.align(batch, draw)
+        video = self.video.embed(batch.video, draw.video_mask)  # [B, n, D]
+        words, keep = self.text.embed(batch.text, draw.text_mask)  # [B, L, D], [B, L]
         terms: dict[str, Tensor] = {}
-        if (weights.mvm and video_mask is not None) or (weights.mlm and text_mask is not None):
-            terms |= self._predict(batch, video, words, keep, video_mask, text_mask)
+        if (weights.mvm and draw.video_mask is not None) or (weights.mlm and draw.text_mask is not None):
+            terms |= self._predict(batch, draw, video, words, keep)
         if weights.vtc:
             terms["vtc"] = losses.vtc(
                 unit(self.video_head(self.video.encode(video).pooled)),
@@ -98,49 +108,44 @@ class Recipe(BaseRecipe):
                 self.temperature(),
             )
         if weights.vtm:
-            terms["vtm"] = self._match(video, words, keep, rng)
+            rows = torch.arange(len(video), device=video.device)
+            other = (rows + draw.chosen["shift"]) % len(video)
+            pairs = torch.cat([video, video[other]])
+            logits = self._judge(pairs, words.repeat(2, 1, 1), keep.repeat(2, 1))  # [2B, 2]
+            terms["vtm"] = losses.vtm(logits, torch.arange(len(pairs), device=video.device) < len(video))
         return terms
 
-    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        return unit(self.video_head(self.video(video, mask).pooled))
-
-    def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         words, keep = self.text.embed(text, mask)
-        return unit(self.text_head(self.video.encode(words, keep).pooled))
+        return self.video.encode(words, keep).pooled
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        words, keep = self.text.embed(text)
+        logits = self._judge(self.video.embed(video), words, keep).float()
+        return logits[:, 1] - logits[:, 0]
 
     def _predict(
-        self,
-        batch: Batch,
-        video: Tensor,
-        words: Tensor,
-        keep: Tensor,
-        video_mask: Tensor | None,
-        text_mask: Tensor | None,
+        self, batch: Batch, draw: Draw, video: Tensor, words: Tensor, keep: Tensor
     ) -> dict[str, Tensor]:
         """Pixels and words from one pass over both; a side that hides nothing has no term."""
         n = video.shape[1]
         tokens = self._joint(video, words, keep)
         terms = {}
-        if video_mask is not None and self.config.weights.mvm:
-            predicted = self.decoder(tokens[:, :n], video_mask)
-            patches = self.video.patches(batch.video, video_mask)
+        if draw.video_mask is not None and self.config.weights.mvm:
+            predicted = self.decoder(tokens[:, :n], draw.video_mask)
+            patches = self.video.patches(batch.video, draw.video_mask)
             terms["mvm"] = losses.mvm(predicted, targets.normalised_pixels(patches))
-        if text_mask is not None and self.config.weights.mlm:
-            logits = self.word_head(tokens[:, n:][text_mask])
-            terms["mlm"] = losses.mlm(logits, batch.text.tokens[text_mask])
+        if draw.text_mask is not None and self.config.weights.mlm:
+            logits = self.word_head(tokens[:, n:][draw.text_mask])
+            terms["mlm"] = losses.mlm(logits, batch.text.tokens[draw.text_mask])
         return terms
 
-    def _match(self, video: Tensor, words: Tensor, keep: Tensor, rng: torch.Generator) -> Tensor:
-        """Each text with its own video and with one other at random: 2B pairs, judged by their mean."""
-        batch = len(video)
-        shift = torch.randint(1, batch, (batch,), generator=rng, device=rng.device)
-        other = (torch.arange(batch, device=shift.device) + shift) % batch
-        pairs = torch.cat([video, video[other]])
-        tokens = self._joint(pairs, words.repeat(2, 1, 1), keep.repeat(2, 1))
-        real = torch.cat([keep.new_ones(2 * batch, video.shape[1]), keep.repeat(2, 1)], 1)[..., None]
-        mean = (tokens * real).sum(1) / real.sum(1)
-        matched = torch.arange(2 * batch, device=mean.device) < batch
-        return losses.vtm(self.match_head(mean), matched)
+    def _judge(self, video: Tensor, words: Tensor, keep: Tensor) -> Tensor:
+        """Logits [P, 2] (no match, match) of pairs, from the mean of their tokens."""
+        tokens = self._joint(video, words, keep)
+        real = torch.cat([keep.new_ones(video.shape[:2]), keep], 1)[..., None]
+        return self.match_head((tokens * real).sum(1) / real.sum(1))
 
     def _joint(self, video: Tensor, words: Tensor, keep: Tensor) -> Tensor:
         """Encoded tokens [B, n + L, D] of both sides read together."""

@@ -1,6 +1,11 @@
 """What a trained model is asked to do: a module each, which owns its metrics.
 
-A task is a module of this package with `METRICS`; its top level imports nothing that needs torch.
+A task is a module of this package; its top level imports nothing that needs torch. It has
+
+- `METRICS`: what it measures, see `workbench.metrics.Metric`;
+- `NEEDS`: alternatives, each the methods that a recipe must define (see `BaseRecipe`);
+- `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the last one;
+- `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed.
 """
 
 from __future__ import annotations
@@ -8,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +34,24 @@ def load(name: str) -> ModuleType:
     if name not in names():
         raise UserError(f"no task {name!r}; there are {', '.join(names())}")
     return importlib.import_module(f"workbench.tasks.{name}")
+
+
+def possible(wanted: Sequence[str], recipe: type) -> list[str]:
+    """Those of the tasks that a recipe can do, by what it defines."""
+    return [
+        name for name in wanted if any(all(hasattr(recipe, m) for m in ways) for ways in load(name).NEEDS)
+    ]
+
+
+def refusal(wanted: Sequence[str], recipes: Sequence[type]) -> str:
+    """What is said where no recipe of a study can do a task; empty where each is done by one of them."""
+    for name in wanted:
+        if not any(possible([name], recipe) for recipe in recipes):
+            who = ", ".join(dict.fromkeys(recipe.__module__.rpartition(".")[2] for recipe in recipes))
+            needs = " or ".join(" and ".join(ways) for ways in load(name).NEEDS)
+            able = [one for one in names() if any(possible([one], recipe) for recipe in recipes)]
+            return f"{who} cannot do {name}, which needs {needs}; possible are {', '.join(able)}"
+    return ""
 
 
 @functools.cache

@@ -1,17 +1,20 @@
-"""A split ready to be searched: embeddings of its two sides, and the ranks of the right answers."""
+"""A split ready to be searched, a model to be judged on it, and the ranks of the right answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workbench.data.store import FrameStore
-from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Text
+
+BATCH = 128
+"""Clips, captions or pairs that are encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Ranks:
 class Gallery:
     """A split ready to be evaluated: each clip once, each caption with the number of its clip."""
 
+    store: FrameStore
     clips: np.ndarray
     """int64 [V], rows of the frame store."""
     owner: np.ndarray
@@ -37,64 +41,117 @@ class Gallery:
     captions: list[str]
     text: Text
 
+    @property
+    def owners(self) -> list[str]:
+        """The clip of each caption, by its id."""
+        return [self.clip_ids[i] for i in self.owner]
+
+    def frames(self, clips: np.ndarray) -> np.ndarray:
+        """uint8 [B, T, H, W, 3] of clips, given by their numbers in `clips`."""
+        return self.store.frames[self.clips[clips]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a task has found."""
+
+    values: Mapping[str, float]
+    """By the names of the task's metrics, without a split."""
+    files: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Name of a file of the run directory -> its arrays, such as what each query contributed."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What the evaluation took, by full names (`cost/...`)."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model and the gallery that it is judged on; it shows everything, unmasked."""
+
+    recipe: Any
+    """With the capabilities that the task needs."""
+    gallery: Gallery
+    device: torch.device = torch.device("cpu")
+    between: Callable[[], None] = lambda: None
+    """Called before each batch; what it raises ends the evaluation."""
+
+    def batches(self, count: int) -> Iterator[np.ndarray]:
+        """Numbers below `count`, a batch at a time."""
+        for start in range(0, count, BATCH):
+            self.between()
+            yield np.arange(start, min(start + BATCH, count))
+
+    def video(self, clips: np.ndarray, order: np.ndarray | None = None) -> Tensor:
+        """Clips uint8 [B, T, H, W, 3] on the device; `order` [B, T]: frames to take instead of 0 to T - 1."""
+        frames = self.gallery.frames(clips)
+        if order is not None:
+            frames = np.take_along_axis(frames, order[:, :, None, None, None], axis=1)
+        return torch.from_numpy(frames).to(self.device)
+
+    def text(self, rows: np.ndarray) -> Text:
+        """Captions [B, L] on the device."""
+        return self.gallery.text.select(torch.from_numpy(rows)).to(self.device)
+
+    @torch.no_grad()
+    def embed_videos(self, orders: np.ndarray | None = None) -> Tensor:
+        """Unit vectors of all clips [V, E], float32 on the CPU; `orders` [V, T] permutes their frames."""
+        parts = [
+            self.recipe.embed_video(self.video(rows, orders[rows] if orders is not None else None))
+            for rows in self.batches(len(self.gallery.clips))
+        ]
+        return torch.cat(parts).float().cpu()
+
+    @torch.no_grad()
+    def embed_texts(self) -> Tensor:
+        """Unit vectors of all captions [Q, E], float32 on the CPU."""
+        parts = [self.recipe.embed_text(self.text(rows)) for rows in self.batches(len(self.gallery.captions))]
+        return torch.cat(parts).float().cpu()
+
+    @torch.no_grad()
+    def match(self, clips: np.ndarray, rows: np.ndarray, orders: np.ndarray | None = None) -> np.ndarray:
+        """Scores float32 [P] of pairs: `clips` and caption `rows` [P]; `orders` [V, T] permutes frames."""
+        scores = []
+        for pairs in self.batches(len(clips)):
+            own = orders[clips[pairs]] if orders is not None else None
+            scores.append(self.recipe.match(self.video(clips[pairs], own), self.text(rows[pairs])))
+        return torch.cat(scores).float().cpu().numpy()
+
 
 def gallery(store: FrameStore, split: str, text: Text) -> Gallery:
     """The gallery of `split`; `text` holds its captions in order."""
     part = store.splits[split]
     clips, owner = np.unique(part.clips, return_inverse=True)
     ids = [store.clip_ids[i] for i in clips]
-    return Gallery(clips, owner, ids, part.ids, part.captions, text)
+    return Gallery(store, clips, owner, ids, part.ids, part.captions, text)
 
 
-@torch.no_grad()
-def embed(
-    recipe: BaseRecipe,
-    store: FrameStore,
-    part: Gallery,
-    *,
-    device: torch.device,
-    batch: int = 128,
-    between: Callable[[], None] = lambda: None,
-) -> tuple[Tensor, Tensor]:
-    """Unit vectors of all clips [V, E] and captions [Q, E], float32 on the CPU.
-
-    `between` is called before each batch; what it raises ends the embedding.
-    """
-    video, text = [], []
-    for i in range(0, len(part.clips), batch):
-        between()
-        clips = torch.from_numpy(store.frames[part.clips[i : i + batch]])
-        video.append(recipe.embed_video(clips.to(device)))
-    for i in range(0, len(part.captions), batch):
-        between()
-        text.append(recipe.embed_text(part.text.select(slice(i, i + batch)).to(device)))
-    return torch.cat(video).float().cpu(), torch.cat(text).float().cpu()
+def similarities(video: Tensor, text: Tensor) -> Tensor:
+    """Cosine similarities float32 [Q, V] of unit vectors [V, E] and [Q, E]."""
+    # In float32 the sums of equal vectors differ in the last bit from column to column, and ties are broken.
+    return (text.double() @ video.double().T).float()
 
 
-def ranks(video: Tensor, text: Tensor, owner: np.ndarray) -> Ranks:
-    """Ranks in both directions, by cosine similarity.
+def ranks(score: Tensor, owner: np.ndarray) -> Ranks:
+    """Ranks in both directions, from scores [Q, V].
 
     A wrong answer that scores the same as the right one counts as better (pessimistic), so a model that
     gives one score to everything ranks last, not first. For clips with several captions the best-ranked
     caption counts, and the clip's other captions do not compete with it.
 
     Args:
-        video: [V, E]; text: [Q, E]; owner: [Q], the clip each caption belongs to.
+        score: float32 [Q, V]; owner: [Q], the clip each caption belongs to.
     """
-    # In float32 the sums of equal vectors differ in the last bit from column to column, and ties are broken.
-    score = (text.double() @ video.double().T).float()  # [Q, V]
     if not torch.isfinite(score).all():
         raise FloatingPointError("similarities are not finite: the model has diverged")
     index = torch.from_numpy(owner)
     right = score.gather(1, index[:, None])
     t2v = (score >= right).sum(1)
-    mine = index[:, None] == torch.arange(len(video))  # [Q, V]
+    mine = index[:, None] == torch.arange(score.shape[1])  # [Q, V]
     best = score.masked_fill(~mine, float("-inf")).amax(0)  # [V]
     v2t = 1 + ((score >= best) & ~mine).sum(0)
     return Ranks(t2v.numpy().astype(np.int32), v2t.numpy().astype(np.int32))
 
 
-def metrics(found: Ranks) -> dict[str, float]:
+def rank_metrics(found: Ranks) -> dict[str, float]:
     """Recall at 1, 5, 10 in percent, median and mean rank, in both directions."""
     out: dict[str, float] = {}
     for name, rank in (("t2v", found.t2v), ("v2t", found.v2t)):

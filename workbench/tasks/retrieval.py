@@ -6,36 +6,44 @@ ties count against the model; of a clip with several captions the best-ranked on
 
 from __future__ import annotations
 
-from workbench.metrics import Metric, Queries
+from typing import TYPE_CHECKING
 
-SIDES = {"t2v": ("text-to-video", "t2v_group"), "v2t": ("video-to-text", "")}
-"""Direction -> its label, and the array of the clips that its queries belong to."""
+import numpy as np
+
+from workbench.metrics import rank_metrics_of
+
+if TYPE_CHECKING:
+    from workbench.tasks.gallery import Found, Judged
+
+METRICS = rank_metrics_of("ranks.npz")
+NEEDS = (("embed_video", "embed_text"),)
+EACH_TIME = True
 
 
-def _metrics(side: str) -> list[Metric]:
-    label, groups = SIDES[side]
+def evaluate(judged: Judged) -> Found:
+    """Ranks of every query, and the embeddings of both sides in half precision."""
+    from workbench.tasks.gallery import Found, rank_metrics, ranks, similarities
 
-    def queries(at_most: int = 0) -> Queries:
-        where = {"values": f"{side}_rank", "ids": f"{side}_id", "groups": groups}
-        return Queries(file="ranks.npz", **where, at_most=at_most)
-
-    recalls = [
-        Metric(
-            name=f"{side}_r{k}",
-            label=f"{label} R@{k}",
-            unit="%",
-            difference=f"points of R@{k}" if side == "t2v" else f"points of {side}_r{k}",
-            low=0.0,
-            high=100.0,
-            queries=queries(k),
-        )
-        for k in (1, 5, 10)
-    ]
-    mean = Metric(
-        name=f"{side}_meanr", label=f"{label} mean rank", direction="minimize", low=1.0, queries=queries()
+    part = judged.gallery
+    video, text = judged.embed_videos(), judged.embed_texts()
+    found = ranks(similarities(video, text), part.owner)
+    names = {"video_id": np.array(part.clip_ids), "text_id": np.array(part.caption_ids)}
+    return Found(
+        values=rank_metrics(found),
+        files={
+            "ranks.npz": {
+                "t2v_rank": found.t2v,
+                "t2v_id": names["text_id"],
+                "t2v_group": np.array(part.owners),
+                "v2t_rank": found.v2t,
+                "v2t_id": names["video_id"],
+            },
+            "embeddings.npz": {
+                "video": video.half().numpy(),
+                "text": text.half().numpy(),
+                **names,
+                "text_group": np.array(part.owners),
+                "caption": np.array(part.captions),
+            },
+        },
     )
-    median = Metric(name=f"{side}_medr", label=f"{label} median rank", direction="minimize", low=1.0)
-    return [*recalls, median, mean]
-
-
-METRICS = (*_metrics("t2v"), *_metrics("v2t"))

@@ -48,6 +48,10 @@ class Progress:
     wait_seconds: float = 0.0
     evaluated: int = 0
     """Validations done in the present stage."""
+    prepared: bool = False
+    """Whether the recipe has fitted what must be there before the first step."""
+    prepare_flops: float = 0.0
+    prepare_seconds: float = 0.0
     stage_costs: dict[str, float] = field(default_factory=dict)
     """`cost/*` per clip of one step of the present stage."""
     costs: dict[str, float] = field(default_factory=dict)
@@ -72,11 +76,11 @@ def save(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     config: RunConfig,
-    place: Mapping[str, str] | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a checkpoint in `folder` and keeps the one before, which stays valid all the while.
 
-    place: device, precision, code and words that it was trained with, for whoever goes on with it.
+    origin: device, precision, code and words that it was trained with, for whoever goes on with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -90,7 +94,7 @@ def save(
         "sha256": _sha256(folder / name),
         "progress": asdict(progress),
         "config": to_dict(config),
-        "place": dict(place or {}),
+        "place": dict(origin or {}),
     }
     if before is not None and before.tensors != name:
         write_atomic(folder / PREVIOUS, (folder / LAST).read_bytes())
@@ -127,14 +131,14 @@ def resume(
         return progress
 
 
-def place(folder: Path) -> dict[str, str]:
+def origin(folder: Path) -> dict[str, str]:
     """Where and on what the checkpoint was made that a resume would take; empty where nothing tells."""
     for name in (LAST, PREVIOUS):
         try:
             record = _read(folder / name)
         except Damaged:  # a resume says so
             continue
-        return record.place if record is not None else {}
+        return record.origin if record is not None else {}
     return {}
 
 
@@ -154,7 +158,7 @@ def load_model(folder: Path, model: nn.Module) -> None:
     """Weights of a finished run into `model`; `UserError` where they are damaged or no longer there."""
     if not (folder / MODEL).exists():
         raise UserError(f"the weights {folder / MODEL} are gone, perhaps to stay within --checkpoint-quota")
-    model.load_state_dict(_load(folder / MODEL))
+    model.load_state_dict(load_tensors(folder / MODEL))
 
 
 class Damaged(UserError):
@@ -175,10 +179,10 @@ def _resume(
     if record.config != config:
         changed = ", ".join(f"{k}: {a!r} -> {b!r}" for k, (a, b) in diff(record.config, config).items())
         raise UserError(f"the checkpoint in {folder} belongs to another configuration ({changed})")
-    if vocabulary and record.place.get("vocabulary", vocabulary) != vocabulary:
+    if vocabulary and record.origin.get("vocabulary", vocabulary) != vocabulary:
         # As many words, but others: the weights would fit and mean nothing.
         raise UserError(f"the checkpoint in {folder} knows other words; delete it to start the run anew")
-    tensors = _load(folder / record.tensors)
+    tensors = load_tensors(folder / record.tensors)
     if _sha256(folder / record.tensors) != record.sha256:
         raise Damaged(f"the weights {folder / record.tensors} cannot be read: they are not what was saved")
     try:
@@ -200,7 +204,7 @@ class _Record(NamedTuple):
     sha256: str
     progress: Progress
     config: RunConfig
-    place: dict[str, str]
+    origin: dict[str, str]
 
 
 def _read(path: Path) -> _Record | None:
@@ -227,7 +231,8 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
             raise OSError(code, os.strerror(code), str(path)) from error
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU; `Damaged` where it cannot be read."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -5,18 +5,32 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.models.attention import attention
+from workbench.models.encoder import Encoder
 from workbench.models.video import VideoEncoder
 from workbench.recipe.base import BaseRecipe
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """What the forward passes through one encoder took, whole batch."""
+
+    flops: float = 0.0
+    rows: int = 0
+    """Sequences that went through its first block (twice the batch counts as two)."""
+    tokens: int = 0
+    """Tokens in these, without class tokens."""
 
 
 @dataclass(frozen=True)
@@ -24,61 +38,76 @@ class StepCost:
     """One training step. FLOPs count a multiply-add as two, as `torch.utils.flop_counter` does."""
 
     flops: float
-    """Forward and backward, whole batch."""
-    video_flops: float
-    """Forward through the video encoder, whole batch, all passes."""
-    text_flops: float
-    """Forward through the text encoder, whole batch."""
-    video_passes: float
-    """Sequences encoded by the video transformer per clip (twice the batch counts as two)."""
-    text_passes: float
+    """Forward and backward, whole batch, and what the recipe does after the step."""
+    batch: int
     tokens_in: int
     """Tokens of a clip before masking."""
-    tokens_out: float
-    """Tokens encoded per clip, over all passes, class tokens excluded."""
+    encoders: Mapping[str, EncoderCost]
+    """By the names that the recipe gives them; `video` and `text` always."""
 
-    def metrics(self, batch: int) -> dict[str, float]:
-        return {
-            "cost/train_gflops_per_clip": self.flops / batch / 1e9,
-            "cost/video_gflops_per_clip": self.video_flops / batch / 1e9,
-            "cost/text_gflops_per_clip": self.text_flops / batch / 1e9,
-            "cost/video_passes": self.video_passes,
-            "cost/text_passes": self.text_passes,
+    def passes(self, name: str) -> float:
+        """Sequences that an encoder reads per clip."""
+        return self.encoders[name].rows / self.batch
+
+    @property
+    def tokens_out(self) -> float:
+        """Tokens that the video encoder reads per clip, over all passes."""
+        return self.encoders["video"].tokens / self.batch
+
+    def metrics(self) -> dict[str, float]:
+        """`cost/*` per clip."""
+        found = {"cost/train_gflops_per_clip": self.flops / self.batch / 1e9}
+        for name, cost in self.encoders.items():
+            found[f"cost/{name}_gflops_per_clip"] = cost.flops / self.batch / 1e9
+        for name in self.encoders:
+            found[f"cost/{name}_passes"] = self.passes(name)
+        return found | {
             "cost/video_tokens_in": float(self.tokens_in),
             "cost/video_tokens_out": self.tokens_out,
         }
 
 
-def measured(
-    recipe: BaseRecipe, batch: int, forward: Callable[[], Tensor], backward: Callable[[Tensor], None]
-) -> StepCost:
-    """Runs one real step under the FLOP counter and hooks.
+class StepCounter:
+    """Counts what runs inside its `with` blocks; several of them make up one step.
 
     Attention runs as plain matrix products meanwhile: fused kernels recompute scores in their backward
     pass and are counted differently on different devices, and equal budgets must be equal everywhere.
     """
-    counter = FlopCounterMode(display=False)
-    blocks, layers = list(recipe.video.blocks), _text_layers(recipe)
-    video = _Side([recipe.video.project, *blocks], blocks, counter)
-    text = _Side(layers, layers, counter)
-    try:
-        with attention(recipe, explicit=True), counter:
-            backward(forward())
-    finally:
-        video.remove()
-        text.remove()
+
+    def __init__(self, recipe: BaseRecipe, batch: int) -> None:
+        self._recipe, self._batch = recipe, batch
+        self._counter = FlopCounterMode(display=False)
+        encoders: dict[str, Encoder | None] = {"video": None, "text": None}
+        self._sides = {n: _Side(e, self._counter) for n, e in (encoders | recipe.encoders()).items()}
+        self._flops = 0.0
+
+    def __enter__(self) -> Self:
+        self._open = ExitStack()
+        self._open.callback(self._free_memory)
+        for side in self._sides.values():
+            self._open.enter_context(side.watching())
+        self._open.enter_context(attention(self._recipe, explicit=True))
+        self._open.enter_context(self._counter)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._open.close()
+        self._flops += self._counter.get_total_flops()  # it begins anew with each block
+
+    def _free_memory(self) -> None:
         # Plain products keep whole score matrices, which the steps to come do not.
-        if (device := next(recipe.parameters()).device).type == "cuda":
+        if (device := next(self._recipe.parameters()).device).type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-    return StepCost(
-        flops=float(counter.get_total_flops()),
-        video_flops=video.flops,
-        text_flops=text.flops,
-        video_passes=video.rows / batch,
-        text_passes=text.rows / batch,
-        tokens_in=recipe.video.grid.tokens,
-        tokens_out=video.tokens / batch,
-    )
+
+    @property
+    def cost(self) -> StepCost:
+        """What was counted so far."""
+        return StepCost(
+            flops=self._flops,
+            batch=self._batch,
+            tokens_in=self._recipe.grid.tokens,
+            encoders={n: EncoderCost(s.flops, s.rows, s.tokens) for n, s in self._sides.items()},
+        )
 
 
 def encoder_flops(encoder: VideoEncoder, video: Tensor, mask: Tensor | None) -> int:
@@ -150,23 +179,26 @@ def typical_step_seconds(rows: Iterable[Mapping[str, float]]) -> float:
 
 
 class _Side:
-    """Counts the forward FLOPs of one encoder's parts, and what enters its first block."""
+    """Counts the forward FLOPs of one encoder's modules, and what enters its first block."""
 
-    def __init__(
-        self, parts: Iterable[nn.Module], blocks: Sequence[nn.Module], counter: FlopCounterMode
-    ) -> None:
+    def __init__(self, encoder: Encoder | None, counter: FlopCounterMode) -> None:
         self.flops, self.rows, self.tokens = 0.0, 0, 0
-        self._counter, self._before = counter, 0
-        self._hooks = []
-        for part in parts:
-            self._hooks.append(part.register_forward_pre_hook(self._enter))
-            self._hooks.append(part.register_forward_hook(self._leave))
-        if blocks:
-            self._hooks.append(blocks[0].register_forward_pre_hook(self._count))
+        self._encoder, self._counter, self._before = encoder, counter, 0
 
-    def remove(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        hooks = []
+        if self._encoder is not None:
+            for module in self._encoder.counted:
+                hooks.append(module.register_forward_pre_hook(self._enter))
+                hooks.append(module.register_forward_hook(self._leave))
+            if self._encoder.layers:
+                hooks.append(self._encoder.layers[0].register_forward_pre_hook(self._count))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _enter(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._before = self._counter.get_total_flops()
@@ -175,11 +207,7 @@ class _Side:
         self.flops += self._counter.get_total_flops() - self._before
 
     def _count(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert self._encoder is not None
         rows, length, _ = inputs[0].shape
         self.rows += rows
-        self.tokens += rows * (length - 1)  # the class token is not one of the clip's
-
-
-def _text_layers(recipe: BaseRecipe) -> list[nn.Module]:
-    bert = getattr(getattr(recipe, "text", None), "bert", None)
-    return [] if bert is None else list(bert.encoder.layer)
+        self.tokens += rows * (length - self._encoder.extra_tokens)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.config import Stage
 from workbench.recipe.batch import Batch
-from workbench.train import checkpoint, cost, environment
+from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
-from workbench.train.session import Interrupted, Session, step_generator
+from workbench.train.session import Interrupted, Session
 
 ROWS = 200
 """About so many training rows are recorded per stage."""
@@ -33,7 +36,7 @@ def train(
     checkpoints: Path | None = None,
     save_every: float = 120.0,
     stop: Callable[[], bool] = lambda: False,
-    settle: Callable[[], None] = lambda: None,
+    flush: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains through all stages, evaluating on val; yields (step, metrics) and saves along the way.
 
@@ -42,7 +45,7 @@ def train(
         save_every: seconds between checkpoints.
         stop: polled at every step, evaluated batch and while data are waited for; when true, the run
             saves and raises `Interrupted`.
-        settle: called before each checkpoint, to make durable what was yielded until then: a checkpoint
+        flush: called before each checkpoint, to make durable what was yielded until then: a checkpoint
             that survives a loss of power while the rows before it do not would leave a wrong record.
     """
     config, at = session.config, session.progress
@@ -51,21 +54,26 @@ def train(
     def save() -> None:
         nonlocal saved
         if checkpoints is not None:
-            settle()
-            checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.place)
+            flush()
+            checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.origin)
         saved = time.monotonic()
 
     session.recipe.train()
-    batches = session.loader.batches(at.step, lambda: session.give_way(stop))
+    batches: Generator[Batch] | None = None
     try:
+        if not at.prepared:
+            _prepare(session)
         for stage in config.stages[at.stage :]:
+            session.enter(stage)
+            batches = session.loader(stage).batches(at.step, lambda: session.give_way(stop))
             row: dict[str, float] = {}
             while True:
                 done = _share(stage, at, session)
                 due = math.floor(done * config.evaluations + 1e-9)
                 if due > at.evaluated:  # also where a resumed run was stopped in the middle of it
+                    last = due == config.evaluations and stage is config.stages[-1]
                     try:
-                        row |= session.evaluate("val", stop) | _clock(at)
+                        row |= session.evaluate("val", stop, last=last) | clock(at)
                     except Interrupted:
                         if row:
                             yield at.step, row
@@ -80,25 +88,51 @@ def train(
                 if done >= 1:
                     break
                 row = _step(session, stage, batches, done)
+            batches.close()
             if at.stage + 1 < len(config.stages):
-                test = session.evaluate("test", stop)
-                name = f"test/stage{at.stage}_"
-                yield at.step, {name + k.removeprefix("test/"): v for k, v in test.items()}
+                test = session.evaluate("test", stop, last=False)
+                yield at.step, {_after_stage(name, at.stage): value for name, value in test.items()}
             at.next_stage()
     except Interrupted:  # always between two steps, so that what is saved is what a resume goes on from
         save()
         raise
     finally:
-        batches.close()
+        if batches is not None:
+            batches.close()
 
 
-def planned_steps(stage: Stage, step_flops: float, per_epoch: int) -> float:
-    """Steps of a stage; infinite where the clock decides."""
+def _after_stage(name: str, stage: int) -> str:
+    """`test/stage0_t2v_r1` for `test/t2v_r1`, `test/didemo:stage0_t2v_r1` for that on other data."""
+    split, _, rest = name.partition("/")
+    data, colon, metric = rest.rpartition(":")
+    return f"{split}/{data}{colon}stage{stage}_{metric}"
+
+
+def _prepare(session: Session) -> None:
+    """What the recipe fits before the first step, and what that costs."""
+    at, seed = session.progress, np.random.SeedSequence([session.config.seed]).generate_state(1, np.uint64)
+    start = time.perf_counter()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        outside = session.recipe.prepare(session.store, torch.Generator().manual_seed(int(seed[0])))
+    at.prepare_flops = outside + counter.get_total_flops()
+    at.flops += at.prepare_flops
+    at.prepare_seconds = time.perf_counter() - start
+    at.seconds += at.prepare_seconds if at.prepare_flops else 0.0
+    at.prepared = True
+
+
+def planned_steps(stage: Stage, at: Progress, per_epoch: int) -> float:
+    """Steps of the stage that `at` is in; infinite where the clock decides, or before one is measured.
+
+    What the recipe was prepared with is paid from the budget of the first stage.
+    """
     unit, amount = stage.budget.unit, stage.budget.amount
     if unit == "seconds":
         return math.inf
     if unit == "pflops":
-        return max(1, math.floor(amount * 1e15 / step_flops)) if step_flops else math.inf
+        paid = at.prepare_flops if at.stage == 0 else 0.0
+        return max(1, math.floor((amount * 1e15 - paid) / at.stage_flops)) if at.stage_flops else math.inf
     return max(1, math.ceil(amount * (per_epoch if unit == "epochs" else 1)))
 
 
@@ -109,7 +143,7 @@ def expected_steps(session: Session) -> int:
     total = float(at.step - at.stage_step)  # of the stages that are over
     for stage in stages[at.stage :]:
         seconds = stage.budget.amount if stage.budget.unit == "seconds" else 0.0
-        steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+        steps = planned_steps(stage, at, session.loader(stage).per_epoch)
         total += seconds * pace if seconds else steps
     return int(total) if math.isfinite(total) else 0
 
@@ -118,51 +152,47 @@ def _share(stage: Stage, at: Progress, session: Session) -> float:
     """How much of the stage is done, 1 at its end."""
     if stage.budget.unit == "seconds":
         return at.stage_seconds / stage.budget.amount
-    return at.stage_step / planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+    return at.stage_step / planned_steps(stage, at, session.loader(stage).per_epoch)
 
 
 def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float) -> dict[str, float]:
     """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
-    at, optim = session.progress, session.config.optim
+    at, optim, recipe = session.progress, session.config.optim, session.recipe
     start = time.perf_counter()
     batch = next(batches)
     waited = time.perf_counter() - start
-    batch = Batch(batch.video.to(session.device), batch.text.to(session.device))
-    rng = step_generator(session.device, session.config.seed, at.step)
-    terms: dict[str, torch.Tensor] = {}
-
-    def forward() -> torch.Tensor:
-        with environment.autocast(session.device, session.precision):
-            if stage.objective == "align":
-                terms.update(session.recipe.align(batch, rng, masked=stage.masked))
-                return terms["vtc"]
-            terms.update(session.recipe.losses(batch, rng, masked=stage.masked))
-            weights = session.recipe.weights()
-            return sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
-
-    def backward(loss: torch.Tensor) -> None:
-        _check_finite(loss, terms, at.step)
-        loss.backward()
-        terms["loss"] = loss
+    batch = batch.to(session.device)
+    rng = session.world.rng(session.device, session.config.seed, at.step)
+    counter = cost.StepCounter(recipe, len(batch.video)) if not at.stage_flops else None
 
     session.optimizer.zero_grad(set_to_none=True)
-    if not at.stage_flops:
-        found = cost.measured(session.recipe, len(batch.video), forward, backward)
-        at.stage_flops, at.stage_costs = found.flops, found.metrics(len(batch.video))
-    else:
-        backward(forward())
-    norm = float(torch.nn.utils.clip_grad_norm_(session.recipe.parameters(), optim.clip_norm))
+    with counter or nullcontext():
+        with session.autocast:
+            draw = recipe.draw(batch, rng, objective=stage.objective, masked=stage.masked)
+            terms = session.model(batch, draw, objective=stage.objective, masked=stage.masked)
+            weights = recipe.weights(stage.objective)
+            loss = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
+        _check_finite(loss, terms, at.step)
+        loss.backward()
+    norm = float(torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm))
     if not math.isfinite(norm):  # before it reaches the weights, and with them the next checkpoint
         raise NotFinite(f"the gradient is not finite at step {at.step + 1}")
-    steps = planned_steps(stage, at.stage_flops, session.loader.per_epoch)
+    if counter is not None:
+        at.stage_flops = counter.cost.flops
+    steps = planned_steps(stage, at, session.loader(stage).per_epoch)
     progress = (at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done
     lr = optim.lr * schedule(progress, optim.warmup)
     for group in session.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["rate"]
     session.optimizer.step()
+    with counter or nullcontext(), session.autocast, torch.no_grad():
+        recipe.after_step(_done(session, stage, steps))
     if session.device.type == "cuda":
         torch.cuda.synchronize(session.device)
     elapsed = time.perf_counter() - start
+
+    if counter is not None:
+        at.stage_flops, at.stage_costs = counter.cost.flops, counter.cost.metrics()
     session.moves += 1
     at.step += 1
     at.stage_step += 1
@@ -176,7 +206,14 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     if at.stage_step % every and at.stage_step != 1:
         return {}
     rates = {"train/lr": lr, "train/grad_norm": norm}
-    return {f"train/{k}": float(v.detach()) for k, v in terms.items()} | rates | _clock(at)
+    return {f"train/{k}": float(v.detach()) for k, v in (terms | {"loss": loss}).items()} | rates | clock(at)
+
+
+def _done(session: Session, stage: Stage, steps: float) -> float:
+    """Share of the whole run that is over after the step being taken; stages count alike."""
+    at = session.progress
+    share = (at.stage_step + 1) / steps if math.isfinite(steps) else at.stage_seconds / stage.budget.amount
+    return (at.stage + min(1.0, share)) / len(session.config.stages)
 
 
 def schedule(done: float, warmup: float) -> float:
@@ -186,7 +223,7 @@ def schedule(done: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
 
 
-def _clock(at: Progress) -> dict[str, float]:
+def clock(at: Progress) -> dict[str, float]:
     return {"stage": at.stage, "seconds": round(at.seconds, 4), "pflops": at.flops / 1e15}
 
 

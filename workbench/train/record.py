@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from workbench.config import RunConfig
 from workbench.masking.preview import preview
-from workbench.recipe.batch import Batch
-from workbench.tasks.gallery import metrics, ranks
+from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import Session
@@ -37,7 +36,11 @@ def describe(
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
             "tokens_per_caption": session.vocabulary.length,
             "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()},
-            "start": _start(session.config),
+            "start": _start(session.recipe),
+        }
+        | ({"init_from": session.started_from} if session.started_from else {})
+        | {
+            "tasks": list(session.config.tasks),
         },
     )
     # By way of memory: neither library tells a full disk from any other error.
@@ -48,23 +51,21 @@ def describe(
 
 
 def measure(
-    run: RunDir, session: Session, stop: Callable[[], bool], stay: Callable[[], None]
+    run: RunDir, session: Session, stop: Callable[[], bool], check_owner: Callable[[], None]
 ) -> dict[str, float]:
-    """Metrics of the test split; ranks and embeddings go to files of their own.
+    """Metrics of the test split by every task; what its queries contributed goes to files of its own.
 
-    stop: as of `Session.embed`; stay: called before anything is written, what it raises ends this.
+    stop: as of `Session.judge`; check_owner: called before anything is written, what it raises ends this.
     """
-    part = session.galleries["test"]
-    video, text = session.embed("test", stop)
-    found = ranks(video, text, part.owner)
-    stay()
-    owners = [part.clip_ids[i] for i in part.owner]
-    _savez(run, "ranks.npz", t2v_rank=found.t2v, t2v_id=np.array(part.caption_ids),
-           t2v_group=np.array(owners), v2t_rank=found.v2t, v2t_id=np.array(part.clip_ids))  # fmt: skip
-    _savez(run, "embeddings.npz", video=video.half().numpy(), text=text.half().numpy(),
-           video_id=np.array(part.clip_ids), text_id=np.array(part.caption_ids),
-           text_group=np.array(owners), caption=np.array(part.captions))  # fmt: skip
-    return {f"test/{name}": value for name, value in metrics(found).items()}
+    summary: dict[str, float] = {}
+    for data, results in session.judge("test", stop).items():
+        for found in results.values():
+            check_owner()
+            for name, arrays in found.files.items():
+                _savez(run, f"{data}-{name}" if data else name, **arrays)
+            summary |= {f"test/{data}{':' if data else ''}{name}": v for name, v in found.values.items()}
+            summary |= found.costs if not data else {}
+    return summary
 
 
 def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
@@ -74,26 +75,33 @@ def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
 
 def mask_preview(session: Session, clips: int = 3) -> Image.Image:
     """The first clips of the validation split under the run's masking."""
-    part = session.galleries["val"]
+    part = session.galleries[""]["val"]
     rows = [int(np.flatnonzero(part.owner == i)[0]) for i in range(min(clips, len(part.clips)))]
-    video = torch.from_numpy(session.store.frames[part.clips[: len(rows)]])
-    batch = Batch(video, part.text.select(torch.tensor(rows)))
-    rng = torch.Generator().manual_seed(session.config.seed)
-    masked = any(stage.masked for stage in session.config.stages)
-    video_mask = session.recipe.video_mask(batch, rng) if masked else None
-    text_mask = session.recipe.text_mask(batch, rng) if masked else None
-    words = [_words(session, batch, text_mask, i) for i in range(len(rows))]
-    return preview(video, video_mask, session.recipe.video.grid, words)
+    video = torch.from_numpy(part.frames(np.arange(len(rows))))
+    batch = Batch.of(video, part.text.select(torch.tensor(rows))).to(session.device)
+    masked = next((stage for stage in session.config.stages if stage.masked), None)
+    draw = Draw()
+    if masked is not None:
+        rng = BatchRng.seeded(session.config.seed, session.device)
+        with torch.no_grad():
+            draw = session.recipe.draw(batch, rng, objective=masked.objective)
+    batch = batch.to(torch.device("cpu"))
+    video_mask, text_mask = (m.cpu() if m is not None else None for m in draw[:2])
+    words = [_caption(session, batch, text_mask, i) for i in range(len(rows))]
+    return preview(video, video_mask, session.recipe.grid, words)
 
 
-def _words(session: Session, batch: Batch, mask: torch.Tensor | None, row: int) -> str:
+def _caption(session: Session, batch: Batch, mask: torch.Tensor | None, row: int) -> str:
+    """The caption of a row, with a line for each hidden word."""
     tokens, valid = batch.text.tokens[row], batch.text.layout.valid[row]
     names = [session.vocabulary.tokenizer.id_to_token(int(t)) or "?" for t in tokens[valid]]
     hidden = [False] * len(names) if mask is None else mask[row][valid].tolist()
     return " ".join("_" * len(name) if gone else name for name, gone in zip(names, hidden, strict=True))
 
 
-def _start(config: RunConfig) -> str:
-    """Where the weights come from, in words."""
-    sides = {"video": config.recipe.video.pretrained, "text": config.recipe.text.pretrained}
-    return ", ".join(f"{side}: {name or 'random init'}" for side, name in sides.items())
+def _start(recipe: BaseRecipe) -> str:
+    """Where the weights of each encoder come from, in words."""
+    starts = {name: encoder.start for name, encoder in recipe.encoders().items()}
+    return ", ".join(
+        f"{name}: {start or 'random init'}" for name, start in starts.items() if start is not None
+    )

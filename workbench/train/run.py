@@ -22,18 +22,21 @@ from typing import Any
 
 import torch
 
-from workbench.config import RunConfig
+from workbench import tasks
+from workbench.config import DataConfig, RunConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
+from workbench.metrics import score
+from workbench.recipe.batch import BatchRng
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, cost, environment
-from workbench.train.loop import Interrupted, NotFinite, expected_steps, train
+from workbench.train.loop import NotFinite, clock, expected_steps, train
 from workbench.train.record import describe, measure
-from workbench.train.session import Session, open_session
+from workbench.train.session import Interrupted, Session, open_session
 
-BEAT = 2.0
+EVERY = 2.0
 """Seconds between updates of `status.json`."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 FAILED, DISK, INTERRUPTED = 1, 74, 75
@@ -88,8 +91,10 @@ def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     run.set_status("running", started=time.time(), attempt=identity.get("attempt", 1))
     clock = Clock(started=started, before=before.spent if before is not None else 0.0)
     try:
-        store = _store(config, options.data_root)
-        session = open_session(config, store, device=device, precision=precision)
+        stores = {data: _store(data, options.data_root) for data in config.all_data}
+        session = open_session(
+            config, stores, device=device, precision=precision, runs=run.path.resolve().parents[1]
+        )
         _train(run, session, options.save_every, clock)
     except Interrupted as error:
         _end(run, identity, "interrupted", str(error), spent=clock.spent)
@@ -143,7 +148,7 @@ def _precision(checkpoints: Path, device: torch.device) -> torch.dtype:
     Half a run on a GPU and half on a processor would be neither: its speed, its cost and its rounding belong
     to no machine.
     """
-    begun = checkpoint.place(checkpoints)
+    begun = checkpoint.origin(checkpoints)
     kind = begun.get("device", device.type)
     if kind != device.type:
         raise UserError(
@@ -154,8 +159,7 @@ def _precision(checkpoints: Path, device: torch.device) -> torch.dtype:
     return known.get(begun.get("precision", "")) or environment.pick_precision(device)
 
 
-def _store(config: RunConfig, root: Path) -> FrameStore:
-    data = config.data
+def _store(data: DataConfig, root: Path) -> FrameStore:
     # Whoever made the store has consented to its gaps; one that is made here has nobody's consent.
     made = bool(data.digest) and is_ready(store_path(data, root))
     try:
@@ -193,10 +197,10 @@ class Clock:
 def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> None:
     checkpoints = run.file("checkpoints")
     facts = environment.describe(session.device, session.precision)
-    session.place = _place(session, facts)
-    begun = checkpoint.place(checkpoints)
+    session.origin = _origin(session, facts)
+    begun = checkpoint.origin(checkpoints)
     resumed = checkpoint.resume(
-        checkpoints, session.recipe, session.optimizer, session.config, session.place["vocabulary"]
+        checkpoints, session.recipe, session.optimizer, session.config, session.origin["vocabulary"]
     )
     if resumed is not None:
         session.progress = resumed
@@ -205,29 +209,29 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += clock.attempt
-    pulse = Pulse(run, session, clock)
-    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse, settle=run.sync)
+    heartbeat = Heartbeat(run, session, clock)
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.sync)
     for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
         if _signature(line) not in known:
             run.append_metrics(line)
-        if "val/t2v_r1" in row:
-            print(f"step {step}: val t2v R@1 {row['val/t2v_r1']:.1f} %", flush=True)
-    pulse.stay()
+        if scores := [f"{name} {value:.1f}" for name, value in row.items() if name.startswith("val/")]:
+            print(f"step {step}: {scores[0]}", flush=True)
+    heartbeat.check_owner()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
     run.sync()
-    checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.place)
-    _finish(run, session, pulse)
+    checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.origin)
+    _finish(run, session, heartbeat)
 
 
-def _place(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
+def _origin(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
     """What a checkpoint tells of where it was made."""
     words = session.vocabulary.tokenizer.to_str().encode()
-    place = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname")}
+    made = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname")}
     commit = f"{facts['commit']}{' with changes' if facts['dirty'] else ''}"
     vocabulary = hashlib.sha256(words).hexdigest()
-    return place | {"device": session.device.type, "commit": commit, "vocabulary": vocabulary}
+    return made | {"device": session.device.type, "commit": commit, "vocabulary": vocabulary}
 
 
 def _earlier(run: RunDir, session: Session, begun: Mapping[str, str]) -> list[dict[str, str]]:
@@ -235,10 +239,10 @@ def _earlier(run: RunDir, session: Session, begun: Mapping[str, str]) -> list[di
     if not begun:
         return []
     earlier: list[dict[str, str]] = run.read_json("environment.json").get("earlier", [])
-    changed = {n: v for n, v in begun.items() if n != "hostname" and session.place.get(n) != v}
+    changed = {n: v for n, v in begun.items() if n != "hostname" and session.origin.get(n) != v}
     if changed and begun not in earlier:
         earlier = [*earlier, dict(begun)]
-        names = ", ".join(f"{n}: {v} -> {session.place.get(n)}" for n, v in changed.items())
+        names = ", ".join(f"{n}: {v} -> {session.origin.get(n)}" for n, v in changed.items())
         print(f"warning: going on where it was not begun ({names})", file=sys.stderr)
     return earlier
 
@@ -251,7 +255,7 @@ class Superseded(Exception):
     """Another attempt has this run now: nothing may be written any more."""
 
 
-class Pulse:
+class Heartbeat:
     """Polled wherever time passes: notes progress, finds out whether to stop, and whether still in charge."""
 
     def __init__(self, run: RunDir, session: Session, clock: Clock) -> None:
@@ -261,9 +265,9 @@ class Pulse:
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if now - self._looked > BEAT:
+        if now - self._looked > EVERY:
             self._looked = now
-            self.stay()
+            self.check_owner()
             at = self.session.progress
             at.peak_memory_gb = max(at.peak_memory_gb, cost.peak_memory_gb(self.session.device))
             if self.session.moves != self._moves:  # else it hangs, and the study process should see that
@@ -275,68 +279,87 @@ class Pulse:
                 self.run.write_json("cost.json", self.session.costs)
         return _stop
 
-    def stay(self) -> None:
+    def check_owner(self) -> None:
         """Raises `Superseded` when the run was given to another attempt, or its directory is gone."""
         if self.run.identity().get("token") != self._token:
             raise Superseded("another attempt has taken over this run")
 
 
-def _finish(run: RunDir, session: Session, pulse: Pulse) -> None:
+def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
-    summary = _recorded(run, session, pulse)
+    summary = _recorded(run, session, heartbeat)
     rows = run.read_metrics().rows
-    summary |= measure(run, session, pulse, pulse.stay)
-    at, batch = session.progress, session.loader.batch_size
+    summary |= measure(run, session, heartbeat, heartbeat.check_owner)
+    at, loader = session.progress, session.loader(session.config.stages[-1])
+    batch = loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
     if any(stage.masked for stage in session.config.stages):
-        rng = torch.Generator(session.device).manual_seed(session.config.seed)
-        summary |= session.recipe.hidden_shares(session.loader.text.to(session.device), rng)
+        first = session.loader(session.config.stages[0])
+        rng = BatchRng.seeded(session.config.seed, session.device)
+        summary |= session.recipe.hidden_shares(first.text.to(session.device), rng)
+    if at.prepare_flops:
+        summary["cost/prepare_pflops"] = at.prepare_flops / 1e15
+        summary["speed/prepare_seconds"] = at.prepare_seconds
     summary |= session.costs | {
         "cost/train_pflops": at.flops / 1e15,
         "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
-        "cost/parameters_m": sum(p.numel() for p in session.recipe.parameters()) / 1e6,
+        "cost/parameters_m": sum(
+            p.numel() for n, p in session.recipe.named_parameters() if n in session.trained
+        )
+        / 1e6,
         "speed/clips_per_s": batch / step_seconds,
         "speed/step_ms": 1000 * step_seconds,
         "speed/data_wait_share": at.wait_seconds / at.seconds,
         "speed/train_seconds": at.seconds,
         "speed/eval_seconds": at.eval_seconds,
         "speed/startup_seconds": at.startup_seconds,
-        "speed/total_seconds": pulse.clock.spent,
+        "speed/total_seconds": heartbeat.clock.spent,
         "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision),
         "train/steps": at.step,
         "train/batch_size": batch,
-        "train/epochs": at.step / session.loader.per_epoch,
+        "train/epochs": at.step / loader.per_epoch,
     }
-    pulse.stay()
+    heartbeat.check_owner()
     checkpoint.finish(run.file("checkpoints"), session.recipe)
     run.write_json("summary.json", summary)
-    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=pulse.clock.spent)
+    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=heartbeat.clock.spent)
     _clean(run)
 
 
-def _recorded(run: RunDir, session: Session, pulse: Pulse) -> dict[str, float]:
+def _recorded(run: RunDir, session: Session, heartbeat: Heartbeat) -> dict[str, float]:
     """The last validation and the tests between stages, as they are on record.
 
     A record that lost its last rows (a restored copy, a disk that forgot) must not pass an earlier
     validation for the last one: that is measured again, since the weights are there. A test between two
     stages cannot be: its weights are gone, so the summary does without it.
     """
-    at, rows = session.progress, run.read_metrics().rows
-    last = [row for row in rows if "val/t2v_r1" in row and row.get("step") == at.step]
+    at, rows, stages = session.progress, run.read_metrics().rows, session.config.stages
+    last = [row for row in rows if _validated(row) and row.get("step") == at.step]
     if not last:
         print(f"warning: the validation of step {at.step} is not on record, measured again", file=sys.stderr)
-        clock = {"stage": len(session.config.stages) - 1, "seconds": at.seconds, "pflops": at.flops / 1e15}
-        last = [session.evaluate("val", pulse) | clock]
+        seconds_and_flops = clock(at) | {"stage": len(stages) - 1}
+        last = [session.evaluate("val", heartbeat) | seconds_and_flops]
         run.append_metrics({"step": at.step, **last[0]})
         run.sync()
     found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
     for row in rows:
-        found |= {name: value for name, value in row.items() if name.startswith("test/stage")}
-    for stage in range(len(session.config.stages) - 1):
-        if f"test/stage{stage}_t2v_r1" not in found:
+        found |= {name: value for name, value in row.items() if _stage_of(name) is not None}
+    tested = set(map(_stage_of, found))
+    for stage in range(len(stages) - 1):
+        if stage not in tested and any(tasks.load(name).EACH_TIME for name in session.tasks):
             print(f"warning: the test after stage {stage} is not on record and left out", file=sys.stderr)
     return found
+
+
+def _validated(row: Mapping[str, object]) -> bool:
+    return any(name.startswith("val/") for name in row)
+
+
+def _stage_of(name: str) -> int | None:
+    """The stage after which a metric of the test split was measured; None for any other metric."""
+    parts = score(name)
+    return parts.stage if parts is not None and parts.split == "test" else None
 
 
 def _clean(run: RunDir) -> None:

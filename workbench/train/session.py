@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
-from workbench.config import RunConfig
+from workbench import tasks
+from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
+from workbench.errors import UserError
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import BaseRecipe
-from workbench.recipe.batch import Text
-from workbench.tasks.gallery import Gallery, embed, gallery, metrics, ranks
+from workbench.tasks.gallery import Found, Gallery, Judged, gallery
 from workbench.train import environment
 from workbench.train.checkpoint import Progress
+from workbench.train.groups import parameter_groups
+from workbench.train.init_from import start_from
+from workbench.train.world import World
 
 
 class Interrupted(Exception):
     """The run was asked to stop; its checkpoint is complete."""
+
+
+Stop = Callable[[], bool]
 
 
 @dataclass
@@ -36,66 +45,132 @@ class Session:
     vocabulary: Vocabulary
     recipe: BaseRecipe
     optimizer: torch.optim.Optimizer
-    loader: Loader
-    galleries: dict[str, Gallery]
-    store: FrameStore
+    loaders: dict[DataConfig, Loader]
+    """For the data of each stage."""
+    galleries: dict[str, dict[str, Gallery]]
+    """Name of the data, empty for the run's own -> split -> what is searched."""
+    stores: Mapping[DataConfig, FrameStore]
     progress: Progress = field(default_factory=Progress)
-    place: dict[str, str] = field(default_factory=dict)
+    world: World = field(default_factory=World)
+    origin: dict[str, str] = field(default_factory=dict)
     """Where it trains and on what code, kept with each checkpoint."""
+    started_from: list[dict[str, str]] = field(default_factory=list)
+    """Runs whose weights parts of the recipe started from, with their SHA-256."""
     moves: int = 0
     """Counts steps and evaluated batches: while it stands still there is no progress."""
+
+    def __post_init__(self) -> None:
+        self.model: nn.Module = self.world.wrap(self.recipe)
+        self.trained = {name for name, p in self.recipe.named_parameters() if p.requires_grad}
+
+    @property
+    def store(self) -> FrameStore:
+        """The run's own data."""
+        return self.stores[self.config.data]
 
     @property
     def costs(self) -> dict[str, float]:
         """`cost/*` per clip, the mean over all steps so far, whatever their stage."""
         return {name: total / self.progress.step for name, total in self.progress.costs.items()}
 
-    def evaluate(self, split: str, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        """Retrieval on a whole split, unmasked: `split/t2v_r1` and so on. Raises `Interrupted`."""
-        video, text = self.embed(split, stop)
-        found = ranks(video, text, self.galleries[split].owner)
-        return {f"{split}/{name}": value for name, value in metrics(found).items()}
+    @property
+    def tasks(self) -> list[str]:
+        """Those of the run's tasks that its recipe can do."""
+        return tasks.possible(self.config.tasks, type(self.recipe))
 
-    def embed(
-        self, split: str, stop: Callable[[], bool] = lambda: False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def autocast(self) -> AbstractContextManager[object]:
+        return environment.autocast(self.device, self.precision)
+
+    def loader(self, stage: Stage) -> Loader:
+        return self.loaders[stage.data or self.config.data]
+
+    def enter(self, stage: Stage) -> None:
+        """Lets only those parameters learn that the stage's phase trains."""
+        for name, parameter in self.recipe.named_parameters():
+            parameter.requires_grad_(name in self.trained and self.recipe.learns(name, stage.objective))
+
+    def evaluate(self, split: str, stop: Stop = lambda: False, *, last: bool = True) -> dict[str, float]:
+        """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
+
+        last: also by those tasks that take so long that they are left to the end of the run.
+        """
+        found = self.judge(split, stop, last=last)
+        return {
+            f"{split}/{data}{':' if data else ''}{name}": value
+            for data, results in found.items()
+            for result in results.values()
+            for name, value in result.values.items()
+        }
+
+    def judge(
+        self, split: str, stop: Stop = lambda: False, *, last: bool = True
+    ) -> dict[str, dict[str, Found]]:
+        """Name of the data -> task -> what was found on a split."""
+
         def between() -> None:
             self.moves += 1
             self.give_way(stop)
 
         start = time.perf_counter()
         self.recipe.eval()
-        fused = attention(self.recipe, explicit=False)
-        with fused, environment.autocast(self.device, self.precision):
-            out = embed(self.recipe, self.store, self.galleries[split], device=self.device, between=between)
+        found: dict[str, dict[str, Found]] = {}
+        with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
+            for data, parts in self.galleries.items():
+                judged = Judged(self.recipe, parts[split], device=self.device, between=between)
+                found[data] = {
+                    name: tasks.load(name).evaluate(judged)
+                    for name in self.tasks
+                    if last or tasks.load(name).EACH_TIME
+                }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
-        return out
+        return found
 
-    def give_way(self, stop: Callable[[], bool]) -> None:
+    def give_way(self, stop: Stop) -> None:
         """Raises `Interrupted` when `stop` says so."""
-        if stop():
+        if self.world.agree(stop()):
             raise Interrupted(f"stopped at step {self.progress.step}")
 
 
 def open_session(
-    config: RunConfig, store: FrameStore, *, device: torch.device, precision: torch.dtype | None = None
+    config: RunConfig,
+    store: FrameStore | Mapping[DataConfig, FrameStore],
+    *,
+    device: torch.device,
+    precision: torch.dtype | None = None,
+    runs: Path | None = None,
 ) -> Session:
-    """Builds tokenizer, model, optimiser and loader; the seed fixes the initial weights.
+    """Builds tokenizer, model, optimiser and loaders; the seed fixes the initial weights.
 
-    A batch larger than the training split is made as large as the split.
+    A batch larger than a training split is made as large as the split.
+
+    Args:
+        store: that of the run's own data, or one for each of `config.all_data`.
+        runs: folder of the studies' run directories, for `init_from`.
     """
-    splits = store.splits
-    held_out = [caption for name in ("val", "test") for caption in splits[name].captions]
-    words = vocabulary(splits["train"].captions, config.recipe.text, held_out)
+    stores = {config.data: store} if isinstance(store, FrameStore) else store
+    check(config)
+    training = [stores[data] for data in config.training_data]
+    evaluated = {"": stores[config.data]} | {data.name: stores[data] for data in config.evaluate_on}
+    captions = [caption for one in training for caption in one.splits["train"].captions]
+    held_out = [
+        c for one in evaluated.values() for split in ("val", "test") for c in one.splits[split].captions
+    ]
+    words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
+    started_from = start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
-    # Videos that cannot be decoded may leave fewer clips than the plan counted.
-    batch = min(config.optim.batch_size, len(set(splits["train"].groups)))
-    texts: dict[str, Text] = {name: words.encode(part.captions) for name, part in splits.items()}
+    loaders = {}
+    for source, (data, one) in enumerate(zip(config.training_data, training, strict=True)):
+        part = one.splits["train"]
+        # Videos that cannot be decoded may leave fewer clips than the plan counted.
+        batch = min(config.optim.batch_size, len(set(part.groups)))
+        text = words.encode(part.captions)
+        loaders[data] = Loader(one, text, batch_size=batch, seed=config.seed, source=source)
     return Session(
         config=config,
         device=device,
@@ -103,40 +178,42 @@ def open_session(
         vocabulary=words,
         recipe=recipe,
         optimizer=_optimizer(config, recipe),
-        loader=Loader(store, texts["train"], batch_size=batch, seed=config.seed),
-        galleries={name: gallery(store, name, texts[name]) for name in ("val", "test")},
-        store=store,
+        loaders=loaders,
+        galleries={
+            name: {
+                split: gallery(one, split, words.encode(one.splits[split].captions))
+                for split in ("val", "test")
+            }
+            for name, one in evaluated.items()
+        },
+        stores=stores,
+        started_from=started_from,
     )
+
+
+def check(config: RunConfig) -> None:
+    """Refuses objectives and tasks that the run's recipe does not have."""
+    recipe = recipe_class(config)
+    for stage in config.stages:
+        recipe.check_objective(stage.objective)
+    if not tasks.possible(config.tasks, recipe):
+        raise UserError(tasks.refusal(config.tasks, [recipe]))
 
 
 def try_to_build(config: RunConfig) -> None:
     """Builds the model and throws it away; raises `UserError` where that is impossible, before any data."""
+    check(config)
     words = vocabulary(["a"], config.recipe.text)
     recipe_class(config)(config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words)
 
 
 def recipe_class(config: RunConfig) -> type[BaseRecipe]:
     """The class that belongs to the configuration's recipe."""
-    return importlib.import_module(type(config.recipe).__module__).Recipe
-
-
-def step_generator(device: torch.device, seed: int, step: int) -> torch.Generator:
-    """Where the masks and negatives of one step come from.
-
-    Seed and step are mixed by a hash: on processors torch keeps only the low 32 bits of a seed, so that
-    placing them side by side would give runs of all seeds the same masks.
-    """
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(mixed[0]))
+    found: type[BaseRecipe] = importlib.import_module(type(config.recipe).__module__).Recipe
+    return found
 
 
 def _optimizer(config: RunConfig, recipe: BaseRecipe) -> torch.optim.Optimizer:
-    """AdamW; vectors (biases, norms), BERT's embeddings and the temperature do not decay."""
-    trained = [(n, p) for n, p in recipe.named_parameters() if p.requires_grad]
-    decay = [p for n, p in trained if p.ndim >= 2 and "embeddings" not in n]
-    rest = [p for n, p in trained if not (p.ndim >= 2 and "embeddings" not in n)]
-    groups = [
-        {"params": decay, "weight_decay": config.optim.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    """AdamW over the groups that the recipe's parts ask for."""
+    groups = parameter_groups(recipe, config.optim.weight_decay)
     return torch.optim.AdamW(groups, lr=config.optim.lr, betas=config.optim.betas, fused=True)

@@ -1,0 +1,82 @@
+"""Recipes that embed clips and captions in one space: the fields, embeddings and contrast they share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from workbench import losses
+from workbench.config import at_least, not_negative
+from workbench.errors import UserError
+from workbench.masking.text import TextMasking
+from workbench.masking.video import VideoMasking
+from workbench.models.text import TextConfig, TextEncoder
+from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.heads import Temperature, projection, unit
+
+LOWEST_TEMPERATURE = 0.01
+"""Below it, the clamp at CLIP's 100 would act in silence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualConfig:
+    """What every dual encoder has; a recipe's `Config` adds its own parts and its paper's defaults."""
+
+    video: VideoConfig = field(default_factory=VideoConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    video_masking: VideoMasking | None = None
+    text_masking: TextMasking | None = None
+    embed: int = 128
+    """Width of the shared space."""
+    temperature: float = 0.05
+    learn_temperature: bool = True
+    weights: Any
+    """A frozen dataclass with a weight for each term of the recipe's losses."""
+
+    def __post_init__(self) -> None:
+        at_least("recipe.embed", self.embed, 1)
+        if not LOWEST_TEMPERATURE <= self.temperature < math.inf:
+            raise UserError(
+                f"recipe.temperature is a number of at least {LOWEST_TEMPERATURE}, not {self.temperature!r}"
+            )
+        weights = asdict(self.weights)
+        for name, value in weights.items():
+            not_negative(f"recipe.weights.{name}", value)
+        if not any(weights.values()):
+            raise UserError("all of recipe.weights are 0: there is nothing to train")
+
+
+class DualEncoder(BaseRecipe):
+    """Embeds clips and captions by two encoders, or by one that reads both (`pooled_text`)."""
+
+    video: VideoEncoder
+    text: TextEncoder
+
+    def build_heads(self, config: DualConfig) -> None:
+        """The last parts to be built: projections to the shared space, and the temperature."""
+        self.video_head = projection(self.video.width, config.embed)
+        self.text_head = projection(self.text.width, config.embed)
+        self.temperature = Temperature(config.temperature, config.learn_temperature)
+
+    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True."""
+        return unit(self.video_head(self.video(video, mask).pooled))
+
+    def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of captions [B, L]; `mask` [B, L] hides where True."""
+        return unit(self.text_head(self.pooled_text(text, mask)))
+
+    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        """One vector [B, D] a caption."""
+        return self.text(text, mask).pooled
+
+    def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
+        video = self.embed_video(batch.video, draw.video_mask)  # [B, E], of the visible tokens
+        text = self.embed_text(batch.text, draw.text_mask)  # [B, E]
+        return {"vtc": losses.vtc(video, text, self.temperature())}
