@@ -1,7 +1,8 @@
 """A recipe that uses every hook of the contract, to try it (arXiv:0000.00000, there is none).
 
-Clips and captions are embedded and contrasted; a fusion encoder judges pairs, half of them wrong; a teacher that
-is an average of the student gives a target; a codebook, fitted before the first step, gives words for patches.
+Clips and captions are embedded and contrasted; a fusion encoder judges pairs, half of them wrong; a teacher
+that is an average of the student gives a target; a codebook, fitted before the first step, gives words for
+patches.
 Run as a program it is `python -m workbench.train` that knows this recipe.
 
 Differs from the paper: there is none.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import copy
 import sys
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from timm.models.vision_transformer import Block
@@ -58,7 +60,7 @@ class Fusion(nn.Module):
 
 
 class Recipe(DualEncoder):
-    PHASES = {"predict_codes": Phase(trains=("fusion", "code_head"))}
+    PHASES: ClassVar = {"predict_codes": Phase(trains=("fusion", "code_head"))}
 
     def __init__(self, config, *, frames, size, vocabulary):
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
