@@ -9,22 +9,12 @@ from dataclasses import replace
 import pytest
 from small import recipe_module, recipe_names, run_config
 
-from workbench.config import (
-    Budget,
-    DataConfig,
-    OptimConfig,
-    RunConfig,
-    Stage,
-    diff,
-    flatten,
-    from_dict,
-    smoke,
-    to_dict,
-)
+from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage, smoke
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import PerFrameMasking, RandomMasking, TubeMasking
 from workbench.recipes import mac
+from workbench.serial import diff, flatten, from_dict, to_dict
 
 STAGES = (Stage(budget=Budget(amount=0.02)),)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import workbench.masking
-from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
 from workbench.masking.preview import hide, preview
 from workbench.masking.text import (
@@ -28,6 +27,7 @@ from workbench.masking.video import (
     VideoMasking,
     share,
 )
+from workbench.serial import from_dict, to_dict
 
 
 def implementations(base):

@@ -10,13 +10,13 @@ import torch
 from small import FRAMES, SIZE, recipe_module, recipe_names, shrink
 
 from workbench import targets
-from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.models.text import Vocabulary
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Batch
 from workbench.recipe.heads import Temperature
+from workbench.serial import from_dict, to_dict
 
 RECIPES = recipe_names()
 
