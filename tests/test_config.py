@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from small import recipe_module, recipe_names, run_config
+from small import recipe_module, recipe_names
 
 from workbench.config import (
     Budget,
@@ -18,7 +18,6 @@ from workbench.config import (
     diff,
     flatten,
     from_dict,
-    smoke,
     to_dict,
 )
 from workbench.errors import UserError
@@ -176,14 +175,3 @@ def test_only_plain_values_have_a_place():
 
 def test_lists_come_back_as_tuples():
     assert from_dict(to_dict((1, (2.5, None, "x", True)))) == (1, (2.5, None, "x", True))
-
-
-def test_smoke_is_small_and_valid():
-    config = replace(cell(), stages=STAGES * 2)
-    small = smoke(config)
-    assert all(stage.budget == Budget(unit="steps", amount=12) for stage in small.stages)
-    assert small.data.clips
-    assert small.recipe == config.recipe
-    own = replace(config, data=DataConfig(name="folder"))
-    assert smoke(own).data == own.data
-    assert smoke(run_config()).optim.batch_size == 8, "never larger than it was"

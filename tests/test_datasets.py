@@ -1,7 +1,6 @@
 """The contract of every data set, found by itself."""
 
 import csv
-import importlib
 import inspect
 from dataclasses import replace
 
@@ -9,8 +8,8 @@ import numpy as np
 import pytest
 
 from workbench.config import DataConfig
-from workbench.data import describe, names, prepare
-from workbench.data.clips import encode
+from workbench.data import describe, generated, load, names, prepare
+from workbench.data.decode import encode
 from workbench.data.store import SPLITS, FrameStore
 from workbench.errors import UserError
 
@@ -66,7 +65,19 @@ def test_the_scan_finds_the_data_sets_we_know():
 
 
 def test_its_module_says_what_it_is(name):
-    assert inspect.getdoc(importlib.import_module(f"workbench.data.{name}"))
+    assert inspect.getdoc(load(name))
+
+
+def test_a_path_is_wanted_or_refused_in_one_sentence(name, data, source):
+    with pytest.raises(UserError) as caught:
+        describe(data, "somewhere" if source is None else None)
+    assert f"--data {name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_has_as_many_clips_as_are_asked_for_if_it_is_generated(name, data, source):
+    few, more = (describe(replace(data, clips=n), source).train_clips for n in (8, 9))
+    assert (few, more) == (8, 9) if generated(name) else few == more
 
 
 def test_its_digest_repeats_and_follows_the_content(data, source, prepared):

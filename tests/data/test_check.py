@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workbench.data.__main__ import main
-from workbench.data.clips import encode
+from workbench.data.decode import encode
 
 
 def video(path: Path, seed: int, frames: int = 12) -> None:
