@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workbench.errors import UserError
-from workbench.fields import added, at_least, not_negative, positive
+from workbench.fields import added, at_least, not_negative, one_of, positive
 from workbench.serial import canonical, from_dict, to_dict
 
 
@@ -23,20 +23,37 @@ class DataConfig:
     """Which clips a run sees, and at which resolution they are stored."""
 
     name: str = "moving_shapes"
-    """A module of `workbench.data`, or `folder` for one's own videos."""
+    """A data set of `workbench.data`; `folder` are one's own videos."""
     digest: str = ""
     """Identifies the content; filled in when the data set is first read."""
     clips: int = 0
     """Number of training clips of a generated data set; 0 stands for its full size."""
     frames: int = 8
-    """Frames per clip, taken from the centres of as many equal intervals."""
+    """Frames of a clip that a step sees."""
     size: int = 64
     """Side of the square frames in pixels."""
+    stored: int = added(before=0)
+    """Frames of a clip that are kept, from the centres of as many equal intervals; 0 stands for `frames`."""
+    sampling: Literal["centre", "random", "contiguous"] = added(before="centre")
+    """Which of the stored frames a training step takes; evaluation has the centres, or the centred window."""
+    stride: int = added(before=1)
+    """Stored frames from one frame of a contiguous window to the next."""
 
     def __post_init__(self) -> None:
         at_least("data.frames", self.frames, 1)
         at_least("data.size", self.size, 8)
         at_least("data.clips", self.clips, 0)
+        at_least("data.stored", self.stored, 0)
+        at_least("data.stride", self.stride, 1)
+        one_of("data.sampling", self.sampling, ("centre", "random", "contiguous"))
+        if self.stored and self.stored < self.frames:
+            raise UserError(f"data.stored is 0 or at least data.frames, {self.frames}, not {self.stored}")
+        if self.sampling != "centre" and self.stored <= self.frames:
+            raise UserError(f"{self.sampling} sampling needs data.stored above data.frames, {self.frames}")
+        if self.sampling != "contiguous" and self.stride != 1:
+            raise UserError(f"data.stride is 1 unless data.sampling is 'contiguous', not {self.stride}")
+        if (window := (self.frames - 1) * self.stride + 1) > max(self.stored, self.frames):
+            raise UserError(f"data.frames at data.stride span {window}, more than data.stored, {self.stored}")
         if self.digest and not (self.digest.isascii() and self.digest.isalnum()):  # it names a folder
             raise UserError(f"data.digest is made of letters and digits, not {self.digest!r}")
 
@@ -191,13 +208,3 @@ class RunConfig:
         if not type(config.recipe).__module__.startswith("workbench.recipes."):
             raise UserError(f"recipe is the Config of a recipe, not {type(config.recipe).__name__}")
         return config
-
-
-def smoke(config: RunConfig) -> RunConfig:
-    """The same run made small enough to try the whole path in seconds: few clips, 12 steps a stage."""
-    stages = tuple(replace(s, budget=Budget(unit="steps", amount=12)) for s in config.stages)
-    data, optim = config.data, config.optim
-    if data.name != "folder":
-        data = replace(data, clips=512)
-    optim = replace(optim, batch_size=min(32, optim.batch_size))
-    return replace(config, stages=stages, data=data, optim=optim, evaluations=2)

@@ -141,6 +141,8 @@ def test_own_videos_need_a_place(tmp_path):
         plan_of(lambda trial: config(), tmp_path, Options(data="folder"))
     with pytest.raises(UserError, match="no data set 'webvid'"):
         plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
+    with pytest.raises(UserError, match="moving_shapes takes no place"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="moving_shapes:here"))
 
 
 @pytest.mark.parametrize("name", ["nothing", "../mask_ratio", "/etc/passwd", "", "a.b", "x" * 300])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.data.sampling import frames_of
 from workbench.errors import UserError
 from workbench.masking import names
 from workbench.masking import text as text_maskings
@@ -68,7 +69,8 @@ def mask(task: dict[str, Any]) -> Reply:
     """
     run = RunDir(task["run"])
     config = run.config()
-    frames = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)[task["row"]]
+    stored = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)
+    frames = frames_of(stored, np.array([task["row"]]), config.data)[0]
     encoder = _encoder(str(run.path))
     hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _rng(task))
     count = int(hidden.sum())

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
     add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
-    add("--data", default="", help="a data set, or folder:PATH with a captions.csv")
+    add("--data", default="", help="a data set, NAME or NAME:PATH, such as folder:PATH with a captions.csv")
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")
     add("--results", default=default("RESULTS", "results"), help="folder of all results")

@@ -32,7 +32,7 @@ class Options:
     budget: str = ""
     """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` replace it."""
     data: str = ""
-    """A data set's name or `folder:PATH`."""
+    """A data set's name, or `NAME:PATH` for one that takes a path."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
@@ -44,8 +44,7 @@ class Options:
     @property
     def source(self) -> str | None:
         """Path of the user's own data. A machine fact: it never enters a configuration."""
-        name, _, path = self.data.partition(":")
-        return path if name == "folder" else None
+        return self.data.partition(":")[2] or None
 
     def __str__(self) -> str:
         parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", self.data]
@@ -99,6 +98,8 @@ class Plan:
 
     study: Study
     options: Options
+    root: Path
+    """Where prepared data lie. A machine fact, as the source is."""
     cells: tuple[Cell, ...]
     """Of a search: those that were proposed so far, which only the ledger knows."""
     seeds: tuple[int, ...]
@@ -174,16 +175,17 @@ class Plan:
 class Builder:
     """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
 
-    def __init__(self, study: Study, options: Options) -> None:
+    def __init__(self, study: Study, options: Options, root: Path) -> None:
         self.study = study
         self.options = options
+        self.root = root
         self._described: dict[DataConfig, datasets.Described] = {}
 
     def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
         """A batch larger than the training split is made as large as the split."""
         config = _apply(config, self.study, self.options)
         if config.data not in self._described:
-            self._described[config.data] = datasets.describe(config.data, self.options.source)
+            self._described[config.data] = datasets.describe(config.data, self.options.source, root=self.root)
         data, clips = self._described[config.data]
         batch = max(2, min(config.optim.batch_size, clips))
         config = replace(config, data=data, optim=replace(config.optim, batch_size=batch), seed=0)
@@ -195,7 +197,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     study = under(study, options.recipe)
     if options.single:
         study = alone(study)
-    build = Builder(study, options)
+    build = Builder(study, options, root)
     if study.mode == "search":
         return _search(study, options, build)
     if options.trials:
@@ -210,6 +212,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     return Plan(
         study=study,
         options=options,
+        root=build.root,
         cells=found,
         seeds=options.seeds or study.seeds,
         baselines=_baselines(study, found),
@@ -231,6 +234,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
     return Plan(
         study=study,
         options=options,
+        root=build.root,
         cells=(),
         seeds=(0,),
         baselines=(),
@@ -250,8 +254,6 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
     if options.data:
         name = options.data.partition(":")[0]
         config = replace(config, data=replace(config.data, name=name, digest=""))
-    if config.data.name == "folder" and not options.source:
-        raise UserError("own videos need a place: --data folder:PATH")
     return config
 
 

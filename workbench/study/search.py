@@ -59,7 +59,7 @@ class SearchLedger(Ledger):
         self, plan: Plan, results: Path, storage: str = "", *, retry: bool = False, looking: bool = False
     ) -> None:
         super().__init__(plan, results, storage, retry=retry, looking=looking)
-        self._build = Builder(plan.study, plan.options)
+        self._build = Builder(plan.study, plan.options, plan.root)
         self._unlike: set[str] = set()
         self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_min_trials=ENOUGH)
         self._learn()

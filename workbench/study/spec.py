@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-import workbench.config
 import workbench.recipes
 from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.study.smoke import smoke
 from workbench.tracking.files import check_name
 
 Choice = None | bool | int | float | str
@@ -100,7 +100,7 @@ class Study:
     another one the study is a study of its own, see `under`."""
     recipe: str = ""
     """The one that is asked for; set by `under`."""
-    smoke: Callable[[RunConfig], RunConfig] = workbench.config.smoke
+    smoke: Callable[[RunConfig], RunConfig] = smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
     """Name of the file, set by `load`; with the recipe appended where that is not the default."""
