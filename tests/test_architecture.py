@@ -60,7 +60,7 @@ LAYERS = {
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking train",
     "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
     "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
-    "studies/*": "config recipes masking models study.spec data",
+    "studies/*": "config recipes masking models study.spec study.parts data",
     "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
     "figures inspection data.workers data.store masking.names",
 }

@@ -1,6 +1,6 @@
-"""Runs that were made before the rooms were moved are found again: every cell of every study keeps its key.
+"""Runs made before the rooms were moved are found again: every cell of every study keeps its key.
 
-`cells_before.jsonl.gz` holds the cells as the code before the move made them, one a line: study, key, axes and
+`cells_before.jsonl.gz` holds the cells as the code before the move made them, one a line: study, key, axes,
 configuration; of a search, those that it drew at random to see its axes.
 """
 
