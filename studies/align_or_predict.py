@@ -12,8 +12,8 @@ before the alignment.
 from workbench.config import RunConfig
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
-from workbench.study.parts import pretrain_then_align
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain_then_align
 
 CORE = VideoConfig(pool="cls")
 ARMS = {

@@ -15,8 +15,8 @@ from workbench.masking.text import TokenMasking
 from workbench.masking.video import PerFrameMasking, TubeMasking
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
-from workbench.study.parts import pretrain, pretrain_then_align
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain, pretrain_then_align
 
 
 def configure(trial: Trial) -> RunConfig:

@@ -13,8 +13,8 @@ from workbench.config import DataConfig, RunConfig
 from workbench.masking.video import strategy
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
-from workbench.study.parts import pretrain, pretrain_then_align
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain, pretrain_then_align
 
 
 def configure(trial: Trial) -> RunConfig:

@@ -15,8 +15,8 @@ from workbench.masking.text import ContentWordMasking, TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking
 from workbench.models.text import TextConfig
 from workbench.recipes import mac
-from workbench.study.parts import pretrain
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain
 
 WORDS: dict[str, Callable[..., TextMasking]] = {
     "token": TokenMasking,

@@ -59,8 +59,13 @@ LAYERS = {
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking train",
     "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
-    "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
-    "studies/*": "config recipes masking models study.spec study.parts data",
+    "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
+    "workbench/runner/*": f"{CORE} tracking runner "
+    "study.spec study.plan study.outcome study.storage study.ledger",
+    "workbench/study/__main__.py": f"{CORE} data tracking study runner answer report train.session",
+    "workbench/study/show.py": f"{CORE} tables answer report tracking study",
+    "workbench/study/*": f"{CORE} data recipes tasks tracking study",
+    "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
     "figures inspection data.workers data.store masking.names",
 }
@@ -120,6 +125,16 @@ def test_layers_import_downwards(pattern):
 def test_every_pattern_still_fits_a_file():
     names = [name_of(path) for path in TREE]
     assert [p for p in LAYERS if not fnmatch.filter(names, p)] == []
+
+
+@pytest.mark.parametrize("room", ["study", "runner", "tracking"])
+def test_the_modules_of_a_room_import_each_other_in_no_circle(room):
+    files = {f"workbench.{room}.{p.stem}": p for p in (ROOT / "workbench" / room).glob("*.py")}
+    left = {name: imports(path) & files.keys() for name, path in files.items()}
+    while free := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
 
 
 def test_recipes_never_import_each_other():

@@ -18,9 +18,9 @@ from support import run_dirs
 
 from workbench.errors import UserError
 from workbench.runner import launch
+from workbench.runner.device import pin_device
 from workbench.runner.launch import Launcher
 from workbench.study import storage
-from workbench.study.device import pin_device
 from workbench.study.outcome import Outcome
 from workbench.tracking.run_dir import RunDir
 

@@ -14,9 +14,9 @@ from workbench import data as datasets
 from workbench.addresses import check_addresses
 from workbench.errors import UserError
 from workbench.runner import quota
+from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
 from workbench.tracking.files import check_folder, disk_full
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from workbench.tracking.run_dir import RunDir
 
 COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
+BUDGET = (
+    "2x: twice that of each stage; 0.5pflops, 300steps, 3epochs, 60seconds: of the whole run, shared by its "
+    "stages in their proportions (steps by largest remainder, at least one each)"
+)
 
 
 def main(
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
-    add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
+    add("--budget", default="", help=BUDGET)
     add("--data", default="", help="a data set, or folder:PATH with a captions.csv")
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")

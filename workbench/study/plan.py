@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from workbench import data as datasets
-from workbench.config import Budget, DataConfig, RunConfig
+from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE = 8
 """Trials of a search with `--smoke`."""
 LOOKS = 64
 """Random cells by which a search finds out which axes there are."""
-_BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class Options:
     seeds: tuple[int, ...] = ()
     """Empty stands for the study's own."""
     budget: str = ""
-    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` replace it."""
+    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
+    whole run, see `workbench.study.stages.with_budget`."""
     data: str = ""
     """A data set's name or `folder:PATH`."""
     recipe: str = ""
@@ -243,31 +243,13 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
     if options.smoke:
         config = study.smoke(config)
     if options.budget:
-        stages = tuple(
-            replace(stage, budget=parse_budget(options.budget, stage.budget)) for stage in config.stages
-        )
-        config = replace(config, stages=stages)
+        config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data:
         name = options.data.partition(":")[0]
         config = replace(config, data=replace(config.data, name=name, digest=""))
     if config.data.name == "folder" and not options.source:
         raise UserError("own videos need a place: --data folder:PATH")
     return config
-
-
-def parse_budget(text: str, given: Budget) -> Budget:
-    """The stage budget that `--budget` asks for, `given` being the study's own."""
-    match = _BUDGET.fullmatch(text.strip())
-    if match is None or float(match["amount"]) <= 0:
-        raise UserError(
-            f"--budget is a factor such as 2x, or an amount per stage such as 0.5pflops, 300steps, "
-            f"3epochs or 60seconds, not {text!r}"
-        )
-    amount = float(match["amount"])
-    unit = match["unit"] or "pflops"
-    if unit == "x":
-        return replace(given, amount=given.amount * amount)
-    return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
 
 
 MOST_SEEDS = 1000

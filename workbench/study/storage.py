@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -151,12 +152,13 @@ def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDB
         if re.match(r"postgres(ql)?(\+psycopg2?)?:", address):
             engine["connect_args"] = CONNECTION
         options = {"heartbeat_interval": HEARTBEAT, "grace_period": grace(), "engine_kwargs": engine}
+    best = StudyDirection[study.direction.upper()]
     with _opening(address):
         storage = _storage(address, options, openings=OPENINGS if shared else 1)
         opened = optuna.create_study(
             study_name=name,
             storage=storage,
-            directions=[study.direction, "minimize"] if study.cost else [study.direction],
+            directions=[best, StudyDirection.MINIMIZE] if study.cost else [best],
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
             pruner=optuna.pruners.NopPruner(),  # a search has its own sampler and pruner, see `search`
