@@ -63,8 +63,8 @@ def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]
             raise  # not about a file: a defect of ours
         from workbench.runner.work import unwritable
 
-        place, full = error.filename or options.results, disk_full(error)
-        print(f"error: {unwritable(place, str(error.strerror), full=full)}", file=sys.stderr)
+        path, full = error.filename or options.results, disk_full(error)
+        print(f"error: {unwritable(path, str(error.strerror), full=full)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
         return INTERRUPTED
@@ -248,7 +248,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
     from workbench.runner.work import Machine
     from workbench.study.description import describe
-    from workbench.tracking.forward import PATIENCE, Lost, forwarder, unsent
+    from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -258,9 +258,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
-    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
+    leftovers = Leftovers(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
     first = unsent(directories, results, options.mlflow)
-    tracker = forwarder(results, options.mlflow, first, lost)
+    tracker = forwarder(results, options.mlflow, first, leftovers)
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
             machine = Machine(
@@ -271,7 +271,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
             )
             _work(ledger, entries, machine, module, [tracker, collector], stop)
     finally:
-        if warning := tracker.close(15.0 if stop else PATIENCE):
+        if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
             print(f"warning: {warning}", file=sys.stderr)
 
 

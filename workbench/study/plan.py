@@ -16,10 +16,10 @@ from workbench.study.spec import Choice, Study, alone, under
 from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
-SMOKE = 8
+SMOKE_TRIALS = 8
 """Trials of a search with `--smoke`."""
-LOOKS = 64
-"""Random cells by which a search finds out which axes there are."""
+SAMPLED_CELLS = 64
+"""Random cells that a search draws to find out which axes there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +223,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
     rng = np.random.default_rng(0)
     axes: dict[str, Levels] = {}
     examples: dict[str, Cell] = {}
-    for _ in range(LOOKS):
+    for _ in range(SAMPLED_CELLS):
         trial = Drawing(rng, study.recipe, study.cost)
         cell = build.cell(trial.axes, trial.ask(study.configure))
         examples[cell.key] = cell
@@ -235,7 +235,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
         seeds=(0,),
         baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
-        trials=options.trials or (min(study.trials, SMOKE) if options.smoke else study.trials),
+        trials=options.trials or (min(study.trials, SMOKE_TRIALS) if options.smoke else study.trials),
     )
 
 
@@ -278,12 +278,12 @@ def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     wanted = dict(study.baseline)
     found: dict[tuple[Choice, ...], Cell | None] = {}
     for cell in cells:
-        place = tuple(cell.axes.get(axis) for axis in study.within)
+        stratum = tuple(cell.axes.get(axis) for axis in study.within)
         others = [
             {a: v for a, v in axes.items() if a not in study.within} for axes in (cell.axes, *cell.twins)
         ]
-        if found.setdefault(place, None) is None and wanted in others:
-            found[place] = cell
+        if found.setdefault(stratum, None) is None and wanted in others:
+            found[stratum] = cell
     bases = tuple(cell for cell in found.values() if cell is not None)
     if len(bases) < len(found):
         where = f" for every choice of {', '.join(study.within)}" if study.within else ""

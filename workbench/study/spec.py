@@ -79,7 +79,7 @@ class Study:
 
     question: str
     configure: Callable[[Trial], RunConfig]
-    """Returns the cell for the choices of a trial; the only place where something varies. An axis may
+    """Returns the cell for the choices of a trial; nothing varies anywhere else. An axis may
     depend on the choice of another one; cells that come out the same count once."""
     metric: str = "t2v_r1"
     """Of a task, without a split: cells are selected by `val/<metric>` and reported by `test/<metric>`.

@@ -206,7 +206,7 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += clock.attempt
     pulse = Pulse(run, session, clock)
-    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse, settle=run.sync)
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=pulse, settle=run.flush)
     for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
@@ -216,7 +216,7 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
             print(f"step {step}: val t2v R@1 {row['val/t2v_r1']:.1f} %", flush=True)
     pulse.stay()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
-    run.sync()
+    run.flush()
     checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.place)
     _finish(run, session, pulse)
 
@@ -329,7 +329,7 @@ def _recorded(run: RunDir, session: Session, pulse: Pulse) -> dict[str, float]:
         clock = {"stage": len(session.config.stages) - 1, "seconds": at.seconds, "pflops": at.flops / 1e15}
         last = [session.evaluate("val", pulse) | clock]
         run.append_metrics({"step": at.step, **last[0]})
-        run.sync()
+        run.flush()
     found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
     for row in rows:
         found |= {name: value for name, value in row.items() if name.startswith("test/stage")}
