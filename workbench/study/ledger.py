@@ -302,12 +302,12 @@ class Ledger(Trials):
         """
         directory, trials = self._directory(identity), self._of(identity)
         running = [t.number for t in trials if t.state == TrialState.RUNNING and self._local(t)]
-        elsewhere = any(t.state == TrialState.RUNNING and not self._local(t) for t in trials)
+        remote = any(t.state == TrialState.RUNNING and not self._local(t) for t in trials)
         name = f"{next((str(t.user_attrs.get('cell')) for t in trials), identity[0])} seed {identity[1]}"
         repairs = []
         if not self._over(identity, trials):
             outcome = self.outcome(directory)
-            if outcome.state in ("complete", "pruned") and (run is not None or running) and not elsewhere:
+            if outcome.state in ("complete", "pruned") and (run is not None or running) and not remote:
                 self._adopt(identity, run, running, outcome)
                 repairs.append(f"{name}: was {outcome.state}, now entered")
             elif running:
