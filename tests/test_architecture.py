@@ -58,8 +58,13 @@ LAYERS = {
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train",
     "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
-    "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
-    "studies/*": "config recipes masking models study.spec data",
+    "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
+    "workbench/runner/*": f"{CORE} tracking runner "
+    "study.spec study.plan study.outcome study.storage study.ledger",
+    "workbench/study/__main__.py": f"{CORE} data tracking study runner answer report train.session",
+    "workbench/study/show.py": f"{CORE} tables answer report tracking study",
+    "workbench/study/*": f"{CORE} data recipes tasks tracking study",
+    "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
     "figures inspection data.workers data.store masking.names",
 }
@@ -156,7 +161,7 @@ def test_the_rings_import_inwards():
         "workbench.train": ("study", "runner", "answer", "report", "figures", "tracking.mlflow"),
         "workbench.tasks": ("train", "study", "runner", "answer", "report"),
         "workbench.study": ("runner",),
-        "workbench.runner": ("answer", "report", "train"),
+        "workbench.runner": ("answer", "report", "train.loop", "train.session", "train.run"),
         "workbench.stats": ("answer", "report", "tasks", "tracking"),
         "workbench.answer": ("report", "study", "runner", "train", "figures"),
         "workbench.report": ("study", "runner", "train"),

@@ -10,7 +10,7 @@ from small import run_config
 from workbench.config import Budget, DataConfig, OptimConfig
 from workbench.data import generated, names
 from workbench.errors import UserError
-from workbench.study.smoke import smoke
+from workbench.study.stages import smoke
 
 
 @pytest.mark.parametrize("name", names())

@@ -14,9 +14,9 @@ from workbench import data as datasets
 from workbench.addresses import check_addresses
 from workbench.errors import UserError
 from workbench.runner import quota
+from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
 from workbench.tracking.files import check_folder, disk_full
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from workbench.tracking.run_dir import RunDir
 
 COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
+BUDGET = (
+    "2x: twice that of each stage; 0.5pflops, 300steps, 3epochs, 60seconds: of the whole run, shared by its "
+    "stages in their proportions (steps by largest remainder, at least one each)"
+)
 
 
 def main(
@@ -59,8 +63,8 @@ def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]
             raise  # not about a file: a defect of ours
         from workbench.runner.work import unwritable
 
-        place, full = error.filename or options.results, disk_full(error)
-        print(f"error: {unwritable(place, str(error.strerror), full=full)}", file=sys.stderr)
+        path, full = error.filename or options.results, disk_full(error)
+        print(f"error: {unwritable(path, str(error.strerror), full=full)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
         return INTERRUPTED
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
-    add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
+    add("--budget", default="", help=BUDGET)
     add("--data", default="", help="a data set, NAME or NAME:PATH, such as folder:PATH with a captions.csv")
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")
@@ -244,7 +248,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
     from workbench.runner.work import Machine
     from workbench.study.description import describe
-    from workbench.tracking.forward import PATIENCE, Lost, forwarder, unsent
+    from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -254,9 +258,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
-    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
+    leftovers = Leftovers(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
     first = unsent(directories, results, options.mlflow)
-    tracker = forwarder(results, options.mlflow, first, lost)
+    tracker = forwarder(results, options.mlflow, first, leftovers)
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
             machine = Machine(
@@ -267,7 +271,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
             )
             _work(ledger, entries, machine, module, [tracker, collector], stop)
     finally:
-        if warning := tracker.close(15.0 if stop else PATIENCE):
+        if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
             print(f"warning: {warning}", file=sys.stderr)
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from workbench import data as datasets
-from workbench.config import Budget, DataConfig, RunConfig
+from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
-SMOKE = 8
+SMOKE_TRIALS = 8
 """Trials of a search with `--smoke`."""
-LOOKS = 64
-"""Random cells by which a search finds out which axes there are."""
-_BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
+SAMPLED_CELLS = 64
+"""Random cells that a search draws to find out which axes there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class Options:
     seeds: tuple[int, ...] = ()
     """Empty stands for the study's own."""
     budget: str = ""
-    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` replace it."""
+    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
+    whole run, see `workbench.study.stages.with_budget`."""
     data: str = ""
     """A data set's name, or `NAME:PATH` for one that takes a path."""
     recipe: str = ""
@@ -226,7 +226,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
     rng = np.random.default_rng(0)
     axes: dict[str, Levels] = {}
     examples: dict[str, Cell] = {}
-    for _ in range(LOOKS):
+    for _ in range(SAMPLED_CELLS):
         trial = Drawing(rng, study.recipe, study.cost)
         cell = build.cell(trial.axes, trial.ask(study.configure))
         examples[cell.key] = cell
@@ -239,7 +239,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
         seeds=(0,),
         baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
-        trials=options.trials or (min(study.trials, SMOKE) if options.smoke else study.trials),
+        trials=options.trials or (min(study.trials, SMOKE_TRIALS) if options.smoke else study.trials),
     )
 
 
@@ -247,29 +247,11 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
     if options.smoke:
         config = study.smoke(config)
     if options.budget:
-        stages = tuple(
-            replace(stage, budget=parse_budget(options.budget, stage.budget)) for stage in config.stages
-        )
-        config = replace(config, stages=stages)
+        config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data:
         name = options.data.partition(":")[0]
         config = replace(config, data=replace(config.data, name=name, digest=""))
     return config
-
-
-def parse_budget(text: str, given: Budget) -> Budget:
-    """The stage budget that `--budget` asks for, `given` being the study's own."""
-    match = _BUDGET.fullmatch(text.strip())
-    if match is None or float(match["amount"]) <= 0:
-        raise UserError(
-            f"--budget is a factor such as 2x, or an amount per stage such as 0.5pflops, 300steps, "
-            f"3epochs or 60seconds, not {text!r}"
-        )
-    amount = float(match["amount"])
-    unit = match["unit"] or "pflops"
-    if unit == "x":
-        return replace(given, amount=given.amount * amount)
-    return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
 
 
 MOST_SEEDS = 1000
@@ -298,12 +280,12 @@ def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     wanted = dict(study.baseline)
     found: dict[tuple[Choice, ...], Cell | None] = {}
     for cell in cells:
-        place = tuple(cell.axes.get(axis) for axis in study.within)
+        stratum = tuple(cell.axes.get(axis) for axis in study.within)
         others = [
             {a: v for a, v in axes.items() if a not in study.within} for axes in (cell.axes, *cell.twins)
         ]
-        if found.setdefault(place, None) is None and wanted in others:
-            found[place] = cell
+        if found.setdefault(stratum, None) is None and wanted in others:
+            found[stratum] = cell
     bases = tuple(cell for cell in found.values() if cell is not None)
     if len(bases) < len(found):
         where = f" for every choice of {', '.join(study.within)}" if study.within else ""

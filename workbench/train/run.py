@@ -187,7 +187,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += watch.attempt
     heartbeat = Heartbeat(run, session, watch, lambda: _stop)
-    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.sync)
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.flush)
     for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
@@ -197,7 +197,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
             print(f"step {step}: {scores[0]}", flush=True)
     heartbeat.check_owner()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
-    run.sync()
+    run.flush()
     checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.origin)
     _finish(run, session, heartbeat)
 
@@ -284,7 +284,7 @@ def _recorded(run: RunDir, session: Session, heartbeat: Heartbeat) -> dict[str, 
         seconds_and_flops = clock(at) | {"stage": len(stages) - 1}
         last = [session.evaluate("val", heartbeat) | seconds_and_flops]
         run.append_metrics({"step": at.step, **last[0]})
-        run.sync()
+        run.flush()
     found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
     for row in rows:
         found |= {name: value for name, value in row.items() if _stage_of(name) is not None}

@@ -154,9 +154,8 @@ def open_session(
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    held_out = [
-        c for one in evaluated.values() for split in ("val", "test") for c in one.splits[split].captions
-    ]
+    parts = [stores[data].splits[split] for data in evaluated.values() for split in ("val", "test")]
+    held_out = [caption for part in parts for caption in part.captions]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
