@@ -16,10 +16,10 @@ import polars as pl
 import streamlit as st
 
 from app.store import Store, Version
-from workbench.answer.answer import Answer, answer_of
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
+from workbench.answer.results import Answer, answer_of
 from workbench.figures.style import is_better_high
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind

@@ -14,7 +14,7 @@ from app.clips import autoplay, clips_or_sentence, play
 from app.runs import Runs
 from app.widgets import escaped
 from workbench import figures, stats, tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.figures.style import label
 from workbench.inspection.answers import (

@@ -9,7 +9,7 @@ from app import address, widgets
 from app.runs import Runs
 from app.widgets import escaped, nothing_yet
 from workbench import tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.figures.style import label
 from workbench.report import pictures
 from workbench.report.budget import Learning, at_budget, budget_picture, cost_table, in_words, learning

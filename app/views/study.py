@@ -9,9 +9,9 @@ import streamlit as st
 from app.runs import Runs
 from app.widgets import escaped, nothing_yet, on_demand, table
 from workbench.answer import search
-from workbench.answer.answer import Answer
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, progress
+from workbench.answer.results import Answer
 from workbench.report.rows import legend
 
 TITLE = "Study"

@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(study: str, results: Path, saved: Path | None) -> int:
-    from workbench.answer.answer import answer
     from workbench.answer.asked import load
+    from workbench.answer.results import answer
 
     asked = load(results, study)
     found = answer(asked, results)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from workbench import figures, stats, tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.report.pictures import EQUAL, FLOPS, MEMORY, PER_CLIP, SECONDS, THROUGHPUT, Picture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import latex, rows
 from workbench.report.page import CELLS, CHOICES, CLAIMS, FRONT, MATTERED, ORIGIN, lead, page

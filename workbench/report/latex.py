@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.report import rows
 from workbench.tables import number
 

@@ -10,7 +10,7 @@ import workbench
 from workbench import tables
 from workbench.answer import effects as effect_tables
 from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.report import rows
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"

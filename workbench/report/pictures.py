@@ -13,7 +13,7 @@ import polars as pl
 from workbench import figures, stats
 from workbench.answer import effects as effect_tables
 from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 
 MARKS = {"better": "↑", "worse": "↓", "": ""}
 LONE = "†"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from workbench import tables
 from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import OVER, Claim, Entry, Outcome
