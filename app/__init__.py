@@ -25,7 +25,7 @@ A comparison lives in the address. Views ask for each choice with `app.address`:
 sentence and the default), shows the widget, and writes back what is chosen; `pin=True` writes the default
 too, where it moves with the data. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
 `app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
-their downloads, and `escaped`, for names that go into Markdown.
+their downloads; `app.markdown.escaped` is for names that go into Markdown.
 `st.text` and `st.dataframe` take names as they are. `app.clips` plays clips of the prepared data;
 `app.helper.ask` asks a helper process for what needs torch (`workbench.inspection.on_demand`). Numbers and
 figures come from `workbench`, the same functions as in the report.

@@ -8,8 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from app import address
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.errors import UserError
 from workbench.inspection.clips import PLAYABLE, Clips, open_clips, place
 

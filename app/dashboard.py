@@ -51,11 +51,11 @@ def main() -> None:
         try:
             views[chosen].render(Runs.of(store, name, studies))
         except UserError as error:
-            from app.widgets import escaped
+            from app.markdown import escaped
 
             st.error(escaped(str(error)))
     if found := address.complaints():
-        from app.widgets import escaped
+        from app.markdown import escaped
 
         above.warning(escaped(" ".join(found)))
 

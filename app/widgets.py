@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import polars as pl
 import streamlit as st
 
 from app import address
+from app.markdown import escaped
 from app.runs import Runs
 from app.shown import harmless, sortable
 from workbench import tables
@@ -32,16 +32,6 @@ WHOLE = 24
 MANY = 200
 """Cells. Of more, what a browser is slow to draw is left out at first, until it is asked for."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
-
-_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
-_LINK = re.compile(r"(://|www(?=\.)|@)")
-
-
-def escaped(text: str) -> str:
-    """Any text for Markdown, on one line: no markup, no HTML, no LaTeX, no link acts."""
-    words = " ".join(text.split())
-    # A word joiner (no width, no break) keeps bare addresses from becoming links.
-    return _MARKUP.sub(r"\\\1", _LINK.sub("\\1\u2060", words))
 
 
 def metric(runs: Runs) -> str:

@@ -11,8 +11,8 @@ import streamlit as st
 
 from app import address, widgets
 from app.clips import autoplay, clips_or_sentence, play
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench import figures, stats, tables
 from workbench.answer.results import Answer
 from workbench.errors import UserError

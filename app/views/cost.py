@@ -6,8 +6,9 @@ import polars as pl
 import streamlit as st
 
 from app import address, widgets
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet
+from app.widgets import nothing_yet
 from workbench import tables
 from workbench.answer.results import Answer
 from workbench.figures.style import label

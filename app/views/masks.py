@@ -12,8 +12,8 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, clips_of, play
 from app.helper import ask
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 from workbench.inspection.clips import Clips

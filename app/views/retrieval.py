@@ -9,8 +9,8 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, clips_or_sentence, play
 from app.helper import ask
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.errors import UserError
 from workbench.inspection.answers import Answers, read_answers
 from workbench.inspection.clips import Clips, weights

@@ -14,8 +14,9 @@ import streamlit as st
 
 from app import address
 from app.filtering import narrowed
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import clock, escaped, figure, nothing_yet, table
+from app.widgets import clock, figure, nothing_yet, table
 from workbench import figures, tables
 from workbench.errors import UserError
 from workbench.figures import paper

@@ -6,8 +6,9 @@ import time
 
 import streamlit as st
 
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet, on_demand, table
+from app.widgets import nothing_yet, on_demand, table
 from workbench.answer import search
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, progress

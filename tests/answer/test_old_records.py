@@ -1,7 +1,7 @@
 """Records that an earlier version left behind say what they said then: the same tables and sentences.
 
-`tests/fixtures/records_before.tar.gz` holds the run directories of four smoke studies, without checkpoints, and
-the report that the version of that time wrote of them.
+`tests/fixtures/records_before.tar.gz` holds the run directories of four smoke studies, without checkpoints,
+and the report that the version of that time wrote of them.
 """
 
 import csv
@@ -71,6 +71,5 @@ def test_all_digits_are_the_same(told):
     now, then = (list(csv.reader(io.StringIO(text))) for text in texts)
     assert now[0] == then[0]
     assert [len(row) for row in now] == [len(row) for row in then]
-    assert [
-        pair for a, b in zip(now, then, strict=True) for pair in zip(a, b, strict=True) if not same(*pair)
-    ] == []
+    pairs = [pair for both in zip(now, then, strict=True) for pair in zip(*both, strict=True)]
+    assert [pair for pair in pairs if not same(*pair)] == []
