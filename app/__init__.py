@@ -18,7 +18,7 @@ Its name in the address is the name of the file: `?view=effects&study=mask_ratio
 
 A comparison lives in the address. Views ask for each choice with `app.address`:
 
-    metric = address.choose("metric", "Metric", {"t2v_r1": "R@1", ...}, default="t2v_r1")
+    metric = address.choose("metric", "Metric", {name: label, ...}, default=runs.metric)
     cells = address.choose_many("cells", "Cells", {key: label, ...}, default=[...])
 
 (also `address.text` and `address.number`), which checks the address against the options (else one visible

@@ -16,16 +16,20 @@ import polars as pl
 import streamlit as st
 
 from app.store import Store, Version
+from workbench import tasks
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
 from workbench.answer.results import Answer, answer_of
-from workbench.figures.style import is_better_high
+from workbench.metrics import score
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_curves
+
+USUAL_METRIC = "t2v_r1"
+"""Of a study that does not say what it measures; without a split."""
 
 _SAYING = ContextVar("saying", default=False)
 
@@ -80,11 +84,16 @@ class Runs:
         """The complete runs."""
         return self.table.filter(pl.col("state") == "complete")
 
+    @property
+    def metric(self) -> str:
+        """The study's own metric, without a split."""
+        return self.asked.metric if self.asked is not None else USUAL_METRIC
+
     def metrics(self) -> list[str]:
         """Metrics that runs have on test, without the split, the study's own first."""
-        names = [c.removeprefix("metric.test/") for c in self.table.columns if c.startswith("metric.test/")]
-        own = self.asked.metric if self.asked is not None else "t2v_r1"
-        return sorted(names, key=lambda name: name != own)
+        names = [c.removeprefix("metric.") for c in self.table.columns if c.startswith("metric.")]
+        scores = [name.removeprefix("test/") for name in names if (s := score(name)) and s.split == "test"]
+        return sorted(scores, key=lambda name: name != self.metric)
 
     def name_of(self, key: str, cell: str | None) -> str:
         """What to call a cell. One that is not of the plan says so: its words may be those of one that is.
@@ -113,17 +122,19 @@ class Runs:
         metric, baseline = metric or self.asked.metric, baseline or self.asked.baseline
         if by is not None and set(by) >= set(self.asked.axes):
             by = None
-        asked = replace(
-            self.asked, metric=metric, baseline=baseline,
-            maximize=self.asked.maximize if metric == self.asked.metric else is_better_high(metric),
-        )  # fmt: skip
+        maximize = self.asked.maximize
+        if metric != self.asked.metric:
+            maximize = tasks.metric(f"test/{metric}").higher_is_better
+        asked = replace(self.asked, metric=metric, baseline=baseline, maximize=maximize)
         key = ("answer", metric, baseline, None if by is None else tuple(by), error)
         return self.kept(key, lambda: self._answer(asked, by, error))
 
     def _answer(self, asked: Asked, by: Sequence[str] | None, error: Kind) -> Answer:
         # What the runs answered is read once, however it is then looked at.
         key = ("evidence", asked.metric, asked.baseline)
-        found = self.kept(key, lambda: gather(asked, self.results, self.table, self.store.ranks(self.study)))
+        found = self.kept(
+            key, lambda: gather(asked, self.results, self.table, self.store.queries(self.study))
+        )
         if by is not None:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)

@@ -36,7 +36,7 @@ ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 def metric(runs: Runs) -> str:
     """Parameter `metric`: which metric, without a split."""
-    names = runs.metrics() or ([runs.asked.metric] if runs.asked is not None else ["t2v_r1"])
+    names = runs.metrics() or [runs.metric]
     return address.choose("metric", "Metric", {n: label(f"test/{n}") for n in names}, names[0])
 
 

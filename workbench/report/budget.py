@@ -87,11 +87,11 @@ def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: floa
     """The table of `at_budget` over an axis; None where the study has no such axis."""
     metric = f"val/{answer.asked.metric}"
     known = table.filter(pl.col(metric).is_not_null())
-    places = figures.layout(known, answer.asked.axes)
+    where = figures.layout(known, answer.asked.axes)
     sweep = figures.sweep_table(known, answer.asked.axes, metric)
-    if places is None or sweep is None or sweep.is_empty():
+    if where is None or sweep is None or sweep.is_empty():
         return None
-    axis, connected = places.x, places.connected
+    axis, connected = where.x, where.connected
     return Picture(
         name="budget",
         caption=f"{metric} over {axis} at an equal budget of {budget:.4g} ({label(clock)}), "

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench.metrics import score
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
 
@@ -221,8 +222,7 @@ def _row(path: Path, study: str) -> dict[str, Any]:
 
 def _is_told(name: str, value: Any) -> bool:
     """No record is written with a score that is not finite: where one has it, it is damaged and no score."""
-    score = name.startswith(("val/", "test/"))
-    return not (score and isinstance(value, float) and not math.isfinite(value))
+    return score(name) is None or not isinstance(value, float) or math.isfinite(value)
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
