@@ -7,7 +7,7 @@ tracking server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one 
 A view is one file in `app/views/`, found by itself:
 
     TITLE = "Effects"        # name in the navigation
-    ORDER = 20               # optional: place there, small first (default 100)
+    ORDER = 20               # optional: order there, small first (default 100)
 
     def render(runs: Runs) -> None: ...
 

@@ -84,7 +84,7 @@ def _views() -> dict[str, ModuleType]:
 
 
 def _latest(results: Path, studies: tuple[str, ...]) -> str:
-    """The study that was asked last. Its folder tells nothing: who reads the runs leaves a cache there."""
+    """The study whose `study.json` is newest; a folder gets a new time whenever its runs are read."""
 
     def asked_at(name: str) -> float:
         try:

@@ -1,6 +1,7 @@
 """What there is to see: the studies in a results folder, and everything about the chosen one.
 
-What hangs on runs that have ended is computed again only when another has, however often running ones report.
+What depends on ended runs alone is computed again only when another run ends, not whenever one that goes on
+reports a step.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ from workbench.tracking.runs import load_curves
 USUAL_METRIC = "t2v_r1"
 """Of a study that does not say what it measures; without a split."""
 
-_SAYING = ContextVar("saying", default=False)
+_SPINNING = ContextVar("spinning", default=False)
 
 
 @contextmanager
-def _said(text: str) -> Iterator[None]:
-    """Shown, with the seconds, to who waits for more than half of one; what it waits for says no more."""
-    if _SAYING.get():
+def _spinner(text: str) -> Iterator[None]:
+    """A spinner with a clock while something is computed; what is computed inside shows no second one."""
+    if _SPINNING.get():
         yield
         return
-    token = _SAYING.set(True)
+    token = _SPINNING.set(True)
     try:
         with st.spinner(text, show_time=True):
             yield
     finally:
-        _SAYING.reset(token)
+        _SPINNING.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Runs:
     @staticmethod
     def of(store: Store, study: str, studies: tuple[str, ...]) -> Runs:
         """The study as it is now, or was a moment ago."""
-        with _said("Reading the runs …"):
+        with _spinner("Reading the runs …"):
             seen = store.study(study)
         return Runs(
             results=store.results, studies=studies, study=study, table=seen.table, asked=seen.asked,
@@ -163,7 +164,7 @@ class Runs:
         """What `make` returns, computed anew when `version` has changed; besides: or when this has."""
 
         def made() -> Any:
-            with _said("Comparing the runs …"):
+            with _spinner("Comparing the runs …"):
                 return make()
 
         return self.store.kept((self.study, key), (self.version, besides), made)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
 WHOLE = 24
-"""Rows of a table that is shown without scrolling."""
+"""Up to so many rows a table is shown without scrolling."""
 MANY = 200
-"""Cells. Of more, what a browser is slow to draw is left out at first, until it is asked for."""
+"""Of more cells than these, pictures that a browser is slow to draw are made only when they are asked for."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 
@@ -82,7 +82,7 @@ def clock(label: str = "X axis", default: str = "step", *, pin: bool = False) ->
 
 @contextmanager
 def on_demand(title: str, *, expanded: bool = False) -> Iterator[bool]:
-    """A part of the page that can be folded, and whether it is open: what is folded need not be made."""
+    """A part of the page that can be folded. Yields whether it is open: what is folded need not be made."""
     with st.expander(title, expanded, key=f"part: {title}", on_change="rerun") as part:
         yield bool(part.open)
 

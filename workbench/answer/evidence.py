@@ -37,6 +37,7 @@ class Evidence:
 
     @property
     def done(self) -> pl.DataFrame:
+        """The complete ones of `runs`."""
         return self.runs.filter(pl.col("state") == "complete")
 
     def per_seed(self, key: str, metric: str) -> dict[int, float]:

@@ -113,7 +113,7 @@ def _state_text(state: str, row: Mapping[str, Any] | None) -> str:
 
 
 def _share(row: Mapping[str, Any] | None) -> float | None:
-    """Of its steps that a run has done."""
+    """The share of its steps that a run has done."""
     if row is None or not row["steps"]:
         return None
     return min(1.0, (row["step"] or 0) / row["steps"])
@@ -128,7 +128,8 @@ def _reason(row: Mapping[str, Any], now: float) -> str:
 def _left(
     states: Mapping[tuple[str, int], str], found: Mapping[str, Mapping[str, Any]], unknown: int
 ) -> float | None:
-    """Each run as long as its cell took before, else as the mean run; so many at once as run now.
+    """Seconds left when each run takes as long as its cell did before, or else as the mean run, and as many
+    run at once as now; None where nothing is known or left.
 
     unknown: further runs whose cells are not known yet.
     """

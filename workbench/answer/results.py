@@ -28,7 +28,7 @@ class Answer:
     best: str | None
     """Key of the cell selected by val."""
     selected: tuple[str, ...]
-    """That cell; of a study that compares within strata, the best by val of each of them."""
+    """Keys of the best cells by val: one, or one for each stratum of a study that compares within strata."""
     comparisons: Mapping[str, stats.Comparison]
     """Key -> that cell minus the baseline, adjusted together."""
     refused: Mapping[str, str]
@@ -42,7 +42,7 @@ class Answer:
     caveats: tuple[str, ...]
     """Sentences on what limits the answer."""
     error: Kind = "seeds"
-    """What the intervals of the cells are about; those with one seed are about queries in any case."""
+    """What the intervals of the cells are about; those of one seed are about queries in any case."""
 
     @property
     def metric(self) -> str:

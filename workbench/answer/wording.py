@@ -73,7 +73,7 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
 
 
 def _one_seed(c: stats.Comparison) -> str:
-    """Nothing varied between seeds: about these trained models at most."""
+    """A comparison in which nothing varied between seeds is about these trained models at most."""
     reason = "one seed" if c.outcome == "one seed" else WITHOUT_INTERVAL[c.outcome]
     seen = "they had the same result" if c.effect == 0 else f"{c.ahead} was ahead by {_difference(c)}"
     if c.over_queries is not None:

@@ -14,9 +14,9 @@ from workbench.figures.style import SCALE, label, safe, shown
 EQUAL = 0.02
 """Numbers that differ by less, relatively, are equal by design."""
 LONGEST = 12
-"""Letters of a level."""
+"""Letters to which the name of a level is cut."""
 NONE = "–"
-"""Of a cell that lacks an axis."""
+"""Shown for a cell that lacks an axis."""
 
 
 @dataclass(frozen=True, kw_only=True)

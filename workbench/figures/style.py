@@ -14,11 +14,11 @@ SCREEN_COLOURS = (*COLOURS[:-1], "#777777")
 MARKERS = "osD^vPX"
 PLOTLY_MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot")
-"""Of lines whose colours have begun anew."""
+"""Styles of lines, changed each time the colours begin anew."""
 MOST_MARKERS = 30
-"""Points of a curve that are marked one by one."""
+"""Up to so many points of a curve have a marker each."""
 MOST_BARS = 100
-"""Cells against a cost that all have their interval drawn; of more, those on the front have."""
+"""Up to so many cells against a cost all have their interval drawn; of more, those on the front have."""
 MAP = "cividis"
 """Colour map of grids: even in brightness and the same to colour-blind readers."""
 SCALE = ("#56B4E9", "#D55E00")
@@ -32,7 +32,7 @@ CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""
 
 LONGEST = 44
-"""Letters of a name in a picture."""
+"""Letters to which a name in a picture is cut."""
 
 CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
 

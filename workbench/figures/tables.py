@@ -13,9 +13,9 @@ from workbench.stats import Comparison, FactorEffects, ParetoPoint
 
 MOST_PANELS = 4
 MOST_CURVES = 7
-"""As many as there are colours."""
+"""There are as many colours."""
 MOST_COLUMNS = 12
-"""Of a map whose numbers are to be read."""
+"""Columns of a map whose numbers can still be read."""
 MOST_EFFECTS = 40
 
 

@@ -15,7 +15,7 @@ from workbench.tracking.run_dir import RunDir
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Text-to-video ranks of one run."""
+    """Text-to-video ranks of one run, which the retrieval task leaves in `ranks.npz`."""
 
     queries: tuple[str, ...]
     """[Q], caption ids."""

@@ -43,6 +43,8 @@ class Effect:
 
 @dataclass(frozen=True, kw_only=True)
 class FactorEffects:
+    """All main effects and interactions of a grid."""
+
     effects: tuple[Effect, ...]
     seeds: tuple[int, ...]
     """Seeds that every cell has; only these are used."""

@@ -15,6 +15,8 @@ from workbench.stats.inputs import Runs, check_same_queries, tabulate
 
 @dataclass(frozen=True, kw_only=True)
 class ParetoPoint:
+    """Means of one cell over its seeds, and whether it is on the front."""
+
     cost: float
     quality: float
     on_front: bool
