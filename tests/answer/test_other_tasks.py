@@ -129,7 +129,7 @@ def test_the_dashboard_ranks_a_metric_of_another_direction_than_the_study_asks(s
     assert found.standing(HIDING) == "better"
 
 
-@pytest.mark.parametrize("values", [None, [1.0], [np.nan] * QUERIES, ["x"] * QUERIES])
+@pytest.mark.parametrize("values", [None, [], [1.0], [np.nan] * QUERIES, ["x"] * QUERIES])
 def test_a_file_that_holds_no_number_a_query_takes_its_cell_out(shuffled, answered, values):
     path = file_of(shuffled("order_acc", "maximize"), HIDING, 1)
     if values is None:

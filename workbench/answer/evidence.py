@@ -106,7 +106,8 @@ class QueryValues:
         wanted = [where.values, where.ids, *([where.groups] if where.groups else [])]
         values, names, *owners = run.read_arrays(where.file, *wanted)
         shapes = {found.shape for found in (values, names, *owners)}
-        if shapes != {(values.size,)} or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        numbers = values.size > 0 and values.dtype.kind in "biuf" and bool(np.isfinite(values).all())
+        if shapes != {(values.size,)} or not numbers:
             raise UserError(f"{run.file(where.file)} is damaged: {where.values} is not one number a query")
         groups = tuple(str(group) for group in owners[0]) if owners else None
         digest = hashlib.sha256("\0".join(map(str, names.tolist())).encode()).hexdigest()
