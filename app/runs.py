@@ -25,9 +25,9 @@ from workbench.answer.results import Answer, answer_of
 from workbench.metrics import score
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
+from workbench.tracking.curves import load_curves
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import load_curves
 
 USUAL_METRIC = "t2v_r1"
 """Of a study that does not say what it measures; without a split."""
@@ -149,7 +149,7 @@ class Runs:
     def curves(
         self, runs: Iterable[str] | None = None, metrics: Sequence[str] | None = None, points: int = 200
     ) -> pl.DataFrame:
-        """Curves, thinned to about so many points each; see `workbench.tracking.runs.load_curves`."""
+        """Curves, thinned to about so many points each; see `workbench.tracking.curves.load_curves`."""
         names = tuple(self.table["run"].to_list() if runs is None else runs)
         wanted = None if metrics is None else list(metrics)
         # Those of running runs grow between two versions.

@@ -61,8 +61,8 @@ LAYERS = {
     "workbench/inspection/*": f"{CORE} data.store tasks tracking inspection",
     "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
     "studies/*": "config recipes masking models study.spec data",
-    "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
-    "figures inspection data.workers data.store masking.names",
+    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
+    "answer report tables figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

@@ -153,7 +153,7 @@ def curves_table(
 ) -> pl.DataFrame | None:
     """Learning curves: cell, step, seconds, pflops, mean, low, high (least and most over seeds), seeds.
 
-    curves: long form, see `tracking.runs.load_curves`; cells: name of a run -> key of its cell;
+    curves: long form, see `tracking.curves.load_curves`; cells: name of a run -> key of its cell;
     keys: the cells to show. The n-th evaluations of a cell's seeds make one point.
     """
     found = curves.filter(pl.col("metric") == metric).with_columns(

@@ -43,7 +43,7 @@ class Learning:
 
 
 def learning(answer: Answer, curves: pl.DataFrame, clock: str) -> Learning:
-    """The runs' curves of `val/<metric>`; see `tracking.runs.load_curves`. Empty without evaluations."""
+    """The runs' curves of `val/<metric>`; see `tracking.curves.load_curves`. Empty without evaluations."""
     wanted = (pl.col("metric") == f"val/{answer.asked.metric}") & pl.col(clock).is_not_null()
     cells = answer.evidence.done.select("run", "key", "seed")
     table = (

@@ -17,8 +17,8 @@ from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
+from workbench.tracking.curves import load_curves
 from workbench.tracking.files import write_atomic
-from workbench.tracking.runs import load_curves
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -157,7 +157,7 @@ def curves(
 ) -> Picture | None:
     """Learning curves of some cells; None where none has two points.
 
-    learning: curves of `val/<metric>`, see `tracking.runs.load_curves`.
+    learning: curves of `val/<metric>`, see `tracking.curves.load_curves`.
     """
     cells = dict(answer.evidence.done.filter(pl.col("key").is_in(list(keys))).select("run", "key").rows())
     metric = f"val/{answer.asked.metric}"
