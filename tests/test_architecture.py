@@ -51,13 +51,13 @@ LAYERS = {
     "workbench/train/cost.py": f"{CORE} models recipe",
     "workbench/train/environment.py": CORE,
     "workbench/train/*": RUN,
-    "workbench/stats/*": f"{CORE} stats",
+    "workbench/stats/*": "errors stats",
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train",
-    "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
+    "workbench/inspection/*": f"{CORE} data.store tasks tracking inspection",
     "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
     "workbench/runner/*": f"{CORE} tracking runner "
     "study.spec study.plan study.outcome study.storage study.ledger",
@@ -65,8 +65,8 @@ LAYERS = {
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
     "workbench/study/*": f"{CORE} data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
-    "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
-    "figures inspection data.workers data.store masking.names",
+    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
+    "answer report tables figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

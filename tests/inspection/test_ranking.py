@@ -29,7 +29,7 @@ def test_places_are_the_ranks_of_the_evaluation():
     found = embeddings(unit(rng.normal(size=(20, 8))), unit(rng.normal(size=(30, 8))), np.arange(30) % 20)
     expected = ranks(torch.from_numpy(found.video), torch.from_numpy(found.text), found.right).t2v
     tables = [ranking(found, found.text[i], int(found.right[i])) for i in range(30)]
-    assert [t.filter("right")["place"].item() for t in tables] == expected.tolist()
+    assert [t.filter("right")["rank"].item() for t in tables] == expected.tolist()
     assert all(t["score"].is_sorted(descending=True) for t in tables)
 
 

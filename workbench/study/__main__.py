@@ -305,8 +305,8 @@ def _work(
 
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
-    from workbench.answer.answer import answer
     from workbench.answer.asked import Asked
+    from workbench.answer.results import answer
     from workbench.report.write import write
     from workbench.study.description import describe
 

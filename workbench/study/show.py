@@ -13,8 +13,8 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
-from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer import caveats, search
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import FINAL, Entry, Lease, Outcome
@@ -127,13 +127,13 @@ def answer_text(answer: Answer) -> str:
         lines += [tables.to_text(readable(answer)), "", legend(answer), ""]
     if answer.front:
         table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
-        lines += ["The Pareto front:", tables.to_text(table), "", search.FRONT_LEGEND, ""]
+        lines += ["The Pareto front:", tables.to_text(table), "", caveats.FRONT_LEGEND, ""]
     if asked.importances:
         table = search.importance_table(asked)
-        lines += ["What mattered:", tables.to_text(table), "", search.IMPORTANCE_LEGEND, ""]
+        lines += ["What mattered:", tables.to_text(table), "", caveats.IMPORTANCE_LEGEND, ""]
     lines.append(f"Answer: {answer.sentence}")
     lines += [f"  Claim: {verdict.line}" for verdict in answer.verdicts]
-    return "\n".join(lines + [f"  Note: {gate}" for gate in answer.gates])
+    return "\n".join(lines + [f"  Note: {caveat}" for caveat in answer.caveats])
 
 
 def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:

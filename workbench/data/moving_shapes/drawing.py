@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+import workbench.data.moving_shapes.world as world
 from workbench.data.index import Clip
-from workbench.data.moving_shapes import world
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
