@@ -60,8 +60,8 @@ LAYERS = {
     "workbench/inspection/*": f"{CORE} data.store tasks tracking inspection",
     "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
     "workbench/runner/*": f"{CORE} tracking runner "
-    "study.spec study.plan study.outcome study.storage study.ledger",
-    "workbench/study/__main__.py": f"{CORE} data tracking study runner answer report train.session",
+    "study.spec study.plan study.outcome study.storage study.ledger study.search",
+    "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
     "workbench/study/*": f"{CORE} data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",

@@ -60,8 +60,8 @@ def render(runs: Runs) -> None:
         _caption(answer)
         for known, (name, _) in ((names.video(), video), (names.text(), text)):
             st.caption(escaped(f"{name.removesuffix('Masking')}: {known[name]}"))
-    frames = clips.store.frames[clips.rows[clip]]
-    _frames(frames, np.frombuffer(payload, np.uint8).reshape(frames.shape), answer)
+    seen = np.frombuffer(payload, np.uint8).reshape(-1, *clips.store.frames.shape[2:])
+    _frames(clips.store.frames[clips.rows[clip]][answer["frames"]], seen, answer)
 
 
 def _run(runs: Runs) -> str | None:

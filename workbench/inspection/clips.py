@@ -81,6 +81,7 @@ def frames_path(run: RunDir, root: Path) -> Path:
             digest=check_name(str(config["data.digest"]), "digest of a data set"),
             frames=config["data.frames"],
             size=config["data.size"],
+            stored=config.get("data.stored", 0),
         )
     except KeyError as error:
         raise UserError(f"{run.path.name} does not say which data it was trained on") from error

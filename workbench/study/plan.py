@@ -33,6 +33,8 @@ class Options:
     whole run, see `workbench.study.stages.with_budget`."""
     data: str = ""
     """A data set's name, or `NAME:PATH` for one that takes a path."""
+    more_data: tuple[str, ...] = ()
+    """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
@@ -41,13 +43,14 @@ class Options:
     """Search for the metric alone where the study asks for a Pareto front."""
     smoke: bool = False
 
-    @property
-    def source(self) -> str | None:
-        """Path of the user's own data. A machine fact: it never enters a configuration."""
-        return self.data.partition(":")[2] or None
+    def source(self, name: str) -> str | None:
+        """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
+        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
+        return given.get(name) or None
 
     def __str__(self) -> str:
-        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", self.data]
+        data = " ".join((self.data, *self.more_data))
+        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip()]
         return ", ".join(p for p in parts if p) or "as the study asks"
 
 
@@ -184,12 +187,26 @@ class Builder:
     def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
         """A batch larger than the training split is made as large as the split."""
         config = _apply(config, self.study, self.options)
-        if config.data not in self._described:
-            self._described[config.data] = datasets.describe(config.data, self.options.source, root=self.root)
-        data, clips = self._described[config.data]
-        batch = max(2, min(config.optim.batch_size, clips))
-        config = replace(config, data=data, optim=replace(config.optim, batch_size=batch), seed=0)
+        known = {data: self._describe(data) for data in config.all_data}
+        clips = min(known[data].train_clips for data in config.training_data)
+        config = replace(
+            config,
+            data=known[config.data].data,
+            stages=tuple(
+                replace(stage, data=known[stage.data].data if stage.data is not None else None)
+                for stage in config.stages
+            ),
+            evaluate_on=tuple(known[data].data for data in config.evaluate_on),
+            optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
+            seed=0,
+        )
         return Cell(key=config.key(), axes=axes, config=config)
+
+    def _describe(self, data: DataConfig) -> datasets.Described:
+        if data not in self._described:
+            source = self.options.source(data.name)
+            self._described[data] = datasets.describe(data, source, root=self.root)
+        return self._described[data]
 
 
 def make_plan(study: Study, options: Options, root: Path) -> Plan:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from workbench import data as datasets
-from workbench.config import Budget, RunConfig, Stage
+from workbench.config import Budget, DataConfig, RunConfig, Stage
 from workbench.errors import UserError
 
 SMOKE_CLIPS = 512
@@ -35,17 +35,22 @@ def pretrain_then_align(pflops: float) -> tuple[Stage, ...]:
 
 def smoke(config: RunConfig) -> RunConfig:
     """The same run made small enough to try it in seconds. Raises `UserError` for data that do not exist."""
-    data, optim = config.data, config.optim
-    if datasets.generated(data.name):
-        data = replace(data, clips=SMOKE_CLIPS)
     steps = Budget(unit="steps", amount=SMOKE_STEPS)
     return replace(
         config,
-        stages=tuple(replace(stage, budget=steps) for stage in config.stages),
-        data=data,
-        optim=replace(optim, batch_size=min(32, optim.batch_size)),
+        stages=tuple(
+            replace(stage, budget=steps, data=_few(stage.data) if stage.data is not None else None)
+            for stage in config.stages
+        ),
+        data=_few(config.data),
+        evaluate_on=tuple(map(_few, config.evaluate_on)),
+        optim=replace(config.optim, batch_size=min(32, config.optim.batch_size)),
         evaluations=2,
     )
+
+
+def _few(data: DataConfig) -> DataConfig:
+    return replace(data, clips=SMOKE_CLIPS) if datasets.generated(data.name) else data
 
 
 def with_budget(stages: tuple[Stage, ...], text: str) -> tuple[Stage, ...]:
