@@ -38,14 +38,14 @@ def batch(store, vocabulary):
     video = torch.from_numpy(store.frames[:8].copy())
     part = store.splits["train"]
     first = [int((part.clips == clip).argmax()) for clip in range(8)]
-    return Batch(video, vocabulary.encode([part.captions[row] for row in first]))
+    return Batch.of(video, vocabulary.encode([part.captions[row] for row in first]))
 
 
 @pytest.fixture
 def rng():
-    import torch
+    from workbench.recipe.batch import BatchRng
 
-    return torch.Generator().manual_seed(0)
+    return BatchRng.seeded(0)
 
 
 @pytest.fixture(scope="session")
