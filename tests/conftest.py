@@ -41,13 +41,6 @@ def batch(store, vocabulary):
     return Batch.of(video, vocabulary.encode([part.captions[row] for row in first]))
 
 
-@pytest.fixture
-def rng():
-    from workbench.recipe.batch import BatchRng
-
-    return BatchRng.seeded(0)
-
-
 @pytest.fixture(scope="session")
 def smoke_results(tmp_path_factory, worker_id):
     """The results folder of `mask_ratio --smoke`, as the command line makes it: read only, copy to change.

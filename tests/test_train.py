@@ -60,9 +60,7 @@ class TestRepeating:
         for seed in (0, 1):
             session = session_of(run_config(seed=seed), store)
             draw, masks = session.recipe.masks, []
-            monkeypatch.setattr(
-                session.recipe, "masks", lambda *a, d=draw, m=masks: m.append(d(*a)) or m[-1]
-            )
+            monkeypatch.setattr(session.recipe, "masks", lambda *a, d=draw, m=masks: m.append(d(*a)) or m[-1])
             list(train(session))
             drawn[seed] = {tuple(mask.video.flatten().tolist()) for mask in masks}
         assert len(drawn[0]) == len(drawn[1]) == 6
