@@ -38,14 +38,7 @@ def batch(store, vocabulary):
     video = torch.from_numpy(store.frames[:8].copy())
     part = store.splits["train"]
     first = [int((part.clips == clip).argmax()) for clip in range(8)]
-    return Batch(video, vocabulary.encode([part.captions[row] for row in first]))
-
-
-@pytest.fixture
-def rng():
-    import torch
-
-    return torch.Generator().manual_seed(0)
+    return Batch.of(video, vocabulary.encode([part.captions[row] for row in first]))
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import workbench.recipes
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data.store import FrameStore, write_record
+from workbench.recipe.batch import BatchRng
 
 FRAMES, SIZE = 4, 16
 COUNTS = {"train": 24, "val": 6, "test": 7}
@@ -73,6 +75,29 @@ def shrink(config: Any, **video: Any) -> Any:
     if hasattr(config, "embed"):
         changes["embed"] = 16
     return replace(config, **changes)
+
+
+def recipes_with(*methods: str) -> list[str]:
+    """Recipes that define all of these, such as `embed_video`."""
+    return [name for name in recipe_names() if all(hasattr(recipe_module(name).Recipe, m) for m in methods)]
+
+
+def recipes_that_align() -> list[str]:
+    return [name for name in recipe_names() if "align" in recipe_module(name).Recipe.objectives()]
+
+
+def build(name: str, vocabulary: Any, *, frames: int = FRAMES, config: Any = None, **video: Any) -> Any:
+    """A tiny recipe; its weights are those of seed 0."""
+    torch.manual_seed(0)
+    module = recipe_module(name)
+    config = config or shrink(module.Config(), **video)
+    return module.Recipe(config, frames=frames, size=SIZE, vocabulary=vocabulary)
+
+
+def step(recipe: Any, batch: Any, seed: int = 0, **options: Any) -> dict[str, Any]:
+    """Terms of one step: drawn from a seed, then computed; `options` are `objective` and `masked`."""
+    terms: dict[str, Any] = recipe(batch, recipe.draw(batch, BatchRng.seeded(seed), **options), **options)
+    return terms
 
 
 def run_config(recipe: str | Any = "mac", *, steps: int = 6, **changes: Any) -> RunConfig:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import FRAMES, SIZE, recipe_module, shrink
+from small import FRAMES, SIZE, recipe_module, recipe_names, shrink
 
 from workbench.masking.video import PerFrameMasking, RandomMasking
 from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.recipe.batch import BatchRng
 from workbench.train import cost
 
 WIDTH, DEPTH = 768, 12
@@ -28,7 +29,7 @@ def block_macs(base):
 
     def measure(ratio):
         masking = RandomMasking(ratio=ratio)
-        mask = masking(base.grid, 1, torch.Generator().manual_seed(0)) if ratio else None
+        mask = masking(base.grid, 1, BatchRng.seeded(0)) if ratio else None
         visible = base.grid.tokens - masking.hidden(base.grid)
         flops = cost.encoder_flops(base, video, mask) - 2 * visible * base.pixels * WIDTH
         return flops / 2, visible + 1
@@ -58,14 +59,15 @@ def measure(vocabulary, batch, name, **changes):
     torch.manual_seed(0)
     config = replace(shrink(recipe_module(name).Config()), **changes)
     recipe = recipe_module(name).Recipe(config, frames=FRAMES, size=SIZE, vocabulary=vocabulary)
-    rng = torch.Generator().manual_seed(0)
-    found = cost.measured(
-        recipe,
-        len(batch.video),
-        lambda: sum(recipe.losses(batch, rng).values()),
-        lambda loss: loss.backward(),
-    )
-    return recipe, found
+    return recipe, step(recipe, batch)
+
+
+def step(recipe, batch):
+    """Cost of one step, forward and backward."""
+    draw = recipe.draw(batch, BatchRng.seeded(0))
+    with cost.StepCounter(recipe, len(batch.video)) as counter:
+        sum(recipe(batch, draw).values()).backward()
+    return counter.cost
 
 
 def masking(ratio):
@@ -75,7 +77,7 @@ def masking(ratio):
 class TestPasses:
     def test_mac_encodes_each_side_once(self, vocabulary, batch):
         recipe, found = measure(vocabulary, batch, "mac", video_masking=masking(0.5))
-        assert (found.video_passes, found.text_passes) == (1, 1)
+        assert (found.passes("video"), found.passes("text")) == (1, 1)
         assert found.tokens_in == recipe.video.grid.tokens == 8
         assert found.tokens_out == 4
 
@@ -93,8 +95,8 @@ class TestPasses:
         _, found = measure(
             vocabulary, batch, "simvtp", weights=replace(default, **weights), video_masking=masking(0.5)
         )
-        assert found.video_passes == passes
-        assert found.text_passes == 0
+        assert found.passes("video") == passes
+        assert found.passes("text") == 0
         video, words = 4, vocabulary.length
         sequences = {5: 4 * video + 4 * words, 3: 2 * (video + words), 2: video + words, 1: video + words}
         assert found.tokens_out == sequences[passes]
@@ -103,15 +105,15 @@ class TestPasses:
 class TestStep:
     def test_training_takes_about_three_times_the_forward_pass(self, vocabulary, batch):
         _, found = measure(vocabulary, batch, "mac")
-        forward = found.video_flops + found.text_flops
+        forward = found.encoders["video"].flops + found.encoders["text"].flops
         assert 2.6 * forward < found.flops < 3.2 * forward
 
     def test_the_forward_flops_of_the_encoders_are_told_apart(self, vocabulary, batch):
         recipe, found = measure(vocabulary, batch, "mac", video_masking=None)
         alone = cost.encoder_flops(recipe.video, batch.video, None)
-        assert found.video_flops == pytest.approx(alone, rel=1e-6)
+        assert found.encoders["video"].flops == pytest.approx(alone, rel=1e-6)
         n, d = vocabulary.length + 1, recipe.text.width
-        assert found.text_flops == pytest.approx(8 * 2 * (12 * n * d**2 + 2 * n**2 * d), rel=0.02)
+        assert found.encoders["text"].flops == pytest.approx(8 * 2 * (12 * n * d**2 + 2 * n**2 * d), rel=0.02)
 
     def test_the_attention_kernel_does_not_change_the_count(self, vocabulary, batch):
         recipe, found = measure(vocabulary, batch, "mac", video_masking=None)
@@ -119,28 +121,55 @@ class TestStep:
         from workbench.models.attention import explicit_attention
 
         explicit_attention(recipe, True)
-        rng = torch.Generator().manual_seed(0)
-        again = cost.measured(
-            recipe, 8, lambda: recipe.losses(batch, rng)["vtc"], lambda loss: loss.backward()
-        )
-        assert again.flops == found.flops
+        again = step(recipe, batch)
+        assert again == found
         assert not recipe.video.blocks[0].attn.fused_attn
 
     def test_hooks_are_gone_afterwards_even_after_an_error(self, vocabulary, batch):
         recipe, _ = measure(vocabulary, batch, "mac")
 
-        def fail(loss):
+        with pytest.raises(ArithmeticError), cost.StepCounter(recipe, 8):
             raise ArithmeticError
-
-        with pytest.raises(ArithmeticError):
-            cost.measured(recipe, 8, lambda: torch.zeros(()), fail)
+        assert recipe.video.blocks[0].attn.fused_attn, "put back"
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in recipe.modules())
 
     def test_metrics_are_per_clip(self, vocabulary, batch):
         _, found = measure(vocabulary, batch, "mac")
-        out = found.metrics(8)
+        out = found.metrics()
         assert out["cost/train_gflops_per_clip"] == pytest.approx(found.flops / 8e9)
         assert all(isinstance(value, float) for value in out.values())
+
+    def test_blocks_of_a_step_add_up_and_what_runs_between_them_does_not_count(self, vocabulary, batch):
+        """As in training: the optimiser steps between the pass and what the recipe does afterwards."""
+        recipe, whole = measure(vocabulary, batch, "mac")
+        draw = recipe.draw(batch, BatchRng.seeded(0))
+        left, right = torch.ones(3, 5), torch.ones(5, 7)
+        counter = cost.StepCounter(recipe, 8)
+        with counter:
+            sum(recipe(batch, draw).values()).backward()
+        left @ right
+        assert counter.cost == whole
+        with counter:
+            left @ right
+        assert counter.cost.flops == whole.flops + 2 * 3 * 5 * 7
+        assert counter.cost.encoders == whole.encoders
+
+    @pytest.mark.parametrize("name", recipe_names())
+    def test_every_encoder_is_counted_by_its_name(self, vocabulary, batch, name):
+        recipe, found = measure(vocabulary, batch, name)
+        assert set(found.encoders) == {"video", "text", *recipe.encoders()}
+        assert sum(one.flops for one in found.encoders.values()) <= found.flops
+        for side in found.encoders:
+            assert found.metrics()[f"cost/{side}_passes"] == found.passes(side)
+            assert found.metrics()[f"cost/{side}_gflops_per_clip"] * 8e9 == pytest.approx(
+                found.encoders[side].flops
+            )
+
+    def test_what_simvtp_decodes_is_the_decoders(self, vocabulary, batch):
+        recipe, found = measure(vocabulary, batch, "simvtp", video_masking=masking(0.5))
+        assert found.passes("decoder") == 1
+        assert found.encoders["decoder"].tokens == 8 * recipe.video.grid.tokens
+        assert found.encoders["decoder"].flops > 0
 
     def test_the_step_that_is_measured_is_a_real_one(self, vocabulary, batch):
         recipe, _ = measure(vocabulary, batch, "mac")

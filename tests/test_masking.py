@@ -13,7 +13,6 @@ from workbench.errors import UserError
 from workbench.masking.preview import hide, preview
 from workbench.masking.text import (
     ContentWordMasking,
-    Layout,
     TextMasking,
     TokenMasking,
     WholeWordMasking,
@@ -27,6 +26,7 @@ from workbench.masking.video import (
     VideoMasking,
     share,
 )
+from workbench.recipe.batch import BatchRng, Layout
 from workbench.serial import from_dict, to_dict
 
 
@@ -51,7 +51,7 @@ BAD_RATIOS = (1, 1.0, -0.1, 1.5, math.nan, math.inf, "x", "0.5", True, False, No
 
 
 def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+    return BatchRng.seeded(seed)
 
 
 def test_the_scan_finds_the_maskings_we_know():

@@ -15,7 +15,7 @@ from workbench.models.attention import attention, explicit_attention
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary, vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe.batch import Text
+from workbench.recipe.batch import BatchRng, Text
 
 SMALL = VideoConfig(width=32, depth=2, heads=2, patch=8, tubelet=2)
 
@@ -35,7 +35,7 @@ def clips(batch=3, frames=4, size=16, seed=0):
 
 
 def mask_of(model, batch=3, ratio=0.5):
-    mask = PerFrameMasking(ratio=ratio)(model.grid, batch, torch.Generator().manual_seed(1))
+    mask = PerFrameMasking(ratio=ratio)(model.grid, batch, BatchRng.seeded(1))
     assert len({tuple(row) for row in mask.tolist()}) == batch, "a mask for each sample"
     return mask
 
@@ -358,7 +358,7 @@ class TestTextEncoder:
     def test_dropping_keeps_the_places_of_what_remains(self, words):
         model = text_encoder(words, hidden="drop")
         text = words.encode(CAPTIONS)
-        mask = TokenMasking(ratio=0.5)(text.layout, torch.Generator().manual_seed(0), equal=True)
+        mask = TokenMasking(ratio=0.5)(text.layout, BatchRng.seeded(0), equal=True)
         found = model(text, mask)
         assert found.tokens.shape[1] == int((~mask)[0].sum())
         for row in range(3):
@@ -392,7 +392,7 @@ class TestPixelDecoder:
     def test_every_hidden_place_is_predicted_from_tokens_put_back_in_their_places(self):
         grid = Grid(2, 2, 3)
         model, visible = self.decoder(grid), torch.randn(2, 6, 32)
-        mask = PerFrameMasking(ratio=0.5)(grid, 2, torch.Generator().manual_seed(0))
+        mask = PerFrameMasking(ratio=0.5)(grid, 2, BatchRng.seeded(0))
         position = (model.time[:, None] + model.space[None]).flatten(0, 1)
         for row in range(2):
             full, seen = [], iter(model.embed(visible[row]))

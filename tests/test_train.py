@@ -13,6 +13,7 @@ from workbench.data.loader import Loader
 from workbench.errors import UserError
 from workbench.masking.video import PerFrameMasking
 from workbench.train import checkpoint
+from workbench.train.checkpoint import Progress
 from workbench.train.loop import Interrupted, NotFinite, expected_steps, planned_steps, schedule, train
 from workbench.train.session import open_session
 
@@ -58,12 +59,10 @@ class TestRepeating:
         drawn = {}
         for seed in (0, 1):
             session = session_of(run_config(seed=seed), store)
-            draw, masks = session.recipe.video_mask, []
-            monkeypatch.setattr(
-                session.recipe, "video_mask", lambda *a, d=draw, m=masks: m.append(d(*a)) or m[-1]
-            )
+            draw, masks = session.recipe.masks, []
+            monkeypatch.setattr(session.recipe, "masks", lambda *a, d=draw, m=masks: m.append(d(*a)) or m[-1])
             list(train(session))
-            drawn[seed] = {tuple(mask.flatten().tolist()) for mask in masks}
+            drawn[seed] = {tuple(mask.video.flatten().tolist()) for mask in masks}
         assert len(drawn[0]) == len(drawn[1]) == 6
         assert not drawn[0] & drawn[1]
 
@@ -115,8 +114,8 @@ class TestRows:
         def masked(*arguments):
             raise AssertionError("a mask was drawn")
 
-        monkeypatch.setattr(session.recipe, "video_mask", masked)
-        monkeypatch.setattr(session.recipe, "text_mask", masked)
+        monkeypatch.setattr(session.recipe, "masks", masked)
+        monkeypatch.setattr(session.recipe, "draw", masked)
         assert set(session.evaluate("test")) >= {"test/t2v_r1", "test/v2t_medr"}
         assert session.progress.seconds == before
         assert session.recipe.training
@@ -233,9 +232,16 @@ class TestBudgets:
 
     def test_planned_steps(self):
         (stage,) = stages(2e-15 * 1.5, unit="pflops")
-        assert planned_steps(stage, 1.0, 3) == 3
-        assert math.isinf(planned_steps(stage, 0.0, 3)), "not known before the first step"
-        assert math.isinf(planned_steps(stages(9, unit="seconds")[0], 1.0, 3))
+        measured = Progress(stage_flops=1.0)
+        assert planned_steps(stage, measured, 3) == 3
+        assert math.isinf(planned_steps(stage, Progress(), 3)), "not known before the first step"
+        assert math.isinf(planned_steps(stages(9, unit="seconds")[0], measured, 3))
+
+    def test_what_a_recipe_is_prepared_with_is_paid_by_the_first_stage(self):
+        (stage,) = stages(10e-15, unit="pflops")
+        paid = Progress(stage_flops=1.0, prepare_flops=4.0)
+        assert planned_steps(stage, paid, 3) == 6
+        assert planned_steps(stage, replace(paid, stage=1), 3) == 10
 
     def test_the_expected_steps_are_known_from_the_first(self, store):
         session = session_of(run_config(stages=stages(4, 3)), store)
@@ -280,8 +286,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(store, monkeypatch
     session = session_of(run_config("simvtp"), store)
     losses = session.recipe.losses
 
-    def diverging(batch, rng, *, masked):
-        terms = losses(batch, rng, masked=masked)
+    def diverging(batch, draw, *, masked):
+        terms = losses(batch, draw, masked=masked)
         return terms | {"mlm": terms["mlm"] * bad} if session.progress.step == 2 else terms
 
     monkeypatch.setattr(session.recipe, "losses", diverging)
@@ -348,6 +354,8 @@ class TestLoader:
             clips, rows = loader.indices(step)
             assert torch.equal(batch.video, torch.from_numpy(store.frames[clips]))
             assert torch.equal(batch.text.tokens, loader.text.tokens[torch.from_numpy(rows)])
+            assert batch.index.tolist() == clips.tolist()
+            assert batch.label.tolist() == batch.source.tolist() == [0] * 5
         stream.close()
 
     def test_an_error_while_reading_reaches_the_training(self, store, vocabulary, monkeypatch):

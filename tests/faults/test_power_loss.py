@@ -146,7 +146,7 @@ class TestWhereItWasBegun:
 
     def test_the_checkpoint_says_where_it_was_made(self, begun):
         run = begun()
-        place, environment = checkpoint.place(run.file("checkpoints")), run.read_json("environment.json")
+        place, environment = checkpoint.origin(run.file("checkpoints")), run.read_json("environment.json")
         assert place["device"] == "cpu"
         assert place["precision"] == environment["precision"]
         assert place["commit"].startswith(environment["commit"])
@@ -164,7 +164,7 @@ class TestWhereItWasBegun:
     def test_it_goes_on_in_the_precision_in_which_it_was_begun(self, begun, train):
         other = {"float32": "bfloat16", "bfloat16": "float32"}
         run = begun()
-        precision = other[checkpoint.place(run.file("checkpoints"))["precision"]]
+        precision = other[checkpoint.origin(run.file("checkpoints"))["precision"]]
         assert train(begun(precision=precision)) == 0
         found = run.read_json("environment.json")
         assert found["precision"] == precision
@@ -193,7 +193,7 @@ def test_a_checkpoint_from_before_places_were_noted_is_still_resumed(tmp_path):
     record = json.loads((tmp_path / "last.json").read_text())
     del record["place"]
     (tmp_path / "last.json").write_text(json.dumps(record))
-    assert checkpoint.place(tmp_path) == {}
+    assert checkpoint.origin(tmp_path) == {}
     assert checkpoint.resume(tmp_path, model, optimizer, config, "f" * 64).step == 4
 
 

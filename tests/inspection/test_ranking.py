@@ -6,7 +6,7 @@ import torch
 
 from workbench.errors import UserError
 from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
-from workbench.tasks.gallery import ranks
+from workbench.tasks.gallery import ranks, similarities
 from workbench.tracking.run_dir import RunDir
 
 
@@ -27,7 +27,8 @@ def embeddings(video, text, right):
 def test_places_are_the_ranks_of_the_evaluation():
     rng = np.random.default_rng(0)
     found = embeddings(unit(rng.normal(size=(20, 8))), unit(rng.normal(size=(30, 8))), np.arange(30) % 20)
-    expected = ranks(torch.from_numpy(found.video), torch.from_numpy(found.text), found.right).t2v
+    score = similarities(torch.from_numpy(found.video), torch.from_numpy(found.text))
+    expected = ranks(score, found.right).t2v
     tables = [ranking(found, found.text[i], int(found.right[i])) for i in range(30)]
     assert [t.filter("right")["rank"].item() for t in tables] == expected.tolist()
     assert all(t["score"].is_sorted(descending=True) for t in tables)

@@ -139,9 +139,15 @@ class BaseRecipe(nn.Module, ABC):
         return video.grid
 
     @classmethod
+    def objectives(cls) -> tuple[str, ...]:
+        """What a stage may name: its own losses, the alignment where it can align, and its phases."""
+        align = () if cls.align is BaseRecipe.align else ("align",)
+        return ("recipe", *align, *cls.PHASES)
+
+    @classmethod
     def check_objective(cls, objective: str) -> None:
         """Refuses a stage's objective that the recipe does not have."""
-        known = ("recipe", "align", *cls.PHASES)
+        known = cls.objectives()
         if objective not in known:
             name = cls.__module__.rpartition(".")[2]
             raise UserError(f"{name} has no objective {objective!r}; it has {', '.join(known)}")

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from workbench.data.store import FrameStore, Split
-from workbench.tasks.gallery import Ranks, embed, gallery, metrics, ranks
+from workbench.tasks import gallery as module
+from workbench.tasks.gallery import Judged, Ranks, gallery, rank_metrics, ranks, similarities
 
 
 def naive(video, text, owner):
@@ -34,7 +35,7 @@ def test_ranks_equal_the_naive_count_with_ties_and_several_captions(clips, seed)
     owner = np.concatenate([np.arange(clips), rng.integers(0, clips, 2 * clips)])
     rng.shuffle(owner)
     video, text = whole_numbers(clips, 3, seed=seed), whole_numbers(len(owner), 3, seed=seed + 50)
-    found = ranks(video, text, owner)
+    found = ranks(similarities(video, text), owner)
     t2v, v2t = naive(video, text, owner)
     assert found.t2v.tolist() == t2v
     assert found.v2t.tolist() == v2t
@@ -45,14 +46,14 @@ def test_ranks_equal_the_naive_count_with_ties_and_several_captions(clips, seed)
 def test_a_model_that_tells_nothing_apart_ranks_last(clips):
     one = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
     same = one.expand(clips, -1).contiguous()
-    found = ranks(same, same, np.arange(clips))
+    found = ranks(similarities(same, same), np.arange(clips))
     assert set(found.t2v.tolist()) == set(found.v2t.tolist()) == {clips}
-    assert metrics(found)["t2v_r1"] == 0
+    assert rank_metrics(found)["t2v_r1"] == 0
 
 
 def test_a_perfect_model_ranks_first():
-    found = ranks(torch.eye(20), torch.eye(20), np.arange(20))
-    assert metrics(found) == {
+    found = ranks(similarities(torch.eye(20), torch.eye(20)), np.arange(20))
+    assert rank_metrics(found) == {
         f"{d}_{m}": v
         for d in ("t2v", "v2t")
         for m, v in {"r1": 100.0, "r5": 100.0, "r10": 100.0, "medr": 1.0, "meanr": 1.0}.items()
@@ -60,7 +61,7 @@ def test_a_perfect_model_ranks_first():
 
 
 def test_a_gallery_of_one_is_always_right():
-    found = ranks(torch.ones(1, 4), torch.ones(3, 4), np.zeros(3, dtype=np.int64))
+    found = ranks(similarities(torch.ones(1, 4), torch.ones(3, 4)), np.zeros(3, dtype=np.int64))
     assert found.t2v.tolist() == [1, 1, 1]
     assert found.v2t.tolist() == [1]
 
@@ -68,7 +69,7 @@ def test_a_gallery_of_one_is_always_right():
 def test_a_clips_other_captions_do_not_compete_with_its_best():
     video = torch.eye(2)
     text = torch.tensor([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.1, 0.9]])
-    assert ranks(video, text, np.array([0, 0, 0, 1])).v2t.tolist() == [1, 1]
+    assert ranks(similarities(video, text), np.array([0, 0, 0, 1])).v2t.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -76,12 +77,12 @@ def test_what_is_not_finite_is_refused_and_never_a_rank(bad):
     video = torch.eye(3)
     video[1, 1] = bad
     with pytest.raises(FloatingPointError, match="diverged"):
-        ranks(video, torch.eye(3), np.arange(3))
+        ranks(similarities(video, torch.eye(3)), np.arange(3))
 
 
 def test_metrics_are_percentages_and_ranks():
     found = Ranks(np.array([1, 2, 5, 6, 10, 11], np.int32), np.array([1, 3], np.int32))
-    out = metrics(found)
+    out = rank_metrics(found)
     assert out["t2v_r1"] == pytest.approx(100 / 6)
     assert out["t2v_r5"] == pytest.approx(50)
     assert out["t2v_r10"] == pytest.approx(500 / 6)
@@ -111,10 +112,14 @@ def test_the_gallery_holds_every_clip_once_in_order(store: FrameStore, vocabular
 
 
 @pytest.mark.parametrize("size", [1, 4, 128])
-def test_everything_is_embedded_in_order_whatever_the_batch(store, vocabulary, size):
+def test_everything_is_embedded_in_order_whatever_the_batch(store, vocabulary, size, monkeypatch):
     part: Split = store.splits["test"]
     found = gallery(store, "test", vocabulary.encode(part.captions))
-    video, text = embed(Numbered(), store, found, device=torch.device("cpu"), batch=size)
+    monkeypatch.setattr(module, "BATCH", size)
+    looks = []
+    judged = Judged(Numbered(), found, between=lambda: looks.append(None))
+    video, text = judged.embed_videos(), judged.embed_texts()
+    assert len(looks) == -(-len(found.clips) // size) + -(-len(found.captions) // size)
     assert video[:, 0].tolist() == [float(store.frames[i, 0, 0, 0, 0]) for i in found.clips]
     assert text[:, 0].tolist() == found.text.tokens[:, 0].tolist()
-    assert video.dtype == torch.float32
+    assert video.dtype == text.dtype == torch.float32
