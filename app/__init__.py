@@ -7,7 +7,7 @@ tracking server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one 
 A view is one file in `app/views/`, found by itself:
 
     TITLE = "Effects"        # name in the navigation
-    ORDER = 20               # optional: place there, small first (default 100)
+    ORDER = 20               # optional: order there, small first (default 100)
 
     def render(runs: Runs) -> None: ...
 
@@ -18,14 +18,14 @@ Its name in the address is the name of the file: `?view=effects&study=mask_ratio
 
 A comparison lives in the address. Views ask for each choice with `app.address`:
 
-    metric = address.choose("metric", "Metric", {"t2v_r1": "R@1", ...}, default="t2v_r1")
+    metric = address.choose("metric", "Metric", {name: label, ...}, default=runs.metric)
     cells = address.choose_many("cells", "Cells", {key: label, ...}, default=[...])
 
 (also `address.text` and `address.number`), which checks the address against the options (else one visible
 sentence and the default), shows the widget, and writes back what is chosen; `pin=True` writes the default
 too, where it moves with the data. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
 `app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
-their downloads, and `escaped`, for names that go into Markdown.
+their downloads; `app.markdown.escaped` is for names that go into Markdown.
 `st.text` and `st.dataframe` take names as they are. `app.clips` plays clips of the prepared data;
 `app.helper.ask` asks a helper process for what needs torch (`workbench.inspection.on_demand`). Numbers and
 figures come from `workbench`, the same functions as in the report.

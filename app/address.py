@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from app.markdown import escaped
+
 Form = Literal["select", "buttons", "radio"]
 Given = str | float | Sequence[str]
 
@@ -127,9 +129,7 @@ def choose(
     values, words = list(options), distinct(options)
     if form == "select":
         return str(st.selectbox(label, values, format_func=words.__getitem__, **given))
-    from app.widgets import escaped  # those two render Markdown
-
-    words = {value: escaped(text) for value, text in words.items()}
+    words = {value: escaped(text) for value, text in words.items()}  # the other two render Markdown
     if form == "radio":
         return str(st.radio(label, values, format_func=words.__getitem__, **given))
     given["required"] = True

@@ -8,10 +8,10 @@ from pathlib import Path
 import streamlit as st
 
 from app import address
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.errors import UserError
-from workbench.inspection.clips import PLAYABLE, Clips, open_clips, place
+from workbench.inspection.clips import PLAYABLE, Clips, frames_path, open_clips
 
 WIDTH = 240
 """Pixels of a clip on the page."""
@@ -26,7 +26,7 @@ def clips_of(runs: Runs, run: str) -> Clips:
     """The clips of a run, read once; `UserError` in words for the reader where they are not here."""
     directory = runs.directory(run)
     root = data_root(runs)
-    record = place(directory, root) / "store.json"
+    record = frames_path(directory, root) / "store.json"
     if not record.is_file():
         raise UserError(
             f"the clips of this study are not on this machine: there is no {record.parent}. "

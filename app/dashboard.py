@@ -51,11 +51,11 @@ def main() -> None:
         try:
             views[chosen].render(Runs.of(store, name, studies))
         except UserError as error:
-            from app.widgets import escaped
+            from app.markdown import escaped
 
             st.error(escaped(str(error)))
     if found := address.complaints():
-        from app.widgets import escaped
+        from app.markdown import escaped
 
         above.warning(escaped(" ".join(found)))
 
@@ -84,7 +84,7 @@ def _views() -> dict[str, ModuleType]:
 
 
 def _latest(results: Path, studies: tuple[str, ...]) -> str:
-    """The study that was asked last. Its folder tells nothing: who reads the runs leaves a cache there."""
+    """The study whose `study.json` is newest; a folder gets a new time whenever its runs are read."""
 
     def asked_at(name: str) -> float:
         try:

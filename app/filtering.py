@@ -15,7 +15,7 @@ _CONDITION = re.compile(
 )
 _SIGNS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 _FIRST = ("metric.test/", "axis.", "metric.", "")
-"""Where a name is looked for, in this order."""
+"""Beginnings of the columns among which a name is looked for, in this order."""
 
 
 def narrowed(table: pl.DataFrame, text: str, within: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:

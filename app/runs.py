@@ -1,6 +1,7 @@
 """What there is to see: the studies in a results folder, and everything about the chosen one.
 
-What hangs on runs that have ended is computed again only when another has, however often running ones report.
+What depends on ended runs alone is computed again only when another run ends, not whenever one that goes on
+reports a step.
 """
 
 from __future__ import annotations
@@ -16,32 +17,36 @@ import polars as pl
 import streamlit as st
 
 from app.store import Store, Version
-from workbench.answer.answer import Answer, answer_of
+from workbench import tasks
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
-from workbench.figures.style import is_better_high
+from workbench.answer.results import Answer, answer_of
+from workbench.metrics import score
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
+from workbench.tracking.curves import load_curves
 from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import load_curves
 
-_SAYING = ContextVar("saying", default=False)
+USUAL_METRIC = "t2v_r1"
+"""Of a study that does not say what it measures; without a split."""
+
+_SPINNING = ContextVar("spinning", default=False)
 
 
 @contextmanager
-def _said(text: str) -> Iterator[None]:
-    """Shown, with the seconds, to who waits for more than half of one; what it waits for says no more."""
-    if _SAYING.get():
+def _spinner(text: str) -> Iterator[None]:
+    """A spinner with a clock while something is computed; what is computed inside shows no second one."""
+    if _SPINNING.get():
         yield
         return
-    token = _SAYING.set(True)
+    token = _SPINNING.set(True)
     try:
         with st.spinner(text, show_time=True):
             yield
     finally:
-        _SAYING.reset(token)
+        _SPINNING.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class Runs:
     @staticmethod
     def of(store: Store, study: str, studies: tuple[str, ...]) -> Runs:
         """The study as it is now, or was a moment ago."""
-        with _said("Reading the runs …"):
+        with _spinner("Reading the runs …"):
             seen = store.study(study)
         return Runs(
             results=store.results, studies=studies, study=study, table=seen.table, asked=seen.asked,
@@ -80,11 +85,16 @@ class Runs:
         """The complete runs."""
         return self.table.filter(pl.col("state") == "complete")
 
+    @property
+    def metric(self) -> str:
+        """The study's own metric, without a split."""
+        return self.asked.metric if self.asked is not None else USUAL_METRIC
+
     def metrics(self) -> list[str]:
         """Metrics that runs have on test, without the split, the study's own first."""
-        names = [c.removeprefix("metric.test/") for c in self.table.columns if c.startswith("metric.test/")]
-        own = self.asked.metric if self.asked is not None else "t2v_r1"
-        return sorted(names, key=lambda name: name != own)
+        names = [c.removeprefix("metric.") for c in self.table.columns if c.startswith("metric.")]
+        scores = [name.removeprefix("test/") for name in names if (s := score(name)) and s.split == "test"]
+        return sorted(scores, key=lambda name: name != self.metric)
 
     def name_of(self, key: str, cell: str | None) -> str:
         """What to call a cell. One that is not of the plan says so: its words may be those of one that is.
@@ -113,17 +123,19 @@ class Runs:
         metric, baseline = metric or self.asked.metric, baseline or self.asked.baseline
         if by is not None and set(by) >= set(self.asked.axes):
             by = None
-        asked = replace(
-            self.asked, metric=metric, baseline=baseline,
-            maximize=self.asked.maximize if metric == self.asked.metric else is_better_high(metric),
-        )  # fmt: skip
+        maximize = self.asked.maximize
+        if metric != self.asked.metric:
+            maximize = tasks.metric(f"test/{metric}").higher_is_better
+        asked = replace(self.asked, metric=metric, baseline=baseline, maximize=maximize)
         key = ("answer", metric, baseline, None if by is None else tuple(by), error)
         return self.kept(key, lambda: self._answer(asked, by, error))
 
     def _answer(self, asked: Asked, by: Sequence[str] | None, error: Kind) -> Answer:
         # What the runs answered is read once, however it is then looked at.
         key = ("evidence", asked.metric, asked.baseline)
-        found = self.kept(key, lambda: gather(asked, self.results, self.table, self.store.ranks(self.study)))
+        found = self.kept(
+            key, lambda: gather(asked, self.results, self.table, self.store.queries(self.study))
+        )
         if by is not None:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)
@@ -137,7 +149,7 @@ class Runs:
     def curves(
         self, runs: Iterable[str] | None = None, metrics: Sequence[str] | None = None, points: int = 200
     ) -> pl.DataFrame:
-        """Curves, thinned to about so many points each; see `workbench.tracking.runs.load_curves`."""
+        """Curves, thinned to about so many points each; see `workbench.tracking.curves.load_curves`."""
         names = tuple(self.table["run"].to_list() if runs is None else runs)
         wanted = None if metrics is None else list(metrics)
         # Those of running runs grow between two versions.
@@ -152,7 +164,7 @@ class Runs:
         """What `make` returns, computed anew when `version` has changed; besides: or when this has."""
 
         def made() -> Any:
-            with _said("Comparing the runs …"):
+            with _spinner("Comparing the runs …"):
                 return make()
 
         return self.store.kept((self.study, key), (self.version, besides), made)

@@ -14,7 +14,7 @@ import polars as pl
 import streamlit as st
 
 from workbench.answer.asked import Asked, load
-from workbench.answer.evidence import Ranks
+from workbench.answer.evidence import QueryValues
 from workbench.errors import UserError
 from workbench.tracking.files import check_name
 from workbench.tracking.runs import RunTable
@@ -76,9 +76,9 @@ class Store:
         assert study.seen is not None
         return study.seen
 
-    def ranks(self, name: str) -> Ranks:
-        """The ranks that have been read of a study that was looked at."""
-        return self._studies[name].ranks
+    def queries(self, name: str) -> QueryValues:
+        """What has been read of the queries of a study that was looked at."""
+        return self._studies[name].queries
 
     def kept(self, key: Any, version: Any, make: Callable[[], Any]) -> Any:
         """What `make` returned last under this version."""
@@ -116,7 +116,7 @@ class Store:
 @dataclass
 class _Study:
     table: RunTable
-    ranks: Ranks = field(default_factory=Ranks)
+    queries: QueryValues = field(default_factory=QueryValues)
     lock: threading.Lock = field(default_factory=threading.Lock)
     seen: Seen | None = None
 

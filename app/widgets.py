@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import polars as pl
 import streamlit as st
 
 from app import address
+from app.markdown import escaped
 from app.runs import Runs
 from app.shown import harmless, sortable
 from workbench import tables
@@ -28,25 +28,15 @@ if TYPE_CHECKING:
 
 CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
 WHOLE = 24
-"""Rows of a table that is shown without scrolling."""
+"""Up to so many rows a table is shown without scrolling."""
 MANY = 200
-"""Cells. Of more, what a browser is slow to draw is left out at first, until it is asked for."""
+"""Of more cells than these, pictures that a browser is slow to draw are made only when they are asked for."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
-
-_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
-_LINK = re.compile(r"(://|www(?=\.)|@)")
-
-
-def escaped(text: str) -> str:
-    """Any text for Markdown, on one line: no markup, no HTML, no LaTeX, no link acts."""
-    words = " ".join(text.split())
-    # A word joiner (no width, no break) keeps bare addresses from becoming links.
-    return _MARKUP.sub(r"\\\1", _LINK.sub("\\1\u2060", words))
 
 
 def metric(runs: Runs) -> str:
     """Parameter `metric`: which metric, without a split."""
-    names = runs.metrics() or ([runs.asked.metric] if runs.asked is not None else ["t2v_r1"])
+    names = runs.metrics() or [runs.metric]
     return address.choose("metric", "Metric", {n: label(f"test/{n}") for n in names}, names[0])
 
 
@@ -92,7 +82,7 @@ def clock(label: str = "X axis", default: str = "step", *, pin: bool = False) ->
 
 @contextmanager
 def on_demand(title: str, *, expanded: bool = False) -> Iterator[bool]:
-    """A part of the page that can be folded, and whether it is open: what is folded need not be made."""
+    """A part of the page that can be folded. Yields whether it is open: what is folded need not be made."""
     with st.expander(title, expanded, key=f"part: {title}", on_change="rerun") as part:
         yield bool(part.open)
 

@@ -9,10 +9,11 @@ before the alignment.
     python -m workbench.study align_or_predict --seeds 3
 """
 
-from workbench.config import Budget, RunConfig, Stage
+from workbench.config import RunConfig
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain_then_align
 
 CORE = VideoConfig(pool="cls")
 ARMS = {
@@ -25,10 +26,7 @@ ARMS = {
 def configure(trial: Trial) -> RunConfig:
     return RunConfig(
         recipe=ARMS[trial.suggest_categorical("arm", list(ARMS))],
-        stages=(
-            Stage(budget=Budget(unit="pflops", amount=0.010)),
-            Stage(objective="align", masked=False, budget=Budget(unit="pflops", amount=0.005)),
-        ),
+        stages=pretrain_then_align(0.015),
         evaluations=2,
     )
 

@@ -10,12 +10,13 @@ hidden, nothing is predicted. Its text ratios reach to the 0.75 of its paper.
     python -m workbench.study mask_ratio --seeds 3
 """
 
-from workbench.config import Budget, RunConfig, Stage
+from workbench.config import RunConfig
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import PerFrameMasking, TubeMasking
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain, pretrain_then_align
 
 
 def configure(trial: Trial) -> RunConfig:
@@ -29,10 +30,7 @@ def configure(trial: Trial) -> RunConfig:
                 text_masking=TokenMasking(ratio=text),
                 learn_temperature=True,
             ),
-            stages=(
-                Stage(budget=Budget(unit="pflops", amount=0.010)),
-                Stage(objective="align", masked=False, budget=Budget(unit="pflops", amount=0.005)),
-            ),
+            stages=pretrain_then_align(0.015),
             evaluations=2,
         )
     text = trial.suggest_categorical("text_ratio", [0.0, 0.25, 0.5])
@@ -41,7 +39,7 @@ def configure(trial: Trial) -> RunConfig:
             video_masking=PerFrameMasking(ratio=video),
             text_masking=TokenMasking(ratio=text),
         ),
-        stages=(Stage(budget=Budget(unit="pflops", amount=0.015)),),
+        stages=pretrain(0.015),
         evaluations=2,
     )
 

@@ -9,41 +9,30 @@ of eight slots (`frame`), 14 of 16 places (`tube`, `per-frame`) or 115 of 128 to
     python -m workbench.study mask_strategy --recipe simvtp
 """
 
-from collections.abc import Callable
-
-from workbench.config import Budget, DataConfig, RunConfig, Stage
-from workbench.masking.video import FrameMasking, PerFrameMasking, RandomMasking, TubeMasking, VideoMasking
+from workbench.config import DataConfig, RunConfig
+from workbench.masking.video import strategy
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
 from workbench.study.spec import Study, Trial
-
-STRATEGIES: dict[str, Callable[..., VideoMasking]] = {
-    "random": RandomMasking,
-    "per-frame": PerFrameMasking,
-    "tube": TubeMasking,
-    "frame": FrameMasking,
-}
+from workbench.study.stages import pretrain, pretrain_then_align
 
 
 def configure(trial: Trial) -> RunConfig:
-    strategy = trial.suggest_categorical("strategy", list(STRATEGIES))
+    where = trial.suggest_categorical("strategy", ["random", "per-frame", "tube", "frame"])
     ratio = trial.suggest_categorical("ratio", [0.5, 0.75, 0.9])
-    video, masking = VideoConfig(tubelet=2, patch=16), STRATEGIES[strategy](ratio=ratio)
+    video, masking = VideoConfig(tubelet=2, patch=16), strategy(where)(ratio=ratio)
     data = DataConfig(frames=16)
     if trial.recipe == "simvtp":
         return RunConfig(
             recipe=simvtp.Config(video=video, video_masking=masking, learn_temperature=True),
             data=data,
-            stages=(
-                Stage(budget=Budget(unit="pflops", amount=0.010)),
-                Stage(objective="align", masked=False, budget=Budget(unit="pflops", amount=0.005)),
-            ),
+            stages=pretrain_then_align(0.015),
             evaluations=2,
         )
     return RunConfig(
         recipe=mac.Config(video=video, video_masking=masking, text_masking=None),
         data=data,
-        stages=(Stage(budget=Budget(unit="pflops", amount=0.015)),),
+        stages=pretrain(0.015),
         evaluations=2,
     )
 

@@ -9,20 +9,13 @@ seeks the best `t2v_r1` alone, at equal training FLOPs, and stops trials that la
     python -m workbench.study pareto --single
 """
 
-from collections.abc import Callable
-
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.masking.text import TokenMasking
-from workbench.masking.video import PerFrameMasking, RandomMasking, TubeMasking, VideoMasking
+from workbench.masking.video import strategy
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac
 from workbench.study.spec import Study, Trial
 
-STRATEGIES: dict[str, Callable[..., VideoMasking]] = {
-    "random": RandomMasking,
-    "per-frame": PerFrameMasking,
-    "tube": TubeMasking,
-}
 SIZES = {
     "small": VideoConfig(width=64, depth=2),
     "base": VideoConfig(),
@@ -32,10 +25,10 @@ SIZES = {
 
 def configure(trial: Trial) -> RunConfig:
     size = trial.suggest_categorical("size", list(SIZES))
-    strategy = trial.suggest_categorical("strategy", ["none", *STRATEGIES])
+    where = trial.suggest_categorical("strategy", ["none", "random", "per-frame", "tube"])
     masking = None
-    if strategy != "none":
-        masking = STRATEGIES[strategy](ratio=trial.suggest_categorical("video_ratio", [0.5, 0.75, 0.9]))
+    if where != "none":
+        masking = strategy(where)(ratio=trial.suggest_categorical("video_ratio", [0.5, 0.75, 0.9]))
     text = trial.suggest_categorical("text_ratio", [0.0, 0.15, 0.3])
     lr = trial.suggest_float("lr", 3e-4, 3e-3, log=True)
     clips, flops = Budget(unit="epochs", amount=4), Budget(unit="pflops", amount=0.015)

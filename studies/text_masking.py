@@ -10,12 +10,13 @@ encoder cheaper, replacing does not.
 
 from collections.abc import Callable
 
-from workbench.config import Budget, RunConfig, Stage
+from workbench.config import RunConfig
 from workbench.masking.text import ContentWordMasking, TextMasking, TokenMasking, WholeWordMasking
 from workbench.masking.video import PerFrameMasking
 from workbench.models.text import TextConfig
 from workbench.recipes import mac
 from workbench.study.spec import Study, Trial
+from workbench.study.stages import pretrain
 
 WORDS: dict[str, Callable[..., TextMasking]] = {
     "token": TokenMasking,
@@ -33,7 +34,7 @@ def configure(trial: Trial) -> RunConfig:
         text = TextConfig(hidden="drop" if hidden == "drop" else "replace")
     return RunConfig(
         recipe=mac.Config(text=text, video_masking=PerFrameMasking(ratio=0.75), text_masking=masking),
-        stages=(Stage(budget=Budget(unit="pflops", amount=0.015)),),
+        stages=pretrain(0.015),
         evaluations=2,
     )
 

@@ -16,8 +16,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 HOMES = {
     "optuna": ["workbench/study/*"],
     "mlflow": ["workbench/tracking/mlflow*.py"],
-    "decord": ["workbench/data/clips.py"],
-    "av": ["workbench/data/clips.py"],
+    "decord": ["workbench/data/decode.py"],
+    "av": ["workbench/data/decode.py"],
     "timm": ["workbench/models/*"],
     "transformers": ["workbench/models/*"],
     "tokenizers": ["workbench/models/*"],
@@ -27,42 +27,46 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config errors addresses metrics"
+CORE = "config fields serial errors addresses metrics"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
-    "workbench/config.py": "errors",
+    "workbench/config.py": "errors fields serial",
+    "workbench/fields.py": "errors",
+    "workbench/serial.py": "errors",
     "workbench/errors.py": "",
     "workbench/metrics.py": "",
-    "workbench/tasks/retrieval.py": "metrics",
+    "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
+    "workbench/tasks/*": f"{CORE} stats tasks",
     "workbench/recipe/batch.py": "",
-    "workbench/recipe/heads.py": CORE,
-    "workbench/recipe/base.py": f"{CORE} masking models losses targets recipe",
+    "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,
     "workbench/targets.py": CORE,
     "workbench/models/*": f"{CORE} masking models recipe.batch",
     "workbench/recipes/*": RECIPE_PARTS,
-    "workbench/data/loader.py": f"{CORE} data.store models recipe",
+    "workbench/data/loader.py": f"{CORE} data.sampling data.store models recipe",
     "workbench/data/*": f"{CORE} data tracking.files",
-    "workbench/tasks/*": f"{CORE} data.store models recipe",
     "workbench/train/checkpoint.py": f"{CORE} tracking.files",
     "workbench/train/cost.py": f"{CORE} models recipe",
     "workbench/train/environment.py": CORE,
-    "workbench/train/session.py": f"{CORE} data models recipe tasks train.checkpoint train.environment",
-    "workbench/train/loop.py": f"{CORE} recipe train",
     "workbench/train/*": RUN,
-    "workbench/stats/*": f"{CORE} stats",
+    "workbench/stats/*": "errors stats",
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
-    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} tracking train",
-    "workbench/inspection/*": f"{CORE} data.store stats tracking inspection",
-    "workbench/runner/*": f"{CORE} tracking study.spec study.outcome study.storage study.ledger runner",
-    "studies/*": "config recipes masking models study.spec data",
-    "app/*": "errors metrics tasks tracking.runs tracking.run_dir tracking.files stats answer report tables "
-    "figures inspection data.workers data.store masking.names",
+    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train",
+    "workbench/inspection/*": f"{CORE} data.store tasks tracking inspection",
+    "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
+    "workbench/runner/*": f"{CORE} tracking runner "
+    "study.spec study.plan study.outcome study.storage study.ledger study.search",
+    "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
+    "workbench/study/show.py": f"{CORE} tables answer report tracking study",
+    "workbench/study/*": f"{CORE} data recipes tasks tracking study",
+    "studies/*": "config recipes masking models study.spec study.stages data",
+    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
+    "answer report tables figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 
@@ -120,6 +124,67 @@ def test_layers_import_downwards(pattern):
 def test_every_pattern_still_fits_a_file():
     names = [name_of(path) for path in TREE]
     assert [p for p in LAYERS if not fnmatch.filter(names, p)] == []
+
+
+def modules():
+    """Every module of the tree by its name -> those of the tree that it imports, wherever in the file."""
+    names = {name_of(p).removesuffix(".py").removesuffix("/__init__").replace("/", "."): p for p in TREE}
+    return {name: {m for m in imports(path) if m in names and m != name} for name, path in names.items()}
+
+
+def circles(graph):
+    """Groups of nodes that reach one another by way of what each node reaches."""
+    reach = {}
+    for start in graph:
+        seen, todo = set(), [start]
+        while todo:
+            for follower in graph[todo.pop()] - seen:
+                seen.add(follower)
+                todo.append(follower)
+        reach[start] = seen
+    groups = {frozenset(b for b in graph if b in reach[a] and a in reach[b]) for a in graph if a in reach[a]}
+    return sorted(sorted(group) for group in groups)
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+def test_no_imports_go_in_a_circle():
+    assert circles(modules()) == []
+
+
+def test_the_rings_import_inwards():
+    """`train` knows no study, `study` no runner (but its command line does), `answer` no report."""
+    graph = {name: targets for name, targets in modules().items() if not name.endswith("__main__")}
+    outside = {
+        "workbench.train": ("study", "runner", "answer", "report", "figures", "tracking.mlflow"),
+        "workbench.tasks": ("train", "study", "runner", "answer", "report"),
+        "workbench.study": ("runner",),
+        "workbench.runner": ("answer", "report", "train.loop", "train.session", "train.run"),
+        "workbench.stats": ("answer", "report", "tasks", "tracking"),
+        "workbench.answer": ("report", "study", "runner", "train", "figures"),
+        "workbench.report": ("study", "runner", "train"),
+    }
+    for ring, others in outside.items():
+        found = {
+            f"{name} -> {target}"
+            for name, targets in graph.items()
+            if f"{name}.".startswith(f"{ring}.")
+            for target in targets
+            if f"{target}.".startswith(tuple(f"workbench.{other}." for other in others))
+        }
+        assert found == set()
+
+
+PLUGINS = {"workbench/recipes", "workbench/data", "workbench/tasks", "app/views", "studies"}
+"""Packages that grow by a file for each thing that is added."""
+
+
+def test_no_package_has_more_files_than_one_can_keep_in_mind():
+    folders = {path.parent for path in TREE}
+    counts = {name_of(folder): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {name: n for name, n in counts.items() if n > 14 and name not in PLUGINS} == {}
 
 
 def test_recipes_never_import_each_other():

@@ -7,24 +7,14 @@ import sys
 from dataclasses import replace
 
 import pytest
-from small import recipe_module, recipe_names, run_config
+from small import recipe_module, recipe_names
 
-from workbench.config import (
-    Budget,
-    DataConfig,
-    OptimConfig,
-    RunConfig,
-    Stage,
-    diff,
-    flatten,
-    from_dict,
-    smoke,
-    to_dict,
-)
+from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import PerFrameMasking, RandomMasking, TubeMasking
 from workbench.recipes import mac
+from workbench.serial import diff, flatten, from_dict, to_dict
 
 STAGES = (Stage(budget=Budget(amount=0.02)),)
 
@@ -116,7 +106,7 @@ MISTAKES = {
     "empty budget": lambda: Budget(amount=0),
     "budget that is no number": lambda: Budget(amount=math.nan),
     "endless budget": lambda: Budget(amount=math.inf),
-    "unknown objective": lambda: Stage(objective="predict", budget=Budget(amount=1)),
+    "unknown objective": lambda: Stage(objective="mask and predict", budget=Budget(amount=1)),
     "no frames": lambda: DataConfig(frames=0),
     "half a frame": lambda: DataConfig(frames=1.5),
     "tiny frames": lambda: DataConfig(size=4),
@@ -176,14 +166,3 @@ def test_only_plain_values_have_a_place():
 
 def test_lists_come_back_as_tuples():
     assert from_dict(to_dict((1, (2.5, None, "x", True)))) == (1, (2.5, None, "x", True))
-
-
-def test_smoke_is_small_and_valid():
-    config = replace(cell(), stages=STAGES * 2)
-    small = smoke(config)
-    assert all(stage.budget == Budget(unit="steps", amount=12) for stage in small.stages)
-    assert small.data.clips
-    assert small.recipe == config.recipe
-    own = replace(config, data=DataConfig(name="folder"))
-    assert smoke(own).data == own.data
-    assert smoke(run_config()).optim.batch_size == 8, "never larger than it was"

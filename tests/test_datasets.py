@@ -1,18 +1,26 @@
 """The contract of every data set, found by itself."""
 
 import csv
-import importlib
 import inspect
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small import run_config
 
+from workbench import data as datasets
 from workbench.config import DataConfig
-from workbench.data import describe, names, prepare
-from workbench.data.clips import encode
+from workbench.data import describe, generated, load, names, prepare
+from workbench.data.decode import encode
 from workbench.data.store import SPLITS, FrameStore
 from workbench.errors import UserError
+from workbench.study.plan import Options, make_plan
+from workbench.study.spec import Study
+
+ROOT = Path(__file__).parents[1]
 
 
 def own_videos(path):
@@ -66,7 +74,19 @@ def test_the_scan_finds_the_data_sets_we_know():
 
 
 def test_its_module_says_what_it_is(name):
-    assert inspect.getdoc(importlib.import_module(f"workbench.data.{name}"))
+    assert inspect.getdoc(load(name))
+
+
+def test_a_path_is_wanted_or_refused_in_one_sentence(name, data, source):
+    with pytest.raises(UserError) as caught:
+        describe(data, "somewhere" if source is None else None)
+    assert f"--data {name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_has_as_many_clips_as_are_asked_for_if_it_is_generated(name, data, source):
+    few, more = (describe(replace(data, clips=n), source).train_clips for n in (8, 9))
+    assert (few, more) == (8, 9) if generated(name) else few == more
 
 
 def test_its_digest_repeats_and_follows_the_content(data, source, prepared):
@@ -112,3 +132,70 @@ def test_an_unknown_data_set_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(UserError, match="moving_shapes"):
         prepare(DataConfig(name="nonsense"), root=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A second folder of `workbench.data`, to put data sets in; and what is known of the others forgotten."""
+    monkeypatch.setattr(datasets, "__path__", [*datasets.__path__, str(tmp_path)])
+    datasets._places.cache_clear()
+    yield tmp_path
+    datasets._places.cache_clear()
+
+
+def written(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"raise RuntimeError('not to be loaded')\n{text}")
+
+
+FUNCTIONS = "def index(data, source, digests): ...\ndef videos(index, source, cache, progress): ...\n"
+
+
+def test_a_data_set_is_found_at_any_depth_by_its_functions(elsewhere):
+    written(elsewhere / "worlds" / "deep" / "one.py", FUNCTIONS)
+    written(elsewhere / "package" / "__init__.py", FUNCTIONS)
+    written(elsewhere / "package" / "part.py", "def index(data): ...")
+    assert {"one", "package"} <= set(names())
+    assert {"part", "deep", "worlds", "__init__"} & set(names()) == set()
+
+
+OWN = """
+import hashlib
+from pathlib import Path
+from workbench.data.index import Clip, Index
+
+SOURCE = "films"
+
+def index(data, source, digests):
+    clips = tuple(Clip(id=s, path=s, split=s, captions=(s,)) for s in ("train", "val", "test"))
+    return Index(digest=hashlib.sha256(Path(source).read_bytes()).hexdigest(), clips=clips)
+
+def videos(index, source, cache, progress): ...
+"""
+
+
+def test_any_data_set_may_take_a_path(elsewhere):
+    (elsewhere / "films.py").write_text(OWN)
+    place = elsewhere / "list.txt"
+    place.write_text("a list of films")
+    study = Study(question="?", configure=lambda trial: run_config())
+    found = make_plan(study, Options(data=f"films:{place}"), elsewhere).cells[0].config
+    assert found.data.name == "films"
+    assert found.data.digest == describe(DataConfig(name="films"), str(place)).data.digest
+    assert str(place) not in found.to_json()
+    for missing in ("films", "films:"):
+        with pytest.raises(UserError, match="films need a place: --data films:PATH"):
+            make_plan(study, Options(data=missing), elsewhere)
+    del sys.modules["workbench.data.films"]
+
+
+def test_two_data_sets_of_one_name_are_refused(elsewhere):
+    written(elsewhere / "worlds" / "folder.py", FUNCTIONS)
+    with pytest.raises(ValueError, match=r"workbench\.data\.folder and workbench\.data\.worlds\.folder"):
+        names()
+
+
+def test_listing_the_data_sets_loads_no_decoder():
+    code = "import sys, workbench.data as d; d.names(); print(*{'av', 'numpy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

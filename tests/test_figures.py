@@ -6,6 +6,7 @@ import pytest
 
 from workbench import figures, stats
 from workbench.figures import paper
+from workbench.figures.style import label
 
 METRIC = "test/t2v_r1"
 
@@ -222,3 +223,28 @@ def test_names_that_are_cut_to_the_same_words_keep_their_own_places():
     figure = figures.effects_figure(figures.effects_table(family, {}), title="difference")
     assert sorted(y for trace in figure.data for y in trace.y) == [-2, -1, 0]
     assert len(figure.layout.yaxis.ticktext) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("test/t2v_r1", "text-to-video R@1 (%)"),
+        ("val/t2v_medr", "val text-to-video median rank"),
+        ("test/stage0_t2v_r5", "text-to-video R@5 (%) after stage 0"),
+        ("test/msrvtt:v2t_r1", "video-to-text R@1 (%) on msrvtt"),
+        ("cost/peak_memory_gb", "peak memory (GB)"),
+        ("seconds", "training time (s)"),
+        ("valid/t2v_r1", "valid/t2v r1"),
+        ("test/somebodys_own", "test/somebodys own"),
+    ],
+)
+def test_a_metric_is_called_as_it_calls_itself_and_an_unknown_one_by_its_name(name, words):
+    assert label(name) == words
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_differences_to_the_baseline_have_the_best_on_top(higher_is_better):
+    cells = {"base": {0: [5.0, 6.0]}, "low": {0: [1.0, 2.0]}, "high": {0: [8.0, 9.0]}}
+    found = stats.compare_family(cells, "base", higher_is_better=higher_is_better)
+    order = figures.effects_table(found, {})["cell"].to_list()
+    assert order == (["high", "low"] if higher_is_better else ["low", "high"])

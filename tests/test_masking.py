@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import workbench.masking
-from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
 from workbench.masking.preview import hide, preview
 from workbench.masking.text import (
@@ -28,6 +27,7 @@ from workbench.masking.video import (
     share,
 )
 from workbench.recipe.batch import BatchRng, Layout
+from workbench.serial import from_dict, to_dict
 
 
 def implementations(base):
@@ -266,3 +266,12 @@ def test_the_preview_has_a_row_of_frames_and_a_row_of_what_remains_for_each_clip
     picture = preview(clips, mask, grid, ["a red moon", "a blue star"])
     assert picture.width >= 4 * 16
     assert picture.height >= 2 * 2 * 16
+
+
+def test_a_study_names_a_strategy_as_the_field_does():
+    from workbench.masking import video
+
+    assert video.strategy("per-frame") is video.PerFrameMasking
+    assert video.strategy("tube")(ratio=0.5) == video.TubeMasking(ratio=0.5)
+    with pytest.raises(UserError, match="no strategy 'Tube'; there are random, per-frame, tube, frame"):
+        video.strategy("Tube")

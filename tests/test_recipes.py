@@ -20,13 +20,13 @@ from small import (
 )
 
 from workbench import targets
-from workbench.config import from_dict, to_dict
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.models.text import Vocabulary
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import BatchRng, Masks
 from workbench.recipe.heads import Temperature
+from workbench.serial import from_dict, to_dict
 
 RECIPES = recipe_names()
 

@@ -30,21 +30,6 @@ def rng():
     return np.random.default_rng(7)
 
 
-# What a query contributes
-
-
-def test_recall_of_a_query_is_a_hundred_when_its_rank_is_within_k():
-    assert stats.query_values([1, 2, 5, 6], "test/t2v_r5").tolist() == [100, 100, 100, 0]
-    assert stats.query_values([1, 2, 5, 6], "v2t_r1").mean() == 25.0
-    assert stats.query_values([1, 2, 5, 6], "t2v_meanr").mean() == 3.5
-
-
-@pytest.mark.parametrize("metric", ["t2v_medr", "loss", "t2v_r", "xt2v_r1"])
-def test_a_metric_that_is_no_mean_over_queries_is_refused(metric):
-    with pytest.raises(UserError, match="not a mean over queries"):
-        stats.query_values([1, 2], metric)
-
-
 # Summaries
 
 
@@ -258,13 +243,6 @@ def test_a_claim_made_while_a_study_runs_is_still_made_when_the_other_cells_are_
         assert all(whole[name].winner for name, c in found.items() if c.winner)
         for c in found.values():
             assert c.interval_adjusted.excludes_zero() == (c.p_adjusted < 0.05)
-
-
-def test_only_recalls_are_in_points():
-    names = ["t2v_r1", "test/t2v_r5", "v2t_r10", "t2v_meanr", "t2v_medr"]
-    assert [stats.unit(name) for name in names] == [
-        "points of R@1", "points of R@5", "points of v2t_r10", "in t2v_meanr", "in t2v_medr",
-    ]  # fmt: skip
 
 
 # Edges

@@ -59,6 +59,8 @@ class Metric:
     high: float | None = None
     queries: Queries | None = None
     """None for a metric that is no mean over queries: it has no interval over them."""
+    counted: bool = False
+    """Follows from the configuration, the same in every run of a cell: a difference needs no interval."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -139,21 +141,21 @@ def rank_metrics_of(file: str, prefix: str = "", note: str = "") -> tuple[Metric
     return tuple(found)
 
 
-def _cost(name: str, label: str, unit: str = "") -> Metric:
-    return Metric(name=name, label=label, unit=unit, direction="minimize", low=0.0)
+def _cost(name: str, label: str, unit: str = "", *, counted: bool = False) -> Metric:
+    return Metric(name=name, label=label, unit=unit, direction="minimize", low=0.0, counted=counted)
 
 
 RUN = (
-    _cost("cost/video_passes", "video encoder passes"),
-    _cost("cost/text_passes", "text encoder passes"),
-    _cost("cost/video_tokens_in", "video tokens of a clip"),
-    _cost("cost/video_tokens_out", "video tokens encoded, all passes"),
+    _cost("cost/video_passes", "video encoder passes", counted=True),
+    _cost("cost/text_passes", "text encoder passes", counted=True),
+    _cost("cost/video_tokens_in", "video tokens of a clip", counted=True),
+    _cost("cost/video_tokens_out", "video tokens encoded, all passes", counted=True),
     _cost("cost/peak_memory_gb", "peak memory", "GB"),
     _cost("cost/parameters_m", "trained parameters", "millions"),
-    _cost("cost/train_gflops_per_clip", "training GFLOPs per clip"),
-    _cost("cost/train_pflops", "training PFLOPs per run"),
-    _cost("cost/video_gflops_per_clip", "video encoder, GFLOPs per clip"),
-    _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip"),
+    _cost("cost/train_gflops_per_clip", "training GFLOPs per clip", counted=True),
+    _cost("cost/train_pflops", "training PFLOPs per run", counted=True),
+    _cost("cost/video_gflops_per_clip", "video encoder, GFLOPs per clip", counted=True),
+    _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip", counted=True),
     _cost("speed/train_seconds", "training time per run", "s"),
     Metric(name="speed/clips_per_s", label="clips per second", low=0.0),
     Metric(name="speed/mfu", label="model FLOPs utilisation", low=0.0, high=1.0),

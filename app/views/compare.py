@@ -11,10 +11,12 @@ import streamlit as st
 
 from app import address, widgets
 from app.clips import autoplay, clips_or_sentence, play
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
-from workbench import figures, stats, tables
-from workbench.answer.answer import Answer
+from workbench import figures, tables
+from workbench.answer import wording
+from workbench.answer.caveats import not_compared
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.figures.style import label
 from workbench.inspection.answers import (
@@ -76,13 +78,13 @@ def _default(answer: Answer, base: str) -> list[str]:
 
 
 def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
-    """Claims of the study's whole family, so that choosing two cells here changes no p value."""
+    """Comparisons of the study's whole family, so that choosing two cells here changes no p value."""
     some = replace(answer, cells=answer.cells.filter(pl.col("key").is_in(list(labels))))
     for key in labels:
         if key in answer.comparisons:
-            st.markdown(f"- {escaped(stats.claim(answer.comparisons[key]))}.")
+            st.markdown(f"- {escaped(wording.comparison(answer.comparisons[key]))}.")
         elif key in answer.refused:
-            st.markdown(f"- {escaped(f'{labels[key]} is not compared: {answer.refused[key]}')}.")
+            st.markdown(f"- {escaped(not_compared(labels[key], answer.refused[key]))}")
         elif key not in answer.asked.bases:
             st.markdown(f"- {escaped(f'{labels[key]} cannot be compared yet')}: runs are missing.")
     if not some.cells.is_empty():
@@ -152,8 +154,8 @@ def _queries(runs: Runs, metric: str, base: str, others: Sequence[str], labels: 
     part = parts[which] if which != "baseline" else swapped(parts[which])
     several = f"; ranks are medians over {seeds} seeds" if seeds > 1 else ""
     gallery = found["clip"].n_unique()
-    place = "comes first" if k == 1 else f"is among the first {k}"
-    st.caption(f"Right: the clip {place} of {gallery} for its caption{several}.")
+    found_at = "comes first" if k == 1 else f"is among the first {k}"
+    st.caption(f"Right: the clip {found_at} of {gallery} for its caption{several}.")
     if part.is_empty():
         st.text("There is no such query.")
         return

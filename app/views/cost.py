@@ -6,10 +6,11 @@ import polars as pl
 import streamlit as st
 
 from app import address, widgets
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet
+from app.widgets import nothing_yet
 from workbench import tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.figures.style import label
 from workbench.report import pictures
 from workbench.report.budget import Learning, at_budget, budget_picture, cost_table, in_words, learning

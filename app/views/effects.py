@@ -8,9 +8,10 @@ import polars as pl
 import streamlit as st
 
 from app import widgets
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet
-from workbench.answer.answer import Answer
+from app.widgets import nothing_yet
+from workbench.answer.results import Answer
 from workbench.report import pictures
 from workbench.report.pictures import Picture
 from workbench.report.rows import legend

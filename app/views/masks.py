@@ -12,8 +12,8 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, clips_of, play
 from app.helper import ask
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 from workbench.inspection.clips import Clips
@@ -57,11 +57,11 @@ def render(runs: Runs) -> None:
     with left:
         play(clips, clip, caption, start=start)
     with right:
-        _words(answer)
+        _caption(answer)
         for known, (name, _) in ((names.video(), video), (names.text(), text)):
             st.caption(escaped(f"{name.removesuffix('Masking')}: {known[name]}"))
-    frames = clips.store.frames[clips.rows[clip]]
-    _frames(frames, np.frombuffer(payload, np.uint8).reshape(frames.shape), answer)
+    seen = np.frombuffer(payload, np.uint8).reshape(-1, *clips.store.frames.shape[2:])
+    _frames(clips.store.frames[clips.rows[clip]][answer["frames"]], seen, answer)
 
 
 def _run(runs: Runs) -> str | None:
@@ -150,7 +150,7 @@ def _numbers(answer: Mapping[str, Any]) -> None:
         row.metric(title, value, f"{share:.1%}", delta_color="off", delta_arrow="off", width="content")
 
 
-def _words(answer: Mapping[str, Any]) -> None:
+def _caption(answer: Mapping[str, Any]) -> None:
     """The caption as the text encoder reads it."""
     how = "dropped" if answer["words_dropped"] else "replaced by the mask token"
     shown = [

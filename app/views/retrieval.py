@@ -9,8 +9,8 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, clips_or_sentence, play
 from app.helper import ask
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped
 from workbench.errors import UserError
 from workbench.inspection.answers import Answers, read_answers
 from workbench.inspection.clips import Clips, weights
@@ -133,7 +133,7 @@ def _own(runs: Runs, run: str, found: Embeddings, sentence: str, clips: Clips | 
 
 def _gallery(table: pl.DataFrame, found: Embeddings, clips: Clips | None, start: bool) -> None:
     """The first clips of the ranking; the right one is added where it is not among them."""
-    shown = table.filter((pl.col("place") <= SHOWN) | pl.col("right"))
+    shown = table.filter((pl.col("rank") <= SHOWN) | pl.col("right"))
     right = table.filter("right")["clip"].to_list()
     truth = clips.attributes(right[0]) if right and clips is not None else {}
     captions = found.caption_of
@@ -142,7 +142,7 @@ def _gallery(table: pl.DataFrame, found: Embeddings, clips: Clips | None, start:
         for column, hit in zip(st.columns(PER_ROW), row, strict=False):
             with column.container(border=True):
                 mark = " :green-badge[:material/check: right]" if hit["right"] else ""
-                st.markdown(f"**{hit['place']}**{mark} · {hit['score']:.3f}")
+                st.markdown(f"**{hit['rank']}**{mark} · {hit['score']:.3f}")
                 caption = captions.get(hit["clip"], hit["clip"])
                 play(clips, hit["clip"], caption, start=start)
                 st.caption(escaped(caption))

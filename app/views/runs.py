@@ -14,12 +14,14 @@ import streamlit as st
 
 from app import address
 from app.filtering import narrowed
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import clock, escaped, figure, nothing_yet, table
+from app.widgets import clock, figure, nothing_yet, table
 from workbench import figures, tables
 from workbench.errors import UserError
 from workbench.figures import paper
 from workbench.figures.style import label
+from workbench.metrics import score
 from workbench.tracking.run_dir import RunDir
 
 TITLE = "Runs"
@@ -73,9 +75,9 @@ def render(runs: Runs) -> None:
 
 
 def _in_order(runs: Runs) -> pl.DataFrame:
-    """The runs by the place of their cells in the plan, then by seed; those of other plans last."""
-    place = {key: i for i, key in enumerate(runs.asked.cells)} if runs.asked is not None else {}
-    rank = pl.col("key").replace_strict(place, default=len(place), return_dtype=pl.Int64)
+    """The runs in the order of their cells in the plan, then by seed; those of other plans last."""
+    order = {key: i for i, key in enumerate(runs.asked.cells)} if runs.asked is not None else {}
+    rank = pl.col("key").replace_strict(order, default=len(order), return_dtype=pl.Int64)
     return runs.table.sort(rank, "cell", "seed", nulls_last=True, maintain_order=True)
 
 
@@ -129,9 +131,9 @@ def _standing(row: dict[str, Any]) -> None:
         "Last sign of life": _moment(row["updated"]),
         "Attempt": str(row["attempt"] or 1),
     }
-    for place, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
-        place.caption(name)
-        place.text(value)
+    for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
+        column.caption(name)
+        column.text(value)
     if row["state"] == "running" and steps:
         st.progress(min(1.0, step / steps))
     if row["reason"] or row["failure"]:
@@ -171,7 +173,7 @@ def _curves(runs: Runs, directory: RunDir) -> None:
         st.info("No curve has been written yet.")
         return
     names = curves["metric"].unique(maintain_order=True).to_list()
-    usual = next((n for n in ("val/t2v_r1", "train/loss") if n in names), names[0])
+    usual = next((n for n in (f"val/{runs.metric}", "train/loss") if n in names), names[0])
     left, right = st.columns(2)
     with left:
         metric = address.choose("curve", "Curve", {n: label(n) for n in names}, usual)
@@ -245,23 +247,24 @@ def _columns(table: pl.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in table.columns:
         if name not in ("run", "study"):
-            words = _words(name)
+            words = _title(name)
             found[name] = name if words in found.values() else words
     return found
 
 
 def _usual(runs: Runs) -> list[str]:
     """The columns at first: who, how far, and what came out."""
-    metric = runs.asked.metric if runs.asked is not None else "t2v_r1"
     have = set(runs.table.columns)
     troubled = runs.table["reason"].is_not_null() & (runs.table["reason"] != "")
     reason = ["reason"] if troubled.any() else []
-    measured = [f"metric.{name}" for name in (f"test/{metric}", f"val/{metric}", "speed/clips_per_s")]
+    measured = [
+        f"metric.{name}" for name in (f"test/{runs.metric}", f"val/{runs.metric}", "speed/clips_per_s")
+    ]
     wanted = ["cell", "seed", "state", *reason, "step", "steps", *measured, "seconds", "updated"]
     return [name for name in wanted if name in have]
 
 
-def _words(column: str) -> str:
+def _title(column: str) -> str:
     """A column of the run table as people call it."""
     known = {"seconds": "training time (s)", "updated": "last sign of life"}
     kind, _, rest = column.partition(".")
@@ -281,7 +284,7 @@ def _shown(column: str) -> pl.Expr:
 def _config(column: str) -> Any:
     if column in ("started", "updated"):
         return st.column_config.DatetimeColumn(format="distance")
-    if column.startswith("metric.test/") or column.startswith("metric.val/"):
+    if column.startswith("metric.") and score(column.removeprefix("metric.")) is not None:
         return st.column_config.NumberColumn(format="%.1f")
     if column.startswith("metric.") or column == "seconds":
         return st.column_config.NumberColumn(format="%.4g")

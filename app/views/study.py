@@ -6,12 +6,13 @@ import time
 
 import streamlit as st
 
+from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import escaped, nothing_yet, on_demand, table
-from workbench.answer import search
-from workbench.answer.answer import Answer
+from app.widgets import nothing_yet, on_demand, table
+from workbench.answer import caveats, search
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, progress
+from workbench.answer.results import Answer
 from workbench.report.rows import legend
 
 TITLE = "Study"
@@ -42,16 +43,16 @@ def _answer(runs: Runs, answer: Answer) -> None:
         return
     st.subheader("Answer", divider="gray")
     st.markdown(f"**{escaped(answer.sentence)}**")
-    for gate in answer.gates:
-        st.markdown(f"- {escaped(gate)}")
+    for caveat in answer.caveats:
+        st.markdown(f"- {escaped(caveat)}")
     words, digits = runs.rows(answer)
     table(f"{runs.study}", words, caption=legend(answer), exact=digits)
     if answer.front:
         front = search.front_table(answer.asked, answer.evidence, answer.cells, answer.front)
-        table(f"{runs.study}-front", front, caption=search.FRONT_LEGEND)
+        table(f"{runs.study}-front", front, caption=caveats.FRONT_LEGEND)
     if answer.asked.importances:
         mattered = search.importance_table(answer.asked)
-        table(f"{runs.study}-importances", mattered, caption=search.IMPORTANCE_LEGEND)
+        table(f"{runs.study}-importances", mattered, caption=caveats.IMPORTANCE_LEGEND)
     for verdict in answer.verdicts:
         st.markdown(f"- {escaped(verdict.line)}")
 

@@ -8,7 +8,7 @@ import pytest
 from reading import said
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
-from app.widgets import escaped
+from app.markdown import escaped
 from workbench.tracking.run_dir import RunDir
 
 RUN = f"{key_of(BASE)}-s0"

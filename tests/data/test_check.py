@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workbench.data.__main__ import main
-from workbench.data.clips import encode
+from workbench.data.decode import encode
 
 
 def video(path: Path, seed: int, frames: int = 12) -> None:
@@ -94,6 +94,38 @@ def test_captions_that_cannot_be_used_are_said_beside_the_videos(
     assert "6 videos: 6 fine" in out
     assert "captions cannot be used" in out
     assert "the caption is empty" in out
+
+
+def test_a_data_set_by_name_is_what_a_study_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = small(tmp_path / "own")
+    by_path, by_name = (run(capsys, place)[:2] for place in (str(own), f"folder:{own}"))
+    assert by_path == by_name
+    assert by_name[0] == 0
+    (own / "captions.csv").unlink()
+    code, out, _ = run(capsys, f"folder:{own}")
+    assert code == 1, "a study needs captions"
+    assert "captions cannot be used" in out
+    own.rename(tmp_path / "folder:own")
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "folder:own")[0] == 0, "a folder may have a colon in its name"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("folder:", "own videos need a place: --data folder:PATH"),
+        ("folder:nowhere", "there is no folder nowhere"),
+        ("moving_shapes:here", "moving_shapes takes no place"),
+        ("nothing:here", "there is no folder nothing:here"),
+    ],
+)
+def test_a_name_with_a_wrong_place(capsys: pytest.CaptureFixture[str], place: str, message: str) -> None:
+    code, _, err = run(capsys, place)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("place", ["nowhere", "."])

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.data.clips import DecodeError, centre_frames, decode, encode, fit
+from workbench.data.decode import DecodeError, decode, encode, fit
+from workbench.data.sampling import centre_frames
 from workbench.data.workers import run_tasks
 
 
@@ -48,7 +49,7 @@ def test_a_truncated_video_is_refused_or_shorter_but_never_hangs(tmp_path: Path)
     whole = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     task = {"path": str(tmp_path / "cut.mp4"), "count": 4, "size": 32}
-    (done,) = run_tasks("workbench.data.clips:decode_task", [(0, task)], workers=1, deadline=30)
+    (done,) = run_tasks("workbench.data.decode:decode_task", [(0, task)], workers=1, deadline=30)
     assert done.failure or "reason" in done.answer or done.answer["total"] < 30
 
 

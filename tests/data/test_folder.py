@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from workbench.config import DataConfig
-from workbench.data import describe, prepare
-from workbench.data.clips import decoder_names, encode
+from workbench.data import describe, prepare, read_index
+from workbench.data.decode import decoder_names, encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
@@ -163,9 +163,7 @@ def test_the_split_is_by_name_and_said(tmp_path: Path) -> None:
     own = tmp_path / "own"
     source = folder(own, rows, "video,caption")
     assert describe(DATA, source) == describe(DATA, folder(own, rows[::-1], "video,caption"))
-    from workbench.data.folder import index
-
-    found = index(DATA, source)
+    found = read_index(DATA, source)
     assert sorted(c.split for c in found.clips) == ["test"] * 4 + ["train"] * 32 + ["val"] * 4
     assert "4 videos each for val and test" in found.notes[0]
 

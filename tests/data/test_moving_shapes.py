@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from workbench.config import DataConfig
-from workbench.data import describe, names, prepare
-from workbench.data.moving_shapes import ACTIONS, BACKGROUNDS, COLOURS, SHAPES, index
+from workbench.data import describe, names, prepare, read_index
+from workbench.data.moving_shapes.world import ACTIONS, BACKGROUNDS, COLOURS, SHAPES
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
@@ -28,7 +28,7 @@ print(prepare(DataConfig(clips=24, frames=4, size=32), root=Path(sys.argv[1]), p
 
 
 def test_held_out_combinations_are_new_but_made_of_known_parts() -> None:
-    clips = index(DataConfig()).clips
+    clips = read_index(DataConfig(), None).clips
     keys = ("colour", "shape", "first", "second", "background")
     combinations = Counter(tuple(clip.attributes[k] for k in keys) for clip in clips)
     assert max(combinations.values()) == 1
@@ -39,11 +39,30 @@ def test_held_out_combinations_are_new_but_made_of_known_parts() -> None:
 
 
 def test_a_caption_names_what_its_clip_shows() -> None:
-    for clip in index(SMALL).clips:
+    for clip in read_index(SMALL, None).clips:
         caption = clip.captions[0]
         assert clip.attributes["colour"] in caption
         assert any(word in caption for word in SHAPES[clip.attributes["shape"]])
         assert any(word in caption for word in ACTIONS[clip.attributes["first"]])
+
+
+@pytest.mark.parametrize(
+    ("clips", "digest"),
+    [
+        (512, "e2390b59132b1eebab3ee70a3eefc8b29ecb0625276509b11416f4555f636ff5"),
+        (0, "5040f6598f362ec58c5493ba59a907a66d7f8c6b5b7139633793669cbb9ba735"),
+    ],
+)
+def test_the_digests_that_runs_were_made_with_stay(clips: int, digest: str) -> None:
+    assert describe(DataConfig(clips=clips)).data.digest == digest
+
+
+def test_the_label_of_a_clip_is_its_ordered_pair_of_actions(tmp_path: Path) -> None:
+    store = FrameStore.open(prepare(SMALL, root=tmp_path, progress=False))
+    pairs = list(zip(store.attributes["first"], store.attributes["second"], strict=True))
+    assert [store.label_names[label] for label in store.labels] == [f"{a} then {b}" for a, b in pairs]
+    assert store.label_names == ["", *sorted({f"{a} then {b}" for a, b in pairs})]
+    assert store.labels.dtype == np.int64
 
 
 def test_the_digest_is_that_of_the_content() -> None:
@@ -53,7 +72,7 @@ def test_the_digest_is_that_of_the_content() -> None:
 
 def test_more_clips_than_combinations_are_refused() -> None:
     with pytest.raises(UserError, match="combinations"):
-        index(DataConfig(clips=10**6))
+        describe(DataConfig(clips=10**6))
 
 
 def test_names_are_the_data_sets_of_the_package() -> None:

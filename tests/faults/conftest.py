@@ -42,7 +42,7 @@ def tiny(tmp_path, clips):
     killed = Study(tmp_path / "results", clips)
     yield killed
     if killed.process is not None and killed.process.poll() is None:
-        killed.kill("runner", "nursery", "run")
+        killed.kill("runner", "fork_server", "run")
 
 
 @pytest.fixture(scope="session")

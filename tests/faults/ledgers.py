@@ -20,22 +20,22 @@ def three_runs(root):
     return make_plan(Study(question="?", configure=configure, name="queue"), Options(), root)
 
 
-def start_record(claim):
+def start_record(lease):
     """What the runner and the run write when a run begins."""
-    directory = claim.directory
-    directory.write_json("run.json", {"key": claim.run.cell.key, "seed": 0, "token": claim.token})
+    directory = lease.directory
+    directory.write_json("run.json", {"key": lease.run.cell.key, "seed": 0, "token": lease.token})
     directory.file("summary.json").unlink(missing_ok=True)
     directory.set_status("running")
 
 
-def complete_record(claim, value=1.0):
-    claim.directory.write_json("summary.json", {f"val/{METRIC}": value})
-    claim.directory.set_status("complete")
+def complete_record(lease, value=1.0):
+    lease.directory.write_json("summary.json", {f"val/{METRIC}": value})
+    lease.directory.set_status("complete")
 
 
-def abandon(claim):
+def abandon(lease):
     """What the system does for a process that died: its lock is free."""
-    claim.lock.release()
+    lease.lock.release()
 
 
 def age_heartbeats(address, trials):

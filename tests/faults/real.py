@@ -52,12 +52,12 @@ class Study:
         """Steps of all runs that are on record."""
         return sum(r.read_metrics().rows[-1]["step"] for r in self.directories() if r.read_metrics().rows)
 
-    def nursery(self):
+    def fork_server(self):
         """The process that starts runs, if it is there."""
         with suppress(FileNotFoundError, ProcessLookupError):
             pid = self.process.pid
             for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                if b"nursery" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"fork_server" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
         return None
 
@@ -70,8 +70,8 @@ class Study:
         return None
 
     def kill(self, *victims):
-        """SIGKILL to `runner`, `nursery`, `run`, as many as there are; the names of those that were hit."""
-        found = {"runner": self.process.pid, "nursery": self.nursery(), "run": self.run_process()}
+        """SIGKILL to `runner`, `fork_server` or `run`, where there is one; names of those hit."""
+        found = {"runner": self.process.pid, "fork_server": self.fork_server(), "run": self.run_process()}
         hit = []
         for name in victims:
             if found[name] is not None:

@@ -21,7 +21,7 @@ from videos import moving
 
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data import describe, prepare
-from workbench.data.clips import encode
+from workbench.data.decode import encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.models.text import TextConfig, TextEncoder, vocabulary

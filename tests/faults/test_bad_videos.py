@@ -24,7 +24,7 @@ from videos import (
 
 from workbench.config import DataConfig
 from workbench.data import prepare
-from workbench.data.clips import DecodeError, decode, encode
+from workbench.data.decode import DecodeError, decode, encode
 from workbench.data.store import FrameStore
 from workbench.data.workers import MEMORY, Done, run_tasks
 
@@ -46,7 +46,7 @@ REFUSED = {
 def decoded(paths: list[Path]) -> dict[Path, Done]:
     """What the killable decoder processes answer, one for each file."""
     tasks = [(i, {"path": str(path), "count": COUNT, "size": SIZE}) for i, path in enumerate(paths)]
-    answers = run_tasks("workbench.data.clips:decode_task", tasks, workers=1, deadline=DEADLINE)
+    answers = run_tasks("workbench.data.decode:decode_task", tasks, workers=1, deadline=DEADLINE)
     return {paths[done.number]: done for done in answers}
 
 

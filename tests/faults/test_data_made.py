@@ -12,7 +12,7 @@ from videos import moving, written
 from workbench.config import DataConfig
 from workbench.data import build, prepare
 from workbench.data.__main__ import main
-from workbench.data.clips import decode_task
+from workbench.data.decode import decode_task
 from workbench.data.store import FrameStore, is_ready
 
 DATA = DataConfig(name="folder", frames=4, size=32)

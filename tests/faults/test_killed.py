@@ -8,7 +8,7 @@ from real import FULL, identities, in_mlflow, record, trials, until
 from studies.tiny import STEPS
 
 KILLS = 20 if FULL else 3
-VICTIMS = [("runner",), ("run",), ("runner", "run"), ("run",), ("runner", "nursery", "run")]
+VICTIMS = [("runner",), ("run",), ("runner", "run"), ("run",), ("runner", "fork_server", "run")]
 """In turn. A run that is killed thrice under one runner is given up by rule, so runners die in between."""
 FREQUENT = ("--save-every", "0.2", "--retry")
 

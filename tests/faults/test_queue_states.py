@@ -1,4 +1,4 @@
-"""Whatever the order of claims, deaths, late returns and restarts: every run is done once and none is lost.
+"""Whatever the order of leases, deaths, late returns and restarts: every run is done once and none is lost.
 
 Hypothesis plays processes against real ledgers on a real SQLite database and compares with a small model:
 on one machine, where locks tell who is alive, and on two that share the database only.
@@ -18,7 +18,7 @@ from ledgers import abandon, age_heartbeats, complete_record, open_ledger, start
 from real import FULL
 
 from workbench.study import ledger as ledgers
-from workbench.study.outcome import ATTEMPTS, Outcome
+from workbench.study.outcome import MAX_ATTEMPTS, Outcome
 
 DONE = Outcome(state="complete", value=1.0)
 MACHINES = ("one", "two")
@@ -30,7 +30,7 @@ class Process:
 
     machine: str
     ledger: object
-    claims: list = field(default_factory=list)
+    leases: list = field(default_factory=list)
     dead: bool = False
 
 
@@ -67,32 +67,32 @@ class Queue(RuleBasedStateMachine):
         ledger.enqueue()
 
     @rule(who=st.integers(0, 9), what=st.integers(0, 2))
-    def claim(self, who, what):
+    def acquire(self, who, what):
         if (process := self.pick(self.living(), who)) is None:
             return
         run = self.plan.runs[what]
-        taken = [c for p in self.living() for c in p.claims if c.run == run]
-        claim = process.ledger.claim(run)
-        if claim is not None:
+        taken = [c for p in self.living() for c in p.leases if c.run == run]
+        lease = process.ledger.acquire(run)
+        if lease is not None:
             assert not taken, "two living processes have one run"
-            process.claims.append(claim)
-            start_record(claim)
+            process.leases.append(lease)
+            start_record(lease)
 
-    @rule(who=st.integers(0, 9), how=st.sampled_from(["complete", "interrupted", *ATTEMPTS]))
+    @rule(who=st.integers(0, 9), how=st.sampled_from(["complete", "interrupted", *MAX_ATTEMPTS]))
     def settle(self, who, how):
-        if (process := self.pick([p for p in self.living() if p.claims], who)) is None:
+        if (process := self.pick([p for p in self.living() if p.leases], who)) is None:
             return
-        claim = process.claims.pop()
+        lease = process.leases.pop()
         if how == "complete":
-            complete_record(claim)
-            process.ledger.settle(claim, DONE)
+            complete_record(lease)
+            process.ledger.settle(lease, DONE)
         elif how == "interrupted":
-            claim.directory.set_status("interrupted")
-            process.ledger.settle(claim, Outcome(state="interrupted"))
+            lease.directory.set_status("interrupted")
+            process.ledger.settle(lease, Outcome(state="interrupted"))
         else:
-            claim.directory.set_status("failed", failure=how)
-            process.ledger.settle(claim, Outcome(state="failed", failure=how, reason=how))
-            self.failures[claim.run.name, how] += 1
+            lease.directory.set_status("failed", failure=how)
+            process.ledger.settle(lease, Outcome(state="failed", failure=how, reason=how))
+            self.failures[lease.run.name, how] += 1
 
     @rule(who=st.integers(0, 9), recorded=st.booleans())
     def die(self, who, recorded):
@@ -100,17 +100,17 @@ class Queue(RuleBasedStateMachine):
         if (process := self.pick(self.living(), who)) is None:
             return
         process.dead = True
-        for claim in process.claims:
+        for lease in process.leases:
             if recorded:
-                complete_record(claim)
-            abandon(claim)
+                complete_record(lease)
+            abandon(lease)
 
     @rule(who=st.integers(0, 9), outcome=st.sampled_from([DONE, Outcome(state="interrupted")]))
     def write_late(self, who, outcome):
         """A process that was taken for dead comes back; its training process writes only if in charge."""
-        taken_away = [p for p in self.processes if p.dead and p.claims and self.was_replaced(p)]
+        taken_away = [p for p in self.processes if p.dead and p.leases and self.was_replaced(p)]
         if (process := self.pick(taken_away, who)) is not None:
-            process.ledger.settle(process.claims.pop(), outcome)
+            process.ledger.settle(process.leases.pop(), outcome)
 
     @rule(who=st.integers(0, 9))
     def reconcile(self, who):
@@ -129,10 +129,10 @@ class Queue(RuleBasedStateMachine):
                 assert not (states["COMPLETE"] and states["RUNNING"])
 
     @invariant()
-    def who_has_claimed_a_run_still_has_it(self):
+    def who_has_leased_a_run_still_has_it(self):
         for process in self.living():
-            for claim in process.claims:
-                assert process.ledger.state(claim.run) == "running"
+            for lease in process.leases:
+                assert process.ledger.state(lease.run) == "running"
 
     @invariant()
     def only_what_failed_too_often_is_given_up(self):
@@ -140,7 +140,7 @@ class Queue(RuleBasedStateMachine):
             return
         for entry in self.processes[0].ledger.entries():
             counts = {kind: n for (name, kind), n in self.failures.items() if name == entry.run.name}
-            given_up = any(n >= ATTEMPTS[kind] for kind, n in counts.items())
+            given_up = any(n >= MAX_ATTEMPTS[kind] for kind, n in counts.items())
             assert entry.attempts == sum(counts.values())
             assert (entry.state == "failed") <= given_up
             if given_up:
@@ -149,22 +149,24 @@ class Queue(RuleBasedStateMachine):
     def ends_complete(self):
         """One more start, with everybody else dead, finishes exactly the rest."""
         for process in self.living():
-            for claim in process.claims:
-                abandon(claim)
+            for lease in process.leases:
+                abandon(lease)
             process.dead = True
         self.let_time_pass()
         self.start("one")
         ledger = self.processes[-1].ledger
         for run in self.plan.runs:
-            if (claim := ledger.claim(run)) is not None:
-                start_record(claim)
-                complete_record(claim)
-                ledger.settle(claim, DONE)
+            if (lease := ledger.acquire(run)) is not None:
+                start_record(lease)
+                complete_record(lease)
+                ledger.settle(lease, DONE)
         assert {entry.state for entry in ledger.entries()} <= {"complete", "failed"}
         ledger.reconcile()
         for run, states in self.states().items():
             assert not states["RUNNING"], run
-            given_up = any(n >= ATTEMPTS[kind] for (name, kind), n in self.failures.items() if name == run)
+            given_up = any(
+                n >= MAX_ATTEMPTS[kind] for (name, kind), n in self.failures.items() if name == run
+            )
             assert states["COMPLETE"] == 1 or given_up
             assert not (states["COMPLETE"] and states["WAITING"]), "nothing waits for a run that is done"
 
@@ -185,9 +187,9 @@ class Queue(RuleBasedStateMachine):
 
     def was_replaced(self, process):
         """Whether its trial was settled by others: before that, nothing tells it from a living one."""
-        claim = process.claims[-1]
-        trials = process.ledger._of((claim.run.cell.key, claim.run.seed))
-        return any(t.number == claim.trial and t.state.name != "RUNNING" for t in trials)
+        lease = process.leases[-1]
+        trials = process.ledger._of((lease.run.cell.key, lease.run.seed))
+        return any(t.number == lease.trial and t.state.name != "RUNNING" for t in trials)
 
     def let_time_pass(self):
         """Long enough that silent machines are taken for dead."""
@@ -200,7 +202,7 @@ class SharedQueue(Queue):
 
     @rule()
     def let_time_pass(self):
-        age_heartbeats(self.address, [c.trial for p in self.processes if p.dead for c in p.claims])
+        age_heartbeats(self.address, [c.trial for p in self.processes if p.dead for c in p.leases])
 
 
 class Finished(Queue):
@@ -229,7 +231,7 @@ SETTINGS = settings(
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("machine", [Finished, SharedFinished])
-def test_any_order_of_claims_deaths_and_restarts_keeps_the_ledger_right(machine, monkeypatch):
+def test_any_order_of_leases_deaths_and_restarts_keeps_the_ledger_right(machine, monkeypatch):
     from hypothesis.stateful import run_state_machine_as_test
 
     monkeypatch.setattr(ledgers, "is_shared", lambda address: machine.shared)

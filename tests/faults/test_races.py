@@ -41,48 +41,48 @@ def meanwhile(monkeypatch, ledger, name, act):
     monkeypatch.setattr(ledger, name, interleaved)
 
 
-def test_a_trial_that_was_put_back_and_is_claimed_elsewhere_is_not_taken_for_lost(machines, monkeypatch):
+def test_a_trial_that_was_put_back_and_is_leased_elsewhere_is_not_taken_for_lost(machines, monkeypatch):
     here, there = machines
     run = here.plan.runs[0]
-    here.settle(here.claim(run), Outcome(state="interrupted"))
+    here.settle(here.acquire(run), Outcome(state="interrupted"))
     told = []
     # RUNNING already, and not yet marked as the other machine's.
     meanwhile(monkeypatch, there, "_set_state", lambda number, state: told.extend(here.reconcile()))
-    claim = there.claim(run)
-    assert claim is not None
+    lease = there.acquire(run)
+    assert lease is not None
     assert told == []
     assert states_of(here, run) == ["RUNNING"]
-    there.settle(claim, DONE)
+    there.settle(lease, DONE)
     assert states_of(here, run) == ["COMPLETE"]
 
 
-def test_a_claim_whose_trial_is_settled_elsewhere_in_the_same_moment_is_a_lost_race(machines, monkeypatch):
+def test_a_lease_whose_trial_is_settled_elsewhere_in_the_same_moment_is_a_lost_race(machines, monkeypatch):
     here, there = machines
     run = here.plan.runs[0]
     here.enqueue()
     meanwhile(monkeypatch, there, "_set_state", lambda number, state: here._close([number], "lost", "gone"))
-    assert there.claim(run) is None
+    assert there.acquire(run) is None
     assert not there.directory(run).alive(), "it let go of the run"
-    assert there.claim(run) is not None, "and may try again"
+    assert there.acquire(run) is not None, "and may try again"
 
 
 def test_a_trial_that_was_settled_cannot_be_set_running_or_put_back(machines):
     here, there = machines
     run = here.plan.runs[0]
-    claim = here.claim(run)
-    there._close([claim.trial], "lost", "gone")
-    here.settle(claim, Outcome(state="interrupted"))
-    here.settle(claim, DONE)
+    lease = here.acquire(run)
+    there._close([lease.trial], "lost", "gone")
+    here.settle(lease, Outcome(state="interrupted"))
+    here.settle(lease, DONE)
     assert states_of(here, run) == ["FAIL"]
 
 
 def test_a_record_that_is_taken_over_while_another_machine_settles_the_trial(machines, monkeypatch):
     here, there = machines
     run = here.plan.runs[0]
-    claim = there.claim(run)
-    start_record(claim)
-    complete_record(claim)
-    abandon(claim)
+    lease = there.acquire(run)
+    start_record(lease)
+    complete_record(lease)
+    abandon(lease)
     meanwhile(monkeypatch, there, "_second", lambda identity, number: here._close([number], "lost", "gone"))
     there.reconcile()
     assert states_of(here, run) == ["FAIL"]
@@ -92,11 +92,11 @@ def test_a_record_that_is_taken_over_while_another_machine_settles_the_trial(mac
 
 def test_cloned_machines_are_told_apart_by_their_results_folders(machines, tmp_path):
     here, there = machines
-    assert here._place != there._place
+    assert here._owner != there._owner
     words = {(tmp_path / name / ".identity").read_text() for name in ("here", "there")}
     assert len(words) == 2
     again = open_ledger(here.plan, tmp_path / "here", here.address)
-    assert again._place == here._place
+    assert again._owner == here._owner
 
 
 @pytest.mark.parametrize("step", [-3600, 3600])
@@ -107,7 +107,7 @@ def test_retry_counts_right_though_the_clock_is_set(tmp_path, monkeypatch, step)
     def fail(ledger):
         for _ in range(2):
             ledger.enqueue()
-            ledger.settle(ledger.claim(run), FAILED)
+            ledger.settle(ledger.acquire(run), FAILED)
         assert ledger.state(run) == "failed"
 
     fail(open_ledger(plan, tmp_path / "results"))
@@ -130,8 +130,8 @@ def test_a_run_that_completes_within_its_grace_is_complete(write_study, study, c
 def test_a_hanging_run_that_nobody_looks_after_holds_nothing_up(
     write_study, command, study, capsys, monkeypatch
 ):
-    monkeypatch.setattr(runner, "HANG_GRACE", 0.2)
-    monkeypatch.setattr(stale, "GRACE", 0.2)
+    monkeypatch.setattr(runner, "HUNG_SAVE_TIMEOUT", 0.2)
+    monkeypatch.setattr(stale, "HUNG_SAVE_TIMEOUT", 0.2)
     name = write_study(hidden=(0.0,), lr="4e-3 if words == 'drop' else 1e-3")
     one = command(name)
     until(lambda: begun() and run_dirs()[0].read_metrics().rows[-1]["step"] == 5)
@@ -149,12 +149,12 @@ def test_a_hanging_run_that_nobody_looks_after_holds_nothing_up(
 
 def test_a_hanging_run_that_somebody_looks_after_is_left_to_them(tmp_path):
     plan = three_runs(tmp_path)
-    claim = open_ledger(plan, tmp_path / "results").claim(plan.runs[0])
+    lease = open_ledger(plan, tmp_path / "results").acquire(plan.runs[0])
     others = [sleeper(), sleeper()]  # both have the lock: the run and its study process, as far as one sees
     try:
         until(lambda: [os.getsid(pid) for pid in others] == others)
-        watch = stale.Orphans(0.0)
-        assert not any(watch.end(claim.directory) for _ in range(3))
+        watch = stale.StaleRuns(0.0)
+        assert not any(watch.end(lease.directory) for _ in range(3))
         assert [os.waitpid(pid, os.WNOHANG) for pid in others] == [(0, 0)] * 2
     finally:
         for pid in others:

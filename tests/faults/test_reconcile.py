@@ -126,10 +126,10 @@ def test_a_runner_that_comes_back_late_changes_nothing(tmp_path, late):
     plan = three_runs(tmp_path)
     one, other = open_ledger(plan, tmp_path / "results"), open_ledger(plan, tmp_path / "results")
     run = plan.runs[0]
-    zombie = one.claim(run)
+    zombie = one.acquire(run)
     start_record(zombie)
     abandon(zombie)
-    again = other.claim(run)
+    again = other.acquire(run)
     assert again.token != zombie.token
     start_record(again)
     one.settle(zombie, late)
@@ -151,12 +151,12 @@ def two_machines(tmp_path, monkeypatch):
 
 
 def complete_late(here, there, address):
-    """`here` sleeps, is taken for dead, and completes a run that `there` has claimed; returns that claim."""
-    slow = here.claim(here.plan.runs[0])
+    """`here` sleeps, is taken for dead, and completes a run that `there` has leased; returns that lease."""
+    slow = here.acquire(here.plan.runs[0])
     start_record(slow)
     age_heartbeats(address, [slow.trial])
     there.reconcile()
-    quick = there.claim(here.plan.runs[0])
+    quick = there.acquire(here.plan.runs[0])
     complete_record(slow)
     here.settle(slow, DONE)
     return quick

@@ -18,9 +18,9 @@ from support import run_dirs
 
 from workbench.errors import UserError
 from workbench.runner import launch
+from workbench.runner.device import pin_device
 from workbench.runner.launch import Launcher
 from workbench.study import storage
-from workbench.study.device import pin_device
 from workbench.study.outcome import Outcome
 from workbench.tracking.run_dir import RunDir
 
@@ -38,7 +38,7 @@ def quick(tmp_path, postgres_server):
     study = QuickStudy(tmp_path / "results", WORKBENCH_STORAGE=address, FAKE_PAUSE="0.1")
     yield study
     if study.process is not None and study.process.poll() is None:
-        study.kill("runner", "nursery", "run")
+        study.kill("runner", "fork_server", "run")
 
 
 @pytest.mark.timeout(900)
@@ -64,58 +64,58 @@ def away_for_good(*arguments, **options):
 
 @pytest.fixture
 def shared(tmp_path, monkeypatch):
-    """A ledger of several machines, and a claim; how long it waits is cut short."""
+    """A ledger of several machines, and a lease; how long it waits is cut short."""
     monkeypatch.setattr("workbench.study.ledger.is_shared", lambda address: True)
-    monkeypatch.setattr(storage, "PATIENCE", 1.0)
-    monkeypatch.setattr(storage, "PAUSE", 0.1)
+    monkeypatch.setattr(storage, "RETRY_FOR", 1.0)
+    monkeypatch.setattr(storage, "FIRST_PAUSE", 0.1)
     plan = three_runs(tmp_path)
     ledger = open_ledger(plan, tmp_path / "results", f"sqlite:///{tmp_path / 'shared.db'}")
-    return ledger, ledger.claim(plan.runs[0])
+    return ledger, ledger.acquire(plan.runs[0])
 
 
 def test_a_storage_that_stays_away_ends_in_one_sentence(shared, monkeypatch, capsys):
-    ledger, claim = shared
+    ledger, lease = shared
     monkeypatch.setattr(ledger._study, "get_trials", away_for_good)
     began = time.monotonic()
     told = pytest.raises(UserError, match=r"lost the Optuna storage .*\(connection refused\)")
     with told, storage.explained(ledger.address):
-        ledger.settle(claim, DONE)
+        ledger.settle(lease, DONE)
     assert time.monotonic() - began >= 1.0
     assert capsys.readouterr().err.count("is away (connection refused)") == 1
-    assert not claim.directory.alive(), "its lock is free"
+    assert not lease.directory.alive(), "its lock is free"
 
 
 def test_who_is_asked_to_stop_does_not_wait_for_it(shared, monkeypatch):
-    ledger, claim = shared
-    monkeypatch.setattr(storage, "PATIENCE", 3600.0)
+    ledger, lease = shared
+    monkeypatch.setattr(storage, "RETRY_FOR", 3600.0)
     monkeypatch.setattr(ledger._study, "get_trials", away_for_good)
     ledger.stopped = lambda: True
     with pytest.raises(sqlalchemy.exc.OperationalError):
-        ledger.settle(claim, DONE)
+        ledger.settle(lease, DONE)
 
 
 def test_a_sign_of_life_may_fail_until_others_may_take_the_run(shared, monkeypatch):
-    ledger, claim = shared
+    ledger, lease = shared
     monkeypatch.setattr(ledger._storage, "record_heartbeat", away_for_good)
-    ledger.beat(claim)
-    monkeypatch.setattr(ledger, "_beaten", time.monotonic() - storage.grace() - 1)
+    ledger.heartbeat(lease)
+    monkeypatch.setattr(ledger, "_last_heartbeat", time.monotonic() - storage.heartbeat_timeout() - 1)
     with pytest.raises(sqlalchemy.exc.OperationalError):
-        ledger.beat(claim)
+        ledger.heartbeat(lease)
 
 
 def test_a_locked_database_is_waited_for_so_long_and_then_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "BUSY", 0.3)
+    monkeypatch.setattr(storage, "SQLITE_TIMEOUT", 0.3)
     plan = three_runs(tmp_path)
     ledger = open_ledger(plan, tmp_path / "results")
-    claim = ledger.claim(plan.runs[0])
-    start_record(claim)
-    complete_record(claim)
+    lease = ledger.acquire(plan.runs[0])
+    start_record(lease)
+    complete_record(lease)
     with sqlite3.connect(tmp_path / "results/optuna.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         told = pytest.raises(UserError, match=r"lost the Optuna storage .*database is locked")
         with told, storage.explained(ledger.address):
-            ledger.settle(claim, DONE)
-        assert not claim.directory.alive(), "its lock is free"
+            ledger.settle(lease, DONE)
+        assert not lease.directory.alive(), "its lock is free"
         with pytest.raises(UserError, match=r"cannot open the Optuna storage .*database is locked"):
             open_ledger(plan, tmp_path / "results")
         other.execute("ROLLBACK")
@@ -160,8 +160,8 @@ def test_a_folder_that_vanishes_under_a_running_study_stops_it_with_a_sentence(t
 
 def children(study):
     """The runs that go on, though their directories are out of sight."""
-    nursery = study.nursery()
-    return [int(pid) for pid in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()]
+    fork_server = study.fork_server()
+    return [int(pid) for pid in Path(f"/proc/{fork_server}/task/{fork_server}/children").read_text().split()]
 
 
 def test_a_disk_that_one_may_only_read_is_refused_at_once_with_a_sentence(tmp_path, mountable):
@@ -220,10 +220,10 @@ def lock(tmp_path):
         yield lock
 
 
-def test_a_nursery_that_is_dead_is_named_as_that(tmp_path, lock):
+def test_a_fork_server_that_is_dead_is_named_as_that(tmp_path, lock):
     with Launcher("fake_train") as launcher:
-        launcher._nursery.kill()
-        launcher._nursery.wait()
+        launcher._fork_server.kill()
+        launcher._fork_server.wait()
         with pytest.raises(UserError, match="the process that starts runs has died"):
             launcher.start([], tmp_path / "log", lock)
 
@@ -239,15 +239,15 @@ def hanging(tmp_path, monkeypatch):
 def test_imports_that_hang_do_not_keep_a_study_from_stopping(tmp_path, lock, hanging):
     with Launcher(hanging, stop=lambda: True, urgent=lambda: True) as launcher:
         assert launcher.start([], tmp_path / "log", lock) is None
-    assert launcher._nursery.returncode is not None
+    assert launcher._fork_server.returncode is not None
 
 
 def test_imports_that_hang_are_given_up(tmp_path, lock, hanging, monkeypatch):
-    monkeypatch.setattr(launch, "START", 0.3)
-    monkeypatch.setattr(launch, "END", 0.1)
+    monkeypatch.setattr(launch, "START_TIMEOUT", 0.3)
+    monkeypatch.setattr(launch, "CLOSE_TIMEOUT", 0.1)
     with Launcher(hanging) as launcher, pytest.raises(UserError, match="no run has begun within"):
         launcher.start([], tmp_path / "log", lock)
-    assert launcher._nursery.returncode is not None
+    assert launcher._fork_server.returncode is not None
 
 
 # The device

@@ -28,7 +28,7 @@ def quick(tmp_path):
     study = QuickStudy(tmp_path / "results")
     yield study
     if study.process is not None and study.process.poll() is None:
-        study.kill("runner", "nursery", "run")
+        study.kill("runner", "fork_server", "run")
 
 
 def away_lines(study):

@@ -32,9 +32,10 @@ from workbench.models.text import TextConfig, TextEncoder, vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.report.__main__ import main as report
 from workbench.study.__main__ import main as study
+from workbench.tracking.curves import load_curves
 from workbench.tracking.mlflow import Mirror
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import RunTable, load_curves, load_runs
+from workbench.tracking.runs import RunTable, load_runs
 from workbench.train import checkpoint
 from workbench.train.loop import train
 from workbench.train.session import open_session

@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from workbench.data.clips import centre_frames, encode, fit
+from workbench.data.decode import encode, fit
+from workbench.data.sampling import centre_frames
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 SUFFIXES = {".mp4", ".mkv", ".webm", ".avi", ".mov", ".ts", ".flv", ".mp3", ".mpg"}

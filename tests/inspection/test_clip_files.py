@@ -9,7 +9,7 @@ from synthetic import BASE, RATIOS, key_of, write_study
 from workbench.data.build import _seen_from
 from workbench.data.store import FrameStore, write_record
 from workbench.errors import UserError
-from workbench.inspection.clips import Clips, open_clips, place
+from workbench.inspection.clips import Clips, frames_path, open_clips
 from workbench.tracking.run_dir import RunDir
 
 
@@ -79,12 +79,12 @@ def test_the_place_of_the_data_follows_from_the_configuration_and_cannot_leave_t
     write_study(tmp_path, "ratios", RATIOS, (0,), baseline=BASE)
     run = RunDir.of(tmp_path, "ratios", key_of(BASE), 0)
     with pytest.raises(UserError, match="does not say which data"):
-        place(run, tmp_path)
+        frames_path(run, tmp_path)
     data = {"type": "config.DataConfig", "name": "own", "digest": "0123456789abcdef", "frames": 2, "size": 8}
     run.file("config.json").write_text(json.dumps({"data": data}))
-    assert place(run, tmp_path) == tmp_path / "own-0123456789ab/frames-2x8"
+    assert frames_path(run, tmp_path) == tmp_path / "own-0123456789ab/frames-2x8"
     with pytest.raises(UserError, match="not on this machine"):
         open_clips(run, tmp_path)
     run.file("config.json").write_text(json.dumps({"data": data | {"name": "../../etc"}}))
     with pytest.raises(UserError, match="is no data set"):
-        place(run, tmp_path)
+        frames_path(run, tmp_path)

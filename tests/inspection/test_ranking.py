@@ -30,7 +30,7 @@ def test_places_are_the_ranks_of_the_evaluation():
     score = similarities(torch.from_numpy(found.video), torch.from_numpy(found.text))
     expected = ranks(score, found.right).t2v
     tables = [ranking(found, found.text[i], int(found.right[i])) for i in range(30)]
-    assert [t.filter("right")["place"].item() for t in tables] == expected.tolist()
+    assert [t.filter("right")["rank"].item() for t in tables] == expected.tolist()
     assert all(t["score"].is_sorted(descending=True) for t in tables)
 
 

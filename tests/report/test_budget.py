@@ -6,7 +6,7 @@ from synthetic import RATIOS, grid, key_of, write_study
 
 from workbench.report import pictures
 from workbench.report.budget import ENCODED, at_budget, budget_picture, cost_table, in_words, learning
-from workbench.tracking.runs import load_curves
+from workbench.tracking.curves import load_curves
 
 CELLS = grid(ratio=[0.0, 0.5, 0.9])
 

@@ -6,8 +6,8 @@ import re
 import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
-from workbench.answer.answer import answer
 from workbench.answer.asked import Asked
+from workbench.answer.results import answer
 from workbench.report.saved import read_markdown, read_tex
 
 SAVED = "reports/ratios"

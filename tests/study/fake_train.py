@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.config import from_dict
+from workbench.serial import from_dict
 from workbench.tracking.files import replacing
 from workbench.tracking.run_dir import RunDir
 

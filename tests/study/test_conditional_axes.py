@@ -10,8 +10,8 @@ import pytest
 from support import run_dirs
 
 from workbench import tables
-from workbench.answer.answer import answer
 from workbench.answer.asked import load
+from workbench.answer.results import answer
 from workbench.report.__main__ import main as report
 from workbench.report.rows import exact, readable
 from workbench.tracking.runs import load_runs
@@ -92,7 +92,7 @@ def test_a_missing_axis_is_an_empty_field_in_every_table(done):
     assert tables.to_csv(exact(found)).splitlines()[1].split(",")[2:5] == ["none", "", ""]
     assert found.effects is None, "no full grid"
     assert len(found.comparisons) == 5
-    confounded = [gate for gate in found.gates if "more than one" in gate or "axes" in gate]
+    confounded = [caveat for caveat in found.caveats if "more than one" in caveat or "axes" in caveat]
     assert confounded == [], "an axis that comes with a choice is no second difference"
 
 

@@ -17,6 +17,7 @@ from workbench.study.plan import Options, parse_seeds
         Options(smoke=True, recipe="simvtp"),
         Options(seeds=(0,), budget="2x", data="folder:/own videos/it's"),
         Options(seeds=(4, 7), single=True, trials=30),
+        Options(data="moving_shapes", more_data=("folder:/own", "other:/there")),
     ],
 )
 def test_the_command_line_reads_them_as_the_same_options(options):
@@ -25,7 +26,9 @@ def test_the_command_line_reads_them_as_the_same_options(options):
     assert read.study == "mask_ratio"
     again = Options(
         seeds=parse_seeds(read.seeds) if read.seeds else (),
-        **{name: getattr(read, name) for name in ("budget", "data", "recipe", "trials", "single", "smoke")},
+        data=next(iter(read.data), ""),
+        more_data=tuple(read.data[1:]),
+        **{name: getattr(read, name) for name in ("budget", "recipe", "trials", "single", "smoke")},
     )
     assert again == options
 

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 
-from workbench.study.importance import FEWEST, importances
+from workbench.study.importance import MIN_TRIALS, importances
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 SPACE = {"lr": FloatDistribution(1e-4, 1e-2, log=True), "size": CategoricalDistribution(["s", "m", "l"])}
@@ -52,9 +52,9 @@ def test_of_a_front_what_matters_is_being_near_it():
 
 
 def test_few_trials_tell_nothing_and_pruned_ones_do_not_count():
-    few = trials(FEWEST - 1, quality)
+    few = trials(MIN_TRIALS - 1, quality)
     pruned = optuna.trial.create_trial(
         state=optuna.trial.TrialState.PRUNED, params={"lr": 1e-3, "size": "s"}, distributions=SPACE
     )
     assert importances([*few, pruned], [MAXIMIZE]) is None
-    assert importances(trials(FEWEST, quality), [MAXIMIZE], resamples=3) is not None
+    assert importances(trials(MIN_TRIALS, quality), [MAXIMIZE], resamples=3) is not None

@@ -48,20 +48,20 @@ def states(ledger):
     return [entry.state for entry in ledger.entries()]
 
 
-def complete(ledger, claim):
-    ledger.settle(claim, Outcome(state="complete", value=1.0, notes={"test/t2v_r1": 1.0}))
+def complete(ledger, lease):
+    ledger.settle(lease, Outcome(state="complete", value=1.0, notes={"test/t2v_r1": 1.0}))
 
 
-def test_a_run_claimed_here_cannot_be_claimed_there(machine):
+def test_a_run_leased_here_cannot_be_leased_there(machine):
     here, there = machine("here"), machine("there")
     here.enqueue()
     runs = here.plan.runs
-    claims = [here.claim(runs[0]), there.claim(runs[0]), there.claim(runs[1])]
-    assert [claim is not None for claim in claims] == [True, False, True]
-    complete(here, claims[0])
-    complete(there, claims[2])
+    leases = [here.acquire(runs[0]), there.acquire(runs[0]), there.acquire(runs[1])]
+    assert [lease is not None for lease in leases] == [True, False, True]
+    complete(here, leases[0])
+    complete(there, leases[2])
     assert states(here) == states(there) == ["complete", "complete", "waiting"]
-    assert here.claim(runs[0]) is None
+    assert here.acquire(runs[0]) is None
 
 
 def test_what_both_have_queued_is_done_once(machine):
@@ -71,10 +71,10 @@ def test_what_both_have_queued_is_done_once(machine):
         there._enqueue(run, 1)
     done = 0
     for run in here.plan.runs:
-        first, second = here.claim(run), there.claim(run)
+        first, second = here.acquire(run), there.acquire(run)
         assert second is None
         complete(here, first)
-        assert there.claim(run) is None
+        assert there.acquire(run) is None
         done += 1
     assert states(there) == ["complete"] * done
 
@@ -82,25 +82,25 @@ def test_what_both_have_queued_is_done_once(machine):
 def test_a_machine_that_shows_no_sign_of_life_loses_its_run(machine, an_hour_passes):
     here, there = machine("here"), machine("there")
     run = here.plan.runs[0]
-    claim = here.claim(run)
+    lease = here.acquire(run)
     there.reconcile()
     assert states(there)[0] == "running"
     an_hour_passes()
     there.reconcile()
     assert states(there)[0] == "missing"
-    again = there.claim(run)
+    again = there.acquire(run)
     assert again.attempt == 1, "not the run's doing, so it costs no attempt"
     complete(there, again)
-    complete(here, claim)  # it was only slow: too late, and no error
+    complete(here, lease)  # it was only slow: too late, and no error
     assert states(here)[0] == "complete"
     assert sum(t.state.name == "COMPLETE" for t in here._of((run.cell.key, run.seed))) == 1
 
 
 def test_a_sign_of_life_keeps_the_run(machine, an_hour_passes):
     here, there = machine("here"), machine("there")
-    claim = here.claim(here.plan.runs[0])
+    lease = here.acquire(here.plan.runs[0])
     an_hour_passes()
-    here.beat(claim)
+    here.heartbeat(lease)
     there.reconcile()
     assert states(there)[0] == "running"
 
@@ -108,6 +108,6 @@ def test_a_sign_of_life_keeps_the_run(machine, an_hour_passes):
 def test_an_interrupted_run_goes_back_into_the_queue(machine):
     here, there = machine("here"), machine("there")
     run = here.plan.runs[0]
-    here.settle(here.claim(run), Outcome(state="interrupted"))
+    here.settle(here.acquire(run), Outcome(state="interrupted"))
     assert states(there)[0] == "waiting"
-    assert there.claim(run) is not None
+    assert there.acquire(run) is not None

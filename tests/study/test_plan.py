@@ -5,7 +5,7 @@ import pytest
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
-from workbench.study.plan import Options, make_plan, parse_budget, parse_seeds
+from workbench.study.plan import Options, make_plan, parse_seeds
 from workbench.study.spec import Study
 from workbench.study.trials import walk
 
@@ -86,28 +86,6 @@ def test_smoke_budget_and_data_change_the_keys(tmp_path):
     assert all(plan.cells[0].config.data.digest for plan in plans)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2x", "1 pflops"),
-        ("0.5x", "0.25 pflops"),
-        ("3", "3 pflops"),
-        ("0.1pflops", "0.1 pflops"),
-        ("300steps", "300 steps"),
-        ("60 seconds", "60 seconds"),
-        ("3epochs", "3 epochs"),
-    ],
-)
-def test_a_budget_is_a_factor_or_an_amount(text, expected):
-    assert str(parse_budget(text, Budget(unit="pflops", amount=0.5))) == expected
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1x", "0x", "two", "3 years", "1e", "nan", "1x2"])
-def test_a_budget_that_is_none_is_refused(text):
-    with pytest.raises(UserError, match="--budget is a factor"):
-        parse_budget(text, Budget(unit="pflops", amount=0.5))
-
-
 def test_seeds_are_a_number_or_a_list():
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("0,4, 7") == (0, 4, 7)
@@ -141,6 +119,8 @@ def test_own_videos_need_a_place(tmp_path):
         plan_of(lambda trial: config(), tmp_path, Options(data="folder"))
     with pytest.raises(UserError, match="no data set 'webvid'"):
         plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
+    with pytest.raises(UserError, match="moving_shapes takes no place"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="moving_shapes:here"))
 
 
 @pytest.mark.parametrize("name", ["nothing", "../mask_ratio", "/etc/passwd", "", "a.b", "x" * 300])

@@ -102,7 +102,7 @@ def test_a_run_that_fails_once_is_tried_again(write_study, study, capsys):
 
 
 def test_a_run_without_progress_is_killed(write_study, study, capsys, monkeypatch):
-    monkeypatch.setattr(runner, "HANG_GRACE", 0.2)
+    monkeypatch.setattr(runner, "HUNG_SAVE_TIMEOUT", 0.2)
     name = write_study(hidden=(0.0,), lr="4e-3 if words == 'drop' else 1e-3")
     assert study(name, "--deadline", "1") == 3
     assert "failed (hang: no progress within the deadline)" in capsys.readouterr().out
@@ -279,11 +279,11 @@ def test_a_run_that_is_refused_before_it_begins_stops_the_study_and_costs_no_att
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
 
 
-def test_when_the_nursery_dies_its_run_goes_on_and_is_taken_over(write_study, command, study):
+def test_when_the_fork_server_dies_its_run_goes_on_and_is_taken_over(write_study, command, study):
     name = write_study(hidden=(0.0,))
     first = command(name, FAKE_PAUSE="200", FAKE_HURRY="hurry")
     until(begun)
-    os.kill(nursery_of(first.process.pid), signal.SIGKILL)
+    os.kill(fork_server_of(first.process.pid), signal.SIGKILL)
     code, _, err = first.finish()
     assert code == 2
     assert err.startswith("error: the process that starts runs has died (exit code -9)")
@@ -294,10 +294,10 @@ def test_when_the_nursery_dies_its_run_goes_on_and_is_taken_over(write_study, co
     assert [t.state.name for t in trials()] == ["COMPLETE"] * 2
 
 
-def nursery_of(pid):
+def fork_server_of(pid):
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    [nursery] = [c for c in children if b"nursery" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    return int(nursery)
+    [fork_server] = [c for c in children if b"fork_server" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return int(fork_server)
 
 
 def test_mlflow_holds_the_study_and_is_brought_up_to_date_by_the_next_call(write_study, study, capsys):

@@ -183,12 +183,12 @@ def test_a_slow_tracker_holds_up_nobody_and_gets_every_point_once(mirror, make_r
         monkeypatch.setattr(MlflowClient, name, slowed(getattr(MlflowClient, name), calls))
     run = make_run(results=mirror.results)
     forward = Forwarder(mirror.results, "")
-    claim = type("Claimed", (), {"directory": run})()
+    lease = type("Leased", (), {"directory": run})()
     began = time.monotonic()
-    forward.started(claim)
+    forward.started(lease)
     for share in range(100):
-        forward.progressed(claim, share / 100)
-    forward.ended(claim, None, over=True)
+        forward.progressed(lease, share / 100)
+    forward.ended(lease, None, over=True)
     assert time.monotonic() - began < 0.5
     assert forward.close(patience=200) == ""
     assert len(calls) >= 5

@@ -36,7 +36,7 @@ def history(mirror, run_id, name):
     return [(m.step, m.value) for m in mirror._client.get_metric_history(run_id, name)]
 
 
-def claim(run):
+def lease(run):
     return SimpleNamespace(directory=run)
 
 
@@ -130,23 +130,23 @@ def test_importing_what_is_no_run_is_bad_input(results, tmp_path, capsys):
 def test_the_forwarder_sends_runs_from_its_own_thread(make_run, results):
     run = make_run()
     forward = forwarder(results)
-    forward.started(claim(run))
-    forward.ended(claim(run), None, over=True)
+    forward.started(lease(run))
+    forward.ended(lease(run), None, over=True)
     assert forward.close() == ""
     assert run.read_json("mlflow.json")["described"] is True
 
 
 def test_a_tracker_that_is_away_costs_nothing_and_is_said_so(make_run, results, monkeypatch):
-    monkeypatch.setattr("workbench.tracking.forward.ATTEMPTS", 1)
+    monkeypatch.setattr("workbench.tracking.forward.MAX_ATTEMPTS", 1)
     run = make_run()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://me:secret@127.0.0.1:{unused.getsockname()[1]}"
     forward = Forwarder(results, address)
     began = time.monotonic()
-    forward.started(claim(run))
-    forward.progressed(claim(run), 0.5)
-    forward.ended(claim(run), None, over=True)
+    forward.started(lease(run))
+    forward.progressed(lease(run), 0.5)
+    forward.ended(lease(run), None, over=True)
     assert time.monotonic() - began < 0.5
     warning = forward.close(patience=30)
     assert "1 run is not in MLflow" in warning
@@ -156,7 +156,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_said_so(make_run, results, 
 
 def test_none_means_no_tracker(make_run, tmp_path):
     forward = forwarder(tmp_path / "nowhere", "none")
-    forward.ended(claim(make_run()), None, over=True)
+    forward.ended(lease(make_run()), None, over=True)
     assert forward.close() == ""
     assert not (tmp_path / "nowhere").exists()
 

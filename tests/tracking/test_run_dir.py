@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(run, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_sync", full)
+    monkeypatch.setattr(files, "_fsync", full)
     with pytest.raises(OSError, match=r"summary\.json"):
         run.write_json("summary.json", {"a": 2})
     assert run.summary() == {"a": 1}

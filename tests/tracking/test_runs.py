@@ -8,8 +8,9 @@ import pytest
 from finished_runs import finish, train
 
 from workbench.errors import UserError
+from workbench.tracking.curves import load_curves
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import CACHE, COLUMNS, RunTable, load_curves, load_runs
+from workbench.tracking.runs import CACHE, COLUMNS, RunTable, load_runs
 
 
 def test_one_row_a_run_with_all_that_is_known(make_run, tmp_path):

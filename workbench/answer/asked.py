@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench import tasks
 from workbench.errors import UserError
+from workbench.metrics import Metric
 from workbench.tracking.files import check_name
 
 Value = None | bool | int | float | str
@@ -49,8 +51,13 @@ class Asked:
     arguments: tuple[str, ...] = ()
     """Of the command that made the plan; empty where an earlier version did, which did not note them."""
 
+    @property
+    def measure(self) -> Metric:
+        """The metric on test: label, unit, range and queries. Which way is better is what the study says."""
+        return tasks.metric(f"test/{self.metric}")
+
     def base_of(self, key: str) -> str | None:
-        """The cell that a cell is compared with: the baseline's choices, at the cell's own place `within`."""
+        """The cell that a cell is compared with: the baseline's choices, in the cell's own stratum."""
         if self.baseline is None or not self.within:
             return self.baseline
         wanted = self._split(self.baseline)[1], self._split(key)[0]
@@ -71,13 +78,13 @@ class Asked:
             return self.labels[self.baseline]
         return f"{self.choice(self.baseline)} of the same {' and '.join(self.within)}"
 
-    def place(self, key: str) -> str:
-        """A cell's choices of the axes `within`, in words."""
-        return _words(self._split(key)[0])
+    def stratum(self, key: str) -> str:
+        """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""
+        return _label(self._split(key)[0])
 
     def choice(self, key: str) -> str:
-        """A cell's choices of all other axes, in words."""
-        return _words(self._split(key)[1]) or self.labels[key]
+        """A cell's choices of all other axes, as in `ratio=0.9`."""
+        return _label(self._split(key)[1]) or self.labels[key]
 
     def _split(self, key: str) -> tuple[dict[str, Value], dict[str, Value]]:
         """A cell's axes: those of `within`, and the others."""
@@ -128,7 +135,7 @@ class Asked:
         )
 
 
-def _words(axes: Mapping[str, Value]) -> str:
+def _label(axes: Mapping[str, Value]) -> str:
     return " ".join(f"{name}={value}" for name, value in axes.items())
 
 

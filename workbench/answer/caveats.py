@@ -1,113 +1,297 @@
-"""What limits an answer: every gate of `workbench.stats.gates`, given the study's runs."""
+"""The sentences that limit an answer: what it cannot show, what it should not be trusted for, and what its
+intervals are about.
+
+Each function of the first part returns a list of sentences, empty when there is nothing to say; what they are
+about is collected by `workbench.answer.facts`. What was found is said in `workbench.answer.wording`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-import polars as pl
-
-from workbench import stats, tables
-from workbench.answer import search
+from workbench import stats
+from workbench.answer import wording
 from workbench.answer.asked import Asked
-from workbench.answer.evidence import Evidence
-from workbench.stats import gates
+from workbench.stats.intervals import Kind
+from workbench.stats.power import detectable, seeds_for_sign_flip, smallest_p
 
-CODE = ("commit", "dirty", "torch")
+FEW_CLUSTERS = 30
+"""Below this the t approximation for the query part is doubtful (docs/statistics.md)."""
+HARDWARE = ("device_name", "decoder", "hostname", "precision", "threads")
+"""Facts of a run that must agree before its cost or speed is compared with another's."""
+ALONE = "†"
+"""Behind a difference whose interval is over queries alone, where others have one over seeds."""
 
-
-def limits(
-    asked: Asked, evidence: Evidence, told: str | None,
-    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
-) -> list[str]:  # fmt: skip
-    """Sentences: the comparison behind the answer (`told`, a key) first, then the table as a whole."""
-    found: list[str] = []
-    if told is not None and told in comparisons:
-        found += gates.comparison_gates(comparisons[told])
-        diffs = {asked.labels[key]: _differing(asked, key) for key in comparisons}
-        found += gates.confounded(asked.labels[told], diffs, _settings(asked, evidence, told))
-    if asked.search:
-        found += search.gates(asked, evidence)
-    else:
-        found += [f"{asked.labels[key]} is not compared: {why}." for key, why in refused.items()]
-        found += _unequal_budgets(asked, evidence.done)
-        found += _missing(asked, evidence)
-    facts = {
-        row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in (*gates.HARDWARE, *CODE)}
-        for row in evidence.done.iter_rows(named=True)
-    }
-    found += gates.unequal_hardware(facts)
-    found += gates.unequal_code({run: _code(mine) for run, mine in facts.items()})
-    if evidence.others:
-        belong = "run of this study belongs" if evidence.others == 1 else "runs of this study belong"
-        text = f"{evidence.others} complete {belong} to other plans"
-        found.append(f"{text} (budget, data or study file differ).")
-    return found
+FRONT_LEGEND = (
+    "The front is chosen by val. Intervals are over the queries of test; FLOPs are counted, not sampled, and "
+    "have none. Front by test: in how many resamples of the test queries the cell is on the front."
+)
+IMPORTANCE_LEGEND = (
+    "Share of each axis in what sets the best quarter of the trials apart (PED-ANOVA), with 95 % bootstrap "
+    "intervals over trials. It says where to look, not that a choice is better."
+)
 
 
-def _missing(asked: Asked, evidence: Evidence) -> list[str]:
-    done, lost = evidence.done, evidence.runs.filter(pl.col("state").is_in(["failed", "unreadable"]))
-    label = asked.labels
-    failed: dict[str, dict[int, str]] = {}
-    for row in lost.iter_rows(named=True):
-        key, _, seed = row["run"].rpartition("-s")  # an unreadable run has no other columns
-        reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
-        failed.setdefault(label[key], {})[int(seed)] = reason
-    expected = dict.fromkeys(label.values(), asked.seeds)
-    complete: dict[str, list[int]] = {name: [] for name in label.values()}
-    for key, seed in done.select("key", "seed").iter_rows():
-        complete[label[key]].append(seed)
-    there = {name: seeds for name, seeds in complete.items() if seeds}
-    return gates.missing_cells(expected, complete, failed) + gates.unequal_seeds(there)
+# What limits an answer
 
 
-def _differing(asked: Asked, key: str) -> list[str]:
-    """Axes in which a compared cell differs from its baseline."""
-    mine, base = asked.cells[key], asked.cells[_base(asked, key)]
-    # An axis that exists only under a choice differs because of that choice, not besides it: where no words
-    # are hidden there is nothing to say of which words, so hiding some is one difference, not three.
-    return [axis for axis in mine if axis in base and mine[axis] != base[axis]]
+def of_comparison(c: stats.Comparison, reach: float | None = None) -> list[str]:
+    """All caveats that one adjusted comparison carries in itself; reach: see `smallest_difference`."""
+    found = unpaired_seeds(c)
+    if c.repeated_seeds:
+        found.append(
+            f"Every seed of {c.a} and of {c.b} gave the same answers, so the seeds count as one: "
+            "does the seed reach the training?"
+        )
+    if 1 < c.clusters < FEW_CLUSTERS:
+        found.append(
+            f"Only {c.clusters} clips were queried; intervals over queries are rough below {FEW_CLUSTERS}."
+        )
+    return found + few_seeds(len(c.seeds), c.family) + smallest_difference(c, reach)
 
 
-def _settings(asked: Asked, evidence: Evidence, key: str) -> list[str]:
-    """Settings of the configuration in which a compared cell differs from its baseline."""
-    both = {name: name for name in (key, _base(asked, key))}
-    found = tables.differences(evidence.runs.filter(pl.col("key").is_in(list(both))), both)
-    return found["setting"].to_list()
+def few_seeds(seeds: int, family: int = 1, alpha: float = 0.05) -> list[str]:
+    """Says so when flipping the signs of n seeds cannot reach alpha, whatever the data."""
+    floor, adjusted = smallest_p(seeds), smallest_p(seeds, family)
+    if adjusted < alpha:
+        return []
+    holm = f", {adjusted:.2g} after Holm over {family} comparisons" if family > 1 else ""
+    text = f"The sign-flip test over {_count(seeds, 'seed')} cannot go below p = {floor:.2g}{holm}"
+    return [f"{text}; it takes {seeds_for_sign_flip(family, alpha)} seeds to get below {alpha:g}."]
 
 
-def _base(asked: Asked, key: str) -> str:
-    base = asked.base_of(key)
-    assert base is not None  # what is compared has something that it is compared with
-    return base
+def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list[str]:
+    """The smallest difference that this gallery and this number of seeds would probably show.
+
+    reach: the largest difference that the metric can have, in its units; None where there is no largest.
+    """
+    if c.components is None or c.estimate is None:
+        return [f"{_count(len(c.seeds), 'seed')}: nothing can be told from the luck of a seed."]
+    if c.estimate.error == 0:
+        return []
+    smallest = detectable(c.components, len(c.seeds), family=c.family, level=c.level)
+    given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
+    holm = f" after Holm over {c.family} comparisons" if c.family > 1 else ""
+    if reach is not None and smallest > reach:
+        return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be seen."]
+    missed = f"one in five differences of {smallest:.3g} {c.unit} between {c.a} and {c.b} is missed"
+    return [f"With {given}{holm}, {missed}, and more of the smaller ones."]
 
 
-def _unequal_budgets(asked: Asked, done: pl.DataFrame) -> list[str]:
-    """Budgets are to be equal among cells that are compared with each other."""
-    places: dict[str, dict[str, str]] = {}
-    for key, budget in _budgets(done).items():
-        places.setdefault(asked.place(key), {})[asked.labels[key]] = budget
-    found = [sentence for cells in places.values() for sentence in gates.unequal_budgets(cells)]
-    if asked.within:
-        apart = " and ".join(asked.within)
-        found.append(f"Cells are compared only with those of the same {apart}; no other comparison is meant.")
-    return found
+def unpaired_seeds(comparison: stats.Comparison) -> list[str]:
+    """Seeds that only one arm has, which the paired comparison leaves out."""
+    return [
+        f"{_count(len(seeds), 'seed')} of {name} ({_join(seeds)}) left out: the other arm lacks "
+        f"{'it' if len(seeds) == 1 else 'them'}."
+        for name, seeds in comparison.unpaired.items()
+    ]
 
 
-def _budgets(done: pl.DataFrame) -> dict[str, str]:
-    """Key of a cell -> its budget in words, summed over stages of one unit."""
-    out = {}
-    stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
-    for row in done.unique("key", maintain_order=True).iter_rows(named=True):
-        total: dict[str, float] = {}
-        for stage in stages:
-            if (unit := row[f"{stage}.budget.unit"]) is not None:
-                total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
-        out[row["key"]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
+def unequal_seeds(seeds: Mapping[str, Collection[int]]) -> list[str]:
+    """Cells whose completed seeds differ from those of most cells, beside which they are ranked nevertheless.
+
+    seeds: cell -> its seeds.
+    """
+    sets = {cell: tuple(sorted(values)) for cell, values in seeds.items()}
+    usual = _most_common(sets.values())
+    odd = {cell: values for cell, values in sorted(sets.items()) if values != usual}
+    if not odd:
+        return []
+    listed = _some([f"{cell} ({_join(values) or 'none'})" for cell, values in odd.items()])
+    return [
+        f"Unequal seeds: most cells have {_join(usual) or 'none'}, but not {listed}; they are ranked beside "
+        "cells with other seeds."
+    ]
+
+
+def unequal_budgets(budgets: Mapping[str, str]) -> list[str]:
+    """Cells trained for another budget than the others. budgets: cell -> budget in words."""
+    kinds: dict[str, list[str]] = {}
+    for cell, budget in sorted(budgets.items()):
+        kinds.setdefault(budget, []).append(cell)
+    if len(kinds) < 2:
+        return []
+    listed = "; ".join(f"{budget}: {_some(cells)}" for budget, cells in sorted(kinds.items()))
+    return [f"Unequal budgets, so differences may be due to training longer ({listed})."]
+
+
+def missing_runs(
+    expected: Mapping[str, Collection[int]],
+    complete: Mapping[str, Collection[int]],
+    failed: Mapping[str, Mapping[int, str]],
+) -> list[str]:
+    """Runs that were planned and are not there.
+
+    expected, complete: cell -> seeds; failed: cell -> seed -> why. A failed run that was later
+    completed is complete.
+    """
+    lost: list[str] = []
+    absent: list[str] = []
+    for cell in sorted(expected):
+        for seed in sorted(set(expected[cell]) - set(complete.get(cell, ()))):
+            reason = failed.get(cell, {}).get(seed)
+            where = f"{cell} seed {seed}"
+            if reason is None:
+                absent.append(where)
+            else:
+                lost.append(f"{where} ({reason})")
+    total = sum(len(set(seeds)) for seeds in expected.values())
+    out = []
+    if lost:
+        out.append(
+            f"{len(lost)} of {total} runs failed and are not in the table, which favours cells "
+            f"that fail when they do badly: {_some(lost)}."
+        )
+    if absent:
+        out.append(f"{len(absent)} of {total} runs are not done yet: {_some(absent)}.")
     return out
 
 
-def _code(facts: Mapping[str, object]) -> str:
-    """The version of the code behind a run, in words."""
-    commit = str(facts["commit"] or "unknown")
-    changed = " with changes" if facts["dirty"] in (True, "true") else ""
-    return f"commit {commit[:10]}{changed}, torch {facts['torch']}"
+def confounded(cell: str, diffs: Mapping[str, Collection[str]], settings: Collection[str] = ()) -> list[str]:
+    """Arms that differ from the baseline in more than one thing.
+
+    cell: the one that the answer is about; diffs: every compared cell -> the axes in which it differs;
+    settings: what differs in the configuration of that cell, for an axis that stands for several.
+    """
+    axes, out = sorted(diffs[cell]), []
+    if len(axes) > 1:
+        out.append(
+            f"{cell} differs from the baseline in {len(axes)} axes ({_some(axes)}), so its effect cannot be "
+            "put down to one of them."
+        )
+    elif len(settings) > 1:
+        out.append(
+            f"{cell} differs from the baseline in {len(settings)} settings ({_some(sorted(settings))}), so "
+            "its effect cannot be put down to one of them."
+        )
+    several = sorted(name for name, axes in diffs.items() if len(axes) > 1)
+    if set(several) - {cell}:
+        out.append(
+            f"{len(several)} of {len(diffs)} compared cells differ from the baseline in two or more axes "
+            f"({_some(several, 3)}): their differences cannot be put down to one of them."
+        )
+    return out
+
+
+def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str] = HARDWARE) -> list[str]:
+    """For cost and speed: facts in which the runs differ. runs: run -> fact -> value."""
+    out = []
+    for fact in facts:
+        values = Counter(str(run.get(fact, "unknown")) for run in runs.values())
+        if len(values) > 1:
+            listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
+            out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")
+    return out
+
+
+def unequal_code(versions: Mapping[str, str]) -> list[str]:
+    """Runs made by different versions of the code. versions: run -> its version in words."""
+    counts = Counter(versions.values())
+    if len(counts) < 2:
+        return []
+    listed = _some([f"{version} ({_count(n, 'run')})" for version, n in sorted(counts.items())])
+    return [f"Runs were made by different versions of the code, which may make a difference: {listed}."]
+
+
+def not_compared(cell: str, why: str) -> str:
+    """A cell that is left out of the comparison with the baseline."""
+    return f"{cell} is not compared: {why}."
+
+
+def apart(axes: Sequence[str]) -> str:
+    """For a study that compares within strata of these axes."""
+    return (
+        f"Cells are compared only with those of the same {' and '.join(axes)}; no other comparison is meant."
+    )
+
+
+def other_plans(runs: int) -> str:
+    """So many complete runs of the study are not in the answer."""
+    belong = "run of this study belongs" if runs == 1 else "runs of this study belong"
+    return f"{runs} complete {belong} to other plans (budget, data or study file differ)."
+
+
+def of_search(
+    pruned: int, failed: Mapping[str, str], left_out: Mapping[str, str], left: int, asked: Asked
+) -> list[str]:
+    """What limits the answer of a search. pruned, left: numbers of trials; failed, left_out: cell -> why."""
+    found = [
+        "The best of many trials is in part the luckiest, and one seed says nothing about others: to claim a "
+        "difference, run the cells in question as an ablation with several seeds."
+    ]
+    if pruned:
+        verb = "was" if pruned == 1 else "were"
+        stopped = f"{wording.trials(pruned)} {verb} pruned, that is stopped for lagging"
+        found.append(f"{stopped}; no table and no comparison has them.")
+    found += [f"{cell} failed: {why}." for cell, why in failed.items()]
+    found += [f"{cell} is left out of the front: {why}." for cell, why in left_out.items()]
+    if left > 0:
+        found.append(f"{wording.trials(left)} of {asked.trials} not done; `{asked.command}` goes on.")
+    if not asked.importances:
+        found.append("Importances of the axes are computed at the end, from 20 complete trials on.")
+    return found
+
+
+# What intervals are about
+
+
+def cells_vary(error: Kind, seeds: Collection[int]) -> str:
+    """What the intervals of the cells are about: "over seeds". seeds: numbers of seeds that cells have."""
+    if error == "queries" or set(seeds) == {1}:
+        return "over queries (one seed)" if set(seeds) == {1} else "over queries"
+    kind = "over seeds" if error == "seeds" else "over seeds and queries"
+    return f"{kind}, over queries where there is one seed" if 1 in seeds else kind
+
+
+def differences_vary(comparisons: Mapping[str, stats.Comparison]) -> str:
+    """What the intervals of the differences are about: "with 95 % intervals over seeds and queries"."""
+    kinds = {c.interval.kind for c in comparisons.values() if c.interval is not None}
+    if kinds:
+        return f"with 95 % intervals over seeds{' and queries' if 'seeds+queries' in kinds else ''}"
+    if any(c.over_queries is not None for c in comparisons.values()):
+        return "with 95 % intervals over queries, which say nothing about other seeds"
+    return "without intervals, since one seed has nothing to vary"
+
+
+def table_legend(
+    metric: str, cells: str, comparisons: Mapping[str, stats.Comparison], against: str, alone: bool
+) -> str:
+    """What the columns and marks of the table of cells mean, in a few sentences.
+
+    metric: full name; cells: see `cells_vary`; against: what differences are to, empty without a baseline;
+    alone: whether some differences have an interval over queries alone.
+    """
+    text = f"{metric} with its 95 % interval {cells}. Cells are selected by val and reported by test."
+    if not comparisons or not against:
+        return text
+    text += f" Differences are to {against}, {differences_vary(comparisons)}"
+    if alone:
+        text += (
+            f" ({ALONE} over queries alone: one seed, or seeds without any spread, say nothing about others)"
+        )
+    if any(c.interval is not None for c in comparisons.values()):
+        family = max(c.family for c in comparisons.values())
+        holm = f"p after Holm over {family} comparisons" if family > 1 else "p of that interval"
+        text += f"; {holm}; ↑ better and ↓ worse where that may be claimed"
+    return text + "."
+
+
+def _most_common(values: Collection[tuple[int, ...]]) -> tuple[int, ...]:
+    """The most frequent; among equally frequent ones the longest."""
+    counts = Counter(values)
+    return max(counts, key=lambda v: (counts[v], len(v), v)) if counts else ()
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _join(values: Collection[int]) -> str:
+    return ", ".join(str(v) for v in values)
+
+
+def _some(items: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

@@ -1,4 +1,4 @@
-"""What the runs of a study have to say: one number for each query of each complete run."""
+"""The evidence of a study: one number for each query of each complete run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from workbench import stats
+from workbench import stats, tasks
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
+from workbench.metrics import Queries, score
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 
@@ -28,7 +29,7 @@ class Evidence:
     others: int
     """Complete runs of the study that belong to other plans."""
     values: Mapping[str, Mapping[int, np.ndarray]]
-    """Key of a cell -> seed -> the metric of each query on test, [Q], or [1] without ranks."""
+    """Key of a cell -> seed -> what each query contributes to the metric on test, [Q], or the metric, [1]."""
     groups: Sequence[str] | None
     """[Q], the clip of each query; None where each query counts by itself."""
     refused: Mapping[str, str]
@@ -36,6 +37,7 @@ class Evidence:
 
     @property
     def done(self) -> pl.DataFrame:
+        """The complete ones of `runs`."""
         return self.runs.filter(pl.col("state") == "complete")
 
     def per_seed(self, key: str, metric: str) -> dict[int, float]:
@@ -57,7 +59,7 @@ class Evidence:
         costs: dict[str, dict[int, float]] = {}
         values: dict[str, stats.Runs] = {}
         for key, runs in self.values.items():
-            if None in known[key].values():  # a run of an older version: the cell has no place on this axis
+            if None in known[key].values():  # a run of an older version: the cell has no point on this axis
                 continue
             both = {seed for seed in runs if math.isfinite(known[key][seed])}
             if both and key not in self.refused:
@@ -67,53 +69,71 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class _Queries:
+class _Answered:
     """What one run answered."""
 
     values: np.ndarray
-    """[Q] ranks, or values of a metric."""
+    """[Q] as they lie in the file, or what each query contributes to a metric."""
     groups: tuple[str, ...] | None
     identity: str
-    """Digest of the queries' names; empty without ranks."""
+    """Digest of the queries' names; empty where a metric is one number a run."""
 
 
-class Ranks:
-    """Ranks of the runs of one study, each file read once, for whoever looks again and again."""
+class QueryValues:
+    """What the queries of a study's runs contribute to metrics.
+
+    Each file is read once, for whoever looks again and again.
+    """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], tuple[tuple[int, int], _Queries]] = {}
+        self._read: dict[tuple[str, ...], tuple[tuple[int, int], _Answered]] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Clips of the queries: thousands of runs share one tuple."""
 
-    def of(self, run: RunDir, metric: str) -> _Queries | None:
-        """The run's ranks as values of the metric; None without ranks, also for metrics that have none."""
-        side = metric.partition("_")[0]
-        place = run.path.name, side
+    def of(self, run: RunDir, where: Queries) -> _Answered | None:
+        """The run's queries with their contributions; None where the file is missing or damaged."""
+        key = (run.path.name, where.file, where.values, where.ids, where.groups)
         try:
-            stat = run.file("ranks.npz").stat()
+            stat = run.file(where.file).stat()
             signature = stat.st_mtime_ns, stat.st_size
-            if (known := self._read.get(place)) is None or known[0] != signature:
-                self._read[place] = known = signature, self._queries(run, side)
-            return replace(known[1], values=stats.query_values(known[1].values, metric))
-        except (OSError, UserError):  # also a metric such as the median rank
+            if (known := self._read.get(key)) is None or known[0] != signature:
+                self._read[key] = known = signature, self._answered(run, where)
+        except (OSError, UserError):
             return None
+        return replace(known[1], values=where.contributions(known[1].values))
 
-    def _queries(self, run: RunDir, side: str) -> _Queries:
-        wanted = (f"{side}_rank", f"{side}_id", *(["t2v_group"] if side == "t2v" else []))
-        ranks, names, *owners = run.read_arrays("ranks.npz", *wanted)
+    def _answered(self, run: RunDir, where: Queries) -> _Answered:
+        wanted = [where.values, where.ids, *([where.groups] if where.groups else [])]
+        values, names, *owners = run.read_arrays(where.file, *wanted)
+        shapes = {found.shape for found in (values, names, *owners)}
+        numbers = values.size > 0 and values.dtype.kind in "biuf" and bool(np.isfinite(values).all())
+        if shapes != {(values.size,)} or not numbers:
+            raise UserError(f"{run.file(where.file)} is damaged: {where.values} is not one number a query")
         groups = tuple(str(group) for group in owners[0]) if owners else None
-        digest = hashlib.sha256("\0".join(names.tolist()).encode()).hexdigest()
-        return _Queries(ranks, groups and self._groups.setdefault(groups, groups), digest)
+        digest = hashlib.sha256("\0".join(map(str, names.tolist())).encode()).hexdigest()
+        return _Answered(values, groups and self._groups.setdefault(groups, groups), digest)
+
+
+def queries_of(metric: str) -> Queries | None:
+    """Where the queries behind a metric on test lie; None for one that is no mean over queries.
+
+    Files of a run hold the queries of the trained model on its own data: a metric after an earlier stage or
+    on other data is one number a run.
+    """
+    measured = score(f"test/{metric}")
+    own = measured is not None and measured.stage is None and not measured.data
+    return tasks.metric(metric).queries if own else None
 
 
 def gather(
-    asked: Asked, results: Path, table: pl.DataFrame | None = None, ranks: Ranks | None = None
+    asked: Asked, results: Path, table: pl.DataFrame | None = None, known: QueryValues | None = None
 ) -> Evidence:
-    """Reads the ranks of all complete runs of the plan.
+    """Reads what the queries of all complete runs of the plan contribute to the metric.
 
-    table: the run table of the study, read when None; ranks: those that were read before.
+    table: the run table of the study, read when None; known: values that were read before.
     """
-    ranks = ranks or Ranks()
+    known = known or QueryValues()
+    where = queries_of(asked.metric)
     if table is None:
         table = load_runs(results, asked.name)
     planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
@@ -121,16 +141,17 @@ def gather(
     runs = order.join(table, on="run", how="inner", maintain_order="left")
     others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
 
-    found: dict[str, dict[int, _Queries]] = {}
+    found: dict[str, dict[int, _Answered]] = {}
     complete = runs.filter(pl.col("state") == "complete")
     column = f"metric.test/{asked.metric}"
     numbers = complete[column].to_list() if column in complete.columns else [None] * complete.height
     for key, seed, number in zip(complete["key"], complete["seed"], numbers, strict=True):
-        queries = ranks.of(RunDir.of(results, asked.name, key, seed), asked.metric)
-        if queries is None and number is not None:
-            queries = _Queries(np.array([float(number)]), None, "")
-        if queries is not None:
-            found.setdefault(key, {})[seed] = queries
+        run = RunDir.of(results, asked.name, key, seed)
+        answered = known.of(run, where) if where is not None else None
+        if answered is None and number is not None:
+            answered = _Answered(np.array([float(number)]), None, "")
+        if answered is not None:
+            found.setdefault(key, {})[seed] = answered
     usual = _usual(asked, found)
     example = next((q for cell in found.values() for q in cell.values() if q.identity == usual), None)
     return Evidence(
@@ -138,11 +159,11 @@ def gather(
         others=others,
         values={key: {seed: q.values for seed, q in cell.items()} for key, cell in found.items()},
         groups=example.groups if example is not None else None,
-        refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual))},
+        refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual, where))},
     )
 
 
-def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Queries]]) -> str:
+def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Answered]]) -> str:
     """The queries of the baseline, or else those that most runs answered."""
     base = found.get(asked.baseline or "")
     cells = [base] if base is not None else list(found.values())
@@ -150,11 +171,12 @@ def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Queries]]) -> str:
     return counts.most_common(1)[0][0] if counts else ""
 
 
-def _refusal(cell: Mapping[int, _Queries], usual: str) -> str:
+def _refusal(cell: Mapping[int, _Answered], usual: str, where: Queries | None) -> str:
+    """Why a cell cannot be compared with those that answered the usual queries; empty where it can."""
     odd = [str(seed) for seed, q in sorted(cell.items()) if q.identity != usual]
     if not odd:
         return ""
     seeds = f"seed{'s' if len(odd) > 1 else ''} {', '.join(odd)}"
-    if usual and any(not q.identity for q in cell.values()):
-        return f"ranks.npz of {seeds} is missing or damaged"
+    if where is not None and usual and any(not q.identity for q in cell.values()):
+        return f"{where.file} of {seeds} is missing or damaged"
     return f"{seeds} answered other queries than the rest; compare runs of the same test split"

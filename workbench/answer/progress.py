@@ -15,7 +15,7 @@ from workbench.tables import duration
 SILENT = 300.0
 """Seconds without a sign of life after which a running run is called silent."""
 STATES = ("complete", "pruned", "running", "silent", "interrupted", "failed", "unreadable", "missing")
-WORDS = {
+MARKED = {
     "complete": "✓ done",
     "pruned": "– pruned",
     "running": "▶",
@@ -71,7 +71,7 @@ def progress(asked: Asked, runs: pl.DataFrame, now: float) -> Progress:
         for seed in asked.seeds:
             row = found.get(f"{key}-s{seed}")
             state = states[key, seed] = _state(row, now)
-            line[f"seed {seed}"] = _words(state, row)
+            line[f"seed {seed}"] = _state_text(state, row)
             if row is not None and state in ("failed", "unreadable", "interrupted", "silent"):
                 troubles.append((label, seed, state, row["attempt"], _reason(row, now)))
         cells.append(line)
@@ -104,15 +104,16 @@ def _state(row: Mapping[str, Any] | None, now: float) -> str:
     return row["state"] if row["state"] in STATES else "unreadable"
 
 
-def _words(state: str, row: Mapping[str, Any] | None) -> str:
+def _state_text(state: str, row: Mapping[str, Any] | None) -> str:
+    """As in `▶ 40 %`."""
     share = _share(row)
     if row is None or share is None or state not in ("running", "silent", "interrupted"):
-        return WORDS[state]
-    return f"{WORDS[state]} {100 * share:.0f} %"
+        return MARKED[state]
+    return f"{MARKED[state]} {100 * share:.0f} %"
 
 
 def _share(row: Mapping[str, Any] | None) -> float | None:
-    """Of its steps that a run has done."""
+    """The share of its steps that a run has done."""
     if row is None or not row["steps"]:
         return None
     return min(1.0, (row["step"] or 0) / row["steps"])
@@ -127,7 +128,8 @@ def _reason(row: Mapping[str, Any], now: float) -> str:
 def _left(
     states: Mapping[tuple[str, int], str], found: Mapping[str, Mapping[str, Any]], unknown: int
 ) -> float | None:
-    """Each run as long as its cell took before, else as the mean run; so many at once as run now.
+    """Seconds left when each run takes as long as its cell did before, or else as the mean run, and as many
+    run at once as now; None where nothing is known or left.
 
     unknown: further runs whose cells are not known yet.
     """

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from workbench import stats
+from workbench import stats, tasks
+from workbench.answer import wording
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
 from workbench.errors import UserError
 
 HOLDS, DOES_NOT, OPEN = "holds", "does not", "cannot be told"
-COUNTED = ("flops", "tokens", "passes")
-"""In the names of metrics that are counted from the configuration and do not vary from run to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +40,7 @@ class Verdict:
     @property
     def line(self) -> str:
         """All of it on one line, for the terminal and the dashboard."""
-        reason = f" ({self.reason})" if self.reason else ""
-        return (
-            f"{self.text}: {self.verdict}{reason}; here {self.measured}, paper {self.paper}; "
-            f"it holds when the whole 95 % interval is {self.rule}"
-        )
+        return wording.verdict(self.text, self.verdict, self.reason, self.measured, self.paper, self.rule)
 
 
 @dataclass(frozen=True)
@@ -58,11 +53,6 @@ class _Figure:
     """Why there are no limits."""
 
 
-ONE_SEED = "one seed says nothing about other seeds"
-REPEATED = "all seeds gave the same answers and count as one"
-NO_SPREAD = "the figure is the same in each seed; without any spread there is nothing to judge that by"
-
-
 def judge(
     claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison]
 ) -> Verdict:
@@ -72,17 +62,17 @@ def judge(
     except UserError as error:
         return _verdict(claim, "–", OPEN, str(error))
     least = float(claim["at_least"])
-    measured = _words(claim, figure.value)
+    measured = _figure_text(claim, figure.value)
     if figure.limits is None:
         return _verdict(claim, measured, OPEN, figure.why)
     low, high = figure.limits
     if low < high:
-        measured += f" ({_words(claim, low)} to {_words(claim, high)})"
+        measured += f" ({_figure_text(claim, low)} to {_figure_text(claim, high)})"
     if low >= least:
         return _verdict(claim, measured, HOLDS)
     if high < least:
         return _verdict(claim, measured, DOES_NOT)
-    return _verdict(claim, measured, OPEN, "the interval reaches to both sides of the rule")
+    return _verdict(claim, measured, OPEN, wording.BOTH_SIDES)
 
 
 def _figure(
@@ -122,23 +112,22 @@ def _saved(logarithm: float) -> float:
 
 
 def _compared(c: stats.Comparison) -> _Figure:
-    """Nothing is told where `stats.claim` would tell nothing."""
+    """Without an interval the verdict stays open, as the comparison does."""
     if c.interval is not None:
         return _Figure(c.effect, (c.interval.low, c.interval.high))
-    if c.repeated_seeds:
-        return _Figure(c.effect, None, REPEATED)
-    return _Figure(c.effect, None, ONE_SEED if len(c.seeds) == 1 else NO_SPREAD)
+    return _Figure(c.effect, None, wording.WITHOUT_INTERVAL[c.outcome])
 
 
 def _difference(a: np.ndarray, b: np.ndarray, metric: str) -> _Figure:
     """Mean of a - b over paired seeds, [n] each, with its t interval."""
-    if any(word in metric for word in COUNTED):
+    if tasks.metric(metric).counted:
         mean = float((a - b).mean())
         return _Figure(mean, (mean, mean))
     return _compared(stats.compare(dict(enumerate(a)), dict(enumerate(b))))
 
 
-def _words(claim: Mapping[str, Any], figure: float) -> str:
+def _figure_text(claim: Mapping[str, Any], figure: float) -> str:
+    """As in `43.1 %` saved, `2.04x`, or a difference of `+3.2`."""
     if claim["figure"] == "saved":
         return f"{figure:.1f} %"
     return f"{figure:.2f}x" if claim["figure"] == "times" else f"{figure:+.1f}"
@@ -150,7 +139,7 @@ def _verdict(claim: Mapping[str, Any], measured: str, verdict: str, reason: str 
         metric=claim["metric"],
         paper=claim["paper"],
         measured=measured,
-        rule=f"at least {_words(claim, float(claim['at_least']))}",
+        rule=f"at least {_figure_text(claim, float(claim['at_least']))}",
         verdict=verdict,
         reason=reason,
     )

@@ -1,16 +1,20 @@
 """Data sets: a module each. `prepare` turns one into a frame store that training reads.
 
-A data set is a module of this package with two functions:
+A data set is a module or a package below this one, at any depth, with two functions:
 
-- ``index(data, source) -> Index``: clips, captions, splits, digest; cheap, decodes nothing;
+- ``index(data, source, digests) -> Index``: clips, captions, splits, digest; cheap, decodes nothing;
 - ``videos(index, source, cache, progress) -> Path``: the folder in which the clips lie.
+
+Its name is the last part of its path. It may have two constants: ``SOURCE``, in words what has to be given
+with ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path), and
+``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
-import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,18 +24,12 @@ from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
+    from workbench.data.index import Index
 
 
 def names() -> list[str]:
-    """Data sets of this package: its modules that define `index` and `videos`."""
-    found = []
-    for module in pkgutil.iter_modules(__path__):
-        # Read, not imported: listing names must not load a decoder.
-        tree = ast.parse(Path(__path__[0], f"{module.name}.py").read_text(encoding="utf-8"))
-        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        if {"index", "videos"} <= functions:
-            found.append(module.name)
-    return found
+    """Data sets of this package: its modules, at any depth, that define `index` and `videos`."""
+    return sorted(_places(tuple(__path__)))
 
 
 def prepare(
@@ -45,16 +43,16 @@ def prepare(
     """Path of the ready frame store; makes it when it is not there. Raises `UserError`.
 
     Args:
-        source: folder of one's own data.
+        source: path of the user's own data, for data sets that take one.
         root: where prepared data sets lie.
         allow_bad_eval: evaluate without the videos that cannot be decoded, instead of refusing.
     """
     from workbench.data.build import Job, build, refuse_gaps
     from workbench.data.store import FrameStore, is_ready, store_path
 
-    module = _module(data.name)
+    module = load(data.name)
     if not (data.digest and is_ready(path := store_path(data, Path(root)))):
-        index = module.index(data, source)
+        index = read_index(data, source, Path(root))
         path = store_path(replace(data, digest=index.digest), Path(root))
         build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
     if not allow_bad_eval:  # the store may be from a call that allowed it
@@ -71,14 +69,66 @@ class Described(NamedTuple):
     train_clips: int
 
 
-def describe(data: DataConfig, source: str | None = None) -> Described:
-    """Reads the index of a data set. Raises `UserError` where it is not usable."""
-    index = _module(data.name).index(data, source)
+def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
+    """Reads the index of a data set. Raises `UserError` where it is not usable.
+
+    root: where prepared data sets lie, and with them what is known of the content of files; without it every
+    file is read.
+    """
+    index = read_index(data, source, root)
     train = sum(clip.split == "train" for clip in index.clips)
     return Described(replace(data, digest=index.digest), train)
 
 
-def _module(name: str) -> ModuleType:
-    if name not in names():
+def read_index(data: DataConfig, source: str | None, root: Path | None = None) -> Index:
+    """The index of a data set; `UserError` where the path is missing, not wanted, or not usable."""
+    from workbench.data.digests import NAME, Digests
+
+    check_source(data.name, source)
+    module = load(data.name)
+    digests = Digests(root / NAME if root is not None else None)
+    try:
+        index: Index = module.index(data, source, digests)
+    finally:
+        digests.keep()  # also after an interruption: reading goes on from there
+    return index
+
+
+def check_source(name: str, source: str | None) -> None:
+    """Refuses a data set whose path is missing, and a path for one that takes none."""
+    wanted = getattr(load(name), "SOURCE", "")
+    if wanted and not source:
+        raise UserError(f"{wanted} need a place: --data {name}:PATH")
+    if source and not wanted:
+        raise UserError(f"{name} takes no place: --data {name}, without {source!r}")
+
+
+def generated(name: str) -> bool:
+    """Whether a data set is made with as many clips as are asked for. Raises `UserError` for none of ours."""
+    return getattr(load(name), "GENERATED", False)
+
+
+def load(name: str) -> ModuleType:
+    """The module of a data set. Raises `UserError` for a name that is none."""
+    place = _places(tuple(__path__)).get(name)
+    if place is None:
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
-    return importlib.import_module(f"workbench.data.{name}")
+    return importlib.import_module(place)
+
+
+@functools.cache
+def _places(roots: tuple[str, ...]) -> dict[str, str]:
+    """Name -> module path. Read, not imported: listing names must not load a decoder."""
+    found: dict[str, str] = {}
+    for root in map(Path, roots):
+        for path in sorted(root.rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            parts = path.relative_to(root).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            if parts and {"index", "videos"} <= functions:
+                place = ".".join((__name__, *parts))
+                if known := found.get(parts[-1]):
+                    raise ValueError(f"{known} and {place} are two data sets of one name")
+                found[parts[-1]] = place
+    return found

@@ -1,4 +1,4 @@
-"""`python -m workbench.data check PATH`: what is right and wrong with a folder of videos."""
+"""`python -m workbench.data check PATH`: what is right and wrong with a folder of videos, or `NAME:PATH`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not folder.is_dir() or options.json.is_dir():
                 raise UserError(f"--json should be a file in a folder that is there, not {options.json}")
             check_folder(folder, "--json")
-        report = check(options.path)
+        report = check(options.place)
         print(text(report))
         if options.json:
             write_atomic(options.json, json.dumps(asdict(report), indent=2) + "\n")
@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workbench.data", description="Look at data.")
     commands = parser.add_subparsers(required=True)
     checking = commands.add_parser("check", help="report on a folder of videos; 1 where something is wrong")
-    checking.add_argument("path", type=Path, help="the folder, with captions.csv or without")
+    checking.add_argument(
+        "place", metavar="PATH", help="the folder, with captions.csv or without, or NAME:PATH"
+    )
     checking.add_argument("--json", type=Path, help="write all that was found to this file")
     return parser
 

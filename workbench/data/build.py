@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from workbench.data.clips import decoder_names, repeated_frames
+from workbench.data.decode import decoder_names, repeated_frames
 from workbench.data.index import Index
 from workbench.data.store import is_ready, write_record
 from workbench.data.workers import Done, run_tasks, usable_cores
@@ -28,7 +28,7 @@ from workbench.tracking.files import naming
 if TYPE_CHECKING:
     from workbench.config import DataConfig
 
-TASK = "workbench.data.clips:decode_task"
+TASK = "workbench.data.decode:decode_task"
 OVERDUE = "no answer within"
 """How the failure of a task begins that overran its deadline."""
 DEADLINE = 60.0
@@ -100,7 +100,7 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     """`partial` is still beside the place the store will have, so paths relative to it stay right."""
-    shape = (job.data.frames, job.data.size, job.data.size, 3)
+    shape = (job.data.stored or job.data.frames, job.data.size, job.data.size, 3)
     staged = _allocate(partial / "frames.npy", (len(index.clips), *shape))
     decoded = _decode(job, index, videos, staged)
     reasons = decoded.reasons
@@ -128,6 +128,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
                     "captions": c.captions,
                     "attributes": dict(c.attributes),
                     "path": c.path,
+                    **({"label": c.label} if c.label else {}),
                 }
                 for c in clips
             ],
@@ -175,7 +176,7 @@ class _Decoded:
 
 def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
     """Frames of every clip into `into`."""
-    size = {"count": job.data.frames, "size": job.data.size}
+    size = {"count": into.shape[1], "size": job.data.size}
     tasks = [(i, {"path": str(videos / clip.path), **size}) for i, clip in enumerate(index.clips)]
     found = _Decoded()
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:

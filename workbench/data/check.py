@@ -1,6 +1,6 @@
 """A report on a whole data set before a study is spent on it: `python -m workbench.data check PATH`.
 
-Every video is decoded as a study would decode it, in killable processes; nothing is written.
+Every video is decoded as a study would decode it, in killable processes; nothing that lasts is written.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
 
+from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import folder
 from workbench.data.build import DEADLINE
-from workbench.data.index import Clip
+from workbench.data.index import Clip, Index
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
@@ -31,11 +33,11 @@ class Report:
     """What was found; videos are named by their path inside the folder."""
 
     problem: str
-    """Why `captions.csv` cannot be used; empty where it can, or where there is none."""
+    """Why captions and splits cannot be used; empty where they can, or where there are none."""
     splits: dict[str, int]
     """Clips of each split; empty without captions."""
     facts: dict[str, dict[str, Any]]
-    """What `clips.examine_task` answered for each video that can be used."""
+    """What `decode.examine_task` answered for each video that can be used."""
     refused: dict[str, str]
     """Videos that cannot be used, with the reason."""
     duplicate_clips: list[list[str]]
@@ -45,7 +47,7 @@ class Report:
     duplicate_captions: dict[str, list[str]]
     """Captions of more than one clip; in an evaluation such clips are ties, which count against a model."""
     unnamed: list[str] = field(default_factory=list)
-    """Videos of the folder that `captions.csv` does not name."""
+    """Videos of the folder that the captions do not name."""
 
     @property
     def fine(self) -> bool:
@@ -53,17 +55,39 @@ class Report:
         return not (self.problem or self.refused or self.leaks) and bool(self.facts)
 
 
-def check(path: Path, *, progress: bool = True) -> Report:
-    """Looks at every video of a folder, with or without `captions.csv`. Raises `UserError` for no folder."""
+def check(place: str, *, progress: bool = True) -> Report:
+    """Looks at every video of a data set. Raises `UserError` where there is none.
+
+    place: a folder of videos, with or without `captions.csv`, or `NAME:PATH` as a study takes it.
+    """
+    name, colon, source = place.partition(":")
+    if colon and name in datasets.names() and not Path(place).exists():
+        datasets.check_source(name, source)
+        return _named(name, source, progress)
+    path = Path(place)
     if not path.is_dir():
         raise UserError(f"there is no folder {path}")
-    there = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    index, problem = None, ""
     if (path / folder.CAPTIONS).exists():
-        try:
-            index = folder.index(DataConfig(name="folder"), str(path))
-        except UserError as error:
-            problem = str(error)
+        return _named("folder", place, progress)
+    return _report(path, None, "", progress)
+
+
+def _named(name: str, source: str, progress: bool) -> Report:
+    """A data set by name. Where its index cannot be used, the videos that lie at the place are looked at."""
+    try:
+        index = datasets.read_index(DataConfig(name=name), source)
+    except UserError as error:
+        if not Path(source).is_dir():
+            raise
+        return _report(Path(source), None, str(error), progress)
+    with TemporaryDirectory() as cache:
+        videos = datasets.load(name).videos(index, source, Path(cache), progress)
+        return _report(videos, index, "", progress)
+
+
+def _report(path: Path, index: Index | None, problem: str, progress: bool) -> Report:
+    """path: the folder of the videos."""
+    there = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     clips = index.clips if index else ()
     names = [clip.path for clip in clips] or there
     if not names and not problem:
@@ -90,7 +114,9 @@ def _examine(
     size = {"count": DataConfig().frames, "size": DataConfig().size}
     tasks = [(i, {"path": str(path / name), **size}) for i, name in enumerate(names)]
     facts, refused = {}, {}
-    answers = run_tasks("workbench.data.clips:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE)
+    answers = run_tasks(
+        "workbench.data.decode:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE
+    )
     for done in tqdm(answers, total=len(tasks), desc="checking videos", unit="video", disable=not progress):
         reason = done.failure or done.answer.get("reason")
         if reason:

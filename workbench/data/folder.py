@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 CAPTIONS = "captions.csv"
 LONGEST = 2000
 """Characters of a caption; more is a mistake in the file rather than a sentence."""
-CHUNK = 1 << 20
+SOURCE = "own videos"
 
 
-def index(data: DataConfig, source: str | None = None) -> Index:
+def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     """Reads `captions.csv`. The digest covers captions, splits and the content of every video."""
-    if source is None:
-        raise UserError("one's own data is given with its folder: --data folder:PATH")
+    assert source is not None, "SOURCE says so"
     folder = Path(source)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
@@ -39,12 +39,12 @@ def index(data: DataConfig, source: str | None = None) -> Index:
         Clip(id=name, path=name, split=splits[name], captions=tuple(captions))
         for name, (captions, _) in sorted(videos.items())
     )
-    return Index(digest=_digest(folder, clips), clips=clips, notes=notes)
+    return Index(digest=_digest(folder, clips, digests), clips=clips, notes=notes)
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
     """The folder itself: nothing is copied."""
-    assert source is not None, "index() has refused this"
+    assert source is not None, "SOURCE says so"
     return Path(source)
 
 
@@ -132,26 +132,9 @@ def _rank(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _digest(folder: Path, clips: Iterable[Clip]) -> str:
+def _digest(folder: Path, clips: Iterable[Clip], digests: Digests) -> str:
     sha = hashlib.sha256()
     for clip in clips:
-        row = [clip.id, clip.split, list(clip.captions), list(_content(folder / clip.path))]
+        row = [clip.id, clip.split, list(clip.captions), digests.of(folder / clip.path)]
         sha.update(json.dumps(row).encode())
     return sha.hexdigest()
-
-
-def _content(path: Path) -> Iterator[str | int]:
-    """Size and the hash of the first and last MiB: enough to notice a change, quick for large files."""
-    try:
-        if not path.is_file():
-            raise FileNotFoundError(path)  # opening a pipe would wait for its writer
-        size = path.stat().st_size
-        with open(path, "rb") as stream:
-            sha = hashlib.sha256(stream.read(CHUNK))
-            stream.seek(max(0, size - CHUNK))
-            sha.update(stream.read(CHUNK))
-    except OSError:
-        yield "unreadable"  # named with its reason when it is decoded
-        return
-    yield size
-    yield sha.hexdigest()

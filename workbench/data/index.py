@@ -17,6 +17,8 @@ class Clip:
     split: str
     """`train`, `val` or `test`."""
     captions: tuple[str, ...]
+    label: str = ""
+    """Its class, where the data set has classes."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     scene: Mapping[str, Any] = field(default_factory=dict)
     """How to draw the clip, for generated data."""

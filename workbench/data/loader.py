@@ -6,13 +6,19 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from workbench.data.sampling import frames_of
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.recipe.batch import Batch, Text
+
+if TYPE_CHECKING:
+    from workbench.config import DataConfig
 
 AHEAD = 2
 """Batches prepared while the model computes."""
@@ -27,12 +33,26 @@ class Loader:
 
     An epoch visits every clip once and drops the last incomplete batch. No clip is twice in a batch, so
     that no caption counts as a wrong answer for its own clip.
+
+    Args:
+        text: captions of the training split.
+        data: says which of the stored frames a step takes; without it, all of them.
+        source: number of the data set among those that a run trains on.
     """
 
-    def __init__(self, store: FrameStore, text: Text, *, batch_size: int, seed: int, source: int = 0) -> None:
-        self.source = source
+    def __init__(
+        self,
+        store: FrameStore,
+        text: Text,
+        *,
+        batch_size: int,
+        seed: int,
+        data: DataConfig | None = None,
+        source: int = 0,
+    ) -> None:
         part = store.splits["train"]
         self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
+        self.data, self.labels, self.source = data, store.labels, source
         order = np.argsort(part.clips, kind="stable")
         self.clips, first = np.unique(part.clips[order], return_index=True)
         self.rows = np.split(order, first[1:])  # caption rows of each clip
@@ -58,12 +78,27 @@ class Loader:
         rng = np.random.default_rng([self.seed, epoch, offset])
         return self.clips[chosen], np.array([rng.choice(self.rows[i]) for i in chosen])
 
+    def video(self, step: int, clips: np.ndarray) -> np.ndarray:
+        """The frames of the clips of step `step`, uint8 [B, T, H, W, 3]."""
+        if self.data is None:
+            return np.take(self.frames, clips, axis=0)
+        # Its own stream: how many captions a clip has does not change which frames are seen.
+        rng = np.random.default_rng([self.seed, *divmod(step, self.per_epoch), 1])
+        return frames_of(self.frames, clips, self.data, rng)
+
+    def tags(self, clips: np.ndarray) -> dict[str, Tensor]:
+        """What is known of clips beside what is seen, int64 [B] each.
+
+        `index`: row of the frame store; `label`: number of the class, 0 for none; `source`: of the data set.
+        """
+        known = {"index": clips, "label": self.labels[clips], "source": np.full_like(clips, self.source)}
+        return {name: torch.from_numpy(values) for name, values in known.items()}
+
     def batch(self, step: int) -> Batch:
         clips, rows = self.indices(step)
-        video = torch.from_numpy(np.take(self.frames, clips, axis=0))
-        index = torch.from_numpy(clips)
-        label, source = torch.zeros_like(index), torch.full_like(index, self.source)
-        return Batch(video, self.text.select(torch.from_numpy(rows)), index, label, source)
+        tags = self.tags(clips)
+        text = self.text.select(torch.from_numpy(rows))
+        return Batch(torch.from_numpy(self.video(step, clips)), text, **tags)
 
     def batches(self, start: int, waiting: Callable[[], None] = lambda: None) -> Generator[Batch]:
         """Endless batches from step `start`, prepared by a thread ahead of their use.

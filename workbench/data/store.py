@@ -71,6 +71,10 @@ class FrameStore:
     """What was decided for the user, such as how clips were split."""
     files: list[Path | None]
     """The video file of each clip; None in a store that does not name them. They may be gone since."""
+    label_names: list[str]
+    """Classes by their number: nothing for 0, then all labels of the data set in order."""
+    labels: np.ndarray
+    """int64 [N], index into `label_names`; 0 for clips without a label, as in stores of earlier versions."""
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
@@ -78,6 +82,7 @@ class FrameStore:
         path = Path(path)
         record = _read_record(path)
         frames, clips = _frames(path, record), record["clips"]
+        label_names, labels = _labels(path, clips)
         return cls(
             name=record["name"],
             digest=record["digest"],
@@ -95,12 +100,14 @@ class FrameStore:
             frames_sha256=record["frames_sha256"],
             notes=record["notes"],
             files=_files(path, record),
+            label_names=label_names,
+            labels=labels,
         )
 
 
 def store_path(data: DataConfig, root: Path) -> Path:
     """Where the frame store of described data lies."""
-    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.frames}x{data.size}"
+    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.stored or data.frames}x{data.size}"
 
 
 def is_ready(path: Path) -> bool:
@@ -159,6 +166,15 @@ def _files(path: Path, record: Mapping[str, Any]) -> list[Path | None]:
     names = [PurePosixPath(clip.get("path", "")) for clip in record["clips"]]
     inside = [bool(name.parts) and not name.is_absolute() and ".." not in name.parts for name in names]
     return [folder / name if good else None for name, good in zip(names, inside, strict=True)]
+
+
+def _labels(path: Path, clips: list[dict[str, Any]]) -> tuple[list[str], np.ndarray]:
+    found = [clip.get("label", "") for clip in clips]
+    if not all(isinstance(label, str) for label in found):
+        raise UserError(f"the frame store {path} is damaged; delete it and it is made again")
+    names = ["", *sorted({label for label in found if label})]
+    number = {name: i for i, name in enumerate(names)}
+    return names, np.array([number[label] for label in found], np.int64)
 
 
 def _splits(clips: list[dict[str, Any]]) -> dict[str, Split]:

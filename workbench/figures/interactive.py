@@ -190,8 +190,8 @@ def curves_figure(
 def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
     """Differences to the baseline with 95 % intervals, coloured where one may be claimed after Holm."""
     figure = go.Figure()
-    # Places are numbers, because long names are cut and two cut names may be the same.
-    table = table.with_columns(place=-pl.int_range(pl.len()))
+    # Heights are numbers, because long names are cut and two cut names may be the same.
+    table = table.with_columns(height=-pl.int_range(pl.len()))
     for standing, name in (
         ("better", "better, after Holm"),
         ("worse", "worse, after Holm"),
@@ -204,7 +204,7 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=part["effect"].to_list(),
-                y=part["place"].to_list(),
+                y=part["height"].to_list(),
                 error_x=_bars(part.with_columns(**known)),
                 mode="markers",
                 marker={"color": STANDING[standing], "symbol": STANDING_MARKERS[standing], "size": 9},
@@ -217,7 +217,7 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
         )
     figure.add_vline(x=0, line={"color": "#777777", "width": 1})
     names = [safe(cell) for cell in table["cell"]]
-    figure.update_yaxes(tickvals=table["place"].to_list(), ticktext=names, zeroline=False, automargin=True)
+    figure.update_yaxes(tickvals=table["height"].to_list(), ticktext=names, zeroline=False, automargin=True)
     figure.update_xaxes(title_text=html.escape(title, quote=False))
     figure = _finished(figure)
     return figure.update_layout(height=160 + 24 * table.height)

@@ -140,23 +140,23 @@ def curves(
 
 
 def effects(table: pl.DataFrame, *, title: str) -> Figure:
-    """Differences to the baseline with 95 % intervals, the largest on top; coloured where claimed."""
+    """Differences to the baseline with 95 % intervals, the first on top; coloured where claimed."""
     figure, (axes,) = _panels(1, width=6.4, height=1.5 + 0.24 * table.height)
     names = {"better": "better after Holm", "worse": "worse after Holm", "": "cannot be told apart"}
     shapes = {"better": "^", "worse": "v", "": "o"}
-    place = {cell: -i for i, cell in enumerate(table["cell"])}
+    height = {cell: -i for i, cell in enumerate(table["cell"])}
     for standing, name in names.items():
         part = table.filter(pl.col("standing") == standing)
         if part.is_empty():
             continue
-        y = [place[cell] for cell in part["cell"]]
+        y = [height[cell] for cell in part["cell"]]
         style: dict[str, Any] = {"color": STANDING[standing]}
         axes.plot(part["effect"], y, shapes[standing], markersize=5, label=name, **style)
         for at, low, high in zip(y, part["low"], part["high"], strict=True):
             if low is not None and high is not None:
                 axes.plot([low, high], [at, at], linewidth=1.2, **style)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(list(place.values()), [plain(cell) for cell in place])
+    axes.set_yticks(list(height.values()), [plain(cell) for cell in height])
     axes.set_ylim(0.3 - table.height, 0.7)
     axes.set_xlabel(f"{title}\n95 % interval")
     _legend(figure, axes, 3)

@@ -14,9 +14,9 @@ from workbench.figures.style import SCALE, label, safe, shown
 EQUAL = 0.02
 """Numbers that differ by less, relatively, are equal by design."""
 LONGEST = 12
-"""Letters of a level."""
+"""Letters to which the name of a level is cut."""
 NONE = "–"
-"""Of a cell that lacks an axis."""
+"""Shown for a cell that lacks an axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ def dimensions(cells: pl.DataFrame, axes: Sequence[str], numbers: Sequence[str])
         levels = known[axis].drop_nulls().unique(maintain_order=True)
         words = [shown(level) for level in (levels.sort() if levels.dtype.is_numeric() else levels)]
         words = [NONE, *words] if known[axis].null_count() else words
-        place = {word: float(i) for i, word in enumerate(words)}
+        level_of = {word: float(i) for i, word in enumerate(words)}
         values = tuple(NONE if value is None else shown(value) for value in known[axis])
-        found.append(Dimension(name=axis, values=tuple(place[v] for v in values), ticks=tuple(words)))
+        found.append(Dimension(name=axis, values=tuple(level_of[v] for v in values), ticks=tuple(words)))
     for name in dict.fromkeys(numbers):
         column = known[name].cast(pl.Float64).to_list() if name in known.columns else []
         if column and None not in column and (name == numbers[-1] or _varies(column)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-import re
+
+from workbench import tasks
+from workbench.metrics import score
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ as well."""
@@ -12,11 +14,11 @@ SCREEN_COLOURS = (*COLOURS[:-1], "#777777")
 MARKERS = "osD^vPX"
 PLOTLY_MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot")
-"""Of lines whose colours have begun anew."""
+"""Styles of lines, changed each time the colours begin anew."""
 MOST_MARKERS = 30
-"""Points of a curve that are marked one by one."""
+"""Up to so many points of a curve have a marker each."""
 MOST_BARS = 100
-"""Cells against a cost that all have their interval drawn; of more, those on the front have."""
+"""Up to so many cells against a cost all have their interval drawn; of more, those on the front have."""
 MAP = "cividis"
 """Colour map of grids: even in brightness and the same to colour-blind readers."""
 SCALE = ("#56B4E9", "#D55E00")
@@ -30,48 +32,27 @@ CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""
 
 LONGEST = 44
-"""Letters of a name in a picture."""
+"""Letters to which a name in a picture is cut."""
 
-LABELS = {
-    "t2v_r1": "text-to-video R@1 (%)",
-    "t2v_r5": "text-to-video R@5 (%)",
-    "t2v_r10": "text-to-video R@10 (%)",
-    "v2t_r1": "video-to-text R@1 (%)",
-    "v2t_r5": "video-to-text R@5 (%)",
-    "v2t_r10": "video-to-text R@10 (%)",
-    "t2v_medr": "text-to-video median rank",
-    "t2v_meanr": "text-to-video mean rank",
-    "v2t_medr": "video-to-text median rank",
-    "v2t_meanr": "video-to-text mean rank",
-    "cost/video_passes": "video encoder passes",
-    "cost/text_passes": "text encoder passes",
-    "cost/video_tokens_in": "video tokens of a clip",
-    "cost/video_tokens_out": "video tokens encoded, all passes",
-    "cost/peak_memory_gb": "peak memory (GB)",
-    "train/steps": "training steps",
-    "cost/train_gflops_per_clip": "training GFLOPs per clip",
-    "cost/train_pflops": "training PFLOPs per run",
-    "cost/video_gflops_per_clip": "video encoder, GFLOPs per clip",
-    "cost/text_gflops_per_clip": "text encoder, GFLOPs per clip",
-    "speed/train_seconds": "training time per run (s)",
-    "speed/clips_per_s": "clips per second",
-    "step": "steps",
-    "seconds": "training time (s)",
-    "pflops": "training PFLOPs",
-}
+CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
 
 
-def label(metric: str) -> str:
-    """A metric with its unit; names that are not known are shown as they are."""
-    split, _, name = metric.rpartition("/")
-    if split in ("test", "val") and name in LABELS:
-        return f"{split} {LABELS[name]}" if split == "val" else LABELS[name]
-    return LABELS.get(metric, plain(metric))
+def label(name: str) -> str:
+    """A clock or a metric with its unit; names that are not known are shown as they are.
 
-
-def is_better_high(metric: str) -> bool:
-    """Whether more of a metric is better: recall and throughput are, ranks, losses, costs are not."""
-    return bool(re.search(r"_r\d+$|clips_per_s$|mfu$", metric))
+    Where a metric was measured is added, unless that is the run's own test split at the end of training.
+    """
+    measured = score(name)
+    own = measured.name if measured is not None else name
+    if own not in tasks.metrics():
+        return CLOCK_LABELS.get(name, plain(name))
+    title = tasks.metric(name).title
+    if measured is None:
+        return title
+    split = "val " if measured.split == "val" else ""
+    data = f" on {plain(measured.data)}" if measured.data else ""
+    stage = f" after stage {measured.stage}" if measured.stage is not None else ""
+    return f"{split}{title}{data}{stage}"
 
 
 def plain(name: str) -> str:

@@ -10,13 +10,12 @@ import polars as pl
 
 from workbench.figures.style import shown
 from workbench.stats import Comparison, FactorEffects, ParetoPoint
-from workbench.stats.compare import LEVEL
 
 MOST_PANELS = 4
 MOST_CURVES = 7
-"""As many as there are colours."""
+"""There are as many colours."""
 MOST_COLUMNS = 12
-"""Of a map whose numbers are to be read."""
+"""Columns of a map whose numbers can still be read."""
 MOST_EFFECTS = 40
 
 
@@ -59,18 +58,18 @@ def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.Dat
 
     A cell that lacks the other axes (they exist only under some choices) is a point of every curve.
     """
-    places = layout(cells, axes)
-    if places is None:
+    where = layout(cells, axes)
+    if where is None:
         return None
-    order = {value: i for i, value in enumerate(cells[places.x].drop_nulls().unique(maintain_order=True))}
+    order = {value: i for i, value in enumerate(cells[where.x].drop_nulls().unique(maintain_order=True))}
     rows = []
-    for row in cells.filter(pl.col(places.x).is_not_null()).iter_rows(named=True):
-        x = row[places.x]
-        for panel, curve in _spread(cells, places, row):
-            rows.append((panel, curve, shown(x), float(x if places.connected else order[x]), row[metric],
+    for row in cells.filter(pl.col(where.x).is_not_null()).iter_rows(named=True):
+        x = row[where.x]
+        for panel, curve in _spread(cells, where, row):
+            rows.append((panel, curve, shown(x), float(x if where.connected else order[x]), row[metric],
                          row["low"], row["high"]))  # fmt: skip
     table = pl.DataFrame(rows, schema=_SWEEP, orient="row").drop_nulls("mean")
-    if not places.connected:
+    if not where.connected:
         return table
     return table.sort(_rank(table, "panel"), _rank(table, "curve"), "position")
 
@@ -93,17 +92,17 @@ def grid_table(
 
     standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed.
     """
-    places = layout(cells, axes)
-    if places is None or not places.curve or cells[places.x].n_unique() > MOST_COLUMNS:
+    where = layout(cells, axes)
+    if where is None or not where.curve or cells[where.x].n_unique() > MOST_COLUMNS:
         return None
-    ordered = cells.filter(pl.col(places.x).is_not_null())
-    if places.connected:
-        ordered = ordered.sort(places.x, maintain_order=True)
+    ordered = cells.filter(pl.col(where.x).is_not_null())
+    if where.connected:
+        ordered = ordered.sort(where.x, maintain_order=True)
     rows = [
-        (panel, curve, shown(row[places.x]), row[metric], row["low"], row["high"],
+        (panel, curve, shown(row[where.x]), row[metric], row["low"], row["high"],
          (standing or {}).get(row["key"], ""))
         for row in ordered.iter_rows(named=True)
-        for panel, curve in _spread(cells, places, row)
+        for panel, curve in _spread(cells, where, row)
     ]  # fmt: skip
     names = ("panel", "row", "column", "mean", "low", "high", "standing")
     texts = ("panel", "row", "column", "standing")
@@ -122,12 +121,12 @@ def cost_table(
     Few cells without an axis for curves are a curve each.
     costs: name of a cost -> key of a cell -> its point, as from `stats.pareto`.
     """
-    places = layout(cells, axes)
+    where = layout(cells, axes)
     rows = []
     for row in cells.iter_rows(named=True):
         curve = row["cell"] if cells.height <= MOST_CURVES else ""
-        if places is not None and places.curve:
-            curve = f"{places.curve} {_text(row[places.curve])}"
+        if where is not None and where.curve:
+            curve = f"{where.curve} {_text(row[where.curve])}"
         for cost, points in costs.items():
             if (point := points.get(row["key"])) is not None and row[metric] is not None:
                 rows.append((cost, row["key"], row["cell"], curve, point.cost, row[metric], row["low"],
@@ -154,7 +153,7 @@ def curves_table(
 ) -> pl.DataFrame | None:
     """Learning curves: cell, step, seconds, pflops, mean, low, high (least and most over seeds), seeds.
 
-    curves: long form, see `tracking.runs.load_curves`; cells: name of a run -> key of its cell;
+    curves: long form, see `tracking.curves.load_curves`; cells: name of a run -> key of its cell;
     keys: the cells to show. The n-th evaluations of a cell's seeds make one point.
     """
     found = curves.filter(pl.col("metric") == metric).with_columns(
@@ -173,12 +172,12 @@ def curves_table(
         pl.col("value").max().alias("high"),
         pl.len().cast(pl.Int64).alias("seeds"),
     )
-    place = {key: i for i, key in enumerate(keys)}
-    return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64), "n").drop("n")
+    order = {key: i for i, key in enumerate(keys)}
+    return table.sort(pl.col("key").replace_strict(order, return_dtype=pl.Int64), "n").drop("n")
 
 
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
-    """Differences to the baseline, the largest first: key, cell, effect, low, high, holm_low, holm_high,
+    """Differences to the baseline, the best first: key, cell, effect, low, high, holm_low, holm_high,
     p, p_adjusted, standing. With one seed all limits are over queries only; where some cells have more, those
     of one seed have none, since theirs would say something else. Of very many cells the largest differences
     are kept, either way."""
@@ -195,7 +194,8 @@ def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, 
     table = pl.DataFrame(rows, schema=_EFFECTS, orient="row")
     if table.height > MOST_EFFECTS:
         table = table.sort(pl.col("effect").abs(), descending=True, maintain_order=True)[:MOST_EFFECTS]
-    return table.sort("effect", descending=True, maintain_order=True)
+    higher_is_better = next(iter(comparisons.values())).higher_is_better
+    return table.sort("effect", descending=higher_is_better, maintain_order=True)
 
 
 _EFFECTS = {
@@ -224,21 +224,21 @@ def factors_table(found: FactorEffects, *, maximize: bool, interactions: bool) -
             named = " × ".join(f"{factor}={shown(level)}" for factor, level in pairs)
             limits = (effect.interval.low, effect.interval.high) if effect.interval else (None, None)
             standing = ""
-            if effect.p_adjusted is not None and effect.p_adjusted < 1 - LEVEL:
+            if effect.distinguishable:
                 standing = "better" if (effect.effect > 0) == maximize else "worse"
             size = round(effect.effect, 9)  # what is left of a sum that should be zero is zero
             rows.append((named, named, size, *limits, None, None, effect.p, effect.p_adjusted, standing))
     if not rows:
         return None
-    table = pl.DataFrame(rows, schema=_EFFECTS, orient="row").with_row_index("place")
+    table = pl.DataFrame(rows, schema=_EFFECTS, orient="row").with_row_index("order")
     largest = table.sort(pl.col("effect").abs(), descending=True, maintain_order=True)[:MOST_EFFECTS]
-    return largest.sort("place").drop("place")
+    return largest.sort("order").drop("order")
 
 
-def _spread(cells: pl.DataFrame, places: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:
+def _spread(cells: pl.DataFrame, where: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:
     """Panel and curve of a cell, as `name value`: its own, or all where it lacks these axes."""
     options = []
-    for axis in (places.panel, places.curve):
+    for axis in (where.panel, where.curve):
         if not axis:
             options.append([""])
         elif row[axis] is not None:
@@ -256,5 +256,5 @@ def _text(value: object) -> str:
 
 def _rank(table: pl.DataFrame, column: str) -> pl.Expr:
     """Order of first appearance."""
-    place = {value: i for i, value in enumerate(table[column].unique(maintain_order=True))}
-    return pl.col(column).replace_strict(place, return_dtype=pl.Int64)
+    order = {value: i for i, value in enumerate(table[column].unique(maintain_order=True))}
+    return pl.col(column).replace_strict(order, return_dtype=pl.Int64)

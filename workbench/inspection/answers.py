@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from workbench import tasks
 from workbench.errors import UserError
-from workbench.stats.inputs import RECALL
 from workbench.tracking.run_dir import RunDir
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Text-to-video ranks of one run."""
+    """Text-to-video ranks of one run, which the retrieval task leaves in `ranks.npz`."""
 
     queries: tuple[str, ...]
     """[Q], caption ids."""
@@ -49,9 +49,9 @@ def read_captions(run: RunDir) -> dict[str, str]:
 
 
 def within(metric: str) -> int:
-    """Rank up to which a query counts as answered: 5 for `t2v_r5`, else 1."""
-    found = RECALL.match(metric)
-    return int(found[1]) if found else 1
+    """Rank up to which a query counts as answered: 5 for `t2v_r5`, 1 for a metric that is no recall."""
+    queries = tasks.metric(metric).queries
+    return max(1, queries.at_most) if queries is not None else 1
 
 
 def disagreements(a: Mapping[int, Answers], b: Mapping[int, Answers], k: int = 1) -> pl.DataFrame:

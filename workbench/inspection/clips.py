@@ -72,7 +72,7 @@ class Clips:
         return path
 
 
-def place(run: RunDir, root: Path) -> Path:
+def frames_path(run: RunDir, root: Path) -> Path:
     """Where the frame store of a run's data lies below `root`, whether or not it is there."""
     config = run.flat_config()
     try:
@@ -81,6 +81,7 @@ def place(run: RunDir, root: Path) -> Path:
             digest=check_name(str(config["data.digest"]), "digest of a data set"),
             frames=config["data.frames"],
             size=config["data.size"],
+            stored=config.get("data.stored", 0),
         )
     except KeyError as error:
         raise UserError(f"{run.path.name} does not say which data it was trained on") from error
@@ -97,7 +98,7 @@ def weights(run: RunDir) -> int:
 
 def open_clips(run: RunDir, root: Path) -> Clips:
     """The clips that a run was trained and tested on; `UserError` where they are not below `root`."""
-    path = place(run, root)
+    path = frames_path(run, root)
     if not path.is_dir():
         raise UserError(f"the clips of this study are not on this machine: there is no {path}")
     return Clips(FrameStore.open(path))

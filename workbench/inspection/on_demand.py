@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.data.sampling import frames_of
 from workbench.errors import UserError
 from workbench.masking import names
 from workbench.masking import text as text_maskings
@@ -61,19 +62,23 @@ def text(task: dict[str, Any]) -> Reply:
 @torch.no_grad()
 def mask(task: dict[str, Any]) -> Reply:
     """A clip under any masking, in the geometry of a run's model: uint8 frames [T, H, W, 3] as bytes, hidden
-    tokens grey, and what is left.
+    tokens grey, which of the stored frames these are, and what is left.
 
     task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the draw, and `video`,
     `text` as [class name, ratio].
     """
     run = RunDir(task["run"])
     config = run.config()
-    frames = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)[task["row"]]
+    stored = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)
+    every = np.arange(stored.shape[1]).reshape(1, -1, 1, 1, 1)
+    numbers = frames_of(every, np.zeros(1, np.int64), config.data).ravel()
+    frames = stored[task["row"]][numbers]
     encoder = _encoder(str(run.path))
     hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _rng(task))
     count = int(hidden.sum())
     seen = hide(frames, hidden[0].numpy(), encoder.grid)
     reply = {
+        "frames": numbers.tolist(),
         "grid": list(encoder.grid),
         "hidden": count,
         "tokens": encoder.grid.tokens,

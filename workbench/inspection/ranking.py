@@ -65,7 +65,7 @@ def read_embeddings(run: RunDir) -> Embeddings:
 
 
 def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> pl.DataFrame:
-    """The whole gallery for one query, best first: place (from 1), clip, score (cosine), right.
+    """The whole gallery for one query, best first: rank (from 1), clip, score (cosine), right.
 
     Args:
         query: unit vector [E].
@@ -77,7 +77,7 @@ def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> p
     order = np.lexsort((is_right, -score))
     return pl.DataFrame(
         {
-            "place": np.arange(1, len(order) + 1),
+            "rank": np.arange(1, len(order) + 1),
             "clip": [found.clips[i] for i in order],
             "score": score[order],
             "right": is_right[order],

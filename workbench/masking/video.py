@@ -9,7 +9,9 @@ random numbers that are passed in; the mask lives on their device.
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -120,3 +122,15 @@ def check_ratio(what: str, ratio: float) -> None:
     number = isinstance(ratio, int | float) and not isinstance(ratio, bool)
     if not (number and 0 <= ratio < 1):
         raise UserError(f"a {what} mask ratio is a share in [0, 1), not {ratio!r}")
+
+
+def strategy(name: str) -> Callable[..., VideoMasking]:
+    """The masking that a study calls `random`, `per-frame`, ...; `UserError` lists those that exist.
+
+    A class is found by its name: `PerFrameMasking` is `per-frame`.
+    """
+    words = {cls: re.findall("[A-Z][a-z]+", cls.__name__)[:-1] for cls in VideoMasking.__subclasses__()}
+    found = {"-".join(parts).lower(): cls for cls, parts in words.items()}
+    if name not in found:
+        raise UserError(f"no strategy {name!r}; there are {', '.join(found)}")
+    return found[name]

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from workbench.config import at_least, divides
+from workbench.fields import at_least, divides
 from workbench.masking.video import Grid
 
 

@@ -17,8 +17,8 @@ from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from workbench.config import at_least, divides, one_of
 from workbench.errors import UserError
+from workbench.fields import at_least, divides, one_of
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 

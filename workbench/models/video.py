@@ -20,8 +20,8 @@ from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from workbench.config import at_least, divides, one_of
 from workbench.errors import UserError
+from workbench.fields import at_least, divides, one_of
 from workbench.masking.video import Grid
 
 MEAN = (0.485, 0.456, 0.406)

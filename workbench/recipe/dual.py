@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from workbench import losses
-from workbench.config import at_least, not_negative
 from workbench.errors import UserError
+from workbench.fields import at_least, not_negative
 from workbench.masking.text import TextMasking
 from workbench.masking.video import VideoMasking
 from workbench.models.text import TextConfig, TextEncoder

@@ -1,5 +1,5 @@
 """The answer of a study, from its run directories alone: `python -m workbench.report STUDY`.
 
-`asked` (what the study wanted), `evidence` (values of its runs), `answer` (comparisons, sentence, gates),
-`claims` (verdicts on published claims), and what is written: `rows`, `page`, `latex`, `pictures`, `check`.
+`workbench.answer` says what is known; here it is written: `rows` (the table), `page`, `latex`, `pictures`,
+`budget` (cells at an equal budget), and `check` compares a saved table (`saved`) with the runs.
 """

@@ -25,10 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and not disk_full(error):
             raise  # not about a file: a defect of ours
-        place = error.filename or options.results
-        print(
-            f"error: {place}: {error.strerror}; mend that and start the same command again", file=sys.stderr
-        )
+        path = error.filename or options.results
+        print(f"error: {path}: {error.strerror}; mend that and start the same command again", file=sys.stderr)
         return BAD_INPUT
 
 
@@ -51,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(study: str, results: Path, saved: Path | None) -> int:
-    from workbench.answer.answer import answer
     from workbench.answer.asked import load
+    from workbench.answer.results import answer
 
     asked = load(results, study)
     found = answer(asked, results)

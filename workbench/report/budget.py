@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from workbench import figures, stats, tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.report.pictures import EQUAL, FLOPS, MEMORY, PER_CLIP, SECONDS, THROUGHPUT, Picture
@@ -43,7 +43,7 @@ class Learning:
 
 
 def learning(answer: Answer, curves: pl.DataFrame, clock: str) -> Learning:
-    """The runs' curves of `val/<metric>`; see `tracking.runs.load_curves`. Empty without evaluations."""
+    """The runs' curves of `val/<metric>`; see `tracking.curves.load_curves`. Empty without evaluations."""
     wanted = (pl.col("metric") == f"val/{answer.asked.metric}") & pl.col(clock).is_not_null()
     cells = answer.evidence.done.select("run", "key", "seed")
     table = (
@@ -87,11 +87,11 @@ def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: floa
     """The table of `at_budget` over an axis; None where the study has no such axis."""
     metric = f"val/{answer.asked.metric}"
     known = table.filter(pl.col(metric).is_not_null())
-    places = figures.layout(known, answer.asked.axes)
+    where = figures.layout(known, answer.asked.axes)
     sweep = figures.sweep_table(known, answer.asked.axes, metric)
-    if places is None or sweep is None or sweep.is_empty():
+    if where is None or sweep is None or sweep.is_empty():
         return None
-    axis, connected = places.x, places.connected
+    axis, connected = where.x, where.connected
     return Picture(
         name="budget",
         caption=f"{metric} over {axis} at an equal budget of {budget:.4g} ({label(clock)}), "

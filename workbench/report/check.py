@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import latex, rows
 from workbench.report.page import CELLS, CHOICES, CLAIMS, FRONT, MATTERED, ORIGIN, lead, page
@@ -86,7 +86,7 @@ def _by_heading(saved: Sequence[Table], now: Sequence[Table]) -> Iterator[tuple[
 def _cells_only(
     answer: Answer, saved: Sequence[Table], now: Sequence[Table]
 ) -> Iterator[tuple[Table, Table | None]]:
-    """Of any other file: the tables that are about the cells, whatever else the file holds."""
+    """The tables of any other file that are about the cells, whatever else the file holds."""
     new = next(table for table in now if table.heading in ("", CELLS))
     wanted = set(_identity(answer, new))
     for table in saved:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.report import rows
 from workbench.tables import number
 
@@ -35,7 +35,8 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
     content = rows.readable(answer)
     note = content.columns[-1] == ""
     columns = content.columns[:-1] if note else content.columns
-    align = ["r" if column in ("seeds", rows.P) or "/" in column else "l" for column in columns]
+    numbers = {"seeds", rows.P, answer.metric, *answer.asked.reads}
+    align = ["r" if column in numbers else "l" for column in columns]
     head = " & ".join(escape(column) for column in columns)
     body = []
     for key, row in zip(answer.cells["key"], content.select(columns).iter_rows(), strict=True):

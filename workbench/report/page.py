@@ -8,9 +8,9 @@ import polars as pl
 
 import workbench
 from workbench import tables
+from workbench.answer import caveats, search, wording
 from workbench.answer import effects as effect_tables
-from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.report import rows
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
@@ -40,14 +40,14 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
     parts = [f"# {plain(asked.name)}", f"**{plain(asked.question)}**", *lead(answer)]
     if answer.verdicts:
         parts += [f"## {CLAIMS}", _claims(answer)]
-    if answer.gates:
-        parts += ["## What limits this", "\n".join(f"- {plain(gate)}" for gate in answer.gates)]
+    if answer.caveats:
+        parts += ["## What limits this", "\n".join(f"- {plain(caveat)}" for caveat in answer.caveats)]
     if answer.front:
         table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
-        parts += [f"## {FRONT}", tables.to_markdown(table), search.FRONT_LEGEND]
+        parts += [f"## {FRONT}", tables.to_markdown(table), caveats.FRONT_LEGEND]
     if asked.importances:
         mattered = tables.to_markdown(search.importance_table(asked))
-        parts += [f"## {MATTERED}", mattered, search.IMPORTANCE_LEGEND]
+        parts += [f"## {MATTERED}", mattered, caveats.IMPORTANCE_LEGEND]
     parts += [f"## {CELLS}", tables.to_markdown(rows.readable(answer)), plain(rows.legend(answer))]
     if answer.effects is not None:
         parts += [f"## {CHOICES}", *_effects(answer)]
@@ -96,11 +96,7 @@ def _claims(answer: Answer) -> str:
         "rule": [v.rule for v in answer.verdicts],
         "verdict": [v.verdict + (f": {v.reason}" if v.reason else "") for v in answer.verdicts],
     }
-    rule = (
-        "A claim holds when the whole 95 % interval of its figure satisfies the rule, does not when the "
-        "whole interval fails it, and cannot be told otherwise."
-    )
-    return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{rule}"
+    return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{wording.VERDICT_RULE}"
 
 
 def _effects(answer: Answer) -> list[str]:
@@ -108,12 +104,12 @@ def _effects(answer: Answer) -> list[str]:
     assert found is not None
     parts = [
         tables.to_markdown(effect_tables.main_table(found)),
-        plain(effect_tables.legend(found, answer.asked.metric)),
+        plain(wording.effects_legend(found, answer.asked.measure)),
     ]
-    if not effect_tables.tested(found):
+    if not found.tested:
         return parts
     if (joint := effect_tables.joint_table(found)) is None:
-        return [*parts, "No interaction of two axes is distinguishable after Holm."]
+        return [*parts, wording.NO_INTERACTION]
     together = "Choices that do more (or less) together than each by itself:"
     return [*parts, together, tables.to_markdown(joint)]
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from workbench import figures, stats
-from workbench.answer import effects as effect_tables
-from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench import figures, stats, tasks
+from workbench.answer import search, wording
+from workbench.answer.caveats import differences_vary
+from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
-from workbench.report.rows import differing, lone, varied
+from workbench.tracking.curves import load_curves
 from workbench.tracking.files import write_atomic
-from workbench.tracking.runs import load_curves
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 FLOPS, PER_CLIP, SECONDS = "cost/train_pflops", "cost/train_gflops_per_clip", "speed/train_seconds"
 THROUGHPUT, MEMORY = "speed/clips_per_s", "cost/peak_memory_gb"
-GAINS = (THROUGHPUT,)
-"""Costs of which more is better."""
 EQUAL = 0.02
 """Total FLOPs that differ by less are equal by design; then FLOPs per clip say what a cell costs."""
 
@@ -62,14 +59,14 @@ def sweep(answer: Answer) -> Picture | None:
     """The metric over an axis; None where the study has no such axis."""
     if answer.asked.search:  # what was proposed fills no grid that one could look along
         return None
-    places = figures.layout(answer.cells, answer.asked.axes)
+    where = figures.layout(answer.cells, answer.asked.axes)
     table = figures.sweep_table(answer.cells, answer.asked.axes, answer.metric)
-    if places is None or table is None or table.is_empty():
+    if where is None or table is None or table.is_empty():
         return None
-    axis, metric, connected = places.x, answer.metric, places.connected
+    axis, metric, connected = where.x, answer.metric, where.connected
     return Picture(
         name="sweep",
-        caption=f"{metric} over {axis}, with 95 % intervals {varied(answer)}.",
+        caption=f"{metric} over {axis}, with 95 % intervals {answer.cells_vary}.",
         drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=connected),
         moving=figures.sweep_figure(table, axis=axis, metric=metric),
     )
@@ -79,19 +76,19 @@ def grid(answer: Answer) -> Picture | None:
     """The metric over two axes as a map; None where the study has no two axes for it."""
     if answer.asked.search:
         return None
-    places = figures.layout(answer.cells, answer.asked.axes)
+    where = figures.layout(answer.cells, answer.asked.axes)
     standing = {key: answer.standing(key) for key in answer.asked.cells}
     table = figures.grid_table(answer.cells, answer.asked.axes, answer.metric, standing)
-    if places is None or table is None or table.is_empty():
+    if where is None or table is None or table.is_empty():
         return None
-    across = {"row": places.curve, "column": places.x, "metric": answer.metric}
+    across = {"row": where.curve, "column": where.x, "metric": answer.metric}
     marks = ""
     if answer.asked.baseline is not None and any(c.interval for c in answer.comparisons.values()):
         marks = f" ↑ better and ↓ worse than {answer.asked.against}, after Holm."
     return Picture(
         name="grid",
-        caption=f"{answer.metric} over {places.curve} and {places.x}, with 95 % intervals "
-        f"{varied(answer)}.{marks}",
+        caption=f"{answer.metric} over {where.curve} and {where.x}, with 95 % intervals "
+        f"{answer.cells_vary}.{marks}",
         drawn=lambda: paper.grid(table, **across),
         moving=figures.grid_figure(table, **across),
     )
@@ -141,10 +138,10 @@ def usual_costs(answer: Answer) -> list[str]:
 
 
 def pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
-    """Key of a cell -> its point against a cost; of throughput more is better. Empty where no run has it."""
+    """Key of a cell -> its point against a cost, such as FLOPs or throughput. Empty where no run has it."""
     if cost == answer.asked.cost:
         return search.points(answer.asked, answer.evidence, cost)
-    sign = -1.0 if cost in GAINS else 1.0
+    sign = -1.0 if tasks.metric(cost).higher_is_better else 1.0  # of throughput more is better
     costs, values = answer.evidence.with_cost(cost)
     points = stats.pareto(
         {key: {seed: sign * value for seed, value in mine.items()} for key, mine in costs.items()},
@@ -160,7 +157,7 @@ def curves(
 ) -> Picture | None:
     """Learning curves of some cells; None where none has two points.
 
-    learning: curves of `val/<metric>`, see `tracking.runs.load_curves`.
+    learning: curves of `val/<metric>`, see `tracking.curves.load_curves`.
     """
     cells = dict(answer.evidence.done.filter(pl.col("key").is_in(list(keys))).select("run", "key").rows())
     metric = f"val/{answer.asked.metric}"
@@ -198,11 +195,11 @@ def differences(answer: Answer) -> Picture | None:
     table = figures.effects_table(answer.comparisons, standing)
     if table is None or answer.asked.baseline is None:
         return None
-    unit = stats.unit(answer.asked.metric)
+    unit = answer.asked.measure.in_units
     baseline = answer.asked.against
     some = len(answer.comparisons)
     which = "" if table.height == some else f", the {table.height} largest of {some}"
-    kind = differing(answer) + (" (none where there is one seed)" if lone(answer) else "")
+    kind = differences_vary(answer.comparisons) + (" (none where there is one seed)" if answer.alone else "")
     title = f"difference to {plain(baseline)} ({unit})"
     return Picture(
         name="effects",
@@ -220,13 +217,13 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
-    kind = effect_tables.certainty(answer.effects)
-    if effect_tables.tested(answer.effects):
+    kind = wording.effects_vary(answer.effects)
+    if answer.effects.tested:
         kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
-        caption=f"{answer.metric}: {what}, {title}, {kind}. {effect_tables.seeds(answer.effects)}",
+        caption=f"{answer.metric}: {what}, {title}, {kind}. {wording.effects_seeds(answer.effects)}",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )

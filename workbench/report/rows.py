@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer.answer import Answer
+from workbench.answer.caveats import ALONE, table_legend
+from workbench.answer.results import Answer
 
 MARKS = {"better": "↑", "worse": "↓", "": ""}
-LONE = "†"
 DIFFERENCE, P = "difference", "p"
 
 
@@ -19,8 +19,7 @@ def readable(answer: Answer) -> pl.DataFrame:
         return table
     keys = answer.cells["key"].to_list()
     at = table.columns.index(answer.metric) + 1
-    alone = lone(answer)
-    found = [_difference(answer, key, key in alone) for key in keys]
+    found = [_difference(answer, key) for key in keys]
     table.insert_column(at, pl.Series(DIFFERENCE, found, dtype=pl.String()))
     return table.insert_column(at + 1, pl.Series(P, [_p(answer, key) for key in keys], dtype=pl.String()))
 
@@ -70,55 +69,17 @@ def _kind(answer: Answer, key: str) -> str:
 
 def legend(answer: Answer) -> str:
     """What the columns and marks mean, in a few sentences."""
-    text = f"{answer.metric} with its 95 % interval {varied(answer)}."
-    text += " Cells are selected by val and reported by test."
-    if not answer.comparisons or answer.asked.baseline is None:
-        return text
-    text += f" Differences are to {answer.asked.against}, {differing(answer)}"
-    if lone(answer):
-        text += (
-            f" ({LONE} over queries alone: one seed, or seeds without any spread, say nothing about others)"
-        )
-    if any(c.interval is not None for c in answer.comparisons.values()):
-        family = max(c.family for c in answer.comparisons.values())
-        holm = f"p after Holm over {family} comparisons" if family > 1 else "p of that interval"
-        text += f"; {holm}; ↑ better and ↓ worse where that may be claimed"
-    return text + "."
+    against = answer.asked.against if answer.asked.baseline is not None else ""
+    return table_legend(answer.metric, answer.cells_vary, answer.comparisons, against, bool(answer.alone))
 
 
-def differing(answer: Answer) -> str:
-    """The intervals of the differences, in words: "with 95 % intervals over seeds and queries"."""
-    compared = answer.comparisons.values()
-    kinds = {c.interval.kind for c in compared if c.interval is not None}
-    if kinds:
-        return f"with 95 % intervals over seeds{' and queries' if 'seeds+queries' in kinds else ''}"
-    if any(c.over_queries is not None for c in compared):
-        return "with 95 % intervals over queries, which say nothing about other seeds"
-    return "without intervals, since one seed has nothing to vary"
-
-
-def lone(answer: Answer) -> set[str]:
-    """Keys of the cells whose difference has no interval over seeds, where others have one."""
-    several = any(c.interval is not None for c in answer.comparisons.values())
-    return {key for key, c in answer.comparisons.items() if several and c.interval is None}
-
-
-def varied(answer: Answer) -> str:
-    """What the intervals of the cells are about, in words: "over seeds"."""
-    seeds = set(answer.cells["seeds"].to_list())
-    if answer.error == "queries" or seeds == {1}:
-        return "over queries (one seed)" if seeds == {1} else "over queries"
-    kind = "over seeds" if answer.error == "seeds" else "over seeds and queries"
-    return f"{kind}, over queries where there is one seed" if 1 in seeds else kind
-
-
-def _difference(answer: Answer, key: str, alone: bool) -> str:
+def _difference(answer: Answer, key: str) -> str:
     c = answer.comparisons.get(key)
     if c is None:
         return ""
     interval = c.interval or c.over_queries
     limits = f" [{interval.low:+.1f}, {interval.high:+.1f}]" if interval is not None else ""
-    mark = LONE if limits and alone else MARKS[answer.standing(key)]
+    mark = ALONE if limits and key in answer.alone else MARKS[answer.standing(key)]
     return f"{c.effect:+.1f}{limits}{' ' + mark if mark else ''}"
 
 

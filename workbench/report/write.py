@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench import tables
-from workbench.answer.answer import Answer
+from workbench.answer.results import Answer
 from workbench.report import latex, rows
 from workbench.report.page import page, provenance
 from workbench.report.pictures import pictures

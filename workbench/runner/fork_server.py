@@ -28,7 +28,7 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Sent to all processes of a job by a terminal or a scheduler; the study process decides what follows."""
 FORK = sys.platform.startswith("linux")
 POLL = 0.05
-GRACE = 60.0
+SAVE_TIMEOUT = 60.0
 """Seconds for runs to save and stop after the study process has gone."""
 
 
@@ -143,7 +143,7 @@ def _send(connection: socket.socket, **report: Any) -> None:
 
 
 def _stop(running: set[int]) -> None:
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + SAVE_TIMEOUT
     _signal(running, signal.SIGTERM)
     while running and time.monotonic() < end:
         for pid in list(running):

@@ -1,8 +1,8 @@
 """Starts runs as processes of their own, without paying for imports each time.
 
 Importing torch, timm and transformers takes longer than a tenth of a short run. So one helper process (the
-*nursery*, `workbench.runner.fork_server`) imports them once and forks for every run. It also outlives
-the study process for a moment: when that is killed, the nursery tells the runs to save and stop.
+*fork server*, `workbench.runner.fork_server`) imports them once and forks for every run. It also outlives
+the study process for a moment: when that is killed, the fork server tells the runs to save and stop.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import NoReturn, Self
 from workbench.errors import UserError
 from workbench.tracking.files import Lock
 
-START = 600.0
+START_TIMEOUT = 600.0
 """Seconds in which a run has to begin: at first the imports come before it, perhaps from a slow network."""
-END = 75.0
-"""Seconds for the nursery to end: it gives the runs a minute to save."""
+CLOSE_TIMEOUT = 75.0
+"""Seconds for the fork server to end: it gives the runs a minute to save."""
 POLL = 0.1
 
 
@@ -66,7 +66,7 @@ class Child:
 
 
 class Launcher:
-    """Owns the nursery.
+    """Owns the fork server.
 
     Args:
         module: has a `main(arguments) -> exit code`, as `workbench.train`.
@@ -86,7 +86,7 @@ class Launcher:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "workbench.runner.fork_server", str(theirs.fileno()), module]
         # A session of its own: Ctrl-C in the terminal is for the study process, which passes it on.
-        self._nursery = subprocess.Popen(
+        self._fork_server = subprocess.Popen(
             [*command, *preload],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -108,20 +108,20 @@ class Launcher:
             socket.send_fds(self._socket, [request.encode()], [lock.fd])
         except (BrokenPipeError, ConnectionResetError):
             self._died()
-        end = time.monotonic() + START
+        end = time.monotonic() + START_TIMEOUT
         while not self._started:
             self.receive(timeout=POLL)
             if self._stop() and not self._started:
                 return None
             if time.monotonic() > end:
                 raise UserError(
-                    f"no run has begun within {START:.0f} seconds: the process that starts runs "
-                    f"({self._nursery.pid}) hangs, perhaps in its imports"
+                    f"no run has begun within {START_TIMEOUT:.0f} seconds: the process that starts runs "
+                    f"({self._fork_server.pid}) hangs, perhaps in its imports"
                 )
         return self._started.pop()  # it may have ended already
 
     def receive(self, timeout: float = 0.0) -> None:
-        """Takes in what the nursery reports: starts and ends."""
+        """Takes in what the fork server reports: starts and ends."""
         self._socket.settimeout(timeout or 1e-3)
         try:
             data = self._socket.recv(65536)
@@ -142,17 +142,17 @@ class Launcher:
 
     def _died(self) -> NoReturn:
         with suppress(subprocess.TimeoutExpired):
-            self._nursery.wait(POLL * 50)
-        code = self._nursery.returncode
+            self._fork_server.wait(POLL * 50)
+        code = self._fork_server.returncode
         raise UserError(
             f"the process that starts runs has died (exit code {code}); start the same command again"
         )
 
     def close(self) -> None:
-        """Ends the nursery; runs that still go are told to save and stop, and killed if they do not."""
+        """Ends the fork server; runs that still go are told to save and stop, and killed if they do not."""
         self._socket.close()
-        end = time.monotonic() + END
-        while self._nursery.poll() is None:
+        end = time.monotonic() + CLOSE_TIMEOUT
+        while self._fork_server.poll() is None:
             if self._urgent() or time.monotonic() > end:
                 self._kill()
             time.sleep(POLL / 4)
@@ -161,8 +161,8 @@ class Launcher:
         for pid in self._children:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        self._nursery.kill()
-        self._nursery.wait()
+        self._fork_server.kill()
+        self._fork_server.wait()
 
     def __enter__(self) -> Self:
         return self

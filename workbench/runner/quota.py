@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from workbench.errors import UserError
-from workbench.study.outcome import Claim, Entry, Outcome
+from workbench.study.outcome import Entry, Lease, Outcome
 from workbench.study.spec import Study
 from workbench.tracking.files import wait_for_lock
 from workbench.tracking.points import is_finite
@@ -60,10 +60,10 @@ class Collector:
         self._warned = False
         self.collect()
 
-    def started(self, claim: Claim) -> None: ...
-    def progressed(self, claim: Claim, share: float) -> None: ...
+    def started(self, lease: Lease) -> None: ...
+    def progressed(self, lease: Lease, share: float) -> None: ...
     def waiting(self, entries: Sequence[Entry]) -> None: ...
-    def ended(self, claim: Claim, outcome: Outcome, over: bool) -> None:
+    def ended(self, lease: Lease, outcome: Outcome, over: bool) -> None:
         self.collect()
 
     def collect(self) -> list[Path]:

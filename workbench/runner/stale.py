@@ -1,6 +1,6 @@
-"""Runs that hang though nobody looks after them any more: they would hold up every later command for ever.
+"""Stale runs: they hang and nobody looks after them any more, so they would hold up every later command.
 
-The study process that started a run ends it when it shows no progress, and the nursery ends it when the
+The study process that started a run ends it when it shows no progress, and the fork server ends it when the
 study process is gone. When both were killed, whoever waits for the run next does so.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from workbench.tracking.run_dir import RunDir
 
-GRACE = 10.0
-"""Seconds in which a run that shows no progress has to save and end after it was asked to."""
+HUNG_SAVE_TIMEOUT = 10.0
+"""Seconds in which a run that has hung may save and end after it was asked to."""
 POLL = 0.1
 
 
@@ -28,8 +28,8 @@ def mark(directory: RunDir) -> str:
     )
 
 
-class Orphans:
-    """Remembers since when the runs that one waits for have shown no progress."""
+class StaleRuns:
+    """Remembers since when the runs that one waits for have shown no progress, and ends the stale ones."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -75,7 +75,7 @@ def _holders(lock: Path) -> set[int]:
 def _kill(leader: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGTERM)
-        end = time.monotonic() + GRACE
+        end = time.monotonic() + HUNG_SAVE_TIMEOUT
         while time.monotonic() < end:
             os.kill(leader, 0)
             time.sleep(POLL)

@@ -14,24 +14,18 @@ from typing import Protocol
 
 from workbench.errors import UserError
 from workbench.runner.launch import Child, Launcher
-from workbench.runner.stale import Orphans, mark
+from workbench.runner.stale import HUNG_SAVE_TIMEOUT, StaleRuns, mark
 from workbench.study.ledger import Ledger
-from workbench.study.outcome import OVER, Claim, Entry, Outcome, memory_kills
-from workbench.study.storage import HEARTBEAT, LOST
+from workbench.study.outcome import FINAL, Entry, Lease, Outcome, memory_kills
+from workbench.study.storage import HEARTBEAT_INTERVAL, STORAGE_ERRORS
 from workbench.tracking.files import disk_full
 from workbench.tracking.run_dir import RunDir
 
 POLL = 0.2
 """Seconds between looks at a running run."""
-GRACE = 60.0
+SAVE_TIMEOUT = 60.0
 """Seconds in which a run has to save and end after it was asked to."""
-
-
-HANG_GRACE = 10.0
-"""The same for one that shows no progress."""
-
-
-ELSEWHERE = 2.0
+POLL_OTHERS = 2.0
 """Seconds between looks at runs that another process works on."""
 BAD_INPUT, DISK = 2, 74
 """Exit codes of a run that was refused before it began, and of one that could not write."""
@@ -69,9 +63,9 @@ class Stop:
 class Watcher(Protocol):
     """What wants to know how the work goes (the screen, the tracker)."""
 
-    def started(self, claim: Claim) -> None: ...
-    def progressed(self, claim: Claim, share: float) -> None: ...
-    def ended(self, claim: Claim, outcome: Outcome, over: bool) -> None:
+    def started(self, lease: Lease) -> None: ...
+    def progressed(self, lease: Lease, share: float) -> None: ...
+    def ended(self, lease: Lease, outcome: Outcome, over: bool) -> None:
         """`over`: complete, or failed so often that it is not tried again."""
 
     def waiting(self, entries: Sequence[Entry]) -> None: ...
@@ -90,8 +84,8 @@ class Machine:
 
     def arguments(self, directory: RunDir) -> list[str]:
         device = ["--device", self.device] if self.device else []
-        place = [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve())]
-        return [*place, "--save-every", f"{self.save_every:g}", *device]
+        paths = [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve())]
+        return [*paths, "--save-every", f"{self.save_every:g}", *device]
 
 
 def work(
@@ -103,38 +97,38 @@ def work(
 ) -> None:
     """Runs what is missing until nothing is left that this process could do, or `stop` is set.
 
-    Retries come after everything else has had its turn. Runs in the hands of another process are
+    Retries come after everything else has had its turn. Runs that another process has leased are
     waited for, and taken over should that process die.
     """
-    waited, orphans = False, Orphans(machine.deadline)
+    waited, stale = False, StaleRuns(machine.deadline)
     while not stop:
         ledger.enqueue()  # a search proposes the next cell only now that it knows how the others did
         worked = False
         for run in [entry.run for entry in ledger.entries() if entry.state in ("waiting", "missing")]:
             if stop:
                 return
-            if (claim := ledger.claim(run)) is None:
+            if (lease := ledger.acquire(run)) is None:
                 continue
             worked = True
-            _one(claim, ledger, launcher, machine, watchers, stop)
+            _one(lease, ledger, launcher, machine, watchers, stop)
         if worked:
             continue
-        # What is left and could not be claimed is in the hands of another process.
-        elsewhere = [e for e in ledger.entries() if e.state not in OVER]
-        if not elsewhere:
+        # What is left and could not be leased is leased by another process.
+        others = [e for e in ledger.entries() if e.state not in FINAL]
+        if not others:
             return
         if not waited:
             for watcher in watchers:
-                watcher.waiting(elsewhere)
+                watcher.waiting(others)
             waited = True
-        _pause(ELSEWHERE, stop)
-        for entry in elsewhere:
-            orphans.end(ledger.directory(entry.run))
+        _pause(POLL_OTHERS, stop)
+        for entry in others:
+            stale.end(ledger.directory(entry.run))
         ledger.reconcile()
 
 
 def _one(
-    claim: Claim,
+    lease: Lease,
     ledger: Ledger,
     launcher: Launcher,
     machine: Machine,
@@ -144,17 +138,17 @@ def _one(
     """One attempt at one run, settled whatever happens."""
     outcome, trouble = Outcome(state="interrupted"), ""
     try:
-        outcome = _attempt(claim, ledger, launcher, machine, watchers, stop)
+        outcome = _attempt(lease, ledger, launcher, machine, watchers, stop)
         if outcome.failure == "disk":
-            trouble = unwritable(claim.directory.path, outcome.reason, full=True)
+            trouble = unwritable(lease.directory.path, outcome.reason, full=True)
     except OSError as error:
-        trouble = unwritable(error.filename or claim.directory.path, str(error), full=disk_full(error))
+        trouble = unwritable(error.filename or lease.directory.path, str(error), full=disk_full(error))
     finally:
         # Nothing is wrong with the run itself when one cannot write: it goes back into the queue.
-        ledger.settle(claim, Outcome(state="interrupted") if trouble else outcome)
-    over = ledger.state(claim.run) in OVER
+        ledger.settle(lease, Outcome(state="interrupted") if trouble else outcome)
+    over = ledger.state(lease.run) in FINAL
     for watcher in watchers:
-        watcher.ended(claim, outcome, over)
+        watcher.ended(lease, outcome, over)
     if trouble:
         raise UserError(trouble)
 
@@ -167,7 +161,7 @@ def unwritable(path: Path | str, reason: str, *, full: bool) -> str:
 
 
 def _attempt(
-    claim: Claim,
+    lease: Lease,
     ledger: Ledger,
     launcher: Launcher,
     machine: Machine,
@@ -175,27 +169,27 @@ def _attempt(
     stop: Stop,
 ) -> Outcome:
     try:
-        _prepare(claim, ledger)
+        _prepare(lease, ledger)
     except UserError as error:  # its record is damaged, which concerns no other run
         return Outcome(state="failed", failure="data", reason=str(error))
     for watcher in watchers:
-        watcher.started(claim)
-    log = claim.directory.file("train.log")
-    child = launcher.start(machine.arguments(claim.directory), log, claim.lock)
+        watcher.started(lease)
+    log = lease.directory.file("train.log")
+    child = launcher.start(machine.arguments(lease.directory), log, lease.lock)
     if child is None:
-        claim.directory.set_status("interrupted", reason="stopped before it began")
+        lease.directory.set_status("interrupted", reason="stopped before it began")
         return Outcome(state="interrupted")
     try:
-        verdict = _follow(claim, child, ledger, machine.deadline, watchers, stop)
-    except LOST:  # nobody will look after it: it saves now rather than be killed
+        verdict = _follow(lease, child, ledger, machine.deadline, watchers, stop)
+    except STORAGE_ERRORS:  # nobody will look after it: it saves now rather than be killed
         _stop_child(child, stop)
         raise
-    return _judge(claim, child, verdict, stop, ledger)
+    return _judge(lease, child, verdict, stop, ledger)
 
 
-def _prepare(claim: Claim, ledger: Ledger) -> None:
+def _prepare(lease: Lease, ledger: Ledger) -> None:
     """Writes what the run is, before its process starts."""
-    run, directory = claim.run, claim.directory
+    run, directory = lease.run, lease.directory
     directory.create()
     directory.write_config(run.config)
     identity = {
@@ -204,18 +198,18 @@ def _prepare(claim: Claim, ledger: Ledger) -> None:
         "seed": run.seed,
         "cell": run.cell.label,
         "axes": run.cell.axes,
-        "attempt": claim.attempt,
-        "token": claim.token,
+        "attempt": lease.attempt,
+        "token": lease.token,
         "recipe": run.config.recipe_name,
     }
     directory.write_json("run.json", identity)
     directory.file("summary.json").unlink(missing_ok=True)
-    directory.file("train.log").touch()  # refused here where the disk is full, not in the nursery
-    directory.set_status("running", pid=0, attempt=claim.attempt, started=time.time())
+    directory.file("train.log").touch()  # refused here where the disk is full, not in the fork server
+    directory.set_status("running", pid=0, attempt=lease.attempt, started=time.time())
 
 
 def _follow(
-    claim: Claim,
+    lease: Lease,
     child: Child,
     ledger: Ledger,
     deadline: float,
@@ -223,31 +217,31 @@ def _follow(
     stop: Stop,
 ) -> str:
     """Waits for the run's end, passing a stop on to it; says why it was ended: `hang`, `pruned`, or empty."""
-    seen, moved, beaten = "", time.monotonic(), time.monotonic()
+    seen, moved, last_heartbeat = "", time.monotonic(), time.monotonic()
     while child.wait(POLL) is None:
         now = time.monotonic()
         if stop:
             _stop_child(child, stop)
             return ""
-        if (found := mark(claim.directory)) != seen:
+        if (found := mark(lease.directory)) != seen:
             seen, moved = found, now
             for watcher in watchers:
-                watcher.progressed(claim, _share(claim.directory))
-            if ledger.hopeless(claim):
+                watcher.progressed(lease, _share(lease.directory))
+            if ledger.should_prune(lease):
                 _stop_child(child, stop)
                 return "pruned"
         elif now - moved > deadline:
-            child.stop(HANG_GRACE)
+            child.stop(HUNG_SAVE_TIMEOUT)
             return "hang"
-        if now - beaten > HEARTBEAT:
-            ledger.beat(claim)
-            beaten = now
+        if now - last_heartbeat > HEARTBEAT_INTERVAL:
+            ledger.heartbeat(lease)
+            last_heartbeat = now
     return ""
 
 
 def _stop_child(child: Child, stop: Stop) -> None:
     child.signal(signal.SIGTERM)
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + SAVE_TIMEOUT
     while child.wait(POLL) is None:
         if stop.urgent or time.monotonic() > end:
             child.signal(signal.SIGKILL)
@@ -258,16 +252,19 @@ def _share(directory: RunDir) -> float:
     return status.step / status.steps if status is not None and status.steps else 0.0
 
 
-def _judge(claim: Claim, child: Child, verdict: str, stop: Stop, ledger: Ledger) -> Outcome:
+def _judge(lease: Lease, child: Child, verdict: str, stop: Stop, ledger: Ledger) -> Outcome:
     """The outcome of an ended process; the record is closed where the process could not do it."""
-    directory, code = claim.directory, child.poll()
-    if directory.identity().get("token") != claim.token:
+    directory, code = lease.directory, child.poll()
+    if directory.identity().get("token") != lease.token:
         return Outcome(state="interrupted", reason="another attempt has taken over this run")
     outcome = ledger.outcome(directory)
     if verdict == "pruned" and outcome.state in ("running", "interrupted"):  # else it ended by itself
         outcome = Outcome(state="pruned", reason="lagged behind the median of the others at equal FLOPs")
         shutil.rmtree(directory.file("checkpoints"), ignore_errors=True)  # it is not gone on with
-    elif verdict == "hang" and outcome.state in ("running", "interrupted"):  # else it ended in its grace
+    elif verdict == "hang" and outcome.state in (
+        "running",
+        "interrupted",
+    ):  # else it ended while it was asked to
         outcome = Outcome(state="failed", failure="hang", reason="no progress within the deadline")
     elif outcome.state == "running" and code == BAD_INPUT:
         # The run was refused before it began (a device that is not there): so would be all others.
@@ -281,7 +278,7 @@ def _judge(claim: Claim, child: Child, verdict: str, stop: Stop, ledger: Ledger)
         outcome = Outcome(state="interrupted", reason="stopped before it could save")
     elif outcome.state == "running":
         if code is not None and code < 0:
-            outcome = _killed(-code, out_of_memory=memory_kills() > claim.memory_kills)
+            outcome = _killed(-code, out_of_memory=memory_kills() > lease.memory_kills)
         else:
             reason = _last_line(directory) or f"ended with exit code {code}"
             outcome = Outcome(state="failed", failure="error", reason=reason)

@@ -1,14 +1,14 @@
 """Statistics of ablation: pure functions on arrays, no files, no torch.
 
-`compare` and `compare_family` pair cells by seed and by query; `claim` turns a comparison into a
-sentence; `gates` says what the answer cannot show. Read `docs/statistics.md` for the reasons.
+`compare` and `compare_family` pair cells by seed and by query, `factor_effects` averages over a grid,
+`pareto` finds fronts, `power` tells what a number of seeds can show. They return numbers and kinds and know
+no name of a metric; `workbench.answer.wording` makes sentences. Read `docs/statistics.md` for the reasons.
 """
 
-from workbench.stats.claims import claim
-from workbench.stats.compare import Comparison, adjust, compare, compare_family, holm, sign_flip
+from workbench.stats.compare import Comparison, Outcome, adjust, compare, compare_family, holm, sign_flip
 from workbench.stats.components import Components
 from workbench.stats.effects import Effect, FactorEffects, factor_effects
-from workbench.stats.inputs import Runs, query_values, unit
+from workbench.stats.inputs import Runs
 from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front
 from workbench.stats.power import detectable, power, seeds_needed, smallest_p
@@ -19,11 +19,11 @@ __all__ = [
     "Effect",
     "FactorEffects",
     "Interval",
+    "Outcome",
     "ParetoPoint",
     "Runs",
     "Summary",
     "adjust",
-    "claim",
     "compare",
     "compare_family",
     "detectable",
@@ -33,11 +33,9 @@ __all__ = [
     "pareto",
     "pareto_front",
     "power",
-    "query_values",
     "seeds_needed",
     "sign_flip",
     "smallest_p",
     "summarise",
     "summarise_cells",
-    "unit",
 ]

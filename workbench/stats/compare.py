@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+import workbench.stats.intervals as intervals
 from workbench.errors import UserError
-from workbench.stats import intervals
 from workbench.stats.components import Components, Estimate, estimate, half_width, p_values
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 from workbench.stats.intervals import RESAMPLES, Interval
 
 LEVEL = 0.95
+Outcome = Literal["told apart", "open", "equal", "constant", "repeated seeds", "one seed"]
+"""What a comparison comes to. `equal`, `constant`: every seed shows no difference, or the very same one."""
 EXACT_SIGN_FLIPS = 2**16
 """All flips of the signs are tried up to 16 seeds; beyond that, as many random ones."""
 
@@ -70,7 +73,23 @@ class Comparison:
         """The cell that may be said to beat the other; None when they cannot be told apart."""
         if self.interval_adjusted is None or not self.interval_adjusted.excludes_zero():
             return None
+        return self.ahead
+
+    @property
+    def ahead(self) -> str:
+        """The cell with the better mean, whether or not that may be claimed."""
         return self.a if (self.effect > 0) == self.higher_is_better else self.b
+
+    @property
+    def outcome(self) -> Outcome:
+        """What kind of statement the comparison allows."""
+        if self.winner is not None:
+            return "told apart"
+        if self.estimate is None:
+            return "repeated seeds" if self.repeated_seeds else "one seed"
+        if self.interval is None:
+            return "constant"
+        return "equal" if self.estimate.error == 0 else "open"
 
 
 def compare(
@@ -79,13 +98,16 @@ def compare(
     *,
     groups: Sequence[str] | None = None,
     names: tuple[str, str] = ("A", "B"),
-    unit: str = "points of R@1",
+    unit: str = "points",
     higher_is_better: bool = True,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> Comparison:
-    """Compare two cells. `groups`: [Q], the clip of each query; see `Runs` for the values."""
+    """Compare two cells.
+
+    groups: [Q], the clip of each query; unit: what the effect is in; see `Runs` for the values.
+    """
     tables = [tabulate(runs, groups, name=name) for runs, name in zip((a, b), names, strict=True)]
     found = _against(tables[1], tables[:1], unit, higher_is_better, level, resamples, rng)
     return adjust(found)[0]
@@ -96,7 +118,7 @@ def compare_family(
     baseline: str,
     *,
     groups: Sequence[str] | None = None,
-    unit: str = "points of R@1",
+    unit: str = "points",
     higher_is_better: bool = True,
     level: float = LEVEL,
     resamples: int = RESAMPLES,

@@ -35,13 +35,36 @@ class Effect:
     p_adjusted: float | None
     """Holm over the levels of this term (one factor, or one pair of factors)."""
 
+    @property
+    def distinguishable(self) -> bool:
+        """Whether it is told from zero after Holm."""
+        return self.p_adjusted is not None and self.p_adjusted < 1 - LEVEL
+
 
 @dataclass(frozen=True, kw_only=True)
 class FactorEffects:
+    """All main effects and interactions of a grid."""
+
     effects: tuple[Effect, ...]
     seeds: tuple[int, ...]
     """Seeds that every cell has; only these are used."""
     unused_seeds: dict[tuple[Level, ...], tuple[int, ...]]
+    """Levels of a cell -> its seeds that another cell lacks."""
+
+    @property
+    def tested(self) -> bool:
+        """Whether there are intervals and tests: not with one seed, nor with seeds that agree in all."""
+        return any(effect.p is not None for effect in self.effects)
+
+    @property
+    def of_one_axis(self) -> tuple[Effect, ...]:
+        """Main effects."""
+        return tuple(effect for effect in self.effects if len(effect.factors) == 1)
+
+    @property
+    def of_two_axes(self) -> tuple[Effect, ...]:
+        """Interactions."""
+        return tuple(effect for effect in self.effects if len(effect.factors) == 2)
 
 
 def factor_effects(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,35 +15,6 @@ Array = NDArray[np.float64]
 Runs = Mapping[int, ArrayLike]
 """The runs of one cell: seed -> values [Q], in the same order of queries for every run.
 A metric without queries (cost, speed) is a single number or [1]."""
-
-RECALL = re.compile(r"(?:.*/)?(?:t2v|v2t)_r(\d+)$")
-MEAN_RANK = re.compile(r"(?:.*/)?(?:t2v|v2t)_meanr$")
-
-
-def query_values(ranks: ArrayLike, metric: str) -> Array:
-    """What each query contributes to a metric that is a mean over queries, [Q].
-
-    ranks: [Q], 1 is best. `t2v_r1` gives 100 for a hit and 0 for a miss, so its mean is R@1 in
-    percent; `t2v_meanr` gives the ranks. Other metrics (the median rank) are no means over queries.
-    """
-    values: Array = np.asarray(ranks, dtype=float)
-    recall = RECALL.match(metric)
-    if recall:
-        return np.where(values <= int(recall[1]), 100.0, 0.0)
-    if MEAN_RANK.match(metric):
-        return values
-    raise UserError(
-        f"{metric!r} is not a mean over queries, so it cannot be compared query by query; "
-        "use t2v_r1, t2v_r5, t2v_r10, t2v_meanr or their v2t forms"
-    )
-
-
-def unit(metric: str) -> str:
-    """What a difference in the metric is in, to be put behind a number: only recalls have points."""
-    recall = RECALL.match(metric)
-    if recall is None:
-        return f"in {metric}"
-    return f"points of R@{recall[1]}" if "t2v" in metric else f"points of {metric}"
 
 
 @dataclass(frozen=True, kw_only=True)

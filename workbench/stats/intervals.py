@@ -37,11 +37,6 @@ class Interval:
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
-    def text(self, decimals: int = 1, *, negated: bool = False) -> str:
-        """As in "95 % interval 5.2 to 11.0"; negated: of the difference the other way round."""
-        low, high = (-self.high, -self.low) if negated else (self.low, self.high)
-        return f"{100 * self.level:.3g} % interval {low:.{decimals}f} to {high:.{decimals}f}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:

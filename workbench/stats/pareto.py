@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+import workbench.stats.intervals as intervals
 from workbench.errors import UserError
-from workbench.stats import intervals
 from workbench.stats.inputs import Runs, check_same_queries, tabulate
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParetoPoint:
+    """Means of one cell over its seeds, and whether it is on the front."""
+
     cost: float
     quality: float
     on_front: bool

@@ -14,9 +14,9 @@ from workbench import data as datasets
 from workbench.addresses import check_addresses
 from workbench.errors import UserError
 from workbench.runner import quota
+from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.device import pin_device
 from workbench.study.plan import Options, Plan, make_plan, parse_seeds
 from workbench.tracking.files import check_folder, disk_full
 
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from workbench.runner.work import Machine, Stop, Watcher
     from workbench.study.ledger import Ledger
     from workbench.study.outcome import Entry
-    from workbench.tracking.mlflow import Mirror
-    from workbench.tracking.run_dir import RunDir
 
 COMPLETE, BAD_INPUT, GAPS, INTERRUPTED = 0, 2, 3, 130
+BUDGET = (
+    "2x: twice that of each stage; 0.5pflops, 300steps, 3epochs, 60seconds: of the whole run, shared by its "
+    "stages in their proportions (steps by largest remainder, at least one each)"
+)
 
 
 def main(
@@ -59,8 +61,8 @@ def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]
             raise  # not about a file: a defect of ours
         from workbench.runner.work import unwritable
 
-        place, full = error.filename or options.results, disk_full(error)
-        print(f"error: {unwritable(place, str(error.strerror), full=full)}", file=sys.stderr)
+        path, full = error.filename or options.results, disk_full(error)
+        print(f"error: {unwritable(path, str(error.strerror), full=full)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:  # before the first run; later a stop is a flag, see run.Stop
         return INTERRUPTED
@@ -85,8 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
-    add("--budget", default="", help="2x, or per stage: 0.5pflops, 300steps, 3epochs, 60seconds")
-    add("--data", default="", help="a data set, or folder:PATH with a captions.csv")
+    add("--budget", default="", help=BUDGET)
+    add(
+        "--data",
+        action="append",
+        default=[],
+        help="a data set, NAME or NAME:PATH, such as folder:PATH with a captions.csv; again: the place of "
+        "another that the study trains or evaluates on",
+    )
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")
     add("--results", default=default("RESULTS", "results"), help="folder of all results")
@@ -108,7 +116,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     asked = Options(
         seeds=parse_seeds(options.seeds) if options.seeds else (),
         budget=options.budget,
-        data=options.data,
+        data=next(iter(options.data), ""),
+        more_data=tuple(options.data[1:]),
         recipe=options.recipe,
         trials=options.trials,
         single=options.single,
@@ -118,14 +127,17 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     if options.plan or options.status:
         return _look(plan, options, results)
     if options.reconcile:
-        return _reconcile(plan, options, results)
+        from workbench.runner.reconcile import reconcile
+
+        reconcile(plan, results, options.storage, options.mlflow)
+        return COMPLETE
     options.device = pin_device(plan, results, options.device, module)
     if module == "workbench.train":
         _try_models(plan)
-    for data in dict.fromkeys(cell.config.data for cell in plan.samples):
+    for data in dict.fromkeys(data for cell in plan.samples for data in cell.config.all_data):
         prepare(
             data,
-            source=asked.source,
+            source=asked.source(data.name),
             root=data_root,
             progress=sys.stderr.isatty(),
             allow_bad_eval=options.allow_bad_eval,
@@ -152,11 +164,15 @@ def _check(options: argparse.Namespace, results: Path) -> None:
 
 
 def _try_models(plan: Plan) -> None:
-    """Refuses a model that cannot be built, or weights that are not there, before the data are made."""
-    from workbench.train.session import try_to_build
+    """Refuses models that cannot be built, and a task that no recipe can do, before the data are made."""
+    from workbench import tasks
+    from workbench.train.session import recipe_class, try_to_build
 
     configs = [cell.config for cell in plan.samples]
-    kinds = {(c.recipe.video, c.recipe.text, c.data.frames, c.data.size): c for c in configs}
+    asked = list(dict.fromkeys(name for config in configs for name in config.tasks))
+    if refusal := tasks.refusal(asked, list(dict.fromkeys(map(recipe_class, configs)))):
+        raise UserError(f"study {plan.study.name}: {refusal}")
+    kinds = {(type(c.recipe), c.recipe.video, c.recipe.text, c.data.frames, c.data.size): c for c in configs}
     for config in kinds.values():
         try_to_build(config)
 
@@ -180,51 +196,6 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     return COMPLETE
 
 
-def _reconcile(plan: Plan, options: argparse.Namespace, results: Path) -> int:
-    """Brings ledger, run directories and MLflow into agreement, also when no worker is left to do so."""
-    from workbench.study.search import open_ledger
-    from workbench.study.storage import explained
-
-    if not results.exists():
-        raise UserError(f"there is nothing to repair in {results}: it does not exist")
-    ledger = open_ledger(plan, results, options.storage)
-    with explained(ledger.address):
-        repairs = ledger.reconcile()
-    # At once: what follows may fail, and these are made.
-    for repair in repairs:
-        print(repair)
-    if options.mlflow != "none" and (options.mlflow or (results / "mlflow.db").exists()):
-        from workbench.tracking.mlflow import Mirror
-
-        mirror = Mirror(results, options.mlflow)
-        closed, damaged, sent = [], [], 0
-        with explained(ledger.address):
-            for directory in _missing(mirror, ledger, results, options.mlflow):
-                try:
-                    mirror.sync(directory)
-                    sent += 1
-                except UserError as error:
-                    mirror = Mirror(results, options.mlflow)  # tells a damaged run from a store that left
-                    damaged.append(f"warning: {directory.path} was not sent to MLflow: {error}")
-            closed = mirror.close_lost(plan.study.name, ledger.busy)
-        if sent:
-            closed.insert(0, f"MLflow: {sent} run{' was' if sent == 1 else 's were'} missing, sent")
-        repairs += closed
-        print("\n".join(closed + damaged), end="\n" if closed or damaged else "")
-    if not repairs:
-        print("nothing to repair")
-    return COMPLETE
-
-
-def _missing(mirror: Mirror, ledger: Ledger, results: Path, address: str) -> list[RunDir]:
-    """Runs that MLflow lacks, by their notes or by what it has."""
-    from workbench.tracking.forward import unsent
-
-    directories = [ledger.directory(run) for run in ledger.plan.runs]
-    lacking = [*unsent(directories, results, address), *mirror.absent(ledger.plan.study.name, directories)]
-    return list({directory.path: directory for directory in lacking}.values())
-
-
 def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
     from workbench.runner.work import Stop
     from workbench.study.search import open_ledger
@@ -244,7 +215,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
     from workbench.runner.work import Machine
     from workbench.study.description import describe
-    from workbench.tracking.forward import PATIENCE, Lost, forwarder, unsent
+    from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -254,9 +225,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     entries = ledger.entries()
     directories = [ledger.directory(entry.run) for entry in entries]
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
-    lost = Lost(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
+    leftovers = Leftovers(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
     first = unsent(directories, results, options.mlflow)
-    tracker = forwarder(results, options.mlflow, first, lost)
+    tracker = forwarder(results, options.mlflow, first, leftovers)
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
             machine = Machine(
@@ -267,7 +238,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
             )
             _work(ledger, entries, machine, module, [tracker, collector], stop)
     finally:
-        if warning := tracker.close(15.0 if stop else PATIENCE):
+        if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
             print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -301,8 +272,8 @@ def _work(
 
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
-    from workbench.answer.answer import answer
     from workbench.answer.asked import Asked
+    from workbench.answer.results import answer
     from workbench.report.write import write
     from workbench.study.description import describe
 

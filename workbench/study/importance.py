@@ -16,22 +16,22 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-FEWEST = 20
+MIN_TRIALS = 20
 """Complete trials below which importances would be noise: PED-ANOVA wants five in the best quarter."""
-BEST = 0.25
+TARGET_QUANTILE = 0.25
 RESAMPLES = 200
 
 
 def importances(
     trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
-    """Share of each axis, summing to one, with its 95 % bootstrap interval; None below `FEWEST` trials.
+    """Share of each axis, summing to one, with its 95 % bootstrap interval; None below `MIN_TRIALS` trials.
 
     Returns:
         `{"trials": n, "axes": [{"axis", "share", "low", "high"}, ...]}`, the largest share first.
     """
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if len(done) < FEWEST:
+    if len(done) < MIN_TRIALS:
         return None
     names = sorted({name for trial in done for name in trial.params})
     rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def _shares(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection],
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few trials under a choice: the intervals tell
         found = get_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST), normalize=False
+            study, evaluator=PedAnovaImportanceEvaluator(target_quantile=TARGET_QUANTILE), normalize=False
         )
     values = np.array([found.get(name, 0.0) for name in names])
     return values / values.sum() if values.sum() else np.full(len(names), 1 / len(names))

@@ -1,8 +1,8 @@
 """The ledger of a study: Optuna's storage knows what is done, running, waiting and failed.
 
-A run is a trial; a trial is *claimed* by taking the lock of its run directory and setting it RUNNING, and
-*settled* once. On one machine (SQLite) the lock is the authority on whether a RUNNING trial is alive;
-between machines (PostgreSQL) it is Optuna's heartbeat.
+A run is a trial. Whoever works on it has a *lease*: the lock of its run directory, and the trial set RUNNING.
+It ends when the trial is *settled*: its outcome is written, once. On one machine
+(SQLite) its lock tells whether a RUNNING trial is alive, between machines (PostgreSQL) Optuna's heartbeat.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from workbench.addresses import sqlite, sqlite_path
 from workbench.errors import UserError
-from workbench.study.outcome import ATTEMPTS, GONE, Claim, Entry, Outcome, read_outcome
+from workbench.study.outcome import MAX_ATTEMPTS, PROCESS_GONE, Entry, Lease, Outcome, read_outcome
 from workbench.study.plan import Plan, Run
 from workbench.study.storage import (
-    LOST,
+    STORAGE_ERRORS,
     away,
-    grace,
+    heartbeat_timeout,
     is_shared,
-    lasting,
     look_at_study,
     open_study,
     record_params,
-    word_of,
+    results_id,
+    retried,
 )
-from workbench.study.trial_store import Identity, Trials
+from workbench.study.trial_store import OWNER, Identity, Trials
 from workbench.tracking.files import Lock, wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
@@ -59,35 +59,35 @@ class Ledger(Trials):
         self.shared = is_shared(self.address)
         self.stopped: Callable[[], bool] = lambda: False
         """Whether the user has asked to stop: then a storage that is away is not waited for."""
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         if looking and (path := sqlite_path(self.address)) is not None:
-            self._place = ""
+            self._owner = ""
             self._storage, self._study = look_at_study(path, self.name)
         else:
             self._open()
         # By number, since clocks differ between machines and are set back.
-        self._forgotten = self._failed() if retry else frozenset()
+        self._ignored_failures = self._failed() if retry else frozenset()
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(self.results / ".optuna.lock"):  # two first starts would both create the tables
-            self._place = f"{socket.gethostname()}:{self.results.resolve()}:{word_of(self.results)}"
+            self._owner = f"{socket.gethostname()}:{self.results.resolve()}:{results_id(self.results)}"
             self._storage, self._study = open_study(self.address, self.name, self.plan.study, self.shared)
 
     # What there is
 
-    @lasting
+    @retried
     def entries(self) -> list[Entry]:
         """The state of every run of the plan, in the plan's order."""
         trials = self._trials()
         return [self._entry(run, trials[_identity(run)]) for run in self.plan.runs]
 
-    @lasting
+    @retried
     def state(self, run: Run) -> str:
         """The state of one run."""
         return self._entry(run, self._of(_identity(run))).state
 
-    @lasting
+    @retried
     def busy(self) -> set[Identity]:
         """What somebody works on, or has left RUNNING, anywhere."""
         running = TrialState.RUNNING
@@ -114,7 +114,7 @@ class Ledger(Trials):
 
     # What is to be done
 
-    @lasting
+    @retried
     def reconcile(self) -> list[str]:
         """Brings trials and run directories into agreement; returns a sentence for each repair.
 
@@ -140,7 +140,7 @@ class Ledger(Trials):
                     repairs += self._repair(identity, planned.get(identity))
         return repairs
 
-    @lasting
+    @retried
     def enqueue(self) -> int:
         """Puts every run that is missing into the Optuna study's queue; returns how many."""
         with wait_for_lock(self.folder / ".queue.lock"):
@@ -149,93 +149,93 @@ class Ledger(Trials):
                 self._enqueue(entry.run, entry.attempts + 1)
         return len(missing)
 
-    @lasting
-    def claim(self, run: Run) -> Claim | None:
-        """The right to work on `run`, or None when it is done, given up, or in other hands."""
+    @retried
+    def acquire(self, run: Run) -> Lease | None:
+        """A lease of `run`, or None when it is done, given up, or leased by another process."""
         directory = self.directory(run)
         if (lock := directory.try_lock()) is None:
             return None
-        claim = None
+        lease = None
         try:
             self._repair(_identity(run), run)
-            claim = self._claim(run, directory, lock)
+            lease = self._acquire(run, directory, lock)
         finally:
-            if claim is None:
+            if lease is None:
                 lock.release()
-        return claim
+        return lease
 
-    def beat(self, claim: Claim) -> None:
-        """A sign of life for other machines; without effect on a storage of this machine.
+    def heartbeat(self, lease: Lease) -> None:
+        """Tells other machines that the lease is alive; without effect on a storage of this machine alone.
 
-        It may fail for as long as others are to wait for one; after that they may have taken the run.
+        A storage that is away raises nothing until `heartbeat_timeout`; after that others may have the run.
         """
         try:
-            self._beat(claim.trial)
-        except LOST as error:
-            if not away(error) or time.monotonic() - self._beaten > grace():
+            self._record_heartbeat(lease.trial)
+        except STORAGE_ERRORS as error:
+            if not away(error) or time.monotonic() - self._last_heartbeat > heartbeat_timeout():
                 raise
 
-    def hopeless(self, claim: Claim) -> bool:
-        """Whether a claimed run is to be stopped because it lags; never so where every cell is to run."""
+    def should_prune(self, lease: Lease) -> bool:
+        """Whether a run is to be stopped because it lags; never so where every cell is to run."""
         return False
 
-    def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Writes the outcome of a claimed run and lets go of it. Called once for each claim.
+    def settle(self, lease: Lease, outcome: Outcome) -> None:
+        """Writes the outcome of a run and ends the lease. Called once for each lease.
 
         Has no effect on a trial that was taken away in the meantime and perhaps given to somebody else.
         """
         try:
-            self._settle(claim, outcome)
+            self._settle(lease, outcome)
         finally:
-            claim.lock.release()
+            lease.lock.release()
 
     # Inside
 
-    @lasting
-    def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        trials = {trial.number: trial for trial in self._of(_identity(claim.run))}
-        if trials.pop(claim.trial).user_attrs.get("token") != claim.token:
+    @retried
+    def _settle(self, lease: Lease, outcome: Outcome) -> None:
+        trials = {trial.number: trial for trial in self._of(_identity(lease.run))}
+        if trials.pop(lease.trial).user_attrs.get("token") != lease.token:
             return
         if self.shared and any(t.state == TrialState.COMPLETE for t in trials.values()):
             outcome = Outcome(state="failed", failure="duplicate", reason="completed by another attempt")
         if outcome.state == "interrupted":
-            self._put_back(claim.trial)
+            self._put_back(lease.trial)
         else:
-            self._tell(claim.trial, outcome)
+            self._tell(lease.trial, outcome)
 
     def _directory(self, identity: Identity) -> RunDir:
         return RunDir.of(self.results, self.plan.study.name, *identity)
 
-    def _claim(self, run: Run, directory: RunDir, lock: Lock) -> Claim | None:
+    def _acquire(self, run: Run, directory: RunDir, lock: Lock) -> Lease | None:
         entry = self._entry(run, self._of(_identity(run)))
         if entry.state not in ("waiting", "missing"):
             return None
         if entry.state == "missing":
             self._enqueue(run, entry.attempts + 1)
-        if not (queued := self._queued(_identity(run))):  # taken by another machine just now
+        if not (queued := self._queued(_identity(run))):  # leased by another machine just now
             return None
         number = min(queued)
-        self._beat(number)  # first, since a RUNNING trial without a recent one is taken for dead
+        self._record_heartbeat(number)  # first, since a RUNNING trial without a recent one is taken for dead
         if not self._set_state(number, TrialState.RUNNING):
             return None
         token = secrets.token_hex(8)
         attempt = entry.attempts + 1
-        claim = Claim(run=run, directory=directory, lock=lock, trial=number, attempt=attempt, token=token)
+        lease = Lease(run=run, directory=directory, lock=lock, trial=number, attempt=attempt, token=token)
         if self._second(_identity(run), number):
             self._close([number], "duplicate", "ran on another machine")
             return None
         try:
             trial = self._live_trial(number)
-            for name, value in {"token": token, "attempt": attempt, "place": self._place}.items():
+            for name, value in {"token": token, "attempt": attempt, OWNER: self._owner}.items():
                 trial.set_user_attr(name, value)
             self._record_params(trial, run)
         except UpdateFinishedTrialError:  # another machine has settled it in the meantime
             return None
-        return claim
+        return lease
 
     def _local(self, trial: FrozenTrial) -> bool:
         """Whether the lock in our results folder tells if this RUNNING trial is alive."""
-        return not self.shared or trial.user_attrs.get("place") == self._place
+        return not self.shared or trial.user_attrs.get(OWNER) == self._owner
 
     def _entry(self, run: Run, trials: Iterable[FrozenTrial]) -> Entry:
         states = {trial.state for trial in trials}
@@ -251,7 +251,7 @@ class Ledger(Trials):
             state = "pruned"
         elif TrialState.RUNNING in states:
             state = "running"
-        elif any(failures.count(kind) >= most for kind, most in ATTEMPTS.items()):
+        elif any(failures.count(kind) >= most for kind, most in MAX_ATTEMPTS.items()):
             state = "failed"
         elif TrialState.WAITING in states:
             state = "waiting"
@@ -274,7 +274,7 @@ class Ledger(Trials):
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""
-        return trial.user_attrs.get("failure") in ATTEMPTS and trial.number not in self._forgotten
+        return trial.user_attrs.get("failure") in MAX_ATTEMPTS and trial.number not in self._ignored_failures
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         self._study.enqueue_trial(dict(run.cell.axes), user_attrs=self._attributes(run, attempt))
@@ -302,21 +302,21 @@ class Ledger(Trials):
         """
         directory, trials = self._directory(identity), self._of(identity)
         running = [t.number for t in trials if t.state == TrialState.RUNNING and self._local(t)]
-        elsewhere = any(t.state == TrialState.RUNNING and not self._local(t) for t in trials)
+        remote = any(t.state == TrialState.RUNNING and not self._local(t) for t in trials)
         name = f"{next((str(t.user_attrs.get('cell')) for t in trials), identity[0])} seed {identity[1]}"
         repairs = []
         if not self._over(identity, trials):
             outcome = self.outcome(directory)
-            if outcome.state in ("complete", "pruned") and (run is not None or running) and not elsewhere:
+            if outcome.state in ("complete", "pruned") and (run is not None or running) and not remote:
                 self._adopt(identity, run, running, outcome)
                 repairs.append(f"{name}: was {outcome.state}, now entered")
             elif running:
-                self._close(running, "lost", GONE)
-                with suppress(UserError):  # a damaged record: whoever claims the run next says so
+                self._close(running, "lost", PROCESS_GONE)
+                with suppress(UserError):  # a damaged record: whoever takes the run next says so
                     status = directory.status()
                     if status is not None and status.state == "running":
-                        directory.set_status("interrupted", reason=GONE, pid=0)
-                repairs.append(f"{name}: {GONE}, back in the queue")
+                        directory.set_status("interrupted", reason=PROCESS_GONE, pid=0)
+                repairs.append(f"{name}: {PROCESS_GONE}, back in the queue")
         if self._over(identity, trials := self._of(identity)):
             waiting = [t.number for t in trials if t.state == TrialState.WAITING]
             left = [number for number in waiting if self._set_state(number, TrialState.RUNNING)]
@@ -331,9 +331,9 @@ class Ledger(Trials):
             self._enqueue(run, 1)
             numbers = self._queued(identity)
         number = numbers[0]
-        self._beat(number)
+        self._record_heartbeat(number)
         if not running and not self._set_state(number, TrialState.RUNNING):
-            return  # taken by another machine just now
+            return  # leased by another machine just now
         if self._second(identity, number):
             self._close([number], "duplicate", "completed by another machine")
             return

@@ -13,7 +13,7 @@ from workbench.tracking.files import Lock
 from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir, Status
 
-ATTEMPTS = {
+MAX_ATTEMPTS = {
     "not_finite": 1,  # the same seed diverges again
     "data": 2,
     "out_of_memory": 2,
@@ -23,9 +23,8 @@ ATTEMPTS = {
 }
 """How often a run may fail in each way before it is given up."""
 
-
-GONE = "its process is gone"
-"""The reason of a run that somebody left RUNNING."""
+PROCESS_GONE = "its process is gone"
+"""Why a run was ended that its process had left RUNNING."""
 
 
 def memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
@@ -38,8 +37,8 @@ def memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to work on a run: nobody else has it until it is settled or put back."""
+class Lease:
+    """A run that this process has taken: nobody else gets it until it is settled or put back."""
 
     run: Run
     directory: RunDir
@@ -48,7 +47,7 @@ class Claim:
     attempt: int
     token: str
     memory_kills: int = field(default_factory=memory_kills)
-    """`memory_kills` at the time of the claim."""
+    """`memory_kills` when the lease began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,7 @@ class Entry:
     reason: str = ""
 
 
-OVER = ("complete", "failed", "pruned")
+FINAL = ("complete", "failed", "pruned")
 """States of runs that are not tried again."""
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from workbench import data as datasets
-from workbench.config import Budget, DataConfig, RunConfig
+from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
-SMOKE = 8
+SMOKE_TRIALS = 8
 """Trials of a search with `--smoke`."""
-LOOKS = 64
-"""Random cells by which a search finds out which axes there are."""
-_BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
+SAMPLED_CELLS = 64
+"""Random cells that a search draws to find out which axes there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +29,12 @@ class Options:
     seeds: tuple[int, ...] = ()
     """Empty stands for the study's own."""
     budget: str = ""
-    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` replace it."""
+    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
+    whole run, see `workbench.study.stages.with_budget`."""
     data: str = ""
-    """A data set's name or `folder:PATH`."""
+    """A data set's name, or `NAME:PATH` for one that takes a path."""
+    more_data: tuple[str, ...] = ()
+    """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
@@ -41,14 +43,14 @@ class Options:
     """Search for the metric alone where the study asks for a Pareto front."""
     smoke: bool = False
 
-    @property
-    def source(self) -> str | None:
-        """Path of the user's own data. A machine fact: it never enters a configuration."""
-        name, _, path = self.data.partition(":")
-        return path if name == "folder" else None
+    def source(self, name: str) -> str | None:
+        """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
+        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
+        return given.get(name) or None
 
     def __str__(self) -> str:
-        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", self.data]
+        data = " ".join((self.data, *self.more_data))
+        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip()]
         return ", ".join(p for p in parts if p) or "as the study asks"
 
 
@@ -99,6 +101,8 @@ class Plan:
 
     study: Study
     options: Options
+    root: Path
+    """Where prepared data lie. A machine fact, as the source is."""
     cells: tuple[Cell, ...]
     """Of a search: those that were proposed so far, which only the ledger knows."""
     seeds: tuple[int, ...]
@@ -174,20 +178,35 @@ class Plan:
 class Builder:
     """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
 
-    def __init__(self, study: Study, options: Options) -> None:
+    def __init__(self, study: Study, options: Options, root: Path) -> None:
         self.study = study
         self.options = options
+        self.root = root
         self._described: dict[DataConfig, datasets.Described] = {}
 
     def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
         """A batch larger than the training split is made as large as the split."""
         config = _apply(config, self.study, self.options)
-        if config.data not in self._described:
-            self._described[config.data] = datasets.describe(config.data, self.options.source)
-        data, clips = self._described[config.data]
-        batch = max(2, min(config.optim.batch_size, clips))
-        config = replace(config, data=data, optim=replace(config.optim, batch_size=batch), seed=0)
+        known = {data: self._describe(data) for data in config.all_data}
+        clips = min(known[data].train_clips for data in config.training_data)
+        config = replace(
+            config,
+            data=known[config.data].data,
+            stages=tuple(
+                replace(stage, data=known[stage.data].data if stage.data is not None else None)
+                for stage in config.stages
+            ),
+            evaluate_on=tuple(known[data].data for data in config.evaluate_on),
+            optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
+            seed=0,
+        )
         return Cell(key=config.key(), axes=axes, config=config)
+
+    def _describe(self, data: DataConfig) -> datasets.Described:
+        if data not in self._described:
+            source = self.options.source(data.name)
+            self._described[data] = datasets.describe(data, source, root=self.root)
+        return self._described[data]
 
 
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
@@ -195,7 +214,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     study = under(study, options.recipe)
     if options.single:
         study = alone(study)
-    build = Builder(study, options)
+    build = Builder(study, options, root)
     if study.mode == "search":
         return _search(study, options, build)
     if options.trials:
@@ -210,6 +229,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     return Plan(
         study=study,
         options=options,
+        root=build.root,
         cells=found,
         seeds=options.seeds or study.seeds,
         baselines=_baselines(study, found),
@@ -223,7 +243,7 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
     rng = np.random.default_rng(0)
     axes: dict[str, Levels] = {}
     examples: dict[str, Cell] = {}
-    for _ in range(LOOKS):
+    for _ in range(SAMPLED_CELLS):
         trial = Drawing(rng, study.recipe, study.cost)
         cell = build.cell(trial.axes, trial.ask(study.configure))
         examples[cell.key] = cell
@@ -231,11 +251,12 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
     return Plan(
         study=study,
         options=options,
+        root=build.root,
         cells=(),
         seeds=(0,),
         baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
-        trials=options.trials or (min(study.trials, SMOKE) if options.smoke else study.trials),
+        trials=options.trials or (min(study.trials, SMOKE_TRIALS) if options.smoke else study.trials),
     )
 
 
@@ -243,31 +264,11 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
     if options.smoke:
         config = study.smoke(config)
     if options.budget:
-        stages = tuple(
-            replace(stage, budget=parse_budget(options.budget, stage.budget)) for stage in config.stages
-        )
-        config = replace(config, stages=stages)
+        config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data:
         name = options.data.partition(":")[0]
         config = replace(config, data=replace(config.data, name=name, digest=""))
-    if config.data.name == "folder" and not options.source:
-        raise UserError("own videos need a place: --data folder:PATH")
     return config
-
-
-def parse_budget(text: str, given: Budget) -> Budget:
-    """The stage budget that `--budget` asks for, `given` being the study's own."""
-    match = _BUDGET.fullmatch(text.strip())
-    if match is None or float(match["amount"]) <= 0:
-        raise UserError(
-            f"--budget is a factor such as 2x, or an amount per stage such as 0.5pflops, 300steps, "
-            f"3epochs or 60seconds, not {text!r}"
-        )
-    amount = float(match["amount"])
-    unit = match["unit"] or "pflops"
-    if unit == "x":
-        return replace(given, amount=given.amount * amount)
-    return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
 
 
 MOST_SEEDS = 1000
@@ -296,12 +297,12 @@ def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     wanted = dict(study.baseline)
     found: dict[tuple[Choice, ...], Cell | None] = {}
     for cell in cells:
-        place = tuple(cell.axes.get(axis) for axis in study.within)
+        stratum = tuple(cell.axes.get(axis) for axis in study.within)
         others = [
             {a: v for a, v in axes.items() if a not in study.within} for axes in (cell.axes, *cell.twins)
         ]
-        if found.setdefault(place, None) is None and wanted in others:
-            found[place] = cell
+        if found.setdefault(stratum, None) is None and wanted in others:
+            found[stratum] = cell
     bases = tuple(cell for cell in found.values() if cell is not None)
     if len(bases) < len(found):
         where = f" for every choice of {', '.join(study.within)}" if study.within else ""

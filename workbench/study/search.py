@@ -23,23 +23,23 @@ from workbench.errors import UserError
 from workbench.study.description import describe
 from workbench.study.importance import importances
 from workbench.study.ledger import Ledger
-from workbench.study.outcome import Claim, Entry
+from workbench.study.outcome import Entry, Lease
 from workbench.study.plan import Builder, Cell, Plan, Run
 from workbench.study.spec import Choice
-from workbench.study.storage import lasting
-from workbench.study.trials import Asking, Levels, Range, Replay, Unlike
+from workbench.study.storage import retried
+from workbench.study.trials import Asking, Levels, Mismatch, Range, Replay
 from workbench.tracking.files import wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
-STARTUP = 10
+STARTUP_TRIALS = 10
 """Trials that are drawn at random before the sampler begins to learn."""
 POPULATION = 10
 """Of NSGA-II: searches have tens of trials here, not thousands."""
-ENOUGH = 5
-"""Complete trials before one may be pruned."""
-PROPOSALS = 50
-"""Proposals in a row that were tried before; then there is nothing new to try."""
-NEAR = 0.1
+PRUNING_NEEDS = 5
+"""Complete trials that there have to be before one may be pruned."""
+MAX_PROPOSALS = 50
+"""Proposals in a row that were all tried before; then there is nothing new to try."""
+MARK_TOLERANCE = 0.1
 """How far, in shares of the distance between two marks, an evaluation may lie from a mark."""
 _C = TypeVar("_C", bound=Choice)
 
@@ -59,22 +59,24 @@ class SearchLedger(Ledger):
         self, plan: Plan, results: Path, storage: str = "", *, retry: bool = False, looking: bool = False
     ) -> None:
         super().__init__(plan, results, storage, retry=retry, looking=looking)
-        self._build = Builder(plan.study, plan.options)
-        self._unlike: set[str] = set()
-        self._study.pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_min_trials=ENOUGH)
-        self._learn()
+        self._build = Builder(plan.study, plan.options, plan.root)
+        self._mismatched: set[str] = set()
+        self._study.pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=PRUNING_NEEDS, n_min_trials=PRUNING_NEEDS
+        )
+        self._load_new_cells()
 
-    @lasting
+    @retried
     def entries(self) -> list[Entry]:
-        self._learn()
+        self._load_new_cells()
         return super().entries()
 
-    @lasting
+    @retried
     def reconcile(self) -> list[str]:
-        self._learn()
-        return super().reconcile() + self._take_in()
+        self._load_new_cells()
+        return super().reconcile() + self._import_records()
 
-    @lasting
+    @retried
     def enqueue(self) -> int:
         """Proposes a cell where nothing waits and there are too few; as many may fail and be replaced."""
         with wait_for_lock(self.folder / ".queue.lock"):
@@ -88,7 +90,7 @@ class SearchLedger(Ledger):
             if missing or waiting or not wanted or self.exhausted:
                 return len(missing)
             self.exhausted = not self._propose()
-            self._learn()
+            self._load_new_cells()
         describe(self.plan, self.results)
         return int(not self.exhausted)
 
@@ -97,35 +99,35 @@ class SearchLedger(Ledger):
         trials = [t for t in self._study.get_trials(deepcopy=False) if t.user_attrs.get("key") in mine]
         return importances(trials, self._study.directions)
 
-    def hopeless(self, claim: Claim) -> bool:
+    def should_prune(self, lease: Lease) -> bool:
         """Tells Optuna what is known of a run by now, and asks whether that is below the median."""
         if self.plan.study.cost or (distance := self._distance()) is None:
             return False
         try:
-            return self._lags(claim, distance)
+            return self._lags(lease, distance)
         except UpdateFinishedTrialError:  # another machine took the run for dead
             return False
 
-    @lasting
-    def _lags(self, claim: Claim, distance: float) -> bool:
-        total = _pflops(claim.run.cell)
-        trial = self._frozen(claim.trial)
+    @retried
+    def _lags(self, lease: Lease, distance: float) -> bool:
+        total = _pflops(lease.run.cell)
+        trial = self._frozen(lease.trial)
         new = False
-        for row in claim.directory.read_metrics().rows:
+        for row in lease.directory.read_metrics().rows:
             value, pflops = row.get(f"val/{self.plan.study.metric}"), row.get("pflops", 0.0)
             mark = round(pflops / distance)
-            if value is None or mark < 1 or abs(pflops / distance - mark) > NEAR:
+            if value is None or mark < 1 or abs(pflops / distance - mark) > MARK_TOLERANCE:
                 continue
             if mark not in trial.intermediate_values:
                 self._storage.set_trial_intermediate_value(trial._trial_id, mark, float(value))
                 new = total is not None and pflops < total * 0.999  # the last one comes with the end
-        return new and self._study.pruner.prune(self._study, self._frozen(claim.trial))
+        return new and self._study.pruner.prune(self._study, self._frozen(lease.trial))
 
     # Inside
 
-    def _learn(self) -> None:
+    def _load_new_cells(self) -> None:
         """Adds the cells of trials that were proposed since the last look, also by other processes."""
-        known = {cell.key for cell in self.plan.cells} | self._unlike
+        known = {cell.key for cell in self.plan.cells} | self._mismatched
         new = []
         for (key, _), trials in self._trials().items():
             if key in known:
@@ -133,7 +135,7 @@ class SearchLedger(Ledger):
             if (cell := self._replay(trials[0].user_attrs["axes"], key)) is not None:
                 new.append(cell)
             else:  # proposed by an earlier study file
-                self._unlike.add(key)
+                self._mismatched.add(key)
         if new:
             self.plan = replace(self.plan, cells=(*self.plan.cells, *new))
 
@@ -141,7 +143,7 @@ class SearchLedger(Ledger):
         study = self.plan.study
         try:
             config = Replay(axes, study.recipe, study.cost).ask(study.configure)
-        except Unlike:
+        except Mismatch:
             return None
         cell = self._build.cell(axes, config)
         return cell if cell.key == key else None
@@ -149,10 +151,10 @@ class SearchLedger(Ledger):
     def _propose(self) -> bool:
         """One new cell, waiting to be run; False when all that comes was tried before."""
         known = {key for key, _ in self._trials()}
-        for attempt in range(PROPOSALS):
+        for attempt in range(MAX_PROPOSALS):
             number = len(self._study.get_trials(deepcopy=False))
             # A sampler that has found its favourite proposes it again and again: then chance decides.
-            self._study.sampler = self._sampler(number) if not attempt else _random(self.name, number)
+            self._study.sampler = self._sampler(number) if not attempt else _random_sampler(self.name, number)
             trial = self._new_trial()
             asked = _Proposed(trial, self.plan.study.recipe, self.plan.study.cost)
             try:
@@ -191,7 +193,7 @@ class SearchLedger(Ledger):
         seed = _seed(self.name, number)
         if self.plan.study.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
-        return optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
+        return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         """The same proposal once more, after a failure."""
@@ -209,7 +211,7 @@ class SearchLedger(Ledger):
     def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
         """They are recorded when a cell is proposed."""
 
-    def _take_in(self) -> list[str]:
+    def _import_records(self) -> list[str]:
         """Enters completed run directories that the storage does not know, such as after its loss."""
         repairs = []
         with wait_for_lock(self.folder / ".queue.lock"):
@@ -222,7 +224,7 @@ class SearchLedger(Ledger):
                 if outcome.state == "complete" and cell is not None:
                     self._study.add_trial(self._record(cell, outcome.value, outcome.cost))
                     repairs.append(f"{cell.label}: was complete, now entered")
-        self._learn()
+        self._load_new_cells()
         return repairs
 
     def _of_search(self, directory: RunDir) -> bool:
@@ -274,7 +276,7 @@ def _seed(name: str, number: int) -> int:
     return zlib.crc32(f"{name} {number}".encode())
 
 
-def _random(name: str, number: int) -> optuna.samplers.BaseSampler:
+def _random_sampler(name: str, number: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=_seed(name, number))
 
 

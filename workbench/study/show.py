@@ -13,11 +13,11 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
-from workbench.answer import search
-from workbench.answer.answer import Answer
+from workbench.answer import caveats, search
+from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report.rows import legend, readable
-from workbench.study.outcome import OVER, Claim, Entry, Outcome
+from workbench.study.outcome import FINAL, Entry, Lease, Outcome
 from workbench.study.plan import Plan
 from workbench.study.trials import Range
 from workbench.tracking.points import is_finite
@@ -54,7 +54,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
                 "": note,
             }
         )
-    left = [entry.run.cell.key for entry in entries if entry.state not in OVER]
+    left = [entry.run.cell.key for entry in entries if entry.state not in FINAL]
     budgets = [stage.budget for entry in entries for stage in entry.run.cell.config.stages]
     total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
     lines = [f"{study.name}: {study.question}", "", tables.to_text(pl.DataFrame(rows)), ""]
@@ -127,13 +127,13 @@ def answer_text(answer: Answer) -> str:
         lines += [tables.to_text(readable(answer)), "", legend(answer), ""]
     if answer.front:
         table = search.front_table(asked, answer.evidence, answer.cells, answer.front)
-        lines += ["The Pareto front:", tables.to_text(table), "", search.FRONT_LEGEND, ""]
+        lines += ["The Pareto front:", tables.to_text(table), "", caveats.FRONT_LEGEND, ""]
     if asked.importances:
         table = search.importance_table(asked)
-        lines += ["What mattered:", tables.to_text(table), "", search.IMPORTANCE_LEGEND, ""]
+        lines += ["What mattered:", tables.to_text(table), "", caveats.IMPORTANCE_LEGEND, ""]
     lines.append(f"Answer: {answer.sentence}")
     lines += [f"  Claim: {verdict.line}" for verdict in answer.verdicts]
-    return "\n".join(lines + [f"  Note: {gate}" for gate in answer.gates])
+    return "\n".join(lines + [f"  Note: {caveat}" for caveat in answer.caveats])
 
 
 def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
@@ -198,40 +198,40 @@ class Screen:
 
     @property
     def _done(self) -> int:
-        return sum(state in OVER for state in self._states.values())
+        return sum(state in FINAL for state in self._states.values())
 
-    def started(self, claim: Claim) -> None:
+    def started(self, lease: Lease) -> None:
         self._began, self._share = time.monotonic(), 0.0
-        run = claim.run  # of a search, it was unknown until now
+        run = lease.run  # of a search, it was unknown until now
         self._states.setdefault(run.name, "running")
         self._key[run.name], self._labels[run.cell.key] = run.cell.key, run.cell.label
-        self._refresh(claim)
+        self._refresh(lease)
 
-    def progressed(self, claim: Claim, share: float) -> None:
+    def progressed(self, lease: Lease, share: float) -> None:
         self._share = share
         if time.monotonic() - self._shown > 0.5:
-            self._refresh(claim)
+            self._refresh(lease)
 
-    def ended(self, claim: Claim, outcome: Outcome, over: bool) -> None:
-        run, took = claim.run, time.monotonic() - self._began
+    def ended(self, lease: Lease, outcome: Outcome, over: bool) -> None:
+        run, took = lease.run, time.monotonic() - self._began
         if outcome.state == "interrupted":
             return
         self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
         total = self.plan.expected
-        place = f"[{self._done:{len(str(total))}d}/{total}]"
-        label = f"{place} {run.cell.label} seed {run.seed}"
+        count = f"[{self._done:{len(str(total))}d}/{total}]"
+        label = f"{count} {run.cell.label} seed {run.seed}"
         if outcome.state == "complete":
             self._seconds.setdefault(run.cell.key, []).append(took)
-            self._note_value(run.cell.key, claim.directory)
-            text = f"{label}  {self._measured(claim.directory)}, {tables.duration(took)}"
+            self._note_value(run.cell.key, lease.directory)
+            text = f"{label}  {self._measured(lease.directory)}, {tables.duration(took)}"
         elif outcome.state == "pruned":
             text = f"{label}  pruned after {tables.duration(took)}"
         else:
             again = "" if over else "; will be tried again"
             text = f"{label}  failed{again} ({outcome.failure}: {outcome.reason})"
         self._print(text)
-        self._refresh(claim)
+        self._refresh(lease)
 
     def waiting(self, entries: Sequence[Entry]) -> None:
         one = len(entries) == 1
@@ -256,29 +256,29 @@ class Screen:
         if is_finite(value):
             self._values.setdefault(key, []).append(float(value))
 
-    def _refresh(self, claim: Claim) -> None:
+    def _refresh(self, lease: Lease) -> None:
         self._shown = time.monotonic()
         self._bar.n = min(self._done + self._share, self.plan.expected)
-        now = f"now {claim.run.cell.label} seed {claim.run.seed}"
-        parts = [part for part in (self._left(claim), self._leader(), now) if part]
+        now = f"now {lease.run.cell.label} seed {lease.run.seed}"
+        parts = [part for part in (self._left(lease), self._leader(), now) if part]
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.refresh()
 
-    def _left(self, claim: Claim) -> str:
+    def _left(self, lease: Lease) -> str:
         """Time left: each run as long as its cell took before, else as the mean run."""
         known = {key: fmean(values) for key, values in self._seconds.items()}
         elapsed = time.monotonic() - self._began
-        current = claim.run.cell.key
+        current = lease.run.cell.key
         if current not in known and self._share > 0.05:
             known[current] = elapsed / self._share
         if not known:
             return ""
         usual = fmean(known.values())
         left = sum(
-            known.get(self._key[name], usual) for name, state in self._states.items() if state not in OVER
+            known.get(self._key[name], usual) for name, state in self._states.items() if state not in FINAL
         )
         left += usual * max(0, self.plan.expected - len(self._states))  # not yet proposed
-        if self._states[claim.run.name] not in OVER:
+        if self._states[lease.run.name] not in FINAL:
             left -= known.get(current, usual) * self._share
         return f"{tables.duration(max(0.0, left))} left"
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-import workbench.config
 import workbench.recipes
 from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.metrics import score
+from workbench.study.stages import smoke
+from workbench.tasks import metric as metric_of
+from workbench.tasks import metrics
 from workbench.tracking.files import check_name
 
 Choice = None | bool | int | float | str
@@ -47,7 +50,7 @@ class Claim:
     arm: Mapping[str, Choice]
     """The cell it is about, given by its axes; it is compared with the study's baseline."""
     metric: str
-    """Full name, such as `cost/video_gflops_per_clip`; a metric without a split is read on test."""
+    """Of a run, such as `cost/video_gflops_per_clip`, or of a task; without a split it is read on test."""
     figure: Literal["saved", "times", "difference"]
     """`saved`: percent less than the baseline; `times`: how many times the baseline; `difference`: arm
     minus baseline, in the metric's units."""
@@ -55,6 +58,14 @@ class Claim:
     """The published figure."""
     at_least: float
     """The claim holds when the whole interval of the figure is at or above this."""
+
+    def __post_init__(self) -> None:
+        full = self.metric if score(self.metric) else f"test/{self.metric}"
+        if self.metric not in metrics() and not _of_a_task(full):
+            known = ", ".join(metrics())
+            raise UserError(
+                f"the claim {self.text!r} is about {self.metric!r}, which is no metric; there are {known}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +79,13 @@ class Study:
 
     question: str
     configure: Callable[[Trial], RunConfig]
-    """Returns the cell for the choices of a trial; the only place where something varies. An axis may
+    """Returns the cell for the choices of a trial; nothing varies anywhere else. An axis may
     depend on the choice of another one; cells that come out the same count once."""
     metric: str = "t2v_r1"
-    """Named without a split: cells are selected by `val/<metric>` and reported by `test/<metric>`."""
-    direction: Literal["maximize", "minimize"] = "maximize"
+    """Of a task, without a split: cells are selected by `val/<metric>` and reported by `test/<metric>`.
+    Measured on other data (`RunConfig.evaluate_on`) it is `NAME:metric`, such as `msrvtt:t2v_r1`."""
+    direction: Literal["", "maximize", "minimize"] = ""
+    """Empty stands for the metric's own, and becomes that."""
     mode: Literal["ablation", "search"] = "ablation"
     trials: int = 40
     """Of a search: how many are proposed; `--trials` overrides it."""
@@ -100,16 +113,24 @@ class Study:
     another one the study is a study of its own, see `under`."""
     recipe: str = ""
     """The one that is asked for; set by `under`."""
-    smoke: Callable[[RunConfig], RunConfig] = workbench.config.smoke
+    smoke: Callable[[RunConfig], RunConfig] = smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
     """Name of the file, set by `load`; with the recipe appended where that is not the default."""
 
     def __post_init__(self) -> None:
-        if self.direction not in ("maximize", "minimize"):
-            raise UserError(f"a direction is maximize or minimize, not {self.direction!r}")
         if "/" in self.metric:
             raise UserError(f"a study's metric has no split: {self.metric!r} should be like t2v_r1")
+        parts = score(f"val/{self.metric}")
+        if parts is None or parts.stage is not None or not _of_a_task(f"val/{self.metric}"):
+            known = ", ".join(name for name in metrics() if "/" not in name)
+            raise UserError(
+                f"a study's metric is one of {known}, on other data as NAME:metric, not {self.metric!r}"
+            )
+        if not self.direction:
+            object.__setattr__(self, "direction", metric_of(f"val/{self.metric}").direction)
+        if self.direction not in ("maximize", "minimize"):
+            raise UserError(f"a direction is maximize or minimize, not {self.direction!r}")
         if self.mode not in ("ablation", "search") or self.sampler not in ("tpe", "nsga2"):
             raise UserError(
                 "a study's mode is ablation or search, its sampler tpe or nsga2, not "
@@ -129,6 +150,12 @@ class Study:
             raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
+
+
+def _of_a_task(full: str) -> bool:
+    """Whether a name with its split is that of a metric that some task measures."""
+    parts = score(full)
+    return parts is not None and "/" not in parts.name and parts.name in metrics()
 
 
 def load(name: str) -> Study:

@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -35,18 +36,18 @@ from workbench.study.plan import Plan, Run
 from workbench.study.spec import Choice, Study
 from workbench.tracking.files import write_atomic
 
-OPENINGS = 5
+OPEN_ATTEMPTS = 5
 """How often the tables of a shared storage are looked for while another machine may be making them."""
-HEARTBEAT = 60
-"""Seconds between signs of life of a claimed trial on a shared storage."""
-BUSY = 60
+HEARTBEAT_INTERVAL = 60
+"""Seconds between heartbeats of a lease on a shared storage."""
+SQLITE_TIMEOUT = 60
 """Seconds for which SQLite waits for another process to let go of the file."""
-PATIENCE = 300.0
+RETRY_FOR = 300.0
 """Seconds for which a server that is away is tried again before the study ends."""
-PAUSE, LONGEST = 0.5, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between two attempts: they double from the first up to the second."""
-LOST = (StorageInternalError, SQLAlchemyError)
-"""What a storage raises that is gone, or full, or locked."""
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
+"""What Optuna raises where a storage is gone, full or locked."""
 CONNECTION = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -98,16 +99,16 @@ def _record_param(trial: optuna.trial.Trial, name: str, distribution: BaseDistri
         trial.set_user_attr(f"axis.{name}", trial.user_attrs["axes"][name])
 
 
-def _storage(address: str, options: dict[str, Any], openings: int) -> RDBStorage:
+def _storage(address: str, options: dict[str, Any], attempts: int) -> RDBStorage:
     """Of two machines that first open an empty server at once, one finds tables half made: it tries again."""
-    for left in reversed(range(openings)):
+    for left in reversed(range(attempts)):
         try:
             return RDBStorage(address, **options)
         except (IntegrityError, ProgrammingError, StorageInternalError):
             if not left:
                 raise
             time.sleep(random.uniform(0.5, 1.5))
-    raise AssertionError("at least one opening")
+    raise AssertionError("at least one attempt")
 
 
 def look_at_study(path: Path, name: str) -> tuple[RDBStorage, optuna.Study]:
@@ -118,9 +119,9 @@ def look_at_study(path: Path, name: str) -> tuple[RDBStorage, optuna.Study]:
     if not path.exists():
         raise NotBegun(f"there is no Optuna storage {path}")
     address = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true"
-    options = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}, "skip_table_creation": True}
+    options = {"engine_kwargs": {"connect_args": {"timeout": SQLITE_TIMEOUT}}, "skip_table_creation": True}
     with _opening(address):
-        storage = _storage(address, options, openings=1)
+        storage = _storage(address, options, attempts=1)
         try:
             return storage, optuna.load_study(study_name=name, storage=storage)
         except KeyError:
@@ -145,18 +146,23 @@ def _opening(address: str) -> Iterator[None]:
 
 def open_study(address: str, name: str, study: Study, shared: bool) -> tuple[RDBStorage, optuna.Study]:
     """The storage and the Optuna study, both created when missing; `UserError` when unreachable."""
-    options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
+    options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": SQLITE_TIMEOUT}}}
     if shared:
         engine: dict[str, Any] = {"pool_pre_ping": True}  # a server that came back costs no failure
         if re.match(r"postgres(ql)?(\+psycopg2?)?:", address):
             engine["connect_args"] = CONNECTION
-        options = {"heartbeat_interval": HEARTBEAT, "grace_period": grace(), "engine_kwargs": engine}
+        options = {
+            "heartbeat_interval": HEARTBEAT_INTERVAL,
+            "grace_period": heartbeat_timeout(),
+            "engine_kwargs": engine,
+        }
+    best = StudyDirection[study.direction.upper()]
     with _opening(address):
-        storage = _storage(address, options, openings=OPENINGS if shared else 1)
+        storage = _storage(address, options, attempts=OPEN_ATTEMPTS if shared else 1)
         opened = optuna.create_study(
             study_name=name,
             storage=storage,
-            directions=[study.direction, "minimize"] if study.cost else [study.direction],
+            directions=[best, StudyDirection.MINIMIZE] if study.cost else [best],
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
             pruner=optuna.pruners.NopPruner(),  # a search has its own sampler and pruner, see `search`
@@ -171,16 +177,16 @@ def explained(address: str) -> Iterator[None]:
     """Turns the loss of the storage in mid-work into a sentence."""
     try:
         yield
-    except LOST as error:
+    except STORAGE_ERRORS as error:
         raise UserError(
             f"lost the Optuna storage {masked(address)} ({cause(error)}); finished runs keep their record, "
             "the same command goes on from here"
         ) from error
 
 
-def grace() -> float:
-    """Seconds without a sign of life after which a machine is taken for dead."""
-    return 3 * HEARTBEAT
+def heartbeat_timeout() -> float:
+    """Seconds without a heartbeat after which a machine is taken for dead."""
+    return 3 * HEARTBEAT_INTERVAL
 
 
 def cause(error: BaseException) -> str:
@@ -196,8 +202,8 @@ def away(error: BaseException) -> bool:
     return isinstance(inner, OperationalError | InterfaceError)
 
 
-class Patient(Protocol):
-    """What `lasting` needs of a ledger."""
+class Retrying(Protocol):
+    """What `retried` needs of a ledger."""
 
     address: str
     shared: bool
@@ -206,34 +212,34 @@ class Patient(Protocol):
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_S = TypeVar("_S", bound=Patient)
+_S = TypeVar("_S", bound=Retrying)
 
 
-def lasting(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate[_S, _P], _T]:
-    """Lets a method of a ledger outlast a shared storage that is away for a while (a restart, a network).
+def retried(method: Callable[Concatenate[_S, _P], _T]) -> Callable[Concatenate[_S, _P], _T]:
+    """Tries a method of a ledger again while a shared storage is away (a restart, a network).
 
     The method is called again from its start, so it has to look anew at what is there.
     """
 
     @functools.wraps(method)
-    def patiently(self: _S, *arguments: _P.args, **options: _P.kwargs) -> _T:
-        end, pause = time.monotonic() + PATIENCE, PAUSE
+    def retrying(self: _S, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        end, pause = time.monotonic() + RETRY_FOR, FIRST_PAUSE
         while True:
             try:
                 return method(self, *arguments, **options)
-            except LOST as error:
+            except STORAGE_ERRORS as error:
                 if not (self.shared and away(error)) or self.stopped() or time.monotonic() > end:
                     raise
-                if pause == PAUSE:
+                if pause == FIRST_PAUSE:
                     tqdm.write(
                         f"warning: the Optuna storage {masked(self.address)} is away ({cause(error)}); "
-                        f"trying again for {PATIENCE:.0f} seconds",
+                        f"trying again for {RETRY_FOR:.0f} seconds",
                         file=sys.stderr,
                     )
             _wait(pause, self.stopped)
-            pause = min(LONGEST, 2 * pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
 
-    return patiently
+    return retrying
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
@@ -242,8 +248,8 @@ def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def word_of(results: Path) -> str:
-    """A word of chance that stays with a results folder; the names of cloned machines are all the same."""
+def results_id(results: Path) -> str:
+    """Random digits that stay with a results folder; the names of cloned machines are all the same."""
     path = results / ".identity"
     if not path.exists():
         write_atomic(path, secrets.token_hex(8))

@@ -17,17 +17,20 @@ from workbench.study.storage import explained
 
 Identity = tuple[str, int]
 """Key of the cell, and seed."""
+OWNER = "place"
+"""User attribute of a trial: which results folder of which machine its lease belongs to. The word is that of
+the storages that exist."""
 
 
 class Trials:
-    """What `Ledger` asks of Optuna. Where a trial was settled by somebody else, that word stands."""
+    """What `Ledger` asks of Optuna. Where somebody else has settled a trial, that outcome stands."""
 
     name: str
     address: str
     shared: bool
     _storage: RDBStorage
     _study: optuna.Study
-    _beaten: float
+    _last_heartbeat: float
 
     def _trials(self) -> defaultdict[Identity, list[FrozenTrial]]:
         found: defaultdict[Identity, list[FrozenTrial]] = defaultdict(list)
@@ -55,7 +58,7 @@ class Trials:
             outcome.state, TrialState.FAIL
         )
         values = [v for v in (outcome.value, outcome.cost) if v is not None]
-        # Where another machine took this trial for dead and settled it, its word stands.
+        # Where another machine took this trial for dead and settled it, that outcome stands.
         with suppress(UpdateFinishedTrialError):
             for name, value in notes.items():
                 self._storage.set_trial_user_attr(self._trial_id(number), name, value)
@@ -64,10 +67,10 @@ class Trials:
     def _live_trial(self, number: int) -> optuna.trial.Trial:
         return optuna.trial.Trial(self._study, self._trial_id(number))
 
-    def _beat(self, number: int) -> None:
+    def _record_heartbeat(self, number: int) -> None:
         if self.shared:
             self._storage.record_heartbeat(self._trial_id(number))
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
 
     def _set_state(self, number: int, state: TrialState) -> bool:
         """False where somebody else was quicker, be it that they have settled the trial already."""
@@ -81,14 +84,14 @@ class Trials:
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
     def _put_back(self, number: int) -> None:
-        """Into the queue, with nothing on it of who had it: the next one may be another machine.
+        """Into the queue, with nothing on it of its former owner: the next one may be another machine.
 
-        It sets its own place a moment after it has set the trial RUNNING; in that moment we would find our
-        place on it and our lock free, and take it for lost.
+        That one writes its name on the trial a moment after it has set it RUNNING; in that moment we would
+        find our own name on it and our lock free, and take the trial for lost.
         """
         # Another machine may have taken the trial for dead: then it is in the queue already.
         with suppress(UpdateFinishedTrialError):
-            for name in ("place", "token"):
+            for name in (OWNER, "token"):
                 self._storage.set_trial_user_attr(self._trial_id(number), name, "")
             self._set_state(number, TrialState.WAITING)
 

@@ -120,12 +120,12 @@ class Drawing(Asking):
         return float(self.rng.uniform(span.low, span.high))
 
 
-class Unlike(Exception):
+class Mismatch(Exception):
     """Recorded values do not fit what the study file asks for now."""
 
 
 class Replay(Asking):
-    """Gives the values that were recorded before; `Unlike` where they do not fit."""
+    """Gives the values that were recorded before; `Mismatch` where they do not fit."""
 
     def __init__(self, given: Mapping[str, Choice], recipe: str, cost: str) -> None:
         super().__init__(recipe, cost)
@@ -134,19 +134,19 @@ class Replay(Asking):
     def ask(self, configure: Configure) -> RunConfig:
         config = super().ask(configure)
         if self.axes != self.given:
-            raise Unlike
+            raise Mismatch
         return config
 
     def _choose(self, name: str, choices: Sequence[_C]) -> _C:
         for choice in choices:
             if name in self.given and choice == self.given[name]:
                 return choice
-        raise Unlike
+        raise Mismatch
 
     def _draw(self, name: str, span: Range) -> float:
         value = self.given.get(name)
         if not isinstance(value, int | float) or not span.low <= value <= span.high:
-            raise Unlike
+            raise Mismatch
         return value
 
 

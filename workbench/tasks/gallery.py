@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.config import DataConfig
+from workbench.data.sampling import frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
@@ -40,6 +42,13 @@ class Gallery:
     caption_ids: list[str]
     captions: list[str]
     text: Text
+    data: DataConfig | None = None
+    """Says which of the stored frames are taken; without it, all of them."""
+
+    @property
+    def length(self) -> int:
+        """Frames of a clip."""
+        return self.store.frames.shape[1] if self.data is None else self.data.frames
 
     @property
     def owners(self) -> list[str]:
@@ -48,7 +57,9 @@ class Gallery:
 
     def frames(self, clips: np.ndarray) -> np.ndarray:
         """uint8 [B, T, H, W, 3] of clips, given by their numbers in `clips`."""
-        return self.store.frames[self.clips[clips]]
+        if self.data is None:
+            return self.store.frames[self.clips[clips]]
+        return frames_of(self.store.frames, self.clips[clips], self.data)
 
 
 @dataclass(frozen=True)
@@ -116,12 +127,12 @@ class Judged:
         return torch.cat(scores).float().cpu().numpy()
 
 
-def gallery(store: FrameStore, split: str, text: Text) -> Gallery:
+def gallery(store: FrameStore, split: str, text: Text, data: DataConfig | None = None) -> Gallery:
     """The gallery of `split`; `text` holds its captions in order."""
     part = store.splits[split]
     clips, owner = np.unique(part.clips, return_inverse=True)
     ids = [store.clip_ids[i] for i in clips]
-    return Gallery(store, clips, owner, ids, part.ids, part.captions, text)
+    return Gallery(store, clips, owner, ids, part.ids, part.captions, text, data)
 
 
 def similarities(video: Tensor, text: Tensor) -> Tensor:

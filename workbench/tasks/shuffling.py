@@ -88,7 +88,7 @@ def _embedded(judged: Judged) -> _Result:
     part = judged.gallery
     text = judged.embed_texts()
     plain = ranks(similarities(judged.embed_videos(), text), part.owner)
-    shape = len(part.clips), part.store.frames.shape[1]
+    shape = len(part.clips), part.length
     shuffled = [
         ranks(similarities(judged.embed_videos(orders(*shape, draw)), text), part.owner)
         for draw in range(EMBEDDED)
@@ -106,7 +106,7 @@ def _judged(judged: Judged) -> _Result:
     part = judged.gallery
     chosen, rows = fixed_gallery(part.owner, len(part.clips))
     right = np.arange(len(chosen))
-    shape = len(part.clips), part.store.frames.shape[1]
+    shape = len(part.clips), part.length
     plain = ranks(torch.from_numpy(all_pairs(judged, chosen, rows)), right)
     shuffled = [
         ranks(torch.from_numpy(all_pairs(judged, chosen, rows, orders(*shape, draw))), right)

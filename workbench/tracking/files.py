@@ -98,7 +98,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, synced to disk, when the block succeeds.
+    """A temporary path beside `path` that replaces it, flushed to disk, when the block succeeds.
 
     For writers that want a file name of their own: `with replacing(p) as t: save_file(tensors, t)`.
     """
@@ -110,9 +110,9 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             # mkstemp makes files private; a record is as readable as any other file of the user.
             temporary.chmod(0o666 & ~_UMASK)
-            _sync(temporary)
+            _fsync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -183,7 +183,7 @@ def inherited_lock(path: Path) -> Lock | None:
     return Lock(int(text)) if same else None
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

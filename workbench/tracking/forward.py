@@ -21,18 +21,18 @@ from workbench.tracking.run_dir import RunDir
 if TYPE_CHECKING:
     from workbench.tracking.mlflow import Mirror
 
-EVERY = 5.0
-"""Seconds between two looks at a run that is going on."""
-LONGEST = 300.0
-"""Seconds between two attempts to reach a tracker that is away: they double from `EVERY` up to this."""
-PATIENCE = 60.0
+POLL = 5.0
+"""Seconds between two looks at the record of the run that is going on."""
+LONGEST_PAUSE = 300.0
+"""Seconds between two attempts to reach a tracker that is away: they double from `POLL` up to this."""
+CLOSE_TIMEOUT = 60.0
 """Seconds that the end of a study waits for what is still to be sent."""
-ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """How often a run that the tracker refuses is sent again before the end of the study."""
 
 
-class Claimed(Protocol):
-    """What the forwarder needs of a claimed run."""
+class Leased(Protocol):
+    """What the forwarder needs of a lease: the run directory."""
 
     @property
     def directory(self) -> RunDir: ...
@@ -47,8 +47,8 @@ class _Unsent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
-    """What it takes to bring MLflow up to date with what earlier calls left behind."""
+class Leftovers:
+    """What earlier calls left behind in MLflow: runs still RUNNING there, and runs that it lacks."""
 
     study: str
     busy: Callable[[], Collection[tuple[str, int]]]
@@ -61,47 +61,47 @@ class Forwarder:
     """Mirrors the runs of a study from a thread of its own. Nothing here raises or blocks."""
 
     def __init__(
-        self, results: Path, address: str, first: Sequence[RunDir] = (), lost: Lost | None = None
+        self, results: Path, address: str, first: Sequence[RunDir] = (), leftovers: Leftovers | None = None
     ) -> None:
-        self._results, self._address, self._lost = results, address, lost
+        self._results, self._address, self._leftovers = results, address, leftovers
         self._mirror: Mirror | None = None
         self._current: RunDir | None = None
         self._unsent = {directory.path: _Unsent() for directory in first}
         self._away = ""
-        self._pause, self._not_before = EVERY, 0.0
+        self._pause, self._not_before = POLL, 0.0
         self._news = ""
         self._wake = threading.Event()
         self._closing = False
-        if first or lost is not None:
+        if first or leftovers is not None:
             self._wake.set()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
-    def started(self, claim: Claimed) -> None:
-        self._current = claim.directory
+    def started(self, lease: Leased) -> None:
+        self._current = lease.directory
 
-    def progressed(self, claim: Claimed, share: float) -> None:
+    def progressed(self, lease: Leased, share: float) -> None:
         """The thread looks at the current run by itself."""
         self._tell()
 
-    def ended(self, claim: Claimed, outcome: object, over: bool) -> None:
+    def ended(self, lease: Leased, outcome: object, over: bool) -> None:
         self._current = None
-        self._unsent[claim.directory.path] = _Unsent()
+        self._unsent[lease.directory.path] = _Unsent()
         self._wake.set()
         self._tell()
 
     def waiting(self, entries: Sequence[object]) -> None:
         """Runs of other processes are mirrored by those."""
 
-    def close(self, patience: float = PATIENCE) -> str:
+    def close(self, patience: float = CLOSE_TIMEOUT) -> str:
         """Waits for what is left, but not for ever; returns a warning when something was not sent."""
         self._closing = True
         self._wake.set()
-        self._thread.join(min(EVERY, patience))
-        if self._thread.is_alive() and patience > EVERY:
+        self._thread.join(min(POLL, patience))
+        if self._thread.is_alive() and patience > POLL:
             what = "sending to MLflow" if self._unsent else "asking MLflow what it has"
             print(f"{what}, for {patience:.0f} s at most ...", file=sys.stderr, flush=True)
-            self._thread.join(patience - EVERY)
+            self._thread.join(patience - POLL)
         unsent = dict(self._unsent)
         if not unsent:
             return ""
@@ -118,12 +118,12 @@ class Forwarder:
     def _command(self, paths: Sequence[Path]) -> str:
         """The command that sends these runs later, to be pasted as it is but for a password."""
         few = paths if len(paths) <= 3 else sorted({path.parent for path in paths})
-        words = ["python", "-m", "workbench.tracking", "import", *map(str, few)]
+        command = ["python", "-m", "workbench.tracking", "import", *map(str, few)]
         if str(self._results) != os.environ.get("WORKBENCH_RESULTS", "results"):
-            words += ["--results", str(self._results)]
+            command += ["--results", str(self._results)]
         if self._address != os.environ.get("WORKBENCH_MLFLOW", ""):
-            words += ["--mlflow", masked(self._address)]
-        return shlex.join(words)
+            command += ["--mlflow", masked(self._address)]
+        return shlex.join(command)
 
     def _tell(self) -> None:
         """Says once that the tracker is away; from the study's own thread, since a bar may be drawn."""
@@ -135,17 +135,17 @@ class Forwarder:
 
     def _work(self) -> None:
         while not self._closing:
-            self._wake.wait(EVERY)
+            self._wake.wait(POLL)
             self._wake.clear()
             if not self._closing and time.monotonic() >= self._not_before:
-                self._round(ATTEMPTS)
+                self._round(MAX_ATTEMPTS)
         self._round(sys.maxsize)
 
     def _round(self, attempts: int) -> None:
         """Sends all that waits, and what is new of the run that is going on."""
         current = self._current
         waiting = any(what.attempts < attempts for what in list(self._unsent.values()))
-        if (waiting or current is not None or self._lost is not None) and not self._open():
+        if (waiting or current is not None or self._leftovers is not None) and not self._open():
             return
         left = {path: what for path, what in list(self._unsent.items()) if what.attempts < attempts}
         for path, what in left.items():
@@ -167,11 +167,11 @@ class Forwarder:
             from workbench.tracking.mlflow import Mirror  # takes seconds to import
 
             self._mirror = Mirror(self._results, self._address)
-            if self._lost is not None:
-                self._mirror.close_lost(self._lost.study, self._lost.busy)
-                for directory in self._mirror.absent(self._lost.study, self._lost.directories):
+            if self._leftovers is not None:
+                self._mirror.close_lost(self._leftovers.study, self._leftovers.busy)
+                for directory in self._mirror.absent(self._leftovers.study, self._leftovers.directories):
                     self._unsent.setdefault(directory.path, _Unsent())
-                self._lost = None
+                self._leftovers = None
         # A tracker may raise anything; training must not notice, and all is sent again later.
         except Exception as error:  # noqa: BLE001
             if not self._away:
@@ -181,10 +181,10 @@ class Forwarder:
                 )
             self._away = _first_line(error)
             self._not_before = time.monotonic() + self._pause
-            self._pause = min(LONGEST, 2 * self._pause)
+            self._pause = min(LONGEST_PAUSE, 2 * self._pause)
             return False
         self._away, self._news = "", ""
-        self._pause, self._not_before = EVERY, 0.0
+        self._pause, self._not_before = POLL, 0.0
         return True
 
     def _try(self, directory: RunDir) -> str:
@@ -204,26 +204,26 @@ def _first_line(error: Exception) -> str:
 
 
 class NoForwarder:
-    """In the place of a forwarder where the user wants none."""
+    """Stands in for a forwarder where the user wants none."""
 
-    def started(self, claim: Claimed) -> None: ...
-    def progressed(self, claim: Claimed, share: float) -> None: ...
-    def ended(self, claim: Claimed, outcome: object, over: bool) -> None: ...
+    def started(self, lease: Leased) -> None: ...
+    def progressed(self, lease: Leased, share: float) -> None: ...
+    def ended(self, lease: Leased, outcome: object, over: bool) -> None: ...
     def waiting(self, entries: Sequence[object]) -> None: ...
-    def close(self, patience: float = PATIENCE) -> str:
+    def close(self, patience: float = CLOSE_TIMEOUT) -> str:
         return ""
 
 
 def forwarder(
-    results: Path, address: str = "", first: Sequence[RunDir] = (), lost: Lost | None = None
+    results: Path, address: str = "", first: Sequence[RunDir] = (), leftovers: Leftovers | None = None
 ) -> Forwarder | NoForwarder:
     """Mirrors in the store at `address` (`RESULTS/mlflow.db` when empty), or nowhere for `none`.
 
     Args:
         first: run directories to send before all others.
-        lost: once the store is reached, what is still RUNNING there is closed and what it lacks is sent.
+        leftovers: once the store is reached, what is still RUNNING there is closed and what it lacks is sent.
     """
-    return NoForwarder() if address == "none" else Forwarder(results, address, first, lost)
+    return NoForwarder() if address == "none" else Forwarder(results, address, first, leftovers)
 
 
 def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> list[RunDir]:
@@ -232,7 +232,7 @@ def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> l
     Whether the store still has what was sent `Mirror.absent` tells, once it is reached.
     """
     store = results / "mlflow.db"
-    lost = not address and not store.exists()
+    gone = not address and not store.exists()
     found = []
     for directory in directories:
         try:
@@ -243,6 +243,6 @@ def unsent(directories: Iterable[RunDir], results: Path, address: str = "") -> l
         if status is None or status.state == "running":
             continue
         sent = masked(address or sqlite(store)), status.state, token
-        if lost or (known.get("address"), known.get("state"), known.get("token")) != sent:
+        if gone or (known.get("address"), known.get("state"), known.get("token")) != sent:
             found.append(directory)
     return found

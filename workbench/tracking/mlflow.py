@@ -170,7 +170,7 @@ class Mirror:
         """Whether the store has no attempt of somebody else that counts for more than this one.
 
         Two machines may each have a directory of one cell and seed. The attempt begun last counts, but none
-        takes the place of a complete one before it is complete itself.
+        replaces a complete one before it is complete itself.
         """
         tags = self._client.get_run(run_id).data.tags
         if tags.get("wb.token", "") in ("", str(directory.identity().get("token", ""))):
@@ -185,10 +185,10 @@ class Mirror:
         stored = dict(self._stored(run_id))
         if status.state == "complete" and stored.keys() - record.keys():
             return True
-        return any(place in stored and stored[place] != value for place, value in record.items())
+        return any(point in stored and stored[point] != value for point, value in record.items())
 
     def _replace(self, run_id: str, directory: RunDir, status: Status) -> str:
-        """A new MLflow run in the place of one that holds other values, since MLflow overwrites none.
+        """A new MLflow run instead of one that holds other values, since MLflow overwrites none.
 
         The old one goes to MLflow's bin, from which it can be restored.
         """
@@ -229,8 +229,8 @@ class Mirror:
                 if found is not None:
                     self._experiments[study] = found.experiment_id
                 else:
-                    place = self._artifact_root(study)
-                    self._experiments[study] = self._client.create_experiment(study, place)
+                    root = self._artifact_root(study)
+                    self._experiments[study] = self._client.create_experiment(study, root)
             asked = question(directory)
             if asked:
                 self._client.set_experiment_tag(self._experiments[study], "mlflow.note.content", asked)

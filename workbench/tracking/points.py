@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from workbench.addresses import masked
 from workbench.errors import UserError
-from workbench.tracking.run_dir import FAR, RunDir, Status
+from workbench.tracking.run_dir import MAX_NUMBER, RunDir, Status
 
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
@@ -24,9 +24,9 @@ def points(directory: RunDir, status: Status) -> list[Point]:
         try:
             step, seconds = int(row.get("step", 0)), float(row.get("seconds", 0.0))
         except (TypeError, ValueError, OverflowError) as error:
-            place = directory.file("metrics.jsonl")
-            raise UserError(f"{place} has a row without a step: {str(row)[:200]}") from error
-        if not (abs(step) < FAR and abs(seconds) < FAR):
+            path = directory.file("metrics.jsonl")
+            raise UserError(f"{path} has a row without a step: {str(row)[:200]}") from error
+        if not (abs(step) < MAX_NUMBER and abs(seconds) < MAX_NUMBER):
             raise UserError(
                 f"{directory.file('metrics.jsonl')} has a row of a step or time out of all bounds"
             )

@@ -37,10 +37,10 @@ STATES = ("running", "complete", "failed", "interrupted", "pruned")
 """`pruned`: stopped by a search because it lagged behind; neither failed nor missing."""
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
 
-FAR = 1e12
-"""Far above any step, any process number and any second since 1970."""
-LARGEST = 2 << 30
-"""Bytes to which an archive of arrays may unpack; a small file that claims more is no record of a run."""
+MAX_NUMBER = 1e12
+"""Bound of steps, process numbers and seconds since 1970; what is above it was not written by a run."""
+MAX_UNPACKED_BYTES = 2 << 30
+"""Bytes to which an archive of arrays may unpack; a small file that says more is no record of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class Status:
             raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
         for name in ("step", "steps", "pid", "attempt", "started", "updated", "seconds", "spent"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not -FAR < value < FAR:
-                raise TypeError(f"{name} is a number below {FAR:.0e}, not {str(value)[:40]!r}")
+            if not isinstance(value, int | float) or not -MAX_NUMBER < value < MAX_NUMBER:
+                raise TypeError(f"{name} is a number below {MAX_NUMBER:.0e}, not {str(value)[:40]!r}")
 
 
 class Metrics(NamedTuple):
@@ -144,7 +144,7 @@ class RunDir:
             with found:
                 entries = found.zip.infolist() if found.zip else []
                 size = sum(entry.file_size for entry in entries)
-                if size > LARGEST:
+                if size > MAX_UNPACKED_BYTES:
                     raise ValueError(f"it would unpack to {size} bytes")
                 if missing := set(arrays) - set(found.files):
                     raise ValueError(f"it has no {', '.join(sorted(missing))}")
@@ -221,16 +221,16 @@ class RunDir:
             while rest:  # the last bytes of a disk take a part of it, and only the next write fails
                 rest = rest[os.write(self._metrics_fd, rest) :]
 
-    def sync(self) -> None:
+    def flush(self) -> None:
         """Waits until the rows so far are on disk: a checkpoint may not outlive the rows before it."""
         if self._metrics_fd >= 0:
             with naming(self.file("metrics.jsonl")):
                 os.fsync(self._metrics_fd)
 
     def close(self) -> None:
-        """Closes `metrics.jsonl` after syncing it to disk."""
+        """Closes `metrics.jsonl` after flushing it to disk."""
         if self._metrics_fd >= 0:
-            self.sync()
+            self.flush()
             os.close(self._metrics_fd)
             self._metrics_fd = -1
 

@@ -24,8 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from workbench.config import RunConfig, diff, from_dict, to_dict
+from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.serial import diff, from_dict, to_dict
 from workbench.tracking.files import check_name, replacing, write_atomic
 
 LAST, PREVIOUS, MODEL = "last.json", "previous.json", "model.safetensors"

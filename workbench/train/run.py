@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +30,11 @@ from workbench.recipe.batch import BatchRng
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, cost, environment
-from workbench.train.loop import NotFinite, clock, expected_steps, train
+from workbench.train.heartbeat import Heartbeat, Stopwatch, Superseded
+from workbench.train.loop import NotFinite, clock, train
 from workbench.train.record import describe, measure
 from workbench.train.session import Interrupted, Session, open_session
 
-EVERY = 2.0
-"""Seconds between updates of `status.json`."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 FAILED, DISK, INTERRUPTED = 1, 74, 75
 _stop = False
@@ -89,15 +86,15 @@ def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
         signal.signal(number, _ask_to_stop)
     identity = run.identity()
     run.set_status("running", started=time.time(), attempt=identity.get("attempt", 1))
-    clock = Clock(started=started, before=before.spent if before is not None else 0.0)
+    watch = Stopwatch(started=started, before=before.spent if before is not None else 0.0)
     try:
         stores = {data: _store(data, options.data_root) for data in config.all_data}
         session = open_session(
             config, stores, device=device, precision=precision, runs=run.path.resolve().parents[1]
         )
-        _train(run, session, options.save_every, clock)
+        _train(run, session, options.save_every, watch)
     except Interrupted as error:
-        _end(run, identity, "interrupted", str(error), spent=clock.spent)
+        _end(run, identity, "interrupted", str(error), spent=watch.spent)
         return INTERRUPTED
     except Superseded as error:
         print(f"gave up: {error}", file=sys.stderr)
@@ -174,27 +171,7 @@ def _store(data: DataConfig, root: Path) -> FrameStore:
     return store
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """How long a run has taken, start-up, evaluation and lost work included."""
-
-    started: float
-    """`time.perf_counter` at the start of this attempt."""
-    before: float
-    """Seconds of earlier attempts."""
-
-    @property
-    def attempt(self) -> float:
-        """Seconds of this attempt so far."""
-        return time.perf_counter() - self.started
-
-    @property
-    def spent(self) -> float:
-        """Seconds of all attempts so far."""
-        return self.before + self.attempt
-
-
-def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> None:
+def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -> None:
     checkpoints = run.file("checkpoints")
     facts = environment.describe(session.device, session.precision)
     session.origin = _origin(session, facts)
@@ -208,9 +185,9 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
     run.keep_metrics(at.step)
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
-    at.startup_seconds += clock.attempt
-    heartbeat = Heartbeat(run, session, clock)
-    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.sync)
+    at.startup_seconds += watch.attempt
+    heartbeat = Heartbeat(run, session, watch, lambda: _stop)
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.flush)
     for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
@@ -220,7 +197,7 @@ def _train(run: RunDir, session: Session, save_every: float, clock: Clock) -> No
             print(f"step {step}: {scores[0]}", flush=True)
     heartbeat.check_owner()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
-    run.sync()
+    run.flush()
     checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.origin)
     _finish(run, session, heartbeat)
 
@@ -249,40 +226,6 @@ def _earlier(run: RunDir, session: Session, begun: Mapping[str, str]) -> list[di
 
 def _signature(row: dict[str, Any]) -> tuple[int, frozenset[str]]:
     return row["step"], frozenset(row)
-
-
-class Superseded(Exception):
-    """Another attempt has this run now: nothing may be written any more."""
-
-
-class Heartbeat:
-    """Polled wherever time passes: notes progress, finds out whether to stop, and whether still in charge."""
-
-    def __init__(self, run: RunDir, session: Session, clock: Clock) -> None:
-        self.run, self.session, self.clock = run, session, clock
-        self._token = run.identity().get("token")
-        self._looked, self._moves = -math.inf, -1
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked > EVERY:
-            self._looked = now
-            self.check_owner()
-            at = self.session.progress
-            at.peak_memory_gb = max(at.peak_memory_gb, cost.peak_memory_gb(self.session.device))
-            if self.session.moves != self._moves:  # else it hangs, and the study process should see that
-                self._moves = self.session.moves
-                steps = expected_steps(self.session)
-                spent = self.clock.spent
-                self.run.set_status("running", step=at.step, steps=steps, seconds=at.seconds, spent=spent)
-                # For who looks at the run while it goes on.
-                self.run.write_json("cost.json", self.session.costs)
-        return _stop
-
-    def check_owner(self) -> None:
-        """Raises `Superseded` when the run was given to another attempt, or its directory is gone."""
-        if self.run.identity().get("token") != self._token:
-            raise Superseded("another attempt has taken over this run")
 
 
 def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
@@ -314,7 +257,7 @@ def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
         "speed/train_seconds": at.seconds,
         "speed/eval_seconds": at.eval_seconds,
         "speed/startup_seconds": at.startup_seconds,
-        "speed/total_seconds": heartbeat.clock.spent,
+        "speed/total_seconds": heartbeat.watch.spent,
         "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision),
         "train/steps": at.step,
         "train/batch_size": batch,
@@ -323,7 +266,7 @@ def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
     heartbeat.check_owner()
     checkpoint.finish(run.file("checkpoints"), session.recipe)
     run.write_json("summary.json", summary)
-    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=heartbeat.clock.spent)
+    run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=heartbeat.watch.spent)
     _clean(run)
 
 
@@ -341,7 +284,7 @@ def _recorded(run: RunDir, session: Session, heartbeat: Heartbeat) -> dict[str, 
         seconds_and_flops = clock(at) | {"stage": len(stages) - 1}
         last = [session.evaluate("val", heartbeat) | seconds_and_flops]
         run.append_metrics({"step": at.step, **last[0]})
-        run.sync()
+        run.flush()
     found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
     for row in rows:
         found |= {name: value for name, value in row.items() if _stage_of(name) is not None}

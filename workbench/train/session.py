@@ -152,11 +152,10 @@ def open_session(
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
     training = [stores[data] for data in config.training_data]
-    evaluated = {"": stores[config.data]} | {data.name: stores[data] for data in config.evaluate_on}
+    evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    held_out = [
-        c for one in evaluated.values() for split in ("val", "test") for c in one.splits[split].captions
-    ]
+    parts = [stores[data].splits[split] for data in evaluated.values() for split in ("val", "test")]
+    held_out = [caption for part in parts for caption in part.captions]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
@@ -170,7 +169,7 @@ def open_session(
         # Videos that cannot be decoded may leave fewer clips than the plan counted.
         batch = min(config.optim.batch_size, len(set(part.groups)))
         text = words.encode(part.captions)
-        loaders[data] = Loader(one, text, batch_size=batch, seed=config.seed, source=source)
+        loaders[data] = Loader(one, text, batch_size=batch, seed=config.seed, data=data, source=source)
     return Session(
         config=config,
         device=device,
@@ -180,15 +179,16 @@ def open_session(
         optimizer=_optimizer(config, recipe),
         loaders=loaders,
         galleries={
-            name: {
-                split: gallery(one, split, words.encode(one.splits[split].captions))
-                for split in ("val", "test")
-            }
-            for name, one in evaluated.items()
+            name: {split: _gallery(data, stores[data], split, words) for split in ("val", "test")}
+            for name, data in evaluated.items()
         },
         stores=stores,
         started_from=started_from,
     )
+
+
+def _gallery(data: DataConfig, store: FrameStore, split: str, words: Vocabulary) -> Gallery:
+    return gallery(store, split, words.encode(store.splits[split].captions), data)
 
 
 def check(config: RunConfig) -> None:

@@ -1,37 +1,20 @@
-"""moving_shapes: a small compositional world, drawn by us and stored as real H.264 video.
+"""The world of moving_shapes: its constants, its grammar, and what is seen but not said.
 
-A clip shows one actor (colour, shape) doing two different actions, one after the other, before a
-background. No two clips of the data set share a combination of colour, shape, first action, second
-action and background, so a test clip is always a new combination of parts seen in training. Its
-caption comes from a small grammar with synonyms.
-
-The drawing is in `shapes_drawing.py`. What may be tuned stands here, and all of it enters the digest.
+What may be tuned stands here, and all of it enters the digest.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from workbench.data.index import Clip, Index
-from workbench.errors import UserError
-
-if TYPE_CHECKING:
-    from workbench.config import DataConfig
+from workbench.data.index import Clip
 
 VERSION = 1
 """Raise it whenever the drawing changes: it is part of the digest."""
-
-TRAIN_CLIPS = 8_000
-EVAL_CLIPS = 500
-"""Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
 
 VIDEO_SIZE = 64
 VIDEO_FRAMES = 16
@@ -100,44 +83,8 @@ TEMPLATES = (
 )
 
 
-def index(data: DataConfig, source: str | None = None) -> Index:
-    """Clips, captions, splits and scenes. Draws random numbers only, no picture.
-
-    The digest is that of this index (with every scene) and of the constants above, not of the
-    pixels: x264 and decoders differ between machines in the last bits, while what is drawn does not.
-    Each frame store records the hash of its own pixels beside it.
-    """
-    if source is not None:
-        raise UserError("moving_shapes is drawn by the workbench and takes no folder")
-    train = data.clips or TRAIN_CLIPS
-    held_out = min(EVAL_CLIPS, max(2, train // 6))
-    combinations = _combinations()
-    if train + 2 * held_out > len(combinations):
-        raise UserError(
-            f"moving_shapes has {len(combinations)} combinations, enough for "
-            f"{len(combinations) - 2 * EVAL_CLIPS} training clips, not {train}"
-        )
-    rng = np.random.Generator(np.random.PCG64(20_221_202))
-    order = np.argsort(rng.random(len(combinations)), kind="stable")
-    sizes = {"test": held_out, "val": held_out, "train": train}
-    clips: list[Clip] = []
-    for split, count in sizes.items():
-        for number in range(count):
-            combination = combinations[order[len(clips)]]
-            clips.append(_clip(split, number, combination, rng))
-    return Index(digest=_digest(clips), clips=tuple(clips))
-
-
-def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """Draw and encode every clip that is not there yet; returns the folder of the videos."""
-    from workbench.data.shapes_drawing import write_videos
-
-    folder = cache / "videos"
-    write_videos(index.clips, folder, progress)
-    return folder
-
-
-def _combinations() -> list[dict[str, str]]:
+def combinations() -> list[dict[str, str]]:
+    """Every colour, shape, ordered pair of different actions, and background."""
     return [
         {"colour": colour, "shape": shape, "first": first, "second": second, "background": background}
         for colour in COLOURS
@@ -149,7 +96,8 @@ def _combinations() -> list[dict[str, str]]:
     ]
 
 
-def _clip(split: str, number: int, parts: dict[str, str], rng: np.random.Generator) -> Clip:
+def clip(split: str, number: int, parts: dict[str, str], rng: np.random.Generator) -> Clip:
+    """Number `number` of a split, with one of the combinations; the rest of it is drawn."""
     # Only Generator.random is used: its stream is the one numpy keeps stable over versions.
     draw = rng.random(24)
     return Clip(
@@ -157,6 +105,7 @@ def _clip(split: str, number: int, parts: dict[str, str], rng: np.random.Generat
         path=f"{split}/{number:05d}.mp4",
         split=split,
         captions=(_caption(parts, draw[:6]),),
+        label=f"{parts['first']} then {parts['second']}",
         attributes=parts,
         scene=_scene(parts, draw[6:]),
     )
@@ -219,12 +168,8 @@ def _start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple
     return start[0], start[1]
 
 
-def _digest(clips: list[Clip]) -> str:
-    constants = {
-        name: value
-        for name, value in sorted(globals().items())
-        if name.isupper() and isinstance(value, int | float | tuple | dict)
-    }
-    del constants["TRAIN_CLIPS"], constants["EVAL_CLIPS"]  # seen in the number of clips
-    content = {"constants": constants, "clips": [dataclasses.asdict(clip) for clip in clips]}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def constants() -> dict[str, Any]:
+    """What the drawing depends on, by name, for the digest."""
+    named = {name: value for name, value in globals().items() if name.isupper()}
+    # The first version counted this name among its constants, and the digests that are known do so.
+    return named | {"TYPE_CHECKING": False}

@@ -8,6 +8,7 @@ import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
 from workbench import stats, tables
+from workbench.answer.caveats import ALONE
 from workbench.report import pictures, rows
 from workbench.report.page import page
 
@@ -23,7 +24,7 @@ def test_a_page_of_one_seed_speaks_of_no_test(ratios, answered):
     assert "seeds and queries" not in text
     assert "one seed: no interval and no test. Seeds used: 0." in text
     assert "distinguishable" not in text
-    assert rows.LONE not in text
+    assert ALONE not in text
     assert "with 95 % intervals over queries, which say nothing about other seeds." in rows.legend(found)
     assert "no interval and no test" in pictures.factors(found).caption
 
@@ -40,7 +41,7 @@ def test_seeds_that_all_gave_the_same_answers_are_not_called_one_seed(ratios, an
 def test_cells_of_one_seed_beside_others_are_marked_row_by_row(ratios, answered):
     ratios(seeds=(0, 1, 2), skip=LATER)
     found = answered()
-    marked = [rows.LONE in text for text in rows.readable(found)[rows.DIFFERENCE]]
+    marked = [ALONE in text for text in rows.readable(found)[rows.DIFFERENCE]]
     assert marked == [False, False, False, True, True, True]
     assert "(† over queries alone: one seed" in rows.legend(found)
     assert rows.exact(found)["effect_interval"].to_list() == ["", *["seeds+queries"] * 2, *["queries"] * 3]
@@ -61,7 +62,7 @@ def test_cells_of_one_seed_beside_others_are_marked_row_by_row(ratios, answered)
 def test_a_finished_study_marks_none(ratios, answered):
     ratios(seeds=(0, 1, 2))
     found = answered()
-    assert rows.LONE not in tables.to_text(rows.readable(found)) + rows.legend(found)
+    assert ALONE not in tables.to_text(rows.readable(found)) + rows.legend(found)
     assert pictures.differences(found).caption.endswith("with 95 % intervals over seeds and queries.")
 
 
@@ -80,7 +81,7 @@ def test_one_number_a_run_has_intervals_over_seeds_only(ratios, answered, change
     assert "with 95 % intervals over seeds;" in rows.legend(found)
     assert "points" not in found.sentence
     assert "in t2v_medr" in found.sentence
-    assert not any("no difference between" in gate for gate in found.gates)
+    assert not any("no difference between" in caveat for caveat in found.caveats)
     assert "Mean of the cells with this choice minus the mean of all cells, in t2v\\_medr" in page(found, [])
 
 

@@ -74,11 +74,11 @@ def test_budgets_may_differ_between_places_but_not_within_one(budgets, answered,
     for axes in CELLS:
         stage = {"budget": {"unit": axes["unit"], "amount": axes["times"]}}
         change("budgets", key_of(axes), 0, "config.json", {"stages": [stage]})
-    gates = answered("budgets").gates
-    assert not any("Unequal budgets" in gate for gate in gates)
+    caveats = answered("budgets").caveats
+    assert not any("Unequal budgets" in caveat for caveat in caveats)
     assert (
         "Cells are compared only with those of the same unit and times; no other comparison is meant."
-        in gates
+        in caveats
     )
 
 
@@ -87,7 +87,7 @@ def test_an_unequal_budget_within_a_place_is_said(budgets, answered, change):
     change(
         "budgets", key_of(CELLS[1]), 0, "config.json", {"stages": [{"budget": {"unit": "x", "amount": 9}}]}
     )
-    assert sum("Unequal budgets" in gate for gate in answered("budgets").gates) == 1
+    assert sum("Unequal budgets" in caveat for caveat in answered("budgets").caveats) == 1
 
 
 def test_tables_and_pictures_say_what_differences_are_to(budgets, answered):

@@ -38,7 +38,7 @@ def test_a_trial_without_ranks_is_left_out_of_the_front_and_named(search, answer
     found = answered("search")
     assert found.front == tuple(key_of(CELLS[i]) for i in (3, 2, 0))
     why = "ratio=0.5 is left out of the front: ranks.npz of seed 0 is missing or damaged."
-    assert why in found.gates
+    assert why in found.caveats
     code, out, err = report("search")
     assert (code, err) == (0, "")
     assert "3 of 4 trials are on the Pareto front" in out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_run, write_study
 
-from workbench import stats
+from workbench import stats, tasks
 from workbench.answer.verdicts import DOES_NOT, HOLDS, OPEN
 
 BEST = key_of(RATIOS[2])
@@ -41,7 +41,8 @@ def test_the_comparison_is_the_one_of_the_statistics_on_the_ranks(ratios, answer
     mine = {}
     for axes in (BASE, RATIOS[2]):
         ranks = [np.load(run_dir(results, axes, seed) / "ranks.npz")["t2v_rank"] for seed in range(6)]
-        mine[key_of(axes)] = {seed: stats.query_values(r, "t2v_r1") for seed, r in enumerate(ranks)}
+        hits = tasks.metric("t2v_r1").queries.contributions
+        mine[key_of(axes)] = {seed: hits(r) for seed, r in enumerate(ranks)}
     expected = stats.compare(mine[key_of(RATIOS[2])], mine[key_of(BASE)])
     found = answered().comparisons[key_of(RATIOS[2])]
     assert math.isclose(found.effect, expected.effect)
@@ -63,7 +64,7 @@ def test_the_best_may_be_the_baseline(ratios, answered):
     found = answered()
     assert "it is the baseline: no other cell does better on val. " in found.sentence
     assert "cannot be told apart with 6 seeds" in found.sentence  # with the next best, text_ratio=0.25
-    assert any("clips" in gate for gate in found.gates)
+    assert any("clips" in caveat for caveat in found.caveats)
     assert found.notes == {key_of(BASE): "selected, baseline"}
     assert found.standing(BEST) == "worse"
 
@@ -73,13 +74,13 @@ def test_one_seed_claims_nothing(ratios, answered):
     found = answered()
     assert "one seed" in found.sentence
     assert not any(found.standing(key_of(axes)) for axes in RATIOS)
-    assert any("nothing can be told from the luck of a seed" in gate for gate in found.gates)
+    assert any("nothing can be told from the luck of a seed" in caveat for caveat in found.caveats)
     assert found.cells["low"].null_count() == 0  # over queries
 
 
 def test_missing_and_failed_runs_are_named_with_their_reason(ratios, answered):
     ratios(skip={(1, 0)}, failed={(2, 3)})
-    text = " ".join(answered().gates)
+    text = " ".join(answered().caveats)
     assert "1 of 36 runs failed" in text
     assert "video_ratio=0.5 text_ratio=0.0 seed 3 (the loss vtc is not finite at step 5)" in text
     assert "1 of 36 runs are not done yet: video_ratio=0.0 text_ratio=0.25 seed 0" in text
@@ -90,7 +91,7 @@ def test_an_unreadable_run_counts_as_failed(ratios, answered):
     (run_dir(results, BASE, 2) / "summary.json").write_text("{")
     found = answered()
     assert found.cells["seeds"][0] == 5
-    assert any("summary.json is not readable" in gate for gate in found.gates)
+    assert any("summary.json is not readable" in caveat for caveat in found.caveats)
 
 
 def test_without_the_baseline_the_table_stands_alone(ratios, answered):
@@ -109,7 +110,7 @@ def test_cells_without_a_common_seed_are_not_compared_but_the_others_are(ratios,
         key_of(RATIOS[4]): "shares no seed with the baseline, so the two cannot be paired"
     }
     assert len(found.comparisons) == 4
-    assert any("is not compared: shares no seed" in gate for gate in found.gates)
+    assert any("is not compared: shares no seed" in caveat for caveat in found.caveats)
 
 
 def test_a_run_that_answered_other_queries_takes_its_cell_out(ratios, answered):
@@ -163,7 +164,7 @@ def test_runs_of_other_plans_are_counted_not_used(ratios, answered):
     write_run(results, "ratios", cell, 0, 99.0, 1.0)
     found = answered()
     assert found.cells.height == 6
-    assert any("1 complete run of this study belongs to other plans" in gate for gate in found.gates)
+    assert any("1 complete run of this study belongs to other plans" in caveat for caveat in found.caveats)
 
 
 def test_unequal_budgets_and_machines_are_said(ratios, answered, change):
@@ -172,7 +173,7 @@ def test_unequal_budgets_and_machines_are_said(ratios, answered, change):
     for seed in range(6):
         change("ratios", BEST, seed, "config.json", {"stages": [stage]})
     change("ratios", BEST, 0, "environment.json", {"hostname": "two"})
-    text = " ".join(answered().gates)
+    text = " ".join(answered().caveats)
     assert "Unequal budgets" in text
     assert "runs differ in hostname" in text
 
@@ -185,39 +186,38 @@ def test_stages_of_one_unit_count_as_one_budget(ratios, answered, change):
     ]
     for seed in range(6):
         change("ratios", BEST, seed, "config.json", {"stages": stages})
-    assert "Unequal budgets" not in " ".join(answered().gates)
+    assert "Unequal budgets" not in " ".join(answered().caveats)
 
 
 def test_an_arm_that_differs_in_two_axes_is_called_confounded(ratios, answered, change):
     ratios()
     for seed in range(6):
         change("ratios", key_of(RATIOS[3]), seed, "summary.json", {"val/t2v_r1": 99.0})
-    assert any("differs from the baseline in 2 axes (text_ratio, video_ratio)" in g for g in answered().gates)
-    assert any(
-        "2 of 5 compared cells differ from the baseline in two or more axes" in g for g in answered().gates
-    )
+    found = answered().caveats
+    assert any("differs from the baseline in 2 axes (text_ratio, video_ratio)" in caveat for caveat in found)
+    several = "2 of 5 compared cells differ from the baseline in two or more axes"
+    assert any(several in caveat for caveat in found)
 
 
 def test_an_axis_that_changes_many_settings_is_called_confounded(results, answered, change):
     cells = grid(arm=["a", "b"])
     for name in ("arms", "same"):
         write_study(results, name, cells, (0, 1), baseline=cells[0])
-    assert not any("settings" in gate for gate in answered("same").gates)
+    assert not any("settings" in caveat for caveat in answered("same").caveats)
     for seed in (0, 1):
         recipe = {"text": {"depth": 2 + seed}, "video": {"width": 64, "masking": None}}
         change("arms", key_of(cells[1]), seed, "config.json", {"recipe": recipe, "seed": seed})
     names = "recipe.text.depth, recipe.video.width"
-    assert any(
-        f"arm=b differs from the baseline in 2 settings ({names})" in g for g in answered("arms").gates
-    )
+    said = f"arm=b differs from the baseline in 2 settings ({names})"
+    assert any(said in caveat for caveat in answered("arms").caveats)
 
 
 def test_runs_of_another_commit_or_torch_are_named(ratios, answered, change):
     ratios()
-    assert not any("versions of the code" in gate for gate in answered().gates)
+    assert not any("versions of the code" in caveat for caveat in answered().caveats)
     change("ratios", BEST, 0, "environment.json", {"dirty": True})
     change("ratios", BEST, 1, "environment.json", {"torch": "2.9.0"})
-    text = " ".join(answered().gates)
+    text = " ".join(answered().caveats)
     assert "commit cccccccccc with changes, torch 2.8.0 (1 run)" in text
     assert "commit cccccccccc, torch 2.9.0 (1 run)" in text
     assert "torch 2.8.0 (34 runs)" in text
@@ -225,7 +225,7 @@ def test_runs_of_another_commit_or_torch_are_named(ratios, answered, change):
 
 def test_cells_with_fewer_seeds_are_named(ratios, answered):
     ratios(skip={(1, 5)} | {(2, seed) for seed in range(6)})
-    text = " ".join(answered().gates)
+    text = " ".join(answered().caveats)
     assert (
         "most cells have 0, 1, 2, 3, 4, 5, but not video_ratio=0.0 text_ratio=0.25 (0, 1, 2, 3, 4);" in text
     )

@@ -15,6 +15,8 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from workbench.data.sampling import centre_frames
+
 try:
     import decord
 except ImportError:  # no wheel for this platform, as on ARM
@@ -41,14 +43,6 @@ def decoder_names(used: Mapping[str, int]) -> str:
     if len(names) == 1:
         return names[0]
     return ", ".join(f"{name} ({used[word]} videos)" for name, word in zip(names, sorted(used), strict=True))
-
-
-def centre_frames(total: int, count: int) -> list[int]:
-    """Frame numbers at the centres of `count` equal intervals, as Frozen-in-Time tests (arXiv:2104.00650).
-
-    A video with fewer than `count` frames gives some of them several times.
-    """
-    return [min(total - 1, int((i + 0.5) * total / count)) for i in range(count)]
 
 
 def decode(path: Path | str, count: int, size: int) -> np.ndarray:

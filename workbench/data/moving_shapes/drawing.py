@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from workbench.data import moving_shapes as world
+import workbench.data.moving_shapes.world as world
 from workbench.data.index import Clip
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
@@ -38,7 +38,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
     bar = tqdm(total=len(missing), desc="drawing clips", unit="clip", disable=not progress or not missing)
     with bar:
         for done in run_tasks(
-            "workbench.data.shapes_drawing:draw_task", tasks, workers=usable_cores(), deadline=300
+            "workbench.data.moving_shapes.drawing:draw_task", tasks, workers=usable_cores(), deadline=300
         ):
             if done.failure:
                 raise UserError(f"could not write the clips of moving_shapes to {folder}: {done.failure}")
@@ -47,7 +47,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
 
 def draw_task(task: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Draw and encode a chunk of clips, inside a worker."""
-    from workbench.data.clips import encode
+    from workbench.data.decode import encode
 
     for row in task["clips"]:
         path = Path(row["path"])

@@ -1,4 +1,4 @@
-"""The answer of a study as far as it is known: cells, comparisons, a sentence, and what limits it."""
+"""The results of a study as far as they are known: cells, comparisons, a sentence, and its caveats."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer import effects as effect_tables
-from workbench.answer import search, strata
+from workbench.answer import caveats, facts, search, wording
 from workbench.answer.asked import Asked
-from workbench.answer.caveats import limits
 from workbench.answer.evidence import Evidence, gather
 from workbench.answer.verdicts import Verdict, judge
 from workbench.errors import UserError
@@ -30,7 +28,7 @@ class Answer:
     best: str | None
     """Key of the cell selected by val."""
     selected: tuple[str, ...]
-    """That cell; of a study that compares within strata, the best by val of each of them."""
+    """Keys of the best cells by val: one, or one for each stratum of a study that compares within strata."""
     comparisons: Mapping[str, stats.Comparison]
     """Key -> that cell minus the baseline, adjusted together."""
     refused: Mapping[str, str]
@@ -41,10 +39,10 @@ class Answer:
     sentence: str
     front: tuple[str, ...]
     """Of a search with a cost: keys on the Pareto front by val, the cheapest first."""
-    gates: tuple[str, ...]
+    caveats: tuple[str, ...]
     """Sentences on what limits the answer."""
     error: Kind = "seeds"
-    """What the intervals of the cells are about; those with one seed are about queries in any case."""
+    """What the intervals of the cells are about; those of one seed are about queries in any case."""
 
     @property
     def metric(self) -> str:
@@ -52,13 +50,24 @@ class Answer:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Key of a cell -> `selected`, `baseline`."""
+        """Key of a cell -> `selected`, `baseline`, `front`."""
         found = dict.fromkeys(self.front, "front")
         for key in self.selected:
             found[key] = "selected" + (", front" if key in found else "")
         for base in self.asked.bases:
             found[base] = "selected, baseline" if base in found else "baseline"
         return found
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Keys of the cells whose difference has no interval over seeds, where others have one."""
+        several = any(c.interval is not None for c in self.comparisons.values())
+        return frozenset(key for key, c in self.comparisons.items() if several and c.interval is None)
+
+    @property
+    def cells_vary(self) -> str:
+        """What the intervals of the cells are about, in words: "over seeds"."""
+        return caveats.cells_vary(self.error, set(self.cells["seeds"].to_list()))
 
     def standing(self, key: str) -> str:
         """`better` or `worse` than the baseline where that may be claimed, else empty."""
@@ -80,19 +89,19 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     comparisons, refused = _compare(asked, evidence, usable)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
-    leading = {asked.place(key): key for key in reversed(ranking)}.values()
+    leading = {asked.stratum(key): key for key in reversed(ranking)}.values()
     selected = tuple(key for key in asked.cells if key in leading)
-    # Where the baseline itself is selected, what is to be told is how the next cell compares with it.
+    # Where the baseline itself is selected, the answer says how the next cell compares with it.
     bases = asked.bases
     told = next((key for key in ranking if key not in bases), None) if best in bases else best
     front = search.front(asked, evidence)
     effects = _effects(asked, usable, evidence.groups)
     said = (
-        search.sentence(asked, evidence, best, front)
+        wording.search(asked, evidence, best, front)
         if asked.search and best is not None
-        else _sentence(asked, evidence, selected, told, comparisons, refused)
+        else wording.ablation(asked, evidence, selected, told, comparisons, refused)
     )
-    if effects is not None and (on_average := effect_tables.sentence(effects, asked.metric)):
+    if effects is not None and (on_average := wording.effects(effects, asked.measure)):
         said += f" {on_average}"
     return Answer(
         asked=asked,
@@ -106,7 +115,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
         front=front,
         sentence=said,
-        gates=tuple(limits(asked, evidence, told, comparisons, refused)),
+        caveats=tuple(facts.limiting(asked, evidence, told, comparisons, refused)),
         error=error,
     )
 
@@ -118,8 +127,8 @@ def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], e
         for key, found in summaries.items()
     }
     table = tables.cell_table(evidence.done, asked.axes, f"test/{asked.metric}", asked.reads, intervals)
-    place = {key: i for i, key in enumerate(asked.cells)}
-    return table.sort(pl.col("key").replace_strict(place, return_dtype=pl.Int64))
+    order = {key: i for i, key in enumerate(asked.cells)}
+    return table.sort(pl.col("key").replace_strict(order, return_dtype=pl.Int64))
 
 
 def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
@@ -163,7 +172,7 @@ def _against(
         {asked.labels[key]: found for key, found in [*arms.items(), (base, runs)]},
         asked.labels[base],
         groups=evidence.groups,
-        unit=stats.unit(asked.metric),
+        unit=asked.measure.in_units,
         higher_is_better=asked.maximize,
     ).values()
 
@@ -183,29 +192,7 @@ def _effects(
         return None
     try:
         found = stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
-    except UserError:  # a grid with holes, or seeds that no cell shares: the gates name what is missing
+    except UserError:  # a grid with holes, or seeds that no cell shares: the caveats name what is missing
         return None
     # What is not to be compared has no effect of its own; that it changes another one is a question.
     return replace(found, effects=tuple(e for e in found.effects if not set(e.factors) <= set(asked.within)))
-
-
-def _sentence(
-    asked: Asked, evidence: Evidence, selected: Sequence[str], told: str | None,
-    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
-) -> str:  # fmt: skip
-    if not selected:
-        return "No run is complete yet."
-    if asked.within:
-        return strata.sentence(asked, evidence, selected, comparisons)
-    best = selected[0]
-    runs = evidence.per_seed(best, f"test/{asked.metric}")
-    label, mean = asked.labels[best], sum(runs.values()) / len(runs)
-    reached = f"{label} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"
-    if best == asked.baseline:
-        next_best = f" {stats.claim(comparisons[told])}." if told and told in comparisons else ""
-        return f"{reached}; it is the baseline: no other cell does better on val.{next_best}"
-    if best in comparisons:
-        return f"{reached}. {stats.claim(comparisons[best])}."
-    if best in refused:
-        return f"{reached}, but is not compared with the baseline: {refused[best]}."
-    return f"{reached}; there is no baseline to compare with yet."

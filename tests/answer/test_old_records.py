@@ -1,0 +1,75 @@
+"""Records that an earlier version left behind say what they said then: the same tables and sentences.
+
+`tests/fixtures/records_before.tar.gz` holds the run directories of four smoke studies, without checkpoints,
+and the report that the version of that time wrote of them.
+"""
+
+import csv
+import io
+import math
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from workbench import tables
+from workbench.answer.asked import load
+from workbench.answer.results import answer
+from workbench.report import latex, pictures, rows
+from workbench.report.page import page, provenance
+
+ARCHIVE = Path(__file__).parents[1] / "fixtures" / "records_before.tar.gz"
+STUDIES = ("mask_ratio", "mac_claims", "unmasked_tuning", "pareto")
+WRITTEN_BY = ("- workbench: ", "% workbench: ")
+"""Lines that name the version which wrote the report, the only thing that may change."""
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """The results folder of that time: `runs/` and `reports/`."""
+    folder = tmp_path_factory.mktemp("before")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def told(request, before):
+    """The answer of now, and the folder of the report of then."""
+    return answer(load(before, request.param), before), before / "reports" / f"{request.param}-smoke"
+
+
+def lines(text):
+    return [line for line in text.splitlines() if not line.startswith(WRITTEN_BY)]
+
+
+def same(now, then):
+    """Equal words; numbers with all digits may differ in the last ones, which another build of numpy may sum
+    up in another order."""
+    if now == then:
+        return True
+    try:
+        return math.isclose(float(now), float(then), rel_tol=1e-9, abs_tol=1e-12)
+    except ValueError:
+        return False
+
+
+def test_the_page_says_the_same(told, before):
+    found, folder = told
+    shown = [(picture.name, picture.caption) for picture in pictures.pictures(found, before)]
+    assert lines(page(found, shown)) == lines((folder / "answer.md").read_text())
+
+
+def test_the_table_for_a_paper_is_the_same(told):
+    found, folder = told
+    assert lines(latex.table(found, provenance(found))) == lines((folder / "table.tex").read_text())
+
+
+def test_all_digits_are_the_same(told):
+    found, folder = told
+    texts = (tables.to_csv(rows.exact(found)), (folder / "table.csv").read_text())
+    now, then = (list(csv.reader(io.StringIO(text))) for text in texts)
+    assert now[0] == then[0]
+    assert [len(row) for row in now] == [len(row) for row in then]
+    pairs = [pair for both in zip(now, then, strict=True) for pair in zip(*both, strict=True)]
+    assert [pair for pair in pairs if not same(*pair)] == []

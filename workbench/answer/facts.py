@@ -1,0 +1,135 @@
+"""What the caveats of an answer are about: budgets, settings, machines and code of runs, and missing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from workbench import stats, tables
+from workbench.answer import caveats
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
+
+CODE = ("commit", "dirty", "torch")
+
+
+def limiting(
+    asked: Asked, evidence: Evidence, told: str | None,
+    comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
+) -> list[str]:  # fmt: skip
+    """All caveats: those of the comparison behind the answer first, then those of the table as a whole.
+
+    told: key of the cell that the answer compares with the baseline.
+    """
+    found: list[str] = []
+    if told is not None and told in comparisons:
+        found += caveats.of_comparison(comparisons[told], _reach(asked))
+        axes = {asked.labels[key]: _differing_axes(asked, key) for key in comparisons}
+        found += caveats.confounded(asked.labels[told], axes, _differing_settings(asked, evidence, told))
+    if asked.search:
+        found += _of_search(asked, evidence)
+    else:
+        found += [caveats.not_compared(asked.labels[key], why) for key, why in refused.items()]
+        found += _unequal_budgets(asked, evidence.done)
+        found += _missing(asked, evidence)
+    facts = {
+        row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in (*caveats.HARDWARE, *CODE)}
+        for row in evidence.done.iter_rows(named=True)
+    }
+    found += caveats.unequal_hardware(facts)
+    found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
+    if evidence.others:
+        found.append(caveats.other_plans(evidence.others))
+    return found
+
+
+def _reach(asked: Asked) -> float | None:
+    """The largest difference that the metric can have."""
+    low, high = asked.measure.low, asked.measure.high
+    return None if low is None or high is None else high - low
+
+
+def _of_search(asked: Asked, evidence: Evidence) -> list[str]:
+    pruned = evidence.runs.filter(pl.col("state") == "pruned").height
+    return caveats.of_search(
+        pruned,
+        {asked.labels[key]: why for key, _, why in _lost(evidence)},
+        {asked.labels[key]: why for key, why in evidence.refused.items()},
+        asked.trials - evidence.done.height - pruned,
+        asked,
+    )
+
+
+def _missing(asked: Asked, evidence: Evidence) -> list[str]:
+    label = asked.labels
+    failed: dict[str, dict[int, str]] = {}
+    for key, seed, why in _lost(evidence):
+        failed.setdefault(label[key], {})[seed] = why
+    expected = dict.fromkeys(label.values(), asked.seeds)
+    complete: dict[str, list[int]] = {name: [] for name in label.values()}
+    for key, seed in evidence.done.select("key", "seed").iter_rows():
+        complete[label[key]].append(seed)
+    there = {name: seeds for name, seeds in complete.items() if seeds}
+    return caveats.missing_runs(expected, complete, failed) + caveats.unequal_seeds(there)
+
+
+def _lost(evidence: Evidence) -> list[tuple[str, int, str]]:
+    """Key, seed and reason of each run that failed or cannot be read."""
+    found = []
+    for row in evidence.runs.filter(pl.col("state").is_in(["failed", "unreadable"])).iter_rows(named=True):
+        key, _, seed = row["run"].rpartition("-s")  # an unreadable run has no other columns
+        reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
+        found.append((key, int(seed), reason))
+    return found
+
+
+def _differing_axes(asked: Asked, key: str) -> list[str]:
+    """Axes in which a compared cell differs from its baseline."""
+    mine, base = asked.cells[key], asked.cells[_base(asked, key)]
+    # An axis that exists only under a choice differs because of that choice, not besides it: where no words
+    # are hidden there is nothing to say of which words, so hiding some is one difference, not three.
+    return [axis for axis in mine if axis in base and mine[axis] != base[axis]]
+
+
+def _differing_settings(asked: Asked, evidence: Evidence, key: str) -> list[str]:
+    """Settings of the configuration in which a compared cell differs from its baseline."""
+    both = {name: name for name in (key, _base(asked, key))}
+    found = tables.differences(evidence.runs.filter(pl.col("key").is_in(list(both))), both)
+    return found["setting"].to_list()
+
+
+def _base(asked: Asked, key: str) -> str:
+    base = asked.base_of(key)
+    assert base is not None  # what is compared has something that it is compared with
+    return base
+
+
+def _unequal_budgets(asked: Asked, done: pl.DataFrame) -> list[str]:
+    """Budgets are to be equal among cells that are compared with each other."""
+    strata: dict[str, dict[str, str]] = {}
+    for key, budget in _budgets(done).items():
+        strata.setdefault(asked.stratum(key), {})[asked.labels[key]] = budget
+    found = [sentence for cells in strata.values() for sentence in caveats.unequal_budgets(cells)]
+    return found + ([caveats.apart(asked.within)] if asked.within else [])
+
+
+def _budgets(done: pl.DataFrame) -> dict[str, str]:
+    """Key of a cell -> its budget in words, summed over stages of one unit."""
+    out = {}
+    stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
+    for row in done.unique("key", maintain_order=True).iter_rows(named=True):
+        total: dict[str, float] = {}
+        for stage in stages:
+            if (unit := row[f"{stage}.budget.unit"]) is not None:
+                total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
+        out[row["key"]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
+    return out
+
+
+def _version(facts: Mapping[str, Any]) -> str:
+    """The version of the code behind a run, in words."""
+    commit = str(facts["commit"] or "unknown")
+    changed = " with changes" if facts["dirty"] in (True, "true") else ""
+    return f"commit {commit[:10]}{changed}, torch {facts['torch']}"

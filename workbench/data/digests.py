@@ -1,0 +1,82 @@
+"""What files contain, as digests that are remembered: a folder of videos is read once, not at every plan."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from workbench.tracking.files import write_atomic
+
+NAME = "digests.json"
+"""The file below the root of prepared data."""
+CHUNK = 1 << 20
+SETTLED = 2_000_000_000
+"""Nanoseconds since the last change after which a digest is remembered. Some file systems keep times in steps
+of two seconds, so that a second change shortly after the first would go unseen."""
+
+
+class Digests:
+    """Digests of files by path, size and time of change, remembered in a file or, without one, not at all.
+
+    A file of digests that is not there, damaged or cannot be read counts as empty; one that cannot be written
+    is not written. Processes that write it at once replace it whole: at worst one reads some videos again.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known: dict[str, Any] | None = None
+        self._new: dict[str, list[Any]] = {}
+
+    def of(self, path: Path) -> list[int | str]:
+        """Size in bytes and SHA-256 of the first and last MiB: enough to notice a change, quick if large.
+
+        `["unreadable"]` where there is no such file or it cannot be read; decoding names the reason.
+        """
+        try:
+            if not path.is_file():
+                return ["unreadable"]  # opening a pipe would wait for its writer
+            state = path.stat()
+            if self._known is None:
+                self._known = _read(self._file)
+            name, seen = str(path.absolute()), [state.st_size, state.st_mtime_ns]
+            match self._known.get(name):
+                case [size, changed, str(digest)] if [size, changed] == seen:
+                    return [state.st_size, digest]
+            digest = content(path, state.st_size)
+        except OSError:
+            return ["unreadable"]
+        if time.time_ns() - state.st_mtime_ns > SETTLED:
+            self._new[name] = [*seen, digest]
+        return [state.st_size, digest]
+
+    def keep(self) -> None:
+        """Writes what is new beside what the file holds by now."""
+        if self._file is None or not self._new:
+            return
+        with contextlib.suppress(OSError):  # without it the files are read again, no more
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._file, json.dumps({"files": _read(self._file) | self._new}) + "\n")
+
+
+def content(path: Path, size: int) -> str:
+    """SHA-256 of the first and last MiB of a file of `size` bytes, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        sha = hashlib.sha256(stream.read(CHUNK))
+        stream.seek(max(0, size - CHUNK))
+        sha.update(stream.read(CHUNK))
+    return sha.hexdigest()
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    """Path -> size, time of change, digest; each is looked at only when it is used."""
+    if file is None:
+        return {}
+    try:
+        files = json.loads(file.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return files if isinstance(files, dict) else {}

@@ -1,0 +1,74 @@
+"""moving_shapes: a small compositional world, drawn by us and stored as real H.264 video.
+
+A clip shows one actor (colour, shape) doing two different actions, one after the other, before a
+background. No two clips of the data set share a combination of colour, shape, first action, second
+action and background, so a test clip is always a new combination of parts seen in training. Its
+caption comes from a small grammar with synonyms; its label is the ordered pair of actions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.data.digests import Digests
+from workbench.data.index import Clip, Index
+from workbench.data.moving_shapes import world
+from workbench.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.config import DataConfig
+
+GENERATED = True
+
+TRAIN_CLIPS = 8_000
+EVAL_CLIPS = 500
+"""Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
+
+
+def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
+    """Clips, captions, splits and scenes. Draws random numbers only, no picture.
+
+    The digest is that of this index (with every scene) and of the world's constants, not of the
+    pixels: x264 and decoders differ between machines in the last bits, while what is drawn does not.
+    Each frame store records the hash of its own pixels beside it.
+    """
+    train = data.clips or TRAIN_CLIPS
+    held_out = min(EVAL_CLIPS, max(2, train // 6))
+    combinations = world.combinations()
+    if train + 2 * held_out > len(combinations):
+        raise UserError(
+            f"moving_shapes has {len(combinations)} combinations, enough for "
+            f"{len(combinations) - 2 * EVAL_CLIPS} training clips, not {train}"
+        )
+    rng = np.random.Generator(np.random.PCG64(20_221_202))
+    order = np.argsort(rng.random(len(combinations)), kind="stable")
+    sizes = {"test": held_out, "val": held_out, "train": train}
+    clips: list[Clip] = []
+    for split, count in sizes.items():
+        for number in range(count):
+            clips.append(world.clip(split, number, combinations[order[len(clips)]], rng))
+    return Index(digest=_digest(clips), clips=tuple(clips))
+
+
+def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
+    """Draw and encode every clip that is not there yet; returns the folder of the videos."""
+    from workbench.data.moving_shapes.drawing import write_videos
+
+    folder = cache / "videos"
+    write_videos(index.clips, folder, progress)
+    return folder
+
+
+def _digest(clips: Sequence[Clip]) -> str:
+    rows = [dataclasses.asdict(clip) for clip in clips]
+    for row in rows:
+        del row["label"]  # follows from the attributes, and came after the first digests
+    content = {"constants": world.constants(), "clips": rows}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,151 @@
+"""The JSON form of a configuration: round trip, flat names, differences, and what its key is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import math
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from workbench.errors import UserError
+
+SERIALISABLE = ("config.", "masking.", "models.", "recipe.", "recipes.")
+"""Packages whose dataclasses may be named in a configuration file."""
+MOVED: dict[str, str] = {}
+"""Recorded name of a class -> where it is now. A class that moves keeps the name that files and keys know."""
+
+
+def to_dict(value: Any) -> Any:
+    """Plain JSON values; a dataclass carries its place in the package as `type`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": _recorded(type(value)), **fields}
+    if isinstance(value, tuple | list):
+        return [to_dict(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in a configuration")
+
+
+def from_dict(value: Any, name: str = "") -> Any:
+    """Inverse of `to_dict`; imports only configuration classes of this package.
+
+    `name` is the dotted name of the value, for messages. Raises `UserError` for a value of another type than
+    its field's, before the class sees it.
+    """
+    if isinstance(value, list):
+        return tuple(from_dict(v, name) for v in value)
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    cls = _class(fields.pop("type"))
+    hints = _hints(cls)
+    parts = {f.name: f.metadata["before"] for f in dataclasses.fields(cls) if "before" in f.metadata}
+    parts |= {k: from_dict(v, f"{name}.{k}" if name else k) for k, v in fields.items()}
+    for k, part in parts.items():
+        if k in hints and not _fits(part, hints[k]):
+            shown = type(part).__name__ if dataclasses.is_dataclass(part) else repr(part)[:80]
+            raise UserError(f"{f'{name}.{k}' if name else k} is {_words(hints[k])}, not {shown}")
+    return cls(**parts)
+
+
+def _recorded(cls: type) -> str:
+    """The name of a configuration class in files and keys."""
+    now = f"{cls.__module__.removeprefix('workbench.')}.{cls.__qualname__}"
+    return next((recorded for recorded, place in MOVED.items() if place == now), now)
+
+
+def _class(path: str) -> type:
+    """The configuration class of this package that a file names, e.g. `models.text.TextConfig`."""
+    module, _, name = MOVED.get(path, path).rpartition(".")
+    if not f"{module}.".startswith(SERIALISABLE):
+        raise UserError(f"a configuration cannot name {module}.{name}")
+    try:
+        cls = getattr(importlib.import_module(f"workbench.{module}"), name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"there is no workbench.{module} in this version") from error
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise UserError(f"{module}.{name} is not a configuration class")
+    return cls
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says; a float is finite, and a whole number is one too."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        expected = inner[:1] * len(value) if inner[-1] is ... else inner
+        return len(value) == len(expected) and all(map(_fits, value, expected))
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    """An annotation in words."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is tuple:
+        return f"a list of {_words(inner[0])}" if inner[-1] is ... else " and ".join(map(_words, inner))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_words, inner))
+    known = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    return known.get(hint) or ("null" if hint is type(None) else f"a {hint.__name__}")
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Dotted names to scalars, e.g. `recipe.video_masking.ratio`: for params, tables and diffs."""
+    return dict(_flat("", to_dict(config)))
+
+
+def diff(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+    """What differs between two configurations: dotted name to (value in a, value in b)."""
+    left, right = flatten(a), flatten(b)
+    names = [*left, *(n for n in right if n not in left)]
+    return {n: (left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n)}
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
+    elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        for i, inner in enumerate(value):
+            yield from _flat(f"{prefix}.{i}", inner)
+    else:
+        yield prefix, value
+
+
+def canonical(value: Any) -> Any:
+    """`to_dict` with twins made equal: no masking at ratio 0, and 1 equal to 1.0."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if getattr(value, "ratio", None) == 0:
+            return None
+        out: dict[str, Any] = {"type": _recorded(type(value))}
+        for f in dataclasses.fields(value):
+            inner = getattr(value, f.name)
+            if "before" in f.metadata and inner == f.metadata["before"]:
+                continue
+            out[f.name] = float(inner) if f.type == "float" else canonical(inner)
+        return out
+    if isinstance(value, tuple | list):
+        return [canonical(v) for v in value]
+    return value

@@ -1,0 +1,110 @@
+"""The stages of a run: those that several studies share, and what `--budget` and `--smoke` make of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from workbench import data as datasets
+from workbench.config import Budget, DataConfig, RunConfig, Stage
+from workbench.errors import UserError
+
+SMOKE_CLIPS = 512
+"""Training clips of a generated data set under `--smoke`; others have the clips they have."""
+SMOKE_STEPS = 12
+"""Of a stage."""
+_BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
+
+
+def pretrain(pflops: float) -> tuple[Stage, ...]:
+    """One stage under the recipe's own losses, with its masking, for so many training PFLOPs."""
+    return (Stage(budget=Budget(unit="pflops", amount=pflops)),)
+
+
+def pretrain_then_align(pflops: float) -> tuple[Stage, ...]:
+    """Two thirds of the training PFLOPs under the recipe's own losses, one third aligning unmasked.
+
+    Without that last stage an arm that only predicts has no aligned space in which it could be judged.
+    """
+    align = Budget(unit="pflops", amount=pflops / 3)
+    return (*pretrain(pflops * 2 / 3), Stage(objective="align", masked=False, budget=align))
+
+
+def smoke(config: RunConfig) -> RunConfig:
+    """The same run made small enough to try it in seconds. Raises `UserError` for data that do not exist."""
+    steps = Budget(unit="steps", amount=SMOKE_STEPS)
+    return replace(
+        config,
+        stages=tuple(
+            replace(stage, budget=steps, data=_few(stage.data) if stage.data is not None else None)
+            for stage in config.stages
+        ),
+        data=_few(config.data),
+        evaluate_on=tuple(map(_few, config.evaluate_on)),
+        optim=replace(config.optim, batch_size=min(32, config.optim.batch_size)),
+        evaluations=2,
+    )
+
+
+def _few(data: DataConfig) -> DataConfig:
+    return replace(data, clips=SMOKE_CLIPS) if datasets.generated(data.name) else data
+
+
+def with_budget(stages: tuple[Stage, ...], text: str) -> tuple[Stage, ...]:
+    """The stages of a run under `--budget`.
+
+    A factor (`2x`) multiplies the budget of every stage. An amount (`0.5pflops`, `300steps`, `3epochs`,
+    `60seconds`; a bare number is in PFLOPs) is that of the whole run: each stage gets the share of it that it
+    has of the run's own budget, whatever unit that is in. Of steps every stage gets a whole number, at least
+    one, by largest remainder, so that they add up to the steps that were asked for, rounded up. Shares of
+    epochs are turned into steps only in training, each rounded up to a whole step.
+
+    Raises `UserError` for a text that is no budget, and for an amount where the run's stages have budgets in
+    several units, of which there are no shares.
+    """
+    match = _BUDGET.fullmatch(text.strip())
+    if match is None or not 0 < float(match["amount"]) < math.inf:
+        raise UserError(
+            f"--budget is a factor such as 2x, or an amount for the whole run such as 0.5pflops, 300steps, "
+            f"3epochs or 60seconds, not {text!r}"
+        )
+    amount, unit = float(match["amount"]), match["unit"] or "pflops"
+    own = [stage.budget for stage in stages]
+    if unit == "x":
+        return _with([replace(budget, amount=budget.amount * amount) for budget in own], stages)
+    if len(stages) == 1:
+        return _with([_budget(unit, amount)], stages)
+    units = sorted({budget.unit for budget in own})
+    if len(units) > 1:
+        raise UserError(
+            f"--budget {text} cannot be shared by stages whose budgets are in {' and '.join(units)}; "
+            "a factor such as 2x can"
+        )
+    total = sum(budget.amount for budget in own)
+    if units == [unit] and math.isclose(total, amount, rel_tol=1e-9):
+        return stages  # what the study asks for anyway: the same key, to the last digit
+    shares = [amount * budget.amount / total for budget in own]
+    found = _whole(shares, math.ceil(amount)) if unit == "steps" else [float(f"{s:.12g}") for s in shares]
+    return _with([_budget(unit, share) for share in found], stages)
+
+
+def _budget(unit: str, amount: float) -> Budget:
+    return Budget(unit=cast(Any, unit), amount=amount)  # Budget itself checks the unit
+
+
+def _with(budgets: Sequence[Budget], stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    return tuple(replace(stage, budget=budget) for stage, budget in zip(stages, budgets, strict=True))
+
+
+def _whole(shares: Sequence[float], total: int) -> list[float]:
+    """Whole numbers from 1 on, near the shares; they add up to the total unless they are more than that."""
+    found = [max(1, math.floor(share)) for share in shares]
+    while sum(found) != total and (sum(found) < total or max(found) > 1):
+        step = 1 if sum(found) < total else -1
+        short = [share - count for share, count in zip(shares, found, strict=True)]
+        able = [i for i, count in enumerate(found) if step > 0 or count > 1]
+        found[max(able, key=lambda i: step * short[i])] += step
+    return [float(count) for count in found]
