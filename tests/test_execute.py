@@ -93,7 +93,7 @@ class TestCompleteRun:
         assert (status.state, status.failure, status.attempt) == ("complete", None, 2)
         assert status.step == status.steps == STEPS + 5
         assert not run.alive()
-        assert "val t2v R@1" in done.stdout
+        assert "step 40: val/t2v_r1 " in done.stdout
 
     def test_the_record_is_complete(self, complete):
         run, _ = complete

@@ -64,11 +64,11 @@ def evaluate(judged: Judged) -> Found:
         hits = 100.0 * np.mean([getattr(found, side) == 1 for found in shuffled], axis=0)  # [Q]
         drop = 100.0 * (getattr(plain, side) == 1) - hits
         interval = summarise({0: drop}, list(owners) if side == "t2v" else None).interval
-        assert interval is not None, "one seed has an interval over queries"
         values[f"shuffled_{side}_r1"] = float(hits.mean())
         values[f"shuffle_drop_{side}_r1"] = float(drop.mean())
-        values[f"shuffle_drop_{side}_r1_low"] = interval.low
-        values[f"shuffle_drop_{side}_r1_high"] = interval.high
+        if interval is not None:  # a single clip has none
+            values[f"shuffle_drop_{side}_r1_low"] = interval.low
+            values[f"shuffle_drop_{side}_r1_high"] = interval.high
         arrays[f"{side}_drop"] = drop
     return Found(values=values, files={FILE: arrays})
 

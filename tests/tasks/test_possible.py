@@ -1,0 +1,102 @@
+"""Which tasks a recipe can do is found by what it defines; what none can do is refused in a sentence."""
+
+import importlib
+
+import pytest
+import toys
+from small import FRAMES, SIZE, recipe_module, recipe_names, run_config
+
+from workbench import tasks
+from workbench.config import DataConfig
+from workbench.errors import UserError
+from workbench.metrics import Metric
+from workbench.train.session import try_to_build
+
+EVERY = tasks.names()
+NOWHERE = DataConfig(name="random", digest="0" * 64, frames=FRAMES, size=SIZE)
+
+
+def recipe(name):
+    return recipe_module(name).Recipe
+
+
+def test_the_scan_finds_the_tasks_we_know_and_not_what_they_share():
+    assert {"retrieval", "pair_retrieval", "shuffling"} <= set(EVERY)
+    assert "gallery" not in EVERY
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_task_says_what_it_measures_and_needs(name):
+    task = importlib.import_module(f"workbench.tasks.{name}")
+    assert tasks.load(name) is task
+    assert all(isinstance(metric, Metric) for metric in task.METRICS)
+    assert task.NEEDS
+    assert all(isinstance(ways, tuple) and ways for ways in task.NEEDS), "alternatives, each several methods"
+    assert isinstance(task.EACH_TIME, bool)
+    assert callable(task.evaluate)
+    assert task.__doc__
+
+
+def test_no_two_tasks_share_a_metric():
+    found = [metric.name for name in EVERY for metric in tasks.load(name).METRICS]
+    assert len(found) == len(set(found))
+
+
+def test_what_a_recipe_defines_decides():
+    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in ("retrieval", "shuffling")]
+    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"retrieval", "pair_retrieval", "shuffling"}
+    assert set(tasks.possible(EVERY, toys.Recipe)) == {"pair_retrieval", "shuffling"}
+    assert tasks.possible(["shuffling", "retrieval"], recipe("mac")) == ["shuffling", "retrieval"], "in order"
+    assert tasks.possible(["pair_retrieval"], recipe("mac")) == []
+
+
+def test_half_of_an_alternative_is_not_enough():
+    class Deaf:
+        def embed_video(self, video):
+            """Of clips only."""
+
+    assert tasks.possible(EVERY, Deaf) == []
+
+
+def test_what_no_recipe_can_do_is_a_sentence():
+    said = tasks.refusal(["retrieval", "pair_retrieval"], [recipe("mac")])
+    assert said.startswith("mac cannot do pair_retrieval, which needs match; possible are ")
+    assert set(said.rpartition("possible are ")[2].split(", ")) == {"retrieval", "shuffling"}
+    assert "\n" not in said
+    assert "embed_video and embed_text" in tasks.refusal(["retrieval"], [toys.Recipe])
+
+
+def test_one_able_recipe_of_a_study_is_enough():
+    assert tasks.refusal(["pair_retrieval", "retrieval"], [recipe("mac"), recipe("simvtp")]) == ""
+    assert tasks.refusal(["retrieval"], [recipe(name) for name in ("mac", "mac")]) == ""
+    assert "mac cannot" in tasks.refusal(["pair_retrieval"], [recipe("mac"), recipe("mac")])
+
+
+def test_an_unknown_task_is_refused_with_those_that_exist():
+    with pytest.raises(UserError, match=r"no task 'dreams'; there are .*retrieval"):
+        tasks.possible(["dreams"], recipe("mac"))
+    with pytest.raises(UserError, match="no task 'gallery'"):
+        tasks.load("gallery")
+
+
+def test_a_run_none_of_whose_tasks_its_recipe_can_do_is_refused_before_there_are_data():
+    with pytest.raises(UserError, match="mac cannot do pair_retrieval, which needs match") as caught:
+        try_to_build(run_config("mac", data=NOWHERE, tasks=("pair_retrieval",)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="toys cannot do retrieval"):
+        try_to_build(run_config(toys.Config(), data=NOWHERE))
+
+
+def test_one_possible_task_is_enough_for_a_run():
+    try_to_build(run_config("mac", data=NOWHERE, tasks=("pair_retrieval", "retrieval")))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_can_do_something(name):
+    assert tasks.possible(EVERY, recipe(name))
+
+
+@pytest.mark.parametrize("bad", [(), ("retrieval", "retrieval")])
+def test_a_run_has_tasks_and_none_twice(bad):
+    with pytest.raises(UserError, match="one task or more"):
+        run_config("mac", tasks=bad)
