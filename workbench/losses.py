@@ -41,6 +41,19 @@ def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), tokens)
 
 
+def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+    """Language modelling: cross-entropy of the next token, the mean over all that are not padding.
+
+    Args:
+        logits: [B, n, vocabulary], each from what stands before the token beside it.
+        tokens: the tokens to come, [B, n].
+        valid: Boolean [B, n], False at padding, which counts for nothing.
+    """
+    each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+    real = valid.flatten()
+    return (each * real).sum() / real.sum().clamp(min=1)
+
+
 def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     """Masked video modelling: mean squared error at the hidden positions, both [B, M, P].
 
