@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from workbench.errors import UserError
-from workbench.fields import at_least, divides, one_of
+from workbench.fields import added, at_least, divides, one_of
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 
@@ -47,15 +47,20 @@ class TextConfig:
     pretrained: str = ""
     """A BERT model of the Hugging Face hub, or a local folder of one. The name identifies the weights: other
     weights under the same name would pass for the same cell."""
+    words: tuple[str, ...] = added(before=())
+    """Further special words of a tokenizer that is trained here, such as the answers `true` and `false`; a
+    pretrained one has to know them."""
 
     def __post_init__(self) -> None:
         at_least("text.width", self.width, 1)
         at_least("text.depth", self.depth, 0)
         at_least("text.heads", self.heads, 1)
-        at_least("text.vocabulary", self.vocabulary, len(SPECIAL) + 1)
+        at_least("text.vocabulary", self.vocabulary, len(SPECIAL) + len(self.words) + 1)
         at_least("text.max_tokens", self.max_tokens, 1)
         divides("text.heads", self.heads, "text.width", self.width)
         one_of("text.hidden", self.hidden, ("drop", "replace"))
+        if "" in self.words or len({*SPECIAL, *self.words}) < len(SPECIAL) + len(self.words):
+            raise UserError(f"text.words are words of their own, each named once, not {self.words!r}")
 
 
 class Vocabulary:
@@ -76,7 +81,9 @@ class Vocabulary:
         # The trainer meets letters in the order of a hash table, from which numbers and the breaking of
         # ties follow; told every letter beforehand, it has no choice left.
         letters = sorted({letter for caption in captions for letter in _letters(tokenizer, caption)})
-        start = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+        start = list(
+            dict.fromkeys([*SPECIAL, *config.words, *letters, *(f"##{letter}" for letter in letters)])
+        )
         trainer = trainers.WordPieceTrainer(
             vocab_size=config.vocabulary, special_tokens=start, show_progress=False
         )
@@ -106,6 +113,13 @@ class Vocabulary:
     @property
     def size(self) -> int:
         return self.tokenizer.get_vocab_size()
+
+    def id(self, word: str) -> int:
+        """Number of a word that the tokenizer knows as a whole."""
+        found = self.tokenizer.token_to_id(word)
+        if found is None:
+            raise UserError(f"the tokenizer does not know the word {word!r}; text.words may name it")
+        return found
 
     def encode(self, captions: list[str]) -> Text:
         """Tokens, cut and padded to `length`, as tensors on the CPU."""
