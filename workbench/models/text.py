@@ -121,6 +121,10 @@ class Vocabulary:
             raise UserError(f"the tokenizer does not know the word {word!r}; text.words may name it")
         return found
 
+    def longer(self, more: int) -> Vocabulary:
+        """The same words with room for more tokens, as an encoder needs where a recipe appends some."""
+        return Vocabulary(self.tokenizer, self.length + more)
+
     def encode(self, captions: list[str]) -> Text:
         """Tokens, cut and padded to `length`, as tensors on the CPU."""
         shape = (len(captions), self.length)
