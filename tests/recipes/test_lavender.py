@@ -1,6 +1,5 @@
 """LAVENDER: one head for hidden words, matching, answers and captions."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from small import FRAMES, SIZE, shrink
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.models.text import vocabulary as train_vocabulary
-from workbench.recipe.batch import Batch, BatchRng
+from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipes import lavender
 
 
@@ -138,7 +137,7 @@ def test_negatives_of_a_small_batch(words, batch):
         some = batch.select(slice(0, rows))
         draw = drawn(recipe, some)
         assert draw.chosen["shift"].shape == (rows, rows - 1)
-        assert all(math.isfinite(term) for term in recipe(some, draw).values())
+        assert all(torch.isfinite(term) for term in recipe(some, draw).values())
 
 
 class TestAnswers:
@@ -234,7 +233,7 @@ class TestCaptions:
         assert draw.chosen == {}
         found = []
         recipe.word_head.register_forward_pre_hook(lambda module, given: found.append(len(given[0])))
-        assert math.isfinite(recipe(batch, draw, objective="caption")["mlm"])
+        assert torch.isfinite(recipe(batch, draw, objective="caption")["mlm"])
         assert found == [int(draw.text_mask.sum()) + 8]
 
     def test_it_writes_what_it_has_learnt(self, words, store):

@@ -167,9 +167,9 @@ class Recipe(DualEncoder):
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
         """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
         row = torch.arange(len(video), device=video.device)[:, None]
-        with_text = torch.cat([row, (row + shift) % len(video)], 1)  # [B, C]
-        logits = self._judge(video.repeat_interleave(with_text.shape[1], 0), text.select(with_text.flatten()))
-        matched = (with_text == row).flatten()
+        other = torch.cat([row, (row + shift) % len(video)], 1)  # [B, C]
+        logits = self._judge(video.repeat_interleave(other.shape[1], 0), text.select(other.flatten()))
+        matched = (other == row).flatten()
         if self.config.match_head == "linear":
             return losses.vtm(logits, matched)
         return losses.mlm(logits, torch.where(matched, self.true, self.false))
@@ -195,6 +195,6 @@ class Recipe(DualEncoder):
 
     def _words(self, tokens: list[int]) -> str:
         """What is written before the end."""
-        tokens = tokens[: tokens.index(self.end)] if self.end in tokens else tokens
-        pieces = map(self.vocabulary.tokenizer.id_to_token, tokens)
+        until = (tokens + [self.end]).index(self.end)
+        pieces = map(self.vocabulary.tokenizer.id_to_token, tokens[:until])
         return " ".join(map(str, pieces)).replace(" ##", "")
