@@ -105,16 +105,15 @@ def test_a_stride_lets_the_clip_pass_by_until_the_block_that_reads_both(inputs):
     assert (fusion("xattn")(*inputs).video == inputs[0] + fusion("xattn").side[0]).all()
 
 
-def test_under_both_other_keys_than_the_queries_may_be_given(inputs):
+def test_under_both_each_side_can_be_had_alone(inputs):
     video, text, keep = inputs
     made = fusion("both")
     plain = made(video, text, keep)
-    assert torch.equal(made(video, text, keep, keys=(video, text)).pooled, plain.pooled)
-    other = made(video, text, keep, keys=(video.flip(-1), text))
-    assert torch.equal(other.video, plain.video), "patches query the words, which are the same"
-    assert not torch.equal(other.text, plain.text)
-    apart = made(video, text, keep, apart=True)
-    assert torch.equal(apart.video, made(video, text.flip(-1), keep, apart=True).video)
+    assert torch.equal(made.look(video, text, keep), plain.video)
+    assert torch.equal(made.read(text, keep, video), plain.text)
+    assert torch.equal(made.look(video, None, keep), made.look(video, None, ~keep)), "nothing of the caption"
+    assert not torch.equal(made.look(video, None, keep), plain.video)
+    assert not torch.equal(made.read(text, keep, None), plain.text)
 
 
 def test_under_seq2seq_no_word_sees_a_later_one_and_no_patch_sees_a_word(inputs):

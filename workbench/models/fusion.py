@@ -211,8 +211,6 @@ class FusionEncoder(nn.Module):
         text: Tensor,
         keep: Tensor,
         *,
-        keys: tuple[Tensor, Tensor] | None = None,
-        apart: bool = False,
         attend: Tensor | None = None,
         show: bool = False,
     ) -> Fused:
@@ -220,16 +218,16 @@ class FusionEncoder(nn.Module):
 
         Args:
             keep: Boolean [B, L], False at padding.
-            keys: of `both`, what text and video query instead of each other: (video tokens, text tokens).
-            apart: of `both`, each side queries only itself.
             attend: of `concat`, added to all scores, [1 + n + L, 1 + n + L] or with a batch in front, such as
                 `seq2seq`.
             show: returns attention too.
         """
-        video, text = self.enter_video(video), self.enter_text(text)
         if self.config.mode == "both":
-            return self._both(video, text, keep, keys, apart, show)
-        video, text = video + self.side[0], text + self.side[1]
+            patches, _ = self._look(video, text, keep)
+            words, share = self._read(text, keep, video, show)
+            attention = None if share is None else share[:, :, 1:]
+            return Fused(patches[:, 1:], words[:, 1:], patches[:, 0] * words[:, 0], attention)
+        video, text = self.enter_video(video) + self.side[0], self.enter_text(text) + self.side[1]
         n, keep_all = video.shape[1], F.pad(keep, (1 + video.shape[1], 0), value=True)
         together, words_only = _padding(keep_all), _padding(keep_all[:, n:])
         if attend is not None:
@@ -257,24 +255,27 @@ class FusionEncoder(nn.Module):
         fused: Fused = self(text.new_zeros(len(text), 0, self.video_width), text, keep)
         return fused.pooled
 
-    def _both(
-        self,
-        video: Tensor,
-        text: Tensor,
-        keep: Tensor,
-        keys: tuple[Tensor, Tensor] | None,
-        apart: bool,
-        show: bool,
-    ) -> Fused:
-        keep = F.pad(keep, (1, 0), value=True)
-        patches, words = self._side(0, video), self._side(1, text)
-        seen, read = patches, words
-        if keys is not None:
-            seen = self._side(0, self.enter_video(keys[0]))
-            read = self._side(1, self.enter_text(keys[1]))
-        a, _ = self.video_stack(patches, None, None if apart else read, keep)
-        b, share = self.text_stack(words, keep, None if apart else seen, None, show)
-        return Fused(a[:, 1:], b[:, 1:], a[:, 0] * b[:, 0], share[:, :, 1:] if show else None)
+    def look(self, video: Tensor, text: Tensor | None, keep: Tensor) -> Tensor:
+        """Of `both`, one side alone: patches [B, n, D] that query a caption, or none."""
+        return self._look(video, text, keep)[0][:, 1:]
+
+    def read(self, text: Tensor, keep: Tensor, video: Tensor | None) -> Tensor:
+        """Of `both`, one side alone: words [B, L, D] that query a clip, or none."""
+        return self._read(text, keep, video)[0][:, 1:]
+
+    def _look(self, video: Tensor, text: Tensor | None, keep: Tensor) -> tuple[Tensor, Tensor | None]:
+        keys = None if text is None else self._side(1, self.enter_text(text))
+        patches = self._side(0, self.enter_video(video))
+        found: tuple[Tensor, Tensor | None] = self.video_stack(patches, None, keys, _with_class(keep))
+        return found
+
+    def _read(
+        self, text: Tensor, keep: Tensor, video: Tensor | None, show: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        keys = None if video is None else self._side(0, self.enter_video(video))
+        words = self._side(1, self.enter_text(text))
+        found: tuple[Tensor, Tensor | None] = self.text_stack(words, _with_class(keep), keys, None, show)
+        return found
 
     def _side(self, side: int, tokens: Tensor) -> Tensor:
         """The side's class token, and its tokens [B, n, D] told which side they are from."""
@@ -298,6 +299,11 @@ def seq2seq(patches: int, places: int, *, device: torch.device | None = None) ->
 def _padding(keep: Tensor) -> Tensor:
     """Boolean [B, k], False at padding -> what is added to scores, [B, 1, 1, k]."""
     return torch.zeros_like(keep, dtype=torch.float32).masked_fill(~keep, float("-inf"))[:, None, None]
+
+
+def _with_class(keep: Tensor) -> Tensor:
+    """Boolean [B, 1 + L]: a class token in front is no padding."""
+    return F.pad(keep, (1, 0), value=True)
 
 
 def _fit(outer: int, inner: int) -> nn.Module:
