@@ -1,5 +1,6 @@
 """Fixtures that every test may use. What needs torch imports it where it is used."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -19,13 +20,27 @@ def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("store") / "frames-4x16")
 
 
-@pytest.fixture(scope="session")
-def vocabulary(store):
-    """The tokenizer of the random store's captions."""
-    from workbench.models.text import TextConfig
-    from workbench.models.text import vocabulary as train
+@pytest.fixture
+def vocabulary(store, request):
+    """The tokenizer of the random store's captions, with the words that the recipe under test wants.
 
-    return train(store.splits["train"].captions, TextConfig())
+    Where a test is made for a recipe, by a parameter of that name, some recipes add words of their own.
+    """
+    from small import recipe_names
+
+    callspec = getattr(request.node, "callspec", None)
+    given = callspec.params.values() if callspec is not None else ()
+    name = next((value for value in given if value in recipe_names()), "mac")
+    return vocabulary_of(name, tuple(store.splits["train"].captions))
+
+
+@functools.cache
+def vocabulary_of(name, captions):
+    from small import recipe_module, shrink
+
+    from workbench.models.text import vocabulary
+
+    return vocabulary(list(captions), shrink(recipe_module(name).Config()).text)
 
 
 @pytest.fixture

@@ -273,7 +273,7 @@ def test_a_batch_is_selected_and_moved_in_all_its_parts(batch):
     assert batch.label.tolist() == batch.source.tolist() == [0] * 8
 
 
-def test_the_tiny_recipes_are_tiny(vocabulary):
-    for name in RECIPES:
-        config = shrink(recipe_module(name).Config())
-        assert sum(p.numel() for p in build(name, vocabulary, config=config).parameters()) < 400_000
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_tiny_recipes_are_tiny(name, vocabulary):
+    config = shrink(recipe_module(name).Config())
+    assert sum(p.numel() for p in build(name, vocabulary, config=config).parameters()) < 400_000

@@ -65,7 +65,7 @@ def session_of(config: RunConfig, store: FrameStore) -> Session:
 
 @torch.no_grad()
 def learnt(session: Session) -> float:
-    """Share of the training pairs whose caption finds its clip, and whose clip finds its caption, the lower."""
+    """Share of the training pairs found by caption and by clip, the lower of both."""
     recipe, part = session.recipe.eval(), session.store.splits["train"]
     video = recipe.embed_video(torch.from_numpy(session.store.frames[part.clips].copy()))
     score = video @ recipe.embed_text(session.vocabulary.encode(part.captions)).T
@@ -77,7 +77,9 @@ def weights(session: Session) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in session.recipe.state_dict().items()}
 
 
-def stopped_and_resumed(config: RunConfig, store: FrameStore, folder: Path, stops: tuple[int, ...]) -> Session:
+def stopped_and_resumed(
+    config: RunConfig, store: FrameStore, folder: Path, stops: tuple[int, ...]
+) -> Session:
     """The last session of a run that was stopped after these steps and started anew each time."""
     for until in (*stops, None):
         session = session_of(config, store)
@@ -85,9 +87,7 @@ def stopped_and_resumed(config: RunConfig, store: FrameStore, folder: Path, stop
             checkpoint.resume(folder, session.recipe, session.optimizer, config) or session.progress
         )
         try:
-            for _ in train(
-                session, checkpoints=folder, stop=lambda s=session, u=until: s.progress.step == u
-            ):
+            for _ in train(session, checkpoints=folder, stop=lambda s=session, u=until: s.progress.step == u):
                 pass
         except Interrupted:
             assert session.progress.step == until
