@@ -214,7 +214,7 @@ def test_a_bare_node_accepts_the_gaps_of_a_store_that_was_made_and_makes_none_it
         datasets.prepare(described.data, root=root, progress=False)
     monkeypatch.setattr(execute, "prepare", prepare)
     with pytest.raises(EOFError):
-        execute._store(described, root)
+        execute._store(described.data, root)
     assert asked == [made]
 
 
