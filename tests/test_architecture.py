@@ -2,6 +2,7 @@
 
 import ast
 import fnmatch
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,16 @@ def test_the_rings_import_inwards():
             if f"{target}.".startswith(tuple(f"workbench.{other}." for other in others))
         }
         assert found == set()
+
+
+def test_in_the_picture_every_arrow_points_down():
+    spec = importlib.util.spec_from_file_location("draw_architecture", ROOT / "docs/draw_architecture.py")
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    row = {name: at for at, names in enumerate(drawing.ROWS) for name in names}
+    found = drawing.arrows()
+    assert {name for pair in found for name in pair} == set(row) == set(drawing.SAID)
+    assert {(start, end) for start, end in found if row[start] >= row[end]} == set()
 
 
 PLUGINS = {"workbench/recipes", "workbench/data", "workbench/tasks", "app/views", "studies"}

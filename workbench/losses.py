@@ -41,6 +41,19 @@ def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), tokens)
 
 
+def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+    """Language modelling: cross-entropy of the next token, the mean over all that are not padding.
+
+    Args:
+        logits: [B, n, vocabulary], each from what stands before the token beside it.
+        tokens: the tokens to come, [B, n].
+        valid: Boolean [B, n], False at padding, which counts for nothing.
+    """
+    each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+    real = valid.flatten()
+    return (each * real).sum() / real.sum().clamp(min=1)
+
+
 def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     """Masked video modelling: mean squared error at the hidden positions, both [B, M, P].
 
@@ -49,3 +62,37 @@ def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     if not target.numel():
         return prediction.sum() * 0.0
     return F.mse_loss(prediction.float(), target.float())
+
+
+def mvm_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """As `mvm`, with the mean absolute error."""
+    if not target.numel():
+        return prediction.sum() * 0.0
+    return F.l1_loss(prediction.float(), target.float())
+
+
+@torch.no_grad()
+def hard_negatives(scores: Tensor, positive: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
+    """For each text another video and for each video another text, the likelier the better they fit.
+
+    A column j of row i is drawn with a probability that is proportional to softmax_j(s_ij) + 1e-4, and to 0
+    where i and j belong together. Nothing else is left to chance: u in [0, 1) stands for the first column
+    whose cumulated share exceeds u. A row of positives only gets its last column.
+
+    Args:
+        scores: [B, B], videos by texts.
+        positive: Boolean [B, B], which belong together.
+        chance: uniform numbers [B, 2] in [0, 1), of each text and of each video.
+
+    Returns:
+        int64 [B], a video for each text, and int64 [B], a text for each video.
+    """
+    video = _drawn(scores.T, positive.T, chance[:, 0])
+    return video, _drawn(scores, positive, chance[:, 1])
+
+
+def _drawn(scores: Tensor, never: Tensor, chance: Tensor) -> Tensor:
+    share = (scores.float().softmax(1) + 1e-4).masked_fill(never, 0.0)
+    upto = share.double().cumsum(1)
+    at = chance.double()[:, None] * upto[:, -1:]
+    return torch.searchsorted(upto, at, right=True)[:, 0].clamp(max=scores.shape[1] - 1)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import UserError
+from workbench.fields import at_least
 from workbench.recipe.batch import BatchRng
 
 
@@ -115,6 +116,30 @@ class FrameMasking(VideoMasking):
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         mask = lowest(rng.uniform(batch, grid.time), share(self.ratio, grid.time))
         return mask[..., None].expand(-1, -1, grid.space).flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMasking(VideoMasking):
+    """Cells of neighbouring patches of a temporal slot, over the whole clip (MaskVLM, arXiv:2208.02131).
+
+    Whole cells are counted; where the grid does not divide into them, one may be hidden in part.
+    """
+
+    side: int = 2
+    """Patches of a cell along height and width."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("video_masking.side", self.side, 1)
+
+    def hidden(self, grid: Grid) -> int:
+        return self.side**2 * share(self.ratio, grid.tokens // self.side**2)
+
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        height, width = (-(-side // self.side) for side in (grid.height, grid.width))
+        score = rng.uniform(batch, grid.time, height, width)
+        score = score.repeat_interleave(self.side, 2).repeat_interleave(self.side, 3)
+        return lowest(score[:, :, : grid.height, : grid.width].flatten(1), self.hidden(grid))
 
 
 def check_ratio(what: str, ratio: float) -> None:

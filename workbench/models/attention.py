@@ -1,12 +1,45 @@
-"""Which attention kernel runs: plain matrix products or PyTorch's fused kernel."""
+"""Attention to one's own or other tokens, and which kernel runs: plain matrix products or the fused one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+
+class Attention(nn.Module):
+    """Tokens ask keys, which may be tokens of another width, or themselves.
+
+    Letters: B batch, q tokens that ask, k keys, D width.
+    """
+
+    def __init__(self, width: int, heads: int, *, keys: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.fused_attn = True
+        """See `explicit_attention`."""
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(keys or width, 2 * width)
+        self.out = nn.Linear(width, width)
+        for layer in (self.query, self.key_value, self.out):
+            nn.init.xavier_uniform_(layer.weight)  # scales with the width, see `VideoEncoder`
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+        """New tokens [B, q, D] from x [B, q, D] and keys [B, k, ...]; `bias` [B or 1, 1, q or 1, k] is added
+        to the scores."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
+        key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = None if bias is None else bias.to(query.dtype)
+        if self.fused_attn:
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:
+            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+            y = (scores if bias is None else scores + bias).softmax(-1) @ value
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 def explicit_attention(module: nn.Module, explicit: bool) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from workbench.errors import UserError
-from workbench.fields import at_least, divides, one_of
+from workbench.fields import added, at_least, divides, one_of
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 
@@ -47,15 +47,20 @@ class TextConfig:
     pretrained: str = ""
     """A BERT model of the Hugging Face hub, or a local folder of one. The name identifies the weights: other
     weights under the same name would pass for the same cell."""
+    words: tuple[str, ...] = added(before=())
+    """Further special words of a tokenizer that is trained here, such as the answers `true` and `false`; a
+    pretrained one has to know them."""
 
     def __post_init__(self) -> None:
         at_least("text.width", self.width, 1)
         at_least("text.depth", self.depth, 0)
         at_least("text.heads", self.heads, 1)
-        at_least("text.vocabulary", self.vocabulary, len(SPECIAL) + 1)
+        at_least("text.vocabulary", self.vocabulary, len(SPECIAL) + len(self.words) + 1)
         at_least("text.max_tokens", self.max_tokens, 1)
         divides("text.heads", self.heads, "text.width", self.width)
         one_of("text.hidden", self.hidden, ("drop", "replace"))
+        if "" in self.words or len({*SPECIAL, *self.words}) < len(SPECIAL) + len(self.words):
+            raise UserError(f"text.words are words of their own, each named once, not {self.words!r}")
 
 
 class Vocabulary:
@@ -76,7 +81,9 @@ class Vocabulary:
         # The trainer meets letters in the order of a hash table, from which numbers and the breaking of
         # ties follow; told every letter beforehand, it has no choice left.
         letters = sorted({letter for caption in captions for letter in _letters(tokenizer, caption)})
-        start = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+        start = list(
+            dict.fromkeys([*SPECIAL, *config.words, *letters, *(f"##{letter}" for letter in letters)])
+        )
         trainer = trainers.WordPieceTrainer(
             vocab_size=config.vocabulary, special_tokens=start, show_progress=False
         )
@@ -107,6 +114,17 @@ class Vocabulary:
     def size(self) -> int:
         return self.tokenizer.get_vocab_size()
 
+    def id(self, word: str) -> int:
+        """Number of a word that the tokenizer knows as a whole."""
+        found = self.tokenizer.token_to_id(word)
+        if found is None:
+            raise UserError(f"the tokenizer does not know the word {word!r}; text.words may name it")
+        return found
+
+    def longer(self, more: int) -> Vocabulary:
+        """The same words with room for more tokens, as an encoder needs where a recipe appends some."""
+        return Vocabulary(self.tokenizer, self.length + more)
+
     def encode(self, captions: list[str]) -> Text:
         """Tokens, cut and padded to `length`, as tensors on the CPU."""
         shape = (len(captions), self.length)
@@ -126,6 +144,10 @@ class Vocabulary:
     def cut(self, captions: list[str]) -> int:
         """How many captions `encode` cuts."""
         return sum(len(ids) > self.length for ids in _ids(self.tokenizer, captions))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """What tokens say: pieces of a word together, words with a space between."""
+        return " ".join(str(self.tokenizer.id_to_token(token)) for token in tokens).replace(" ##", "")
 
 
 class TextEncoder(nn.Module):

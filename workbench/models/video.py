@@ -21,7 +21,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from workbench.errors import UserError
-from workbench.fields import at_least, divides, one_of
+from workbench.fields import added, at_least, divides, one_of
 from workbench.masking.video import Grid
 
 MEAN = (0.485, 0.456, 0.406)
@@ -49,6 +49,8 @@ class VideoConfig:
     pool: Literal["cls", "mean"] = "cls"
     pretrained: str = ""
     """`timm` for the named model's published weights, or the path of a safetensors file of them."""
+    cls: bool = added(before=True)
+    """Whether a class token stands in front of the patches."""
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch"):
@@ -58,6 +60,8 @@ class VideoConfig:
             divides("video.heads", self.heads, "video.width", self.width)
         one_of("video.hidden", self.hidden, ("drop", "replace"))
         one_of("video.pool", self.pool, ("cls", "mean"))
+        if self.pool == "cls" and not self.cls:
+            raise UserError("without a class token (video.cls=False) video.pool is 'mean'")
 
 
 class Encoded(NamedTuple):
@@ -81,6 +85,8 @@ class VideoEncoder(nn.Module):
         self.config = config
         self.patch: int = config.patch or vit.patch_embed.patch_size[0]
         self.width: int = vit.embed_dim
+        first: Any = vit.blocks[0]
+        self.heads: int = first.attn.num_heads
         self.grid = _grid(frames, size, config.tubelet, self.patch)
         self.pixels = config.tubelet * self.patch**2 * 3
 
@@ -88,9 +94,10 @@ class VideoEncoder(nn.Module):
         # Learned, but sines at the start: in a short training, motion is seen much earlier than with noise.
         self.space = nn.Parameter(_sines(self.width, self.grid.height, self.grid.width))
         self.time = nn.Parameter(_sines(self.width, self.grid.time))
-        self.cls = nn.Parameter(torch.zeros(1, 1, self.width))
+        self.cls = nn.Parameter(torch.zeros(1, 1, self.width)) if config.cls else None
         self.mask_token = nn.Parameter(torch.zeros(self.width)) if config.hidden == "replace" else None
-        nn.init.trunc_normal_(self.cls, std=0.02)
+        if self.cls is not None:
+            nn.init.trunc_normal_(self.cls, std=0.02)
         self.blocks = vit.blocks
         self.norm = vit.norm
         if config.pretrained:
@@ -111,7 +118,7 @@ class VideoEncoder(nn.Module):
 
     @property
     def extra_tokens(self) -> int:
-        return 1
+        return int(self.config.cls)
 
     @property
     def start(self) -> str:
@@ -154,23 +161,27 @@ class VideoEncoder(nn.Module):
 
     def encode(self, tokens: Tensor, keep: Tensor | None = None) -> Encoded:
         """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding."""
-        x = torch.cat([self.cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
-        attend = None
+        x, attend = tokens, None
+        if self.cls is not None:
+            x = torch.cat([self.cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
         if keep is not None:
-            attend = F.pad(keep, (1, 0), value=True)[:, None, None, :]  # [B, 1, 1, 1 + n]
+            # Without a class token, nothing but padding would leave nothing to attend to.
+            seen = keep | ~keep.any(1, keepdim=True) if self.cls is None else F.pad(keep, (1, 0), value=True)
+            attend = seen[:, None, None, :]  # [B, 1, 1, extra_tokens + n]
             attend = torch.zeros_like(attend, dtype=x.dtype).masked_fill(~attend, float("-inf"))
         for block in self.blocks:
             x = block(x, attn_mask=attend)
         x = self.norm(x)
-        return Encoded(self._pool(x, keep), x[:, 1:])
+        return Encoded(self._pool(x, keep), x[:, self.extra_tokens :])
 
     def _pool(self, x: Tensor, keep: Tensor | None) -> Tensor:
         if self.config.pool == "cls":
             return x[:, 0]
+        x = x[:, self.extra_tokens :]
         if keep is None:
-            return x[:, 1:].mean(1)
+            return x.mean(1)
         weight = keep[..., None].to(x.dtype)
-        return (x[:, 1:] * weight).sum(1) / weight.sum(1).clamp(min=1)  # an empty caption pools to zero
+        return (x * weight).sum(1) / weight.sum(1).clamp(min=1)  # an empty caption pools to zero
 
     def _normalise(self, patches: Tensor) -> Tensor:
         return torch.addcmul(self.shift, patches.to(self.scale.dtype), self.scale)
@@ -186,7 +197,8 @@ class VideoEncoder(nn.Module):
         position = resample_abs_pos_embed(
             vit.pos_embed, [self.grid.height, self.grid.width], num_prefix_tokens=1
         )[0]
-        self.cls.copy_(vit.cls_token + position[:1])
+        if self.cls is not None:
+            self.cls.copy_(vit.cls_token + position[:1])
         self.space.copy_(position[1:])
         self.time.zero_()
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -33,6 +34,14 @@ class Text(NamedTuple):
     def select(self, rows: Tensor | slice) -> Text:
         """Some captions of the batch."""
         return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)))
+
+    def append(self, token: int) -> tuple[Text, Tensor]:
+        """Captions [B, L + 1] with one more token behind each, and where it stands, Boolean [B, L + 1]."""
+        valid, word, content = (F.pad(x, (0, 1)) for x in self.layout)
+        length = word.shape[1]
+        at = torch.arange(length, device=word.device) == self.layout.valid.sum(1, keepdim=True)
+        tokens = F.pad(self.tokens, (0, 1)).masked_fill(at, token)
+        return Text(tokens, Layout(valid | at, word.masked_fill(at, length - 1), content)), at
 
     def to(self, device: torch.device) -> Text:
         return Text(self.tokens.to(device), Layout(*(x.to(device) for x in self.layout)))

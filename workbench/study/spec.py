@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, TypeVar
 import workbench.recipes
 from workbench.config import RunConfig
 from workbench.errors import UserError
-from workbench.metrics import score
+from workbench.metrics import RUN, score
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
-from workbench.tasks import metrics
+from workbench.tasks import metrics, overview
 from workbench.tracking.files import check_name
 
 Choice = None | bool | int | float | str
@@ -62,9 +62,9 @@ class Claim:
     def __post_init__(self) -> None:
         full = self.metric if score(self.metric) else f"test/{self.metric}"
         if self.metric not in metrics() and not _of_a_task(full):
-            known = ", ".join(metrics())
             raise UserError(
-                f"the claim {self.text!r} is about {self.metric!r}, which is no metric; there are {known}"
+                f"the claim {self.text!r} is about {self.metric!r}, which is no metric; there are "
+                f"{overview()}, and {', '.join(metric.name for metric in RUN)} of a run"
             )
 
 
@@ -123,9 +123,8 @@ class Study:
             raise UserError(f"a study's metric has no split: {self.metric!r} should be like t2v_r1")
         parts = score(f"val/{self.metric}")
         if parts is None or parts.stage is not None or not _of_a_task(f"val/{self.metric}"):
-            known = ", ".join(name for name in metrics() if "/" not in name)
             raise UserError(
-                f"a study's metric is one of {known}, on other data as NAME:metric, not {self.metric!r}"
+                f"a study's metric is one of {overview()}, on other data as NAME:metric, not {self.metric!r}"
             )
         if not self.direction:
             object.__setattr__(self, "direction", metric_of(f"val/{self.metric}").direction)

@@ -61,6 +61,15 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in known}
 
 
+def overview() -> str:
+    """The metrics of all tasks, in so few words that they fit in a sentence."""
+    parts = []
+    for task in sorted(names(), key=lambda name: (name != "retrieval", name)):
+        known = [metric.name for metric in load(task).METRICS if "/" not in metric.name]
+        parts.append(f"{known[0]} and {len(known) - 1} more of {task}")
+    return ", ".join(parts)
+
+
 def metric(name: str) -> Metric:
     """The metric of a name with or without a split; one that is not known is shown as it is written.
 

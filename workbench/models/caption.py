@@ -1,0 +1,227 @@
+"""A causal text decoder that writes captions of what it sees, and may embed captions on its way.
+
+Letters: B batch, L content positions of a caption, D width, V vocabulary, m tokens of the memory (what is
+captioned), K beams.
+
+A caption is read as `[BOS] w1 .. wL [EOS]`, padding behind: S = L + 2 places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+from workbench.errors import UserError
+from workbench.models.attention import Attention
+from workbench.models.encoder import Encoder
+from workbench.models.text import TextConfig, Vocabulary
+from workbench.recipe.batch import Text
+
+BOS, EOS = "[BOS]", "[EOS]"
+"""Words that `TextConfig.words` has to name."""
+
+
+class Read(NamedTuple):
+    """Captions as the decoder has read them, before it looks at anything."""
+
+    pooled: Tensor
+    """[B, D], the class token."""
+    states: Tensor
+    """[B, S, D]"""
+    tokens: Tensor
+    """[B, S]"""
+    valid: Tensor
+    """Boolean [B, S], False at padding."""
+
+
+class Block(nn.Module):
+    """Attention to one's own tokens, or to a memory, then a perceptron; norms first."""
+
+    def __init__(self, width: int, heads: int, *, memory: int | None = None) -> None:
+        """memory: width of what is looked at; None for a block that looks at its own tokens."""
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.norm_memory = nn.LayerNorm(memory) if memory else None
+        self.attention = Attention(width, heads, keys=memory)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, 4 * width)
+        for name, start in self.mlp.named_parameters():
+            (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(start)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None, memory: Tensor | None = None) -> Tensor:
+        own = self.norm1(x)
+        keys = own if memory is None or self.norm_memory is None else self.norm_memory(memory)
+        x = x + self.attention(own, keys, bias)
+        return x + self.mlp(self.norm2(x))
+
+
+class Blocks(nn.Module):
+    """Causal blocks; where `memory` is its width, one that looks at the memory follows each of them."""
+
+    start = None
+
+    def __init__(
+        self, width: int, heads: int, depth: int, *, memory: int | None = None, extra_tokens: int
+    ) -> None:
+        super().__init__()
+        self.extra_tokens = extra_tokens
+        kinds = [None] if memory is None else [None, memory]
+        self.blocks = nn.ModuleList(
+            [Block(width, heads, memory=kind) for _ in range(depth) for kind in kinds]
+        )
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return self.layers
+
+    def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None) -> Tensor:
+        """[B, n, D]; without a memory, blocks that look at one are passed by."""
+        for block in self.blocks:
+            if block.norm_memory is None:
+                x = block(x, bias)
+            elif memory is not None:
+                x = block(x, None, memory)
+        return x
+
+
+class CaptionDecoder(nn.Module):
+    """Captions, word by word, of a memory [B, m, memory]; twice `config.depth` causal blocks.
+
+    split: the lower half looks at no memory, so that one pass of it embeds a caption and serves the upper
+    half as well; a learned class token, appended last, sees all words and no padding, and no word sees it.
+    Otherwise every block is followed by one that looks at the memory, and to embed a caption is a pass of
+    its own, in which these are left out.
+    """
+
+    no_decay = ("token",)
+    """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
+
+    def __init__(
+        self, config: TextConfig, vocabulary: Vocabulary, *, memory: int, split: bool = True
+    ) -> None:
+        super().__init__()
+        if config.pretrained:
+            raise UserError("a causal decoder starts from no BERT weights: leave text.pretrained empty")
+        if not config.depth:
+            raise UserError("a caption decoder needs text.depth of at least 1")
+        self.config, self.vocabulary, self.split = config, vocabulary, split
+        self.width = config.width
+        self.bos, self.eos = vocabulary.id(BOS), vocabulary.id(EOS)
+        self.token = nn.Embedding(vocabulary.size, self.width)
+        self.position = nn.Parameter(torch.empty(vocabulary.length + 2, self.width))
+        self.cls = nn.Parameter(torch.empty(self.width))
+        """The class token with its position."""
+        for start in (self.token.weight, self.position, self.cls):
+            nn.init.normal_(start, std=self.width**-0.5)
+        depth = config.depth
+        self.lower = Blocks(self.width, config.heads, depth if split else 0, extra_tokens=3)
+        self.upper = Blocks(
+            self.width, config.heads, depth if split else 2 * depth, memory=memory, extra_tokens=1
+        )
+        self.norm_pooled, self.norm = nn.LayerNorm(self.width), nn.LayerNorm(self.width)
+        self.head = nn.Linear(self.width, vocabulary.size, bias=False)
+        nn.init.normal_(self.head.weight, std=self.width**-0.5)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return [*self.lower.layers, *self.upper.layers]
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return [*self.layers, self.head]
+
+    @property
+    def extra_tokens(self) -> int:
+        return self.lower.extra_tokens if self.split else self.upper.extra_tokens
+
+    @property
+    def start(self) -> None:
+        return None
+
+    @property
+    def halves(self) -> dict[str, Encoder]:
+        """What embeds captions and what writes them, to be named apart by a recipe's `encoders`."""
+        return {"text": self.lower, "decoder": self.upper} if self.split else {"text": self.upper}
+
+    def read(self, text: Text) -> Read:
+        """Captions alone, without a memory."""
+        tokens, valid = self.spell(text)
+        words = self.token(tokens) + self.position
+        x = torch.cat([words, self.cls.expand(len(words), 1, -1)], 1)  # [B, S + 1, D]
+        hidden = ~F.pad(valid, (0, 1), value=True)[:, None, None]  # [B, 1, 1, S + 1]
+        bias = _causal(x.shape[1], x.device).masked_fill(hidden, float("-inf"))
+        x = (self.lower if self.split else self.upper)(x, bias)
+        return Read(self.norm_pooled(x[:, -1]), x[:, :-1] if self.split else words, tokens, valid)
+
+    def forward(self, states: Tensor, memory: Tensor) -> Tensor:
+        """Logits [B, n, V] of the word after each of n places, from `Read.states` and memory."""
+        x = self.upper(states, _causal(states.shape[1], states.device), memory)
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+    def spell(self, text: Text) -> tuple[Tensor, Tensor]:
+        """Tokens with their begin and end, and which are not padding; both [B, S]."""
+        length = text.layout.valid.sum(1, keepdim=True)
+        place = torch.arange(text.tokens.shape[1] + 2, device=text.tokens.device)
+        tokens = F.pad(text.tokens, (1, 1), value=self.vocabulary.pad)
+        tokens = tokens.masked_fill(place == 0, self.bos).masked_fill(place == length + 1, self.eos)
+        return tokens, place <= length + 1
+
+    @torch.no_grad()
+    def write(self, memory: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
+        """Captions of B memories that begin with the prompt: of `beams` followed side by side the one whose
+        words are likeliest on average; with one, the likeliest next word each time."""
+        tokens = self.search(memory, prompt, beams=beams).tolist()
+        marks = {self.bos, self.vocabulary.pad}
+        return [
+            self.vocabulary.decode([t for t in row[: (row + [self.eos]).index(self.eos)] if t not in marks])
+            for row in tokens
+        ]
+
+    def search(self, memory: Tensor, prompt: str = "", *, beams: int = 1) -> Tensor:
+        """As `write`, the tokens [B, S] with begin, end and padding. It asks the device for nothing."""
+        rows, pad = len(memory), self.vocabulary.pad
+        asked = self.vocabulary.encode([prompt])
+        first = [self.bos, *asked.tokens[0, asked.layout.valid[0]].tolist()]
+        tokens = torch.tensor(first, device=memory.device).expand(rows * beams, -1)  # [B K, i]
+        memory = memory.repeat_interleave(beams, 0)
+        never = torch.tensor([pad, self.vocabulary.cls, self.vocabulary.mask, self.bos], device=memory.device)
+        # All beams begin alike, so that only the first one counts until they part.
+        score = torch.full((rows, beams), float("-inf"), device=memory.device)
+        score[:, 0] = 0.0
+        written = torch.zeros(rows, beams, device=memory.device)
+        start = torch.arange(rows, device=memory.device)[:, None] * beams
+        over = torch.zeros(rows * beams, dtype=torch.bool, device=memory.device)
+        for _ in range(len(first), len(self.position)):
+            states = self.token(tokens) + self.position[: tokens.shape[1]]
+            if self.split:
+                states = self.lower(states, _causal(states.shape[1], states.device))
+            logits = self(states, memory)[:, -1].float().index_fill(1, never, float("-inf"))
+            chance = logits.log_softmax(1)
+            # Behind its end a caption has padding only, which costs nothing.
+            rest = torch.full_like(chance, float("-inf"))
+            rest[:, pad] = 0.0
+            chance = torch.where(over[:, None], rest, chance).view(rows, beams, -1)
+            score, best = (score[..., None] + chance).flatten(1).topk(beams)  # [B, K]
+            beam, word = best // chance.shape[-1], best % chance.shape[-1]
+            source = (start + beam).flatten()
+            tokens = torch.cat([tokens[source], word.view(-1, 1)], 1)
+            written = written.gather(1, beam) + ~over[source].view(rows, beams)
+            over = over[source] | (tokens[:, -1] == self.eos)
+        chosen = (score / written.clamp(min=1)).argmax(1, keepdim=True)
+        return tokens[(start + chosen).flatten()]
+
+
+def _causal(length: int, device: torch.device) -> Tensor:
+    """What is added to scores so that no place sees a later one, [1, 1, n, n]."""
+    bias = torch.full((length, length), float("-inf"), device=device)
+    return bias.triu(1)[None, None]

@@ -1,0 +1,19 @@
+"""From a token to the vocabulary."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class WordHead(nn.Module):
+    """BERT's: one more layer, a norm, then a logit for each word; the words' vectors are its own."""
+
+    def __init__(self, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.words = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [..., vocabulary] of tokens [..., D]."""
+        logits: Tensor = self.words(self.mlp(tokens))
+        return logits

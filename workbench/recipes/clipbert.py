@@ -1,0 +1,180 @@
+"""ClipBERT: less is more, learning from sparsely sampled clips (arXiv:2102.06183).
+
+A few short clips of a video are read in a step, each on its own: every frame is encoded as an image, the
+frames of a clip are averaged place by place, and one transformer reads what is left with the caption. Scores
+of the clips are joined by `aggregate`: x_j = log sum_i exp(x_ij) over clips i (`lse`), their mean, or their
+maximum. A share of the places is dropped in training. In evaluation all clips of the video are read.
+
+Differs from the paper: a ViT's patches of single frames instead of a ResNet's grid, dropped before it
+instead of behind it; the shared small core from a random start instead of trained weights; a video has as
+few frames as are stored, so a clip is two of eight; one stage with both losses over clips instead of images
+first; in half of the rows the caption is another clip's, with words hidden there too, and hidden words are
+predicted in the other rows; projections of the mean token and of the class token of a caption read without
+a clip, trained by the stage `align` only, which reads all frames, so that it can be compared with dual
+encoders. Averages over frames and over clips cannot know an order, as in the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least, one_of
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.masking.video import Grid, TubeMasking
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import FusionConfig, FusionEncoder
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.models.word_head import WordHead
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import projection, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The paper's unit weights; a term of weight 0 is not computed."""
+
+    mlm: float = 1.0
+    vtm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
+    text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
+    """Only the embedding layer is used: the words are read by the fusion."""
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    video_masking: TubeMasking | None = TubeMasking(ratio=0.3)
+    """Places that are dropped in every frame alike; the paper keeps 100."""
+    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
+    clips: int = 2
+    """Clips of a video that are read in a training step."""
+    frames: int = 2
+    """Frames of a clip; a video is cut into clips of that length."""
+    aggregate: Literal["lse", "mean", "max"] = "lse"
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("recipe.clips", self.clips, 1)
+        at_least("recipe.frames", self.frames, 1)
+        one_of("recipe.aggregate", self.aggregate, ("lse", "mean", "max"))
+        if self.text.depth or self.text.hidden != "replace" or self.fusion.mode != "concat":
+            raise UserError("clipbert needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
+        if not isinstance(self.video_masking, TubeMasking | None) or self.video.hidden != "drop":
+            raise UserError("clipbert averages frames place by place: TubeMasking, and video.hidden='drop'")
+
+
+class Recipe(DualEncoder):
+    """Draw clips, encode their frames, read each clip with the caption, join the scores.
+
+    Letters: B batch, K clips of a video, n visible places of a frame, L places of a caption, D width.
+    """
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.frames = min(config.frames, frames)
+        if frames % self.frames or self.frames % config.video.tubelet:
+            raise UserError(
+                f"clipbert cuts {frames} frames into clips of recipe.frames={config.frames}, and these into "
+                f"tubelets of {config.video.tubelet}: one has to divide the other"
+            )
+        self.windows = frames // self.frames
+        self.slots = frames // config.video.tubelet
+        self.video = VideoEncoder(config.video, frames=config.video.tubelet, size=size)
+        self.text = TextEncoder(config.text, vocabulary)
+        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
+        self.word_head = WordHead(config.fusion.width, vocabulary.size)
+        self.match_head = nn.Linear(config.fusion.width, 2)
+        self.build_heads(config)
+        self.text_head = projection(config.fusion.width, config.embed)
+
+    @property
+    def grid(self) -> Grid:
+        """Of the whole video; the encoder knows that of one slot only."""
+        return self.video.grid._replace(time=self.slots)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion}
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks; which clips are read, [B, K], none twice; and how many rows further each row's caption
+        stands, [B], 0 where it keeps its own."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe":
+            return draw
+        rows = len(batch.text.tokens)
+        chosen = {
+            "clips": rng.uniform(rows, self.windows).argsort(dim=1, stable=True)[:, : self.config.clips]
+        }
+        if self.config.weights.vtm and rows > 1:
+            shift, keep = rng.integers(1, rows, rows), rng.uniform(rows) < 0.5
+            chosen["shift"] = shift.masked_fill(keep, 0)
+        return draw._replace(chosen=chosen)
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights, rows = self.config.weights, torch.arange(len(batch.video), device=batch.video.device)
+        views = self.cut(batch.video)[rows[:, None], draw.chosen["clips"]]  # [B, K, m, H, W, 3]
+        video = self.encode(views, draw.video_mask)  # [B, K, n, D]
+        other = (rows + draw.chosen.get("shift", 0)) % len(rows)
+        own, text = other == rows, batch.text.select(other)
+        mask = None if draw.text_mask is None else draw.text_mask[other]
+        pooled, words = self.read(video, text, mask)  # [B, K, D], [B, K, L, D]
+        terms = {}
+        if weights.mlm and mask is not None:
+            asked = mask & own[:, None]
+            logits = self.word_head(words.transpose(1, 2)[asked]).flatten(0, 1)  # K for each hidden word
+            terms["mlm"] = losses.mlm(logits, text.tokens[asked].repeat_interleave(video.shape[1]))
+        if weights.vtm:
+            terms["vtm"] = losses.vtm(self.join(self.match_head(pooled)), own)
+        if not terms:
+            raise UserError("clipbert has nothing to learn where no word is hidden and weights.vtm is 0")
+        return terms
+
+    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of uint8 videos [B, T, H, W, 3], from all frames; `mask` [B, N] hides."""
+        return unit(self.video_head(self.encode(self.cut(video), mask).mean((1, 2))))
+
+    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        return self.fusion.alone(*self.text.embed(text, mask))
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 videos and captions."""
+        pooled, _ = self.read(self.encode(self.cut(video)), text)
+        logits = self.join(self.match_head(pooled))
+        return logits[:, 1] - logits[:, 0]
+
+    def cut(self, video: Tensor) -> Tensor:
+        """All clips [B, T / m, m, H, W, 3] of videos [B, T, H, W, 3]."""
+        return video.unflatten(1, (self.windows, self.frames))
+
+    def encode(self, views: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens [B, K, n, D] of clips [B, K, m, H, W, 3], their frames averaged; `mask` [B, N] as drawn."""
+        rows, clips, frames = views.shape[:3]
+        slots = frames // self.config.video.tubelet
+        images = views.flatten(0, 2).unflatten(0, (-1, self.config.video.tubelet))  # [B * K * slots, q, ...]
+        if mask is not None:  # the same places in every slot
+            mask = mask[:, : self.grid.space].repeat_interleave(clips * slots, 0)
+        tokens = self.video(images, mask).tokens
+        return tokens.unflatten(0, (rows, clips, slots)).mean(2)
+
+    def read(self, video: Tensor, text: Text, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Class tokens [B, K, D] and words [B, K, L, D] of each clip [B, K, n, D] read with its caption."""
+        clips = video.shape[1]
+        words, keep = (x.repeat_interleave(clips, 0) for x in self.text.embed(text, mask))
+        fused = self.fusion(video.flatten(0, 1), words, keep)
+        return fused.pooled.unflatten(0, (-1, clips)), fused.text.unflatten(0, (-1, clips))
+
+    def join(self, scores: Tensor) -> Tensor:
+        """One score [B, C] for each class from those of the clips, [B, K, C]."""
+        scores = scores.float()
+        if self.config.aggregate == "lse":
+            return scores.logsumexp(1)
+        return scores.mean(1) if self.config.aggregate == "mean" else scores.amax(1)

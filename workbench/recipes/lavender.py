@@ -1,0 +1,200 @@
+"""LAVENDER: unifying video-language understanding as masked language modelling (arXiv:2206.07160).
+
+A clip's tokens and a caption's words are read by one transformer, and one head predicts words, whatever is
+asked: hidden words of the caption; whether clip and caption belong together, by `true` or `false` at a
+[MASK] behind the caption; the answer to a question, at a [MASK] behind it; or the next word of a caption.
+Nothing of the clip is hidden. `match_head = linear` judges pairs by a layer of their own instead.
+
+Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
+trained BERT; patches of a ViT that sees all frames at once; other clips' captions of the batch are drawn
+evenly as wrong ones, and are judged with all words shown; the score of a pair is the difference of the
+logits of `true` and `false`; a caption is generated word by word, each the likeliest, until `[SEP]`, which
+the phase `caption` trains; projections of the clip's mean token and of the class token of a caption read
+without a clip, trained by the stage `align` only, so that it can be compared with dual encoders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least, one_of
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import Fused, FusionConfig, FusionEncoder, seq2seq
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.models.word_head import WordHead
+from workbench.recipe.base import Phase
+from workbench.recipe.batch import Batch, BatchRng, Draw, Layout, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import projection
+
+TRUE, FALSE, END = "true", "false", "[SEP]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The paper's unit weights; a term of weight 0 is not computed."""
+
+    mlm: float = 1.0
+    vtm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
+    text: TextConfig = field(default_factory=lambda: TextConfig(depth=0, words=(TRUE, FALSE, END)))
+    """Only the embedding layer is used: the words are read by the fusion."""
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
+    match_head: Literal["words", "linear"] = "words"
+    candidates: int = 4
+    """Captions that each clip is matched with, one of them its own; fewer in a small batch."""
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("recipe.match_head", self.match_head, ("words", "linear"))
+        at_least("recipe.candidates", self.candidates, 2)
+        if self.text.depth or self.text.hidden != "replace" or self.fusion.mode != "concat":
+            raise UserError("lavender needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
+
+
+class Recipe(DualEncoder):
+    """Read both sides together, predict words.
+
+    Letters: B batch, C candidates, n tokens of a clip, L places of a caption, D width, V vocabulary.
+    """
+
+    PHASES: ClassVar = {"caption": Phase()}
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.vocabulary = vocabulary.longer(1)  # a caption, and a word behind it
+        self.true, self.false, self.end = (vocabulary.id(word) for word in (TRUE, FALSE, END))
+        self.marks = vocabulary.pad, vocabulary.cls, vocabulary.mask  # which no caption writes
+        self.video = VideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, self.vocabulary)
+        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
+        self.word_head = WordHead(config.fusion.width, vocabulary.size)
+        if config.match_head == "linear":
+            self.match_head = nn.Linear(config.fusion.width, 2)
+        self.build_heads(config)
+
+        self.text_head = projection(config.fusion.width, config.embed)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion}
+
+    def weights(self, objective: str = "recipe") -> dict[str, float]:
+        return {"mlm": 1.0} if objective == "caption" else super().weights(objective)
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks, and for each clip how many rows further its wrong captions stand, [B, C - 1], none twice."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe" or not self.config.weights.vtm:
+            return draw
+        rows = len(batch.text.tokens)
+        order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
+        return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights = self.config.weights
+        video = self.video(batch.video, draw.video_mask).tokens  # [B, n, D]
+        terms = {}
+        if weights.mlm and draw.text_mask is not None:
+            terms["mlm"] = self._mlm(video, batch.text, draw.text_mask)
+        if weights.vtm:
+            terms["vtm"] = self._vtm(video, batch.text, draw.chosen["shift"])
+        if not terms:
+            raise UserError("lavender has nothing to learn where no word is hidden and weights.vtm is 0")
+        return terms
+
+    def caption(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Hidden words, and always the end, from the clip and the words before them alone."""
+        video = self.video(batch.video, draw.video_mask).tokens
+        text, end = batch.text.append(self.end)
+        mask = end if draw.text_mask is None else end | F.pad(draw.text_mask, (0, 1))
+        attend = seq2seq(video.shape[1], mask.shape[1], device=mask.device)
+        return {"mlm": self._mlm(video, text, mask, attend)}
+
+    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        return self.fusion.alone(*self.text.embed(text, mask))
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        logits = self._judge(self.video(video).tokens, text).float()
+        no, yes = (self.false, self.true) if self.config.match_head == "words" else (0, 1)
+        return logits[:, yes] - logits[:, no]
+
+    def answer(self, video: Tensor, question: Text, choices: Text) -> Tensor:
+        """Logits [B, A] of answers at a [MASK] behind each question; those of several pieces take their mean.
+
+        choices: [A, L] for all questions, or [B, A, L] of their own.
+        """
+        logits = self._at_mask(self.video(video).tokens, question).float()  # [B, V]
+        tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
+        found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
+        return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
+
+    def generate(self, video: Tensor, prompt: str) -> list[str]:
+        """Captions that begin with the prompt: for each next place the likeliest word, until `[SEP]`."""
+        text = self.vocabulary.encode([prompt]).to(video.device)
+        clip = self.video(video).tokens
+        tokens = text.tokens.expand(len(video), -1)  # [B, L]
+        attend = seq2seq(clip.shape[1], tokens.shape[1], device=video.device)
+        marks = torch.tensor(self.marks, device=video.device)
+        place = torch.arange(tokens.shape[1], device=video.device)
+        for i in range(int(text.layout.valid[0].sum()), tokens.shape[1]):
+            asked = tokens.index_fill(1, place[i : i + 1], self.vocabulary.mask)
+            layout = Layout((place <= i).expand_as(tokens), *text.layout[1:])
+            logits = self.word_head(self._read(clip, Text(asked, layout), attend=attend).text[:, i])
+            best = logits.index_fill(1, marks, float("-inf")).argmax(1)
+            tokens = tokens.index_copy(1, place[i : i + 1], best[:, None])
+        return [self._words(row) for row in tokens.tolist()]
+
+    def _mlm(self, video: Tensor, text: Text, mask: Tensor, attend: Tensor | None = None) -> Tensor:
+        words = self._read(video, text, mask, attend).text  # [B, L, D]
+        return losses.mlm(self.word_head(words[mask]), text.tokens[mask])
+
+    def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
+        """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
+        row = torch.arange(len(video), device=video.device)[:, None]
+        other = torch.cat([row, (row + shift) % len(video)], 1)  # [B, C]
+        logits = self._judge(video.repeat_interleave(other.shape[1], 0), text.select(other.flatten()))
+        matched = (other == row).flatten()
+        if self.config.match_head == "linear":
+            return losses.vtm(logits, matched)
+        return losses.mlm(logits, torch.where(matched, self.true, self.false))
+
+    def _judge(self, video: Tensor, text: Text) -> Tensor:
+        """Logits [P, V] of words at a [MASK] behind each caption, or [P, 2] (no match, match)."""
+        if self.config.match_head == "words":
+            return self._at_mask(video, text)
+        return self.match_head(self._read(video, text).pooled)
+
+    def _at_mask(self, video: Tensor, text: Text) -> Tensor:
+        """Logits [P, V] of words at a [MASK] that is put behind each caption."""
+        text, at = text.append(self.vocabulary.mask)
+        words = self._read(video, text).text
+        return self.word_head((words * at[..., None]).sum(1))
+
+    def _read(
+        self, video: Tensor, text: Text, mask: Tensor | None = None, attend: Tensor | None = None
+    ) -> Fused:
+        words, keep = self.text.embed(text, mask)
+        fused: Fused = self.fusion(video, words, keep, attend=attend)
+        return fused
+
+    def _words(self, tokens: list[int]) -> str:
+        """What is written before the end."""
+        until = (tokens + [self.end]).index(self.end)
+        pieces = map(self.vocabulary.tokenizer.id_to_token, tokens[:until])
+        return " ".join(map(str, pieces)).replace(" ##", "")

@@ -1,0 +1,152 @@
+"""MaskVLM: masked vision and language modelling, each conditioned on the other (arXiv:2208.02131).
+
+Two encoders read clip and caption twice, as they are and with a share hidden (cells of 2 x 2 patches, words).
+What is hidden on one side is predicted from what remains of it and from the *unmasked* other side: the two
+stacks of a cross-modality encoder query the other side's tokens; words come from a linear layer, pixels from
+a decoder that queries the words once more. Besides, clips and captions are aligned, and pairs are judged by
+the product of the two class tokens behind the cross-modality encoder. What each side is predicted from is
+the switch `condition`: the other side unmasked, that side masked, or nothing of it.
+
+Differs from the paper: videos instead of images; the shared small core from a random start, two blocks in
+each cross-modality stack and one in the decoder instead of three; keys are the other encoder's tokens at
+every block; class tokens of the cross-modality encoder's own; hidden patches become a learned token before
+the encoder; pixels are predicted as they are, in [0, 1]; pairs are judged as they are, each clip and each
+caption also with a hard negative; the factor of the encoders' lower learning rate is our choice; ratios and
+weights are those that others report for the paper.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import one_of, positive
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.masking.video import CellMasking, VideoMasking
+from workbench.models.decoder import DecoderConfig
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import CrossStack, FusionConfig, FusionEncoder
+from workbench.models.text import TextEncoder, Vocabulary
+from workbench.models.video import Encoded, VideoConfig, VideoEncoder
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A term of weight 0 is not computed."""
+
+    vtc: float = 1.0
+    vtm: float = 1.0
+    mlm: float = 0.5
+    mvm: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(hidden="replace"))
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(mode="both"))
+    decoder: DecoderConfig = field(default_factory=lambda: DecoderConfig(width=128))
+    video_masking: VideoMasking | None = CellMasking(ratio=0.6)
+    text_masking: TextMasking | None = TokenMasking(ratio=0.3)
+    temperature: float = 0.07
+    condition: Literal["full", "masked", "none"] = "full"
+    """What a hidden part is predicted from besides its own side: the other side as it is, or masked too."""
+    encoder_rate: float = 0.5
+    """Learning rate of the two encoders, as a share of that of the other parts."""
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("recipe.condition", self.condition, ("full", "masked", "none"))
+        positive("recipe.encoder_rate", self.encoder_rate)
+        if self.text.hidden != "replace" or self.video.hidden != "replace" or self.fusion.mode != "both":
+            raise UserError("maskvlm needs text.hidden and video.hidden 'replace', and fusion.mode='both'")
+
+
+class Recipe(DualEncoder):
+    """Encode both sides twice, align them, predict what was hidden on either, judge pairs.
+
+    Letters: B batch, N tokens of a clip, L places of a caption, D width.
+    """
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.video = VideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, vocabulary)
+        width, inner = config.fusion.width, config.decoder
+        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
+        self.decoder = CrossStack(inner.width, inner.depth, inner.heads, reads=width, keys=self.text.width)
+        self.pixel_head = nn.Linear(inner.width, self.video.pixels)
+        self.word_head = nn.Linear(width, vocabulary.size)
+        self.match_head = nn.Linear(width, 2)
+        self.build_heads(config)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
+
+    def rates(self) -> dict[str, float]:
+        return {"video.": self.config.encoder_rate, "text.": self.config.encoder_rate}
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks, and numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2]."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe" or not self.config.weights.vtm:
+            return draw
+        return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights, condition = self.config.weights, self.config.condition
+        keep, terms = batch.text.layout.valid, {}  # [B, L]
+        # Each side is encoded once as it is and once masked, and only where a term asks for it.
+        clip = functools.cache(lambda hide: self.video(batch.video, draw.video_mask if hide else None))
+        caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
+        if weights.mvm and draw.video_mask is not None:
+            told = None if condition == "none" else caption(condition == "masked")
+            hidden = self._decoded(clip(True), told, keep)[draw.video_mask]  # [B * hidden patches, d]
+            shown = self.video.patches(batch.video, draw.video_mask).flatten(0, 1)
+            terms["mvm"] = losses.mvm_l1(self.pixel_head(hidden), shown / 255)
+        if weights.mlm and draw.text_mask is not None:
+            seen = None if condition == "none" else clip(condition == "masked").tokens
+            words = self.fusion.read(caption(True).tokens, keep, seen)[draw.text_mask]
+            terms["mlm"] = losses.mlm(self.word_head(words), batch.text.tokens[draw.text_mask])
+        if weights.vtc or weights.vtm:
+            video, text = clip(False), caption(False)
+            embedded = unit(self.video_head(video.pooled)), unit(self.text_head(text.pooled))
+        if weights.vtc:
+            terms["vtc"] = losses.vtc(*embedded, self.temperature())
+        if weights.vtm:
+            scores = self.temperature() * embedded[0] @ embedded[1].T
+            own = torch.arange(len(scores), device=scores.device)
+            other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
+            rows, columns = torch.cat([own, other[0], own]), torch.cat([own, own, other[1]])
+            logits = self._judge(video.tokens[rows], text.tokens[columns], keep[columns])  # [3B, 2]
+            terms["vtm"] = losses.vtm(logits, rows == columns)
+        if not terms:
+            raise UserError("maskvlm has nothing to learn where nothing is hidden, aligned or judged")
+        return terms
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid).float()
+        return logits[:, 1] - logits[:, 0]
+
+    def _decoded(self, video: Encoded, text: Encoded | None, keep: Tensor) -> Tensor:
+        """The decoder's tokens [B, N, d], from what remains of the clip and from the caption, if told."""
+        tokens = self.fusion.look(video.tokens, None if text is None else text.tokens, keep)
+        words = None if text is None else torch.cat([text.pooled[:, None], text.tokens], 1)
+        decoded: Tensor = self.decoder(tokens, None, words, F.pad(keep, (1, 0), value=True))[0]
+        return decoded
+
+    def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
+        """Logits [P, 2] (no match, match), from the product of the two sides' class tokens."""
+        logits: Tensor = self.match_head(self.fusion(video, text, keep).pooled)
+        return logits
