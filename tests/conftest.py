@@ -21,11 +21,15 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vocabulary(store):
-    """The tokenizer of the random store's captions."""
+    """The tokenizer of the random store's captions, with the further words that any recipe asks for."""
+    from small import recipe_module, recipe_names
+
     from workbench.models.text import TextConfig
     from workbench.models.text import vocabulary as train
 
-    return train(store.splits["train"].captions, TextConfig())
+    texts = [recipe_module(name).Config().text for name in recipe_names()]
+    words = tuple(dict.fromkeys(word for text in texts for word in text.words))
+    return train(store.splits["train"].captions, TextConfig(words=words))
 
 
 @pytest.fixture
