@@ -1,6 +1,5 @@
 """Fixtures that every test may use. What needs torch imports it where it is used."""
 
-import functools
 import os
 import subprocess
 import sys
@@ -20,27 +19,17 @@ def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("store") / "frames-4x16")
 
 
-@pytest.fixture
-def vocabulary(store, request):
-    """The tokenizer of the random store's captions, with the words that the recipe under test wants.
+@pytest.fixture(scope="session")
+def vocabulary(store):
+    """The tokenizer of the random store's captions, with the further words that any recipe asks for."""
+    from small import recipe_module, recipe_names
 
-    Where a test is made for a recipe, by a parameter of that name, some recipes add words of their own.
-    """
-    from small import recipe_names
+    from workbench.models.text import TextConfig
+    from workbench.models.text import vocabulary as train
 
-    callspec = getattr(request.node, "callspec", None)
-    given = callspec.params.values() if callspec is not None else ()
-    name = next((value for value in given if value in recipe_names()), "mac")
-    return vocabulary_of(name, tuple(store.splits["train"].captions))
-
-
-@functools.cache
-def vocabulary_of(name, captions):
-    from small import recipe_module, shrink
-
-    from workbench.models.text import vocabulary
-
-    return vocabulary(list(captions), shrink(recipe_module(name).Config()).text)
+    texts = [recipe_module(name).Config().text for name in recipe_names()]
+    words = tuple(dict.fromkeys(word for text in texts for word in text.words))
+    return train(store.splits["train"].captions, TextConfig(words=words))
 
 
 @pytest.fixture

@@ -52,10 +52,11 @@ def test_a_mask_hides_its_share_and_costs_less(finished, store):
     seen = np.frombuffer(payload, np.uint8).reshape(store.frames[0].shape)
     assert (seen == store.frames[0]).all(-1).mean() == pytest.approx(0.5, abs=0.01)
     assert (reply["hidden"], sum(reply["words_hidden"])) == (reply["tokens"] // 2, 1)
+    assert reply["dropped"] == (run.config().recipe.video.hidden == "drop")
     if reply["dropped"]:
         assert 0 < reply["flops"] < reply["flops_of_all"]
-    else:  # what is replaced by a mask token is encoded all the same
-        assert 0 < reply["flops"] == reply["flops_of_all"]
+    else:
+        assert 0 < reply["flops"] == reply["flops_of_all"], "a token in the place of a token"
 
 
 def test_weights_of_another_model_are_refused(finished):
