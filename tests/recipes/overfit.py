@@ -49,7 +49,7 @@ def learner(config: Any, width: int = 64) -> Any:
     return replace(tiny, **wide, embed=width) if hasattr(tiny, "embed") else replace(tiny, **wide)
 
 
-def two_stages(recipe: str | Any, own: int, aligned: int, *, seed: int = 0, lr: float = 3e-3) -> RunConfig:
+def two_stages(recipe: str | Any, own: int, aligned: int, *, seed: int = 0, lr: float = 1e-3) -> RunConfig:
     """A tiny recipe that trains its own objective first, then the shared alignment, which hides nothing."""
     if isinstance(recipe, str):
         recipe = learner(recipe_module(recipe).Config())
