@@ -84,7 +84,9 @@ def weights(session: Session) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in session.recipe.state_dict().items()}
 
 
-def stopped_and_resumed(config: RunConfig, store: FrameStore, folder: Path, stops: tuple[int, ...]) -> Session:
+def stopped_and_resumed(
+    config: RunConfig, store: FrameStore, folder: Path, stops: tuple[int, ...]
+) -> Session:
     """The last session of a run that was stopped after these steps and started anew each time."""
     for until in (*stops, None):
         session = session_of(config, store)
@@ -92,9 +94,7 @@ def stopped_and_resumed(config: RunConfig, store: FrameStore, folder: Path, stop
             checkpoint.resume(folder, session.recipe, session.optimizer, config) or session.progress
         )
         try:
-            for _ in train(
-                session, checkpoints=folder, stop=lambda s=session, u=until: s.progress.step == u
-            ):
+            for _ in train(session, checkpoints=folder, stop=lambda s=session, u=until: s.progress.step == u):
                 pass
         except Interrupted:
             assert session.progress.step == until

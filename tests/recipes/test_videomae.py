@@ -132,14 +132,23 @@ def test_whole_it_has_the_loss_of_transformers_own():
     assert torch.allclose(recipe.decoder.embed.weight.grad, grad, atol=1e-5)
 
 
-def short_training(masking, still):
+def still(step):
+    """Sixteen-pixel clips of one of two slopes in each patch, the same at all times."""
+    turn = torch.randint(0, 2, (32, 2, 2), generator=torch.Generator().manual_seed(step)).bool()
+    slope = torch.arange(8) * 30
+    patches = torch.where(turn[..., None, None], slope.expand(8, 8), slope[:, None].expand(8, 8))
+    image = patches.permute(0, 1, 3, 2, 4).reshape(32, 1, 16, 16, 1)  # [B, 1, H, W, 1] of [B, h, w, p, p]
+    return Batch.of(image.expand(-1, 8, -1, -1, 3).to(torch.uint8), WORDS.encode(["a red moon"] * 32))
+
+
+def short_training(masking, seed=0, steps=280):
     """Loss of the last of some steps on clips that stand still."""
-    config = replace(TINY, video_masking=masking)
-    recipe = recipe_of(config).train()
-    optimizer = torch.optim.AdamW(recipe.parameters(), lr=2e-3)
-    found = []
-    for step in range(150):
-        batch = Batch.of(still(step), WORDS.encode(["a red moon"] * 32))
+    video, decoder = (replace(part, width=64) for part in (TINY.video, TINY.decoder))
+    config = replace(TINY, video=video, decoder=decoder, video_masking=masking)
+    recipe = recipe_of(config, frames=8, size=16, seed=seed).train()
+    optimizer, found = torch.optim.AdamW(recipe.parameters(), lr=3e-3), []
+    for step in range(steps):
+        batch = still(step)
         loss = recipe(batch, recipe.draw(batch, BatchRng.seeded(step)))["mvm"]
         optimizer.zero_grad()
         loss.backward()
@@ -149,17 +158,8 @@ def short_training(masking, still):
 
 
 def test_only_without_tubes_can_pixels_be_copied_over_time():
-    def still(step):
-        """One of two slopes in each patch, the same at all times."""
-        generator = torch.Generator().manual_seed(1000 + step)
-        turn = torch.randint(0, 2, (32, 4, 4), generator=generator).bool()
-        slope = torch.arange(8) * 30
-        across, down = slope.expand(8, 8), slope[:, None].expand(8, 8)
-        patches = torch.where(turn[..., None, None], across, down)  # [B, 4, 4, 8, 8]
-        image = patches.permute(0, 1, 3, 2, 4).reshape(32, 1, 32, 32, 1)
-        return image.expand(-1, 4, -1, -1, 3).to(torch.uint8)
-
-    tube, frame = (short_training(kind(ratio=0.5), still) for kind in (TubeMasking, PerFrameMasking))
+    """With three seeds 0.50 under tubes, which the mean of both slopes gives, and 0.10 without."""
+    tube, frame = (short_training(kind(ratio=0.5)) for kind in (TubeMasking, PerFrameMasking))
     assert frame < 0.8 * tube
 
 
