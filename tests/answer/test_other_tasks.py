@@ -141,9 +141,17 @@ def test_a_file_that_holds_no_number_a_query_takes_its_cell_out(shuffled, answer
     assert found.refused[HIDING] == f"{FILE} of seed 1 is missing or damaged"
 
 
-@pytest.mark.parametrize("name", ["stage0_t2v_r1", "msrvtt:t2v_r1", "t2v_medr", "loss", "t2v_r", "xt2v_r1"])
+@pytest.mark.parametrize(
+    "name", ["stage0_t2v_r1", "msrvtt:stage0_t2v_r1", "t2v_medr", "loss", "t2v_r", "xt2v_r1"]
+)
 def test_a_metric_whose_queries_no_file_holds_is_one_number_a_run(name):
     assert queries_of(name) is None
+
+
+def test_queries_on_other_data_lie_in_files_that_name_it():
+    own, other = queries_of("t2v_r1"), queries_of("msrvtt:t2v_r1")
+    assert (own.file, other.file) == ("ranks.npz", "msrvtt-ranks.npz")
+    assert other.at_most == own.at_most == 1
 
 
 def test_ranks_are_read_for_every_metric_of_them():

@@ -117,12 +117,13 @@ class QueryValues:
 def queries_of(metric: str) -> Queries | None:
     """Where the queries behind a metric on test lie; None for one that is no mean over queries.
 
-    Files of a run hold the queries of the trained model on its own data: a metric after an earlier stage or
-    on other data is one number a run.
+    Files of a run hold the queries of the trained model, those on other data with its name in front; a metric
+    after an earlier stage is one number a run.
     """
-    measured = score(f"test/{metric}")
-    own = measured is not None and measured.stage is None and not measured.data
-    return tasks.metric(metric).queries if own else None
+    measured, queries = score(f"test/{metric}"), tasks.metric(metric).queries
+    if measured is None or measured.stage is not None or queries is None:
+        return None
+    return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries
 
 
 def gather(
