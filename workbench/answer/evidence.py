@@ -120,7 +120,7 @@ def queries_of(metric: str) -> Queries | None:
     Files of a run hold the queries of the trained model, those on other data with its name in front; a metric
     after an earlier stage is one number a run.
     """
-    measured, queries = score(f"test/{metric}"), tasks.metric(metric).queries
+    measured, queries = score(f"test/{metric}"), tasks.metric(f"test/{metric}").queries
     if measured is None or measured.stage is not None or queries is None:
         return None
     return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries
