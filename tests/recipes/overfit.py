@@ -72,7 +72,7 @@ def session_of(config: RunConfig, store: FrameStore) -> Session:
 
 @torch.no_grad()
 def learnt(session: Session) -> float:
-    """Share of the training pairs whose caption finds its clip, and whose clip finds its caption, the lower."""
+    """R@1 among the training pairs, of the harder direction."""
     recipe, part = session.recipe.eval(), session.store.splits["train"]
     video = recipe.embed_video(torch.from_numpy(session.store.frames[part.clips].copy()))
     score = video @ recipe.embed_text(session.vocabulary.encode(part.captions)).T

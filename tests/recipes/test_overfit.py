@@ -1,6 +1,7 @@
 """Every recipe learns 32 pairs by heart, resumes to the bit over both stages, counts what it runs.
 
-With three seeds all of mac, simvtp, videomae and coca found 32 of 32 both ways, at losses below 0.02.
+With three seeds mac, simvtp, videomae and coca found 32 of 32 both ways, at losses of at most 0.01; with 60
+instead of 130 steps of alignment between 21 (mac) and 32 of 32.
 """
 
 import overfit
@@ -56,10 +57,13 @@ def test_single_images_work_or_are_refused_in_a_sentence(pairs, name):
     config = overfit.still(shrink(recipe_module(name).Config()))
     captions = pairs.splits["train"].captions
     words = vocabulary(captions, config.text)
+    refusal, recipe = "", None
     try:
         recipe = recipe_module(name).Recipe(config, frames=1, size=overfit.SIZE, vocabulary=words)
-    except UserError as refusal:
-        assert "\n" not in str(refusal)
+    except UserError as error:
+        refusal = str(error)
+    if recipe is None:
+        assert refusal.count("\n") == 0
         return
     video = torch.from_numpy(pairs.frames[:4, :1].copy())
     batch = Batch.of(video, words.encode(captions[:4]))
