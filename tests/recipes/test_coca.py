@@ -15,6 +15,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import RandomMasking
+from workbench.models.attention import attention
 from workbench.models.caption import BOS, EOS
 from workbench.models.pooler import AttentionPooler
 from workbench.models.text import TextConfig, Vocabulary, vocabulary
@@ -267,6 +268,16 @@ class TestWriting:
         assert recipe.generate(batch.video, beams=3) == CAPTIONS
         begun = recipe.generate(batch.video[1:2], "a blue star")
         assert begun == CAPTIONS[1:2]
+
+
+@torch.no_grad()
+def test_both_kernels_of_attention_give_the_same(recipe):
+    batch = batch_of()
+    fused = recipe(batch, Draw())
+    with attention(recipe, explicit=True):
+        plain = recipe(batch, Draw())
+    for name, term in fused.items():
+        assert plain[name].item() == pytest.approx(term.item(), rel=1e-5)
 
 
 def test_poolers_of_another_width_and_words_put_together():
