@@ -87,6 +87,15 @@ class Recipe(DualEncoder):
         self.codebook.copy_(patches.mean(1))
         return 1000.0
 
+    def masks(self, batch, rng):
+        """Attended masking in small: the words that look most like the clip are hidden, a third at random."""
+        found = super().masks(batch, rng)
+        with torch.no_grad():
+            look = self.text(batch.text).tokens @ self.video(batch.video).pooled[..., None]
+        score = look[..., 0].float().masked_fill(~batch.text.layout.valid, float("-inf"))
+        best = torch.zeros_like(found.text).scatter_(1, score.argmax(1, keepdim=True), True)
+        return found._replace(text=(found.text | best) & batch.text.layout.valid)
+
     def draw(self, batch, rng, *, objective="recipe", masked=True):
         rows = len(batch.text.tokens)
         draw = super().draw(batch, rng, objective=objective, masked=masked)

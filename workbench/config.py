@@ -46,8 +46,8 @@ class DataConfig:
         at_least("data.stored", self.stored, 0)
         at_least("data.stride", self.stride, 1)
         one_of("data.sampling", self.sampling, ("centre", "random", "contiguous"))
-        if self.stored and self.stored < self.frames:
-            raise UserError(f"data.stored is 0 or at least data.frames, {self.frames}, not {self.stored}")
+        if self.stored and self.stored <= self.frames:  # as many would be a twin of 0 with another key
+            raise UserError(f"data.stored is 0 or more than data.frames, {self.frames}, not {self.stored}")
         if self.sampling != "centre" and self.stored <= self.frames:
             raise UserError(f"{self.sampling} sampling needs data.stored above data.frames, {self.frames}")
         if self.sampling != "contiguous" and self.stride != 1:

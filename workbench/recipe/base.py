@@ -15,7 +15,7 @@ from workbench.masking.video import Grid
 from workbench.models.encoder import Encoder
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
-from workbench.recipe.batch import Batch, BatchRng, Draw, Masks, Text
+from workbench.recipe.batch import Batch, BatchRng, Draw, Masks
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
@@ -96,12 +96,12 @@ class BaseRecipe(nn.Module, ABC):
             else None,
         )
 
-    def hidden_shares(self, text: Text, rng: BatchRng) -> dict[str, float]:
-        """What a masked step really hides of the clips' tokens and of these captions' words.
+    def hidden_shares(self, batch: Batch, rng: BatchRng) -> dict[str, float]:
+        """What a masked step really hides of these clips' tokens and of these captions' words.
 
         A ratio is not that share: counts are rounded down, and where words are dropped, padding goes first.
         """
-        masks, valid = self.masks(Batch.of(torch.empty(0), text), rng), text.layout.valid
+        masks, valid = self.masks(batch, rng), batch.text.layout.valid
         shares = {"mask/video_hidden": 0.0, "mask/text_hidden": 0.0}
         if masks.video is not None:
             shares["mask/video_hidden"] = int(masks.video.sum()) / masks.video.numel()
@@ -112,6 +112,8 @@ class BaseRecipe(nn.Module, ABC):
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
         """Fits what must be there before the first step, such as a codebook, into buffers.
 
+        store: what the first stage trains on.
+
         Returns: FLOPs of what torch did not compute itself; its own are counted.
         """
         return 0.0
@@ -119,7 +121,7 @@ class BaseRecipe(nn.Module, ABC):
     def after_step(self, done: float) -> None:
         """After each optimiser step, without gradients: teachers, queues, schedules.
 
-        done: share of the run that is over, in (0, 1].
+        done: share of the run that is over, from 0 to 1; each stage counts alike, whatever its length.
         """
 
     def rates(self) -> dict[str, float]:

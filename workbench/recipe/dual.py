@@ -57,11 +57,19 @@ class DualEncoder(BaseRecipe):
     video: VideoEncoder
     text: TextEncoder
 
-    def build_heads(self, config: DualConfig) -> None:
-        """The last parts to be built: projections to the shared space, and the temperature."""
+    def build_heads(self, config: DualConfig, text_width: int = 0) -> None:
+        """The last parts to be built: projections to the shared space, and the temperature.
+
+        text_width: of what `pooled_text` gives; 0 for the text encoder's.
+        """
         self.video_head = projection(self.video.width, config.embed)
-        self.text_head = projection(self.text.width, config.embed)
+        self.text_head = projection(text_width or self.text.width, config.embed)
         self.temperature = Temperature(config.temperature, config.learn_temperature)
+
+    @property
+    def embeds_by(self) -> tuple[str, ...]:
+        """Objectives under which the embeddings are trained: without a contrast in its own, `align` alone."""
+        return ("recipe", "align") if self.weights().get("vtc") else ("align",)
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
         """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True."""

@@ -34,7 +34,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import projection, unit
+from workbench.recipe.heads import unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,7 @@ class Recipe(DualEncoder):
         self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
         self.word_head = WordHead(config.fusion.width, vocabulary.size)
         self.match_head = nn.Linear(config.fusion.width, 2)
-        self.build_heads(config)
-        self.text_head = projection(config.fusion.width, config.embed)
+        self.build_heads(config, text_width=config.fusion.width)
 
     @property
     def grid(self) -> Grid:

@@ -34,7 +34,6 @@ from workbench.models.word_head import WordHead
 from workbench.recipe.base import Phase
 from workbench.recipe.batch import Batch, BatchRng, Draw, Layout, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import projection
 
 TRUE, FALSE, END = "true", "false", "[SEP]"
 
@@ -86,9 +85,7 @@ class Recipe(DualEncoder):
         self.word_head = WordHead(config.fusion.width, vocabulary.size)
         if config.match_head == "linear":
             self.match_head = nn.Linear(config.fusion.width, 2)
-        self.build_heads(config)
-
-        self.text_head = projection(config.fusion.width, config.embed)
+        self.build_heads(config, text_width=config.fusion.width)
 
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
@@ -158,7 +155,8 @@ class Recipe(DualEncoder):
             logits = self.word_head(self._read(clip, Text(asked, layout), attend=attend).text[:, i])
             best = logits.index_fill(1, marks, float("-inf")).argmax(1)
             tokens = tokens.index_copy(1, place[i : i + 1], best[:, None])
-        return [self._words(row) for row in tokens.tolist()]
+        rows = [row[: (row + [self.end]).index(self.end)] for row in tokens.tolist()]
+        return [self.vocabulary.decode(row) for row in rows]
 
     def _mlm(self, video: Tensor, text: Text, mask: Tensor, attend: Tensor | None = None) -> Tensor:
         words = self._read(video, text, mask, attend).text  # [B, L, D]
@@ -192,9 +190,3 @@ class Recipe(DualEncoder):
         words, keep = self.text.embed(text, mask)
         fused: Fused = self.fusion(video, words, keep, attend=attend)
         return fused
-
-    def _words(self, tokens: list[int]) -> str:
-        """What is written before the end."""
-        until = (tokens + [self.end]).index(self.end)
-        pieces = map(self.vocabulary.tokenizer.id_to_token, tokens[:until])
-        return " ".join(map(str, pieces)).replace(" ##", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -166,13 +167,18 @@ def _check(options: argparse.Namespace, results: Path) -> None:
 def _try_models(plan: Plan) -> None:
     """Refuses models that cannot be built, and a task that no recipe can do, before the data are made."""
     from workbench import tasks
-    from workbench.train.session import recipe_class, try_to_build
+    from workbench.serial import to_dict
+    from workbench.train.session import check, recipe_class, try_to_build
 
     configs = [cell.config for cell in plan.samples]
     asked = list(dict.fromkeys(name for config in configs for name in config.tasks))
     if refusal := tasks.refusal(asked, list(dict.fromkeys(map(recipe_class, configs)))):
         raise UserError(f"study {plan.study.name}: {refusal}")
-    kinds = {(type(c.recipe), c.recipe.video, c.recipe.text, c.data.frames, c.data.size): c for c in configs}
+    kinds, maskings = {}, ("video_masking", "text_masking")
+    for config in configs:
+        check(config)
+        built = {name: value for name, value in to_dict(config.recipe).items() if name not in maskings}
+        kinds[json.dumps([built, config.data.frames, config.data.size])] = config
     for config in kinds.values():
         try_to_build(config)
 

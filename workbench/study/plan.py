@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench import data as datasets
+from workbench import tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, under
@@ -148,6 +149,9 @@ class Plan:
         parts = ["smoke" if self.options.smoke else "", self.options.budget.strip()]
         if self.options.data:
             parts.append(f"{data.name} {data.digest[:12]}")
+        if self.options.more_data:
+            others = self.space.examples[0].config.all_data[1:]
+            parts += [f"{other.name} {other.digest[:12]}" for other in others]
         changed = ", ".join(part for part in parts if part)
         return f"{self.study.name} ({changed})" if changed else self.study.name
 
@@ -188,7 +192,9 @@ class Builder:
         """A batch larger than the training split is made as large as the split."""
         config = _apply(config, self.study, self.options)
         known = {data: self._describe(data) for data in config.all_data}
-        clips = min(known[data].train_clips for data in config.training_data)
+        self._check_metric(config)
+        # A stage on fewer clips makes its own batches smaller; it does not shrink those of the others.
+        clips = max(known[data].train_clips for data in config.training_data)
         config = replace(
             config,
             data=known[config.data].data,
@@ -202,6 +208,22 @@ class Builder:
         )
         return Cell(key=config.key(), axes=axes, config=config)
 
+    def _check_metric(self, config: RunConfig) -> None:
+        """Refuses a run that would not measure what the study asks for."""
+        other, _, name = self.study.metric.rpartition(":")
+        task = tasks.task_of(name)
+        if task not in config.tasks:
+            raise UserError(
+                f"study {self.study.name} asks for {name}, which the task {task} measures, but its runs have "
+                f"tasks={config.tasks!r}"
+            )
+        known = [data.name for data in config.evaluate_on]
+        if other and other not in known:
+            raise UserError(
+                f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
+                f"{', '.join(known) or 'no other data'}: evaluate_on names them"
+            )
+
     def _describe(self, data: DataConfig) -> datasets.Described:
         if data not in self._described:
             source = self.options.source(data.name)
@@ -210,7 +232,8 @@ class Builder:
 
 
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
-    """Enumerates the cells; of a search, looks what it may propose. Prepares and writes nothing."""
+    """Enumerates the cells; of a search, looks what it may propose. Prepares nothing; the digests
+    of one's own files are kept in the data root, so that they are read once."""
     study = under(study, options.recipe)
     if options.single:
         study = alone(study)

@@ -61,6 +61,12 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in known}
 
 
+def task_of(metric: str) -> str:
+    """The task that measures a metric, given without split and data; empty where none does."""
+    found = (task for task in names() if metric in {known.name for known in load(task).METRICS})
+    return next(found, "")
+
+
 def overview() -> str:
     """The metrics of all tasks, in so few words that they fit in a sentence."""
     parts = []

@@ -81,9 +81,17 @@ class Judged:
     recipe: Any
     """With the capabilities that the task needs."""
     gallery: Gallery
+    trained: bool = True
+    """Whether a stage so far has trained its embeddings, where it has any."""
     device: torch.device = torch.device("cpu")
     between: Callable[[], None] = lambda: None
     """Called before each batch; what it raises ends the evaluation."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether both sides can be embedded in a space that means something."""
+        both = hasattr(self.recipe, "embed_video") and hasattr(self.recipe, "embed_text")
+        return both and self.trained
 
     def batches(self, count: int) -> Iterator[np.ndarray]:
         """Numbers below `count`, a batch at a time."""

@@ -5,8 +5,9 @@ Two protocols, and the metric's name says which:
 - `rerank20_*`: a model that also embeds both sides proposes for each query the 20 best by cosine similarity;
   `match` ranks these, and a right answer that is not among them keeps its rank (as ALBEF re-ranks,
   arXiv:2107.07651, with another number of candidates).
-- `gallery100_*`: a model without embeddings judges all pairs of a fixed gallery of 100 clips (fewer where the
-  split has fewer), each with its first caption, drawn once with a fixed seed.
+- `gallery100_*`: a model without embeddings, or with none that a stage has trained, judges all pairs of a
+  fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
+  fixed seed.
 
 Ties count against the model.
 """
@@ -48,7 +49,7 @@ def evaluate(judged: Judged) -> Found:
 
     counter = FlopCounterMode(display=False)
     with counter:
-        if hasattr(judged.recipe, "embed_video") and hasattr(judged.recipe, "embed_text"):
+        if judged.embeds:
             prefix, (found, ids, owners, pairs) = "rerank20_", _reranked(judged)
         else:
             prefix, (found, ids, owners, pairs) = "gallery100_", _gallery(judged)

@@ -57,7 +57,7 @@ def evaluate(judged: Judged) -> Found:
     from workbench.stats import summarise
     from workbench.tasks.gallery import Found
 
-    plain, shuffled, ids, owners = (_embedded if hasattr(judged.recipe, "embed_video") else _judged)(judged)
+    plain, shuffled, ids, owners = _result(judged)
     values: dict[str, float] = {}
     arrays = {"t2v_id": ids[0], "t2v_group": owners, "v2t_id": ids[1]}
     for side in SIDES:
@@ -80,6 +80,12 @@ def orders(clips: int, frames: int, draw: int) -> np.ndarray:
 
 _Result = tuple["Ranks", list["Ranks"], tuple[np.ndarray, np.ndarray], np.ndarray]
 """Ranks as they are and of each draw, ids of captions and clips, the clip of each caption."""
+
+
+def _result(judged: Judged) -> _Result:
+    """By embeddings where they mean something, else by pairs where the model judges them."""
+    pairs = not judged.embeds and hasattr(judged.recipe, "match")
+    return (_judged if pairs else _embedded)(judged)
 
 
 def _embedded(judged: Judged) -> _Result:

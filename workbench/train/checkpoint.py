@@ -49,6 +49,8 @@ class Progress:
     wait_seconds: float = 0.0
     evaluated: int = 0
     """Validations done in the present stage."""
+    steps_on: dict[str, int] = field(default_factory=dict)
+    """Steps by the number of the data set that they were trained on."""
     prepared: bool = False
     """Whether the recipe has fitted what must be there before the first step."""
     prepare_flops: float = 0.0

@@ -65,7 +65,10 @@ def train(
             _prepare(session)
         for stage in config.stages[at.stage :]:
             session.enter(stage)
-            batches = session.loader(stage).batches(at.step, lambda: session.give_way(stop))
+            loader = session.loader(stage)
+            # Over several data sets each goes through its own epochs, whatever was trained on between.
+            start = at.step if len(session.loaders) == 1 else at.steps_on.get(str(loader.source), 0)
+            batches = loader.batches(start, lambda: session.give_way(stop))
             row: dict[str, float] = {}
             while True:
                 done = _share(stage, at, session)
@@ -111,10 +114,11 @@ def _after_stage(name: str, stage: int) -> str:
 def _prepare(session: Session) -> None:
     """What the recipe fits before the first step, and what that costs."""
     at, seed = session.progress, np.random.SeedSequence([session.config.seed]).generate_state(1, np.uint64)
+    store = session.stores[session.config.training_data[0]]
     start = time.perf_counter()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        outside = session.recipe.prepare(session.store, torch.Generator().manual_seed(int(seed[0])))
+        outside = session.recipe.prepare(store, torch.Generator().manual_seed(int(seed[0])))
     at.prepare_flops = outside + counter.get_total_flops()
     at.flops += at.prepare_flops
     at.prepare_seconds = time.perf_counter() - start
@@ -196,6 +200,8 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     session.moves += 1
     at.step += 1
     at.stage_step += 1
+    source = str(session.loader(stage).source)
+    at.steps_on[source] = at.steps_on.get(source, 0) + 1
     at.seconds += elapsed
     at.stage_seconds += elapsed
     at.wait_seconds += waited

@@ -11,7 +11,7 @@ from PIL import Image
 
 from workbench.masking.preview import preview
 from workbench.recipe.base import BaseRecipe
-from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.recipe.batch import Batch, BatchRng, Masks
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import Session
@@ -35,7 +35,13 @@ def describe(
             "decoder": store.decoder,
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
             "tokens_per_caption": session.vocabulary.length,
-            "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()},
+            "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()}
+            | {
+                f"{data} {split}": session.vocabulary.cut(part.captions)
+                for data, parts in session.galleries.items()
+                for split, part in parts.items()
+                if data
+            },
             "start": _start(session.recipe),
         }
         | ({"init_from": session.started_from} if session.started_from else {})
@@ -79,14 +85,13 @@ def mask_preview(session: Session, clips: int = 3) -> Image.Image:
     rows = [int(np.flatnonzero(part.owner == i)[0]) for i in range(min(clips, len(part.clips)))]
     video = torch.from_numpy(part.frames(np.arange(len(rows))))
     batch = Batch.of(video, part.text.select(torch.tensor(rows))).to(session.device)
-    masked = next((stage for stage in session.config.stages if stage.masked), None)
-    draw = Draw()
-    if masked is not None:
+    masks = Masks()
+    if any(stage.masked for stage in session.config.stages):
         rng = BatchRng.seeded(session.config.seed, session.device)
         with torch.no_grad():
-            draw = session.recipe.draw(batch, rng, objective=masked.objective)
+            masks = session.recipe.masks(batch, rng)
     batch = batch.to(torch.device("cpu"))
-    video_mask, text_mask = (m.cpu() if m is not None else None for m in draw[:2])
+    video_mask, text_mask = (m.cpu() if m is not None else None for m in masks)
     words = [_caption(session, batch, text_mask, i) for i in range(len(rows))]
     return preview(video, video_mask, session.recipe.grid, words)
 

@@ -26,7 +26,6 @@ from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
 from workbench.metrics import score
-from workbench.recipe.batch import BatchRng
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, cost, environment
@@ -90,7 +89,12 @@ def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
     try:
         stores = {data: _store(data, options.data_root) for data in config.all_data}
         session = open_session(
-            config, stores, device=device, precision=precision, runs=run.path.resolve().parents[1]
+            config,
+            stores,
+            device=device,
+            precision=precision,
+            runs=run.path.resolve().parents[1],
+            resuming=(run.file("checkpoints") / checkpoint.LAST).exists(),
         )
         _train(run, session, options.save_every, watch)
     except Interrupted as error:
@@ -184,6 +188,8 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     at = session.progress
     run.keep_metrics(at.step)
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
+    if resumed is not None and session.config.init_from:
+        session.started_from = run.read_json("environment.json").get("init_from", [])
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += watch.attempt
     heartbeat = Heartbeat(run, session, watch, lambda: _stop)
@@ -237,10 +243,7 @@ def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
     batch = loader.batch_size
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
-    if any(stage.masked for stage in session.config.stages):
-        first = session.loader(session.config.stages[0])
-        rng = BatchRng.seeded(session.config.seed, session.device)
-        summary |= session.recipe.hidden_shares(first.text.to(session.device), rng)
+    summary |= session.hidden_shares()
     if at.prepare_flops:
         summary["cost/prepare_pflops"] = at.prepare_flops / 1e15
         summary["speed/prepare_seconds"] = at.prepare_seconds

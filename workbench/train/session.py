@@ -20,6 +20,7 @@ from workbench.errors import UserError
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import BaseRecipe
+from workbench.recipe.batch import Batch, BatchRng
 from workbench.tasks.gallery import Found, Gallery, Judged, gallery
 from workbench.train import environment
 from workbench.train.checkpoint import Progress
@@ -79,6 +80,13 @@ class Session:
         return tasks.possible(self.config.tasks, type(self.recipe))
 
     @property
+    def embeds(self) -> bool:
+        """Whether a stage so far, the present one included, trains the recipe's embeddings."""
+        stages = self.config.stages[: self.progress.stage + 1]
+        trains: tuple[str, ...] = getattr(self.recipe, "embeds_by", ())
+        return any(stage.objective in trains for stage in stages)
+
+    @property
     def autocast(self) -> AbstractContextManager[object]:
         return environment.autocast(self.device, self.precision)
 
@@ -117,7 +125,9 @@ class Session:
         found: dict[str, dict[str, Found]] = {}
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
-                judged = Judged(self.recipe, parts[split], device=self.device, between=between)
+                judged = Judged(
+                    self.recipe, parts[split], trained=self.embeds, device=self.device, between=between
+                )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
                     for name in self.tasks
@@ -126,6 +136,19 @@ class Session:
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
         return found
+
+    def hidden_shares(self) -> dict[str, float]:
+        """What the first masked stage really hides, see `BaseRecipe.hidden_shares`; empty without one."""
+        stage = next((stage for stage in self.config.stages if stage.masked), None)
+        if stage is None:
+            return {}
+        loader, rng = self.loader(stage), BatchRng.seeded(self.config.seed, self.device)
+        if type(self.recipe).masks is BaseRecipe.masks:  # by the captions alone, so that all of them count
+            batch = Batch.of(torch.empty(0), loader.text)
+        else:
+            batch = loader.batch(0)
+        with torch.no_grad():
+            return self.recipe.hidden_shares(batch.to(self.device), rng)
 
     def give_way(self, stop: Stop) -> None:
         """Raises `Interrupted` when `stop` says so."""
@@ -140,6 +163,7 @@ def open_session(
     device: torch.device,
     precision: torch.dtype | None = None,
     runs: Path | None = None,
+    resuming: bool = False,
 ) -> Session:
     """Builds tokenizer, model, optimiser and loaders; the seed fixes the initial weights.
 
@@ -148,20 +172,22 @@ def open_session(
     Args:
         store: that of the run's own data, or one for each of `config.all_data`.
         runs: folder of the studies' run directories, for `init_from`.
+        resuming: weights come from a checkpoint, so that those of `init_from` need not be there any more.
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    parts = [stores[data].splits[split] for data in evaluated.values() for split in ("val", "test")]
-    held_out = [caption for part in parts for caption in part.captions]
+    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
+    own = [stores[config.data].splits[split] for split in ("val", "test")]
+    held_out = [caption for part in own for caption in part.captions]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
-    started_from = start_from(recipe, config.init_from, words, runs)
+    started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
     loaders = {}
     for source, (data, one) in enumerate(zip(config.training_data, training, strict=True)):
