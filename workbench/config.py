@@ -2,7 +2,8 @@
 
 A configuration is ordinary typed Python. `RunConfig` holds a recipe's own `Config` (in
 `workbench/recipes/<name>.py`), the data, the stages and the optimiser. Machine facts (paths, device,
-workers) never enter it, so the same configuration has the same key on every machine.
+workers) never enter it, so the same configuration has the same key on every machine; `init_from` names runs,
+by study, key and seed where they are to have the same name everywhere.
 """
 
 from __future__ import annotations
