@@ -12,7 +12,7 @@ from workbench.masking.text import TokenMasking
 from workbench.masking.video import FrameMasking, RandomMasking
 from workbench.models.text import TextConfig, TextEncoder, vocabulary
 from workbench.models.video import VideoConfig
-from workbench.recipe.batch import BatchRng
+from workbench.recipe.batch import Batch, BatchRng
 from workbench.recipes import mac
 from workbench.train.session import open_session, try_to_build
 
@@ -105,7 +105,8 @@ class TestHiddenShares:
     def shares(self, words, **changes):
         config = shrink(mac.Config(**changes))
         recipe = mac.Recipe(config, frames=4, size=16, vocabulary=words)
-        return recipe.hidden_shares(words.encode(CAPTIONS * 50), BatchRng.seeded(0))
+        batch = Batch.of(torch.empty(0), words.encode(CAPTIONS * 50))
+        return recipe.hidden_shares(batch, BatchRng.seeded(0))
 
     def test_replacing_hides_the_ratio_of_each_captions_words(self, words):
         found = self.shares(words, text_masking=TokenMasking(ratio=0.5), video_masking=None)
