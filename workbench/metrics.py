@@ -77,6 +77,11 @@ class Metric:
         return self.difference or f"in {self.name}"
 
 
+def full_name(split: str, data: str, metric: str) -> str:
+    """`test/t2v_r1`, or `test/msrvtt:t2v_r1` for a metric on other data; the inverse is `score`."""
+    return f"{split}/{data}:{metric}" if data else f"{split}/{metric}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """The parts of a full name such as `test/msrvtt:t2v_r1`."""

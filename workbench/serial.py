@@ -113,7 +113,7 @@ def _words(hint: Any) -> str:
 
 def flatten(config: Any) -> dict[str, Any]:
     """Dotted names to scalars, e.g. `recipe.video_masking.ratio`: for params, tables and diffs."""
-    return dict(_flat("", to_dict(config)))
+    return dict(unfold("", to_dict(config)))
 
 
 def diff(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
@@ -123,13 +123,14 @@ def diff(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
     return {n: (left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n)}
 
 
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+def unfold(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Dotted names and scalars of the JSON form of a configuration."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
+            yield from unfold(f"{prefix}.{name}" if prefix else name, inner)
     elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
         for i, inner in enumerate(value):
-            yield from _flat(f"{prefix}.{i}", inner)
+            yield from unfold(f"{prefix}.{i}", inner)
     else:
         yield prefix, value
 

@@ -8,7 +8,7 @@ from small import FRAMES, SIZE, shrink
 
 from workbench.errors import UserError
 from workbench.masking.video import RandomMasking, TubeMasking
-from workbench.recipe.batch import Batch, BatchRng
+from workbench.recipe.batch import BatchRng
 from workbench.recipes import clipbert
 from workbench.train.cost import StepCounter
 
@@ -22,14 +22,6 @@ def tiny(**changes):
 def build(vocabulary, *, frames=FRAMES, **changes):
     torch.manual_seed(0)
     return clipbert.Recipe(tiny(**changes), frames=frames, size=SIZE, vocabulary=vocabulary)
-
-
-@pytest.fixture
-def batch(store, vocabulary):
-    """Eight videos with captions that all differ."""
-    part = store.splits["train"]
-    captions = [part.captions[int((part.clips == i).argmax())] for i in range(8)]
-    return Batch.of(torch.from_numpy(store.frames[:8].copy()), vocabulary.encode(captions))
 
 
 def drawn(recipe, batch, seed=0, **options):

@@ -25,14 +25,6 @@ def build(vocabulary, **changes):
     return maskvlm.Recipe(tiny(**changes), frames=FRAMES, size=SIZE, vocabulary=vocabulary)
 
 
-@pytest.fixture
-def batch(store, vocabulary):
-    """Eight clips with captions that all differ."""
-    part = store.splits["train"]
-    captions = [part.captions[int((part.clips == i).argmax())] for i in range(8)]
-    return Batch.of(torch.from_numpy(store.frames[:8].copy()), vocabulary.encode(captions))
-
-
 def drawn(recipe, batch, seed=0, **options):
     return recipe.draw(batch, BatchRng.seeded(seed), **options)
 

@@ -13,7 +13,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from numpy.lib.npyio import NpzFile
 
 from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.serial import unfold
 from workbench.tracking.files import (
     Lock,
     check_link,
@@ -171,7 +172,7 @@ class RunDir:
 
     def flat_config(self) -> dict[str, Any]:
         """The configuration under dotted names, as `workbench.config.flatten`, without importing it."""
-        return dict(_flat("", self.read_json("config.json")))
+        return dict(unfold("", self.read_json("config.json")))
 
     def identity(self, *needed: str) -> dict[str, Any]:
         """`run.json`: study, key, seed, cell, axes, attempt, token, recipe; empty when there is none.
@@ -318,17 +319,6 @@ class RunDir:
             return True
         lock.release()
         return False
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
-    elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
-        for i, inner in enumerate(value):
-            yield from _flat(f"{prefix}.{i}", inner)
-    else:
-        yield prefix, value
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.config import Stage
+from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
@@ -107,8 +108,8 @@ def train(
 def _after_stage(name: str, stage: int) -> str:
     """`test/stage0_t2v_r1` for `test/t2v_r1`, `test/didemo:stage0_t2v_r1` for that on other data."""
     split, _, rest = name.partition("/")
-    data, colon, metric = rest.rpartition(":")
-    return f"{split}/{data}{colon}stage{stage}_{metric}"
+    data, _, metric = rest.rpartition(":")
+    return full_name(split, data, f"stage{stage}_{metric}")
 
 
 def _prepare(session: Session) -> None:

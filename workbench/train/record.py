@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from workbench.masking.preview import preview
+from workbench.metrics import full_name
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng, Masks
 from workbench.tracking.files import replacing, write_atomic
@@ -69,7 +70,7 @@ def measure(
             check_owner()
             for name, arrays in found.files.items():
                 _savez(run, f"{data}-{name}" if data else name, **arrays)
-            summary |= {f"test/{data}{':' if data else ''}{name}": v for name, v in found.values.items()}
+            summary |= {full_name("test", data, name): v for name, v in found.values.items()}
             summary |= found.costs if not data else {}
     return summary
 

@@ -17,6 +17,7 @@ from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
+from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import BaseRecipe
@@ -105,7 +106,7 @@ class Session:
         """
         found = self.judge(split, stop, last=last)
         return {
-            f"{split}/{data}{':' if data else ''}{name}": value
+            full_name(split, data, name): value
             for data, results in found.items()
             for result in results.values()
             for name, value in result.values.items()
