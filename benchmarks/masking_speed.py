@@ -8,56 +8,31 @@ the machine hits all of them, and prints the median step time of each beside its
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from pathlib import Path
 
-from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
-from workbench.data import prepare
-from workbench.data.store import FrameStore
+from turns import parser, step_times, total_steps
+
+from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac
-from workbench.train import environment
-from workbench.train.loop import ROWS, train
-from workbench.train.session import Session, open_session
+from workbench.train.session import Session
 
 RATIOS = (0.0, 0.5, 0.75, 0.9)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data-root", type=Path, default=Path("results/data"))
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=4, help="steps of each ratio in a round")
-    options = parser.parse_args()
-    if (options.rounds + 1) * options.steps + 2 > ROWS:
-        parser.error(f"(rounds + 1) * steps is at most {ROWS - 2}: a longer run does not report each step")
-
-    store = FrameStore.open(prepare(DataConfig(), root=options.data_root))
-    device = environment.pick_device(options.device)
-    sessions = {ratio: open_session(_config(ratio, options), store, device=device) for ratio in RATIOS}
-    runs = {ratio: train(session) for ratio, session in sessions.items()}
-    times: dict[float, list[float]] = {ratio: [] for ratio in RATIOS}
-    for round_ in range(options.rounds + 1):
-        for ratio, session in sessions.items():
-            for _ in range(options.steps):
-                before = session.progress.seconds
-                next(runs[ratio])
-                if round_:  # the first round warms up and counts FLOPs
-                    times[ratio].append(session.progress.seconds - before)
-    _report(sessions, times)
-
-
-def _config(ratio: float, options: argparse.Namespace) -> RunConfig:
-    steps = (options.rounds + 1) * options.steps + 2
-    return RunConfig(
-        recipe=mac.Config(video_masking=PerFrameMasking(ratio=ratio), text_masking=None),
-        stages=(Stage(budget=Budget(unit="steps", amount=steps)),),
-        optim=OptimConfig(batch_size=options.batch),
-        evaluations=1,
-    )
+    options = parser(__doc__).parse_args()
+    budget = Budget(unit="steps", amount=total_steps(options))
+    configs = {
+        ratio: RunConfig(
+            recipe=mac.Config(video_masking=PerFrameMasking(ratio=ratio), text_masking=None),
+            stages=(Stage(budget=budget),),
+            optim=OptimConfig(batch_size=options.batch),
+            evaluations=1,
+        )
+        for ratio in RATIOS
+    }
+    _report(*step_times(configs, options))
 
 
 def _report(sessions: dict[float, Session], times: dict[float, list[float]]) -> None:

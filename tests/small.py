@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,11 +48,11 @@ def write_store(path: Path, *, frames: int = FRAMES, size: int = SIZE, seed: int
 
 def recipe_names() -> list[str]:
     """Every recipe: a module of `workbench.recipes`."""
-    return [module.name for module in pkgutil.iter_modules(workbench.recipes.__path__)]
+    return workbench.recipes.names()
 
 
 def recipe_module(name: str) -> Any:
-    return importlib.import_module(f"workbench.recipes.{name}")
+    return workbench.recipes.load(name)
 
 
 def shrink(config: Any, **video: Any) -> Any:

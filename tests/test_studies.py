@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from workbench import recipes
+from workbench.config import OptimConfig
 from workbench.errors import UserError
+from workbench.serial import to_dict
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan
+from workbench.study.stages import CHOSEN, RATES
 
 NAMES = list(spec.find())
 SEARCHES = ["pareto"]
@@ -22,6 +26,10 @@ EXPECTED = {
     "text_masking": 19,
     "unmasked_tuning": 4,
 }
+
+
+def objectives(recipe):
+    return recipes.load(recipe).Recipe.objectives()
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +168,49 @@ def test_pareto_trades_flops_for_quality_and_alone_spends_the_same_flops(plans, 
     assert single.study.name == "pareto-single"
     assert single.study.cost == ""
     assert {str(stage.budget) for cell in single.samples for stage in cell.config.stages} == {"0.015 pflops"}
+
+
+def test_every_recipe_is_a_system_at_the_same_flops_and_only_its_learning_rate_is_its_own(plans):
+    cells = {cell.axes["system"]: cell.config for cell in plans["systems"].cells}
+    assert set(cells) == {name for name in recipes.names() if "align" in objectives(name)}
+    for name, config in cells.items():
+        assert config.recipe == recipes.load(name).Config()
+        assert config.optim == OptimConfig(lr=config.optim.lr)
+        assert config.optim.lr in RATES
+        assert config.stages == cells["mac"].stages
+
+
+def test_every_system_is_tried_at_the_same_rates_on_a_seed_that_no_comparison_uses(plans):
+    plan, compared = plans["systems_rates"], plans["systems"]
+    assert not set(plan.seeds) & {*compared.seeds, *range(10)}
+    tried = {}
+    for cell in plan.cells:
+        assert cell.config.stages == compared.cells[0].config.stages
+        tried.setdefault(cell.axes["system"], []).append(cell.config.optim.lr)
+    assert set(tried) == {cell.axes["system"] for cell in compared.cells}
+    assert all(tuple(rates) == RATES for rates in tried.values())
+    assert set(CHOSEN) <= set(tried)
+    assert set(CHOSEN.values()) <= set(RATES)
+
+
+@pytest.mark.parametrize("name", spec.load("components").recipes)
+def test_a_part_is_one_change_of_what_is_published(name, tmp_path):
+    plan = make_plan(spec.load("components"), Options(recipe=name), tmp_path)
+    assert plan.baseline.config.recipe == recipes.load(name).Config()
+    assert len(plan.cells) >= 4, "its unique part, and two or three choices that its paper ablates"
+    assert not any(cell.twins for cell in plan.cells)
+    assert len({cell.key for cell in plan.cells}) == len(plan.cells)
+    published = to_dict(plan.baseline.config)
+    for cell in plan.cells[1:]:
+        config = to_dict(cell.config)
+        changed = [
+            field for field in published["recipe"] if config["recipe"][field] != published["recipe"][field]
+        ]
+        assert len(changed) == 1, cell.label
+        assert {k: v for k, v in config.items() if k != "recipe"} == {
+            k: v for k, v in published.items() if k != "recipe"
+        }
+
+
+def test_every_recipe_has_its_parts():
+    assert set(spec.load("components").recipes) == set(recipes.names())

@@ -266,6 +266,13 @@ class TestStages:
         each = session.costs["cost/train_gflops_per_clip"]
         assert session.progress.flops == pytest.approx(1e9 * each * clips)
 
+    def test_tasks_that_take_long_are_measured_where_a_stage_ends_and_not_before(self, store):
+        last = Stage(objective="align", masked=False, budget=Budget(unit="steps", amount=2))
+        config = run_config("simvtp", stages=stages(3) + (last,), tasks=("retrieval", "pair_retrieval"))
+        rows = list(train(session_of(config, store)))
+        found = [(step, name) for step, row in rows for name in row if name.endswith("rerank20_t2v_r1")]
+        assert found == [(3, "test/stage0_rerank20_t2v_r1"), (5, "val/rerank20_t2v_r1")]
+
     def test_every_stage_warms_up_anew(self, store):
         session = session_of(run_config(stages=stages(10, 10)), store)
         rates = [row["train/lr"] for _, row in train(session) if "train/lr" in row]

@@ -70,7 +70,7 @@ def test_the_first_recipe_is_the_default_and_needs_no_name(fake, study, capsys):
     [
         (
             ["fake", "--recipe", "flip"],
-            "study fake does not run under 'flip'; --recipe is for fake: mac, simvtp; ",
+            "study fake does not run under 'flip'; its recipes are mac, simvtp",
         ),
         (
             ["budget", "--recipe", "simvtp"],

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-import workbench.recipes
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
+from workbench.recipes import names as recipe_names
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
 from workbench.tasks import metrics, overview
@@ -177,7 +176,7 @@ def load(name: str) -> Study:
     try:
         spec.loader.exec_module(module)
     except (ImportError, SyntaxError) as error:
-        recipes = ", ".join(found.name for found in pkgutil.iter_modules(workbench.recipes.__path__))
+        recipes = ", ".join(recipe_names())
         raise UserError(f"{files[name]} cannot be loaded: {error}; the recipes are {recipes}") from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
@@ -190,8 +189,10 @@ def under(study: Study, recipe: str) -> Study:
     if recipe in ("", study.recipe):
         return study
     if recipe not in study.recipes:
-        allowed = "; ".join(f"{name}: {', '.join(found)}" for name, found in _with_recipes().items())
-        raise UserError(f"study {study.name} does not run under {recipe!r}; --recipe is for {allowed}")
+        elsewhere = "; ".join(f"{name}: {', '.join(found)}" for name, found in _with_recipes().items())
+        allowed = f"its recipes are {', '.join(study.recipes)}" if study.recipes else ""
+        allowed = allowed or f"--recipe is for {elsewhere}"
+        raise UserError(f"study {study.name} does not run under {recipe!r}; {allowed}")
     question = f"{study.question.removesuffix('?')}, under {recipe}?"
     return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe)
 

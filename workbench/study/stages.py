@@ -1,4 +1,4 @@
-"""The stages of a run: those that several studies share, and what `--budget` and `--smoke` make of them."""
+"""Stages and learning rates that several studies share, and what `--budget` and `--smoke` make of stages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from dataclasses import replace
 from typing import Any, cast
 
 from workbench import data as datasets
-from workbench.config import Budget, DataConfig, RunConfig, Stage
+from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 
 SMOKE_CLIPS = 512
 """Training clips of a generated data set under `--smoke`; others have the clips they have."""
 SMOKE_STEPS = 12
 """Of a stage."""
+RATES = (5e-4, 1e-3, 2e-3)
+"""Learning rates at which `systems_rates` tries every recipe, on a seed that no comparison uses."""
+CHOSEN: dict[str, float] = {}
+"""Recipe -> the best of the rates by val; one that is not here has not been tried: the middle rate."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
@@ -31,6 +35,11 @@ def pretrain_then_align(pflops: float) -> tuple[Stage, ...]:
     """
     align = Budget(unit="pflops", amount=pflops / 3)
     return (*pretrain(pflops * 2 / 3), Stage(objective="align", masked=False, budget=align))
+
+
+def optim_of(recipe: str) -> OptimConfig:
+    """The shared optimiser, at the learning rate that was chosen for a recipe."""
+    return OptimConfig(lr=CHOSEN.get(recipe, RATES[1]))
 
 
 def smoke(config: RunConfig) -> RunConfig:

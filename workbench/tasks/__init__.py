@@ -4,7 +4,7 @@ A task is a module of this package; its top level imports nothing that needs tor
 
 - `METRICS`: what it measures, see `workbench.metrics.Metric`;
 - `NEEDS`: alternatives, each the methods that a recipe must define (see `BaseRecipe`);
-- `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the last one;
+- `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the ends of its stages;
 - `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed.
 """
 

@@ -1,0 +1,102 @@
+"""Does what a system is known for help it here? Its unique part on and off, and what its paper ablates.
+
+`--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
+with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
+arm `as published`; for parts that do not serve retrieval also what the run measures of the tasks it can do.
+A table of arms stands in this file for every system that has one; there are two to nine cells.
+
+    python -m workbench.study components --recipe coca --seeds 3
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from workbench import recipes
+from workbench.config import RunConfig
+from workbench.masking.text import TokenMasking
+from workbench.masking.video import CellMasking, PerFrameMasking, RandomMasking, TubeMasking
+from workbench.study.spec import Study, Trial
+from workbench.study.stages import optim_of, pretrain_then_align
+
+PUBLISHED = "as published"
+WEIGHTS = "weights"
+"""Names a change of some of the recipe's weights."""
+
+ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "mac": {
+        "no video hidden": {"video_masking": None},
+        "no word hidden": {"text_masking": None},
+        "tubes": {"video_masking": TubeMasking(ratio=0.6)},
+        "90 % of the video hidden": {"video_masking": PerFrameMasking(ratio=0.9)},
+    },
+    "simvtp": {
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "no words": {WEIGHTS: {"mlm": 0.0}},
+        "no contrast": {WEIGHTS: {"vtc": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+        "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
+        "15 % of the words hidden": {"text_masking": TokenMasking(ratio=0.15)},
+    },
+    "videomae": {
+        "random instead of tubes": {"video_masking": RandomMasking(ratio=0.9)},
+        "per frame instead of tubes": {"video_masking": PerFrameMasking(ratio=0.9)},
+        "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
+        "50 % in tubes": {"video_masking": TubeMasking(ratio=0.5)},
+    },
+    "coca": {
+        "parallel poolers": {"pooler": "parallel"},
+        "no poolers": {"pooler": "none"},
+        "decoder not split": {"split": "none"},
+        "no captioning": {WEIGHTS: {"lm": 0.0}},
+        "captioning 1 : 1": {WEIGHTS: {"lm": 1.0}},
+    },
+    "maskvlm": {
+        "given the masked other side": {"condition": "masked"},
+        "given nothing of the other side": {"condition": "none"},
+        "no masked prediction": {WEIGHTS: {"mlm": 0.0, "mvm": 0.0}},
+        "cells 80 %": {"video_masking": CellMasking(ratio=0.8)},
+    },
+    "lavender": {
+        "a head of its own for matching": {"match_head": "linear"},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+        "2 candidates": {"candidates": 2},
+        "30 % of the words hidden": {"text_masking": TokenMasking(ratio=0.3)},
+    },
+    "clipbert": {
+        "scores averaged": {"aggregate": "mean"},
+        "best score": {"aggregate": "max"},
+        "1 clip": {"clips": 1},
+        "clips of 1 frame": {"frames": 1},
+    },
+}
+"""Recipe -> arm -> fields of its configuration that are changed."""
+
+
+def configure(trial: Trial) -> RunConfig:
+    part = trial.suggest_categorical("part", [PUBLISHED, *ARMS[trial.recipe]])
+    recipe = recipes.load(trial.recipe).Config()
+    if part != PUBLISHED:
+        changes = dict(ARMS[trial.recipe][part])
+        if WEIGHTS in changes:
+            changes[WEIGHTS] = replace(recipe.weights, **changes[WEIGHTS])
+        recipe = replace(recipe, **changes)
+    return RunConfig(
+        recipe=recipe, stages=pretrain_then_align(0.03), optim=optim_of(trial.recipe), evaluations=2
+    )
+
+
+STUDY = Study(
+    question="Does what a system is known for help it here?",
+    configure=configure,
+    baseline={"part": PUBLISHED},
+    reads=(
+        "test/stage0_t2v_r1",
+        "cost/train_pflops",
+        "cost/video_passes",
+        "mask/video_hidden",
+        "speed/clips_per_s",
+        "train/steps",
+    ),
+    recipes=tuple(ARMS),
+)

@@ -1,0 +1,51 @@
+"""Which published system learns most from the same FLOPs? All recipes are cells, at equal training FLOPs.
+
+Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
+same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on other seeds. Read
+`t2v_r1` and `v2t_r1` after both stages, zero-shot before the alignment (`test/stage0_t2v_r1`; systems that
+align in their own stage only), and pairs judged together at the end of the system's own stage, because the
+alignment moves the encoders under that head (`test/stage0_rerank20_t2v_r1` where both sides were embedded,
+`test/stage0_gallery100_t2v_r1`, of a gallery of 100, where they were not).
+
+What it cannot tell: how the systems rank at the size, data and compute that they were made for, with trained
+weights to start from, or in what they were built for beyond retrieval.
+
+    python -m workbench.study systems --seeds 3
+"""
+
+from workbench import recipes
+from workbench.config import RunConfig
+from workbench.study.spec import Study, Trial
+from workbench.study.stages import optim_of, pretrain_then_align
+
+
+def configure(trial: Trial) -> RunConfig:
+    system = trial.suggest_categorical("system", recipes.names())
+    return RunConfig(
+        recipe=recipes.load(system).Config(),
+        stages=pretrain_then_align(0.03),
+        optim=optim_of(system),
+        evaluations=2,
+        tasks=("retrieval", "pair_retrieval"),
+    )
+
+
+STUDY = Study(
+    question="Which published system learns most from the same FLOPs?",
+    configure=configure,
+    baseline={"system": "mac"},
+    reads=(
+        "test/v2t_r1",
+        "test/stage0_t2v_r1",
+        "test/stage0_rerank20_t2v_r1",
+        "test/stage0_gallery100_t2v_r1",
+        "cost/train_pflops",
+        "cost/video_passes",
+        "cost/text_passes",
+        "cost/fusion_passes",
+        "cost/video_tokens_out",
+        "speed/clips_per_s",
+        "cost/peak_memory_gb",
+        "train/steps",
+    ),
+)
