@@ -117,7 +117,7 @@ def transport_plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int 
         [P, L, n]; each word sums to 1 / L exactly and, after enough steps, each patch to nearly 1 / n.
     """
     real = keep.to(cost.dtype)[..., None]  # [P, L, 1]
-    kernel = torch.exp(-cost / beta) * real
+    kernel = torch.exp(-cost / beta)
     length = real.sum(1, keepdim=True)  # [P, 1, 1]
     padding, empty = 1 - real, (length == 0).to(cost.dtype)  # what keeps 0 / 0 out of the scales
     plan, word = real.expand_as(cost), real / (length + empty)

@@ -83,12 +83,13 @@ def test_it_hides_what_the_paper_hides_and_drops_patches_in_both_passes(vocabula
     assert counter.cost.passes("video") == 2
     assert counter.cost.tokens_out == 2 * (vocabulary.length + 8 * 7)
     assert recipe.weights() == {"mlm": 1, "mvm": 1, "vtm": 1, "wpa": 0.1}
+    assert recipe.video.cls is not None, "pairs are judged by the class token"
 
 
-def read(recipe, video, caption, hidden=None, unread=None):
+def read(recipe, video, caption, hidden, unread=None):
     """Class token, words and patches of one clip and one caption without padding, from the parts."""
     n = int(caption.layout.valid.sum())
-    patches = recipe.video.embed(video)[:, ... if hidden is None else ~hidden] + recipe.side[0]
+    patches = recipe.video.embed(video)[:, ~hidden] + recipe.side[0]
     words, _ = recipe.text.embed(caption, unread)
     pooled, tokens = recipe.video.encode(torch.cat([words[:, :n] + recipe.side[1], patches], 1))
     return pooled, tokens[:, :n], tokens[:, n:]
@@ -236,6 +237,18 @@ def autoencoder(store, tmp_path_factory):
         run, code = real_run(patch, tmp_path_factory.mktemp("start"), quick(config, seed=5), store)
     assert code == 0
     return run
+
+
+@torch.no_grad()
+def test_a_side_alone_is_read_as_beside_nothing_of_the_other(vocabulary, batch):
+    recipe = build(vocabulary).eval()
+    recipe.side += 0.1 * torch.randn_like(recipe.side)
+    clip, words = batch.video[:1], batch.text.select(slice(0, 1))
+    pooled, *_ = read(recipe, clip, vocabulary.encode([""]), torch.zeros(8, dtype=torch.bool))
+    embedded = F.normalize(recipe.video_head(pooled), dim=1)
+    assert torch.allclose(recipe.embed_video(clip), embedded, atol=1e-5)
+    pooled, *_ = read(recipe, clip, words, torch.ones(8, dtype=torch.bool))
+    assert torch.allclose(recipe.embed_text(words), F.normalize(recipe.text_head(pooled), dim=1), atol=1e-5)
 
 
 class TestItsStart:
