@@ -7,13 +7,15 @@ from torch import Tensor
 
 LEAST = (255 * 1e-6) ** 2
 """The published 1e-6 beside the standard deviation, as a variance in grey levels."""
+LEAST_OF_PATCH = 255**2 * 1e-6
+"""The published 1e-6 beside the variance, in grey levels."""
 
 
 def normalised_pixels(patches: Tensor, channels: int = 3) -> Tensor:
     """Pixels of each cube, standardised per colour channel (VideoMAE, SimVTP).
 
     For each cube and channel: subtract the mean, divide by (unbiased standard deviation + 1e-6) on the
-    scale [0, 1]. MAE standardises over all channels together: another target. One fused kernel does it
+    scale [0, 1]. MAE standardises over all channels together: `normalised_patches`. One fused kernel does it
     (a layer norm over each channel), for this is as large as everything the encoder sees: a third of a
     step otherwise.
 
@@ -27,3 +29,21 @@ def normalised_pixels(patches: Tensor, channels: int = 3) -> Tensor:
     count = x.shape[-1]
     unbiased = ((count - 1) / count) ** 0.5
     return F.layer_norm(x, (count,), eps=LEAST).mul_(unbiased).flatten(2)
+
+
+def normalised_patches(patches: Tensor, channels: int = 3) -> Tensor:
+    """Pixels of each patch, standardised over all of its pixels and channels (MAE, VLC): its colour remains.
+
+    (x - mean) / sqrt(unbiased variance + 1e-6) on the scale [0, 1] (arXiv:2111.06377; VLC, arXiv:2205.09256).
+
+    Args:
+        patches: uint8 [B, M, P * channels], the channel varying fastest.
+
+    Returns:
+        float32 [B, M, channels * P], the channel varying slowest, as in `normalised_pixels`, so that a
+        decoder may start from one that learned those.
+    """
+    x = patches.unflatten(-1, (-1, channels)).mT.flatten(2).float()  # [B, M, channels * P]
+    count = x.shape[-1]
+    unbiased = (count - 1) / count
+    return F.layer_norm(x, (count,), eps=LEAST_OF_PATCH * unbiased).mul_(unbiased**0.5)
