@@ -63,6 +63,12 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "2 candidates": {"candidates": 2},
         "30 % of the words hidden": {"text_masking": TokenMasking(ratio=0.3)},
     },
+    "vlc": {
+        "no transport": {WEIGHTS: {"wpa": 0.0}},
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+        "75 % of each frame hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
     "clipbert": {
         "scores averaged": {"aggregate": "mean"},
         "best score": {"aggregate": "max"},

@@ -7,8 +7,8 @@ __version__ = "0.1.0"
 
 import os
 
-# OpenMP's threads wait for each other by spinning. Where another process wants the cores they spin against it,
-# and a step takes three times as long or more; after this many rounds they sleep instead. It has to be said
-# before torch loads OpenMP, and a user's own choice stands. Figures: docs/log.md.
+# OpenMP's threads wait for each other by spinning. Where other processes want the cores too, a step takes
+# three times as long or more; after so many rounds they sleep instead. It has to be said before torch loads
+# OpenMP, and a user's own choice stands. Figures: docs/log.md.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = "1000"
