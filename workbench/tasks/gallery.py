@@ -83,6 +83,8 @@ class Judged:
     gallery: Gallery
     trained: bool = True
     """Whether a stage so far has trained its embeddings, where it has any."""
+    matches: bool = True
+    """Whether the last stage has trained its judgement of pairs, where it has one."""
     device: torch.device = torch.device("cpu")
     between: Callable[[], None] = lambda: None
     """Called before each batch; what it raises ends the evaluation."""

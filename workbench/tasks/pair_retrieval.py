@@ -9,7 +9,8 @@ Two protocols, and the metric's name says which:
   fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
   fixed seed.
 
-Ties count against the model.
+Where the last stage has not trained `match` (the shared alignment moves the encoders under it) nothing is
+measured. Ties count against the model.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def evaluate(judged: Judged) -> Found:
 
     from workbench.tasks.gallery import Found, rank_metrics
 
+    if not judged.matches:
+        return Found(values={})
     counter = FlopCounterMode(display=False)
     with counter:
         if judged.embeds:

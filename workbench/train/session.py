@@ -88,6 +88,12 @@ class Session:
         return any(stage.objective in trains for stage in stages)
 
     @property
+    def matches(self) -> bool:
+        """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
+        stage = self.config.stages[min(self.progress.stage, len(self.config.stages) - 1)]
+        return stage.objective in self.recipe.matches_by
+
+    @property
     def autocast(self) -> AbstractContextManager[object]:
         return environment.autocast(self.device, self.precision)
 
@@ -127,7 +133,12 @@ class Session:
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
                 judged = Judged(
-                    self.recipe, parts[split], trained=self.embeds, device=self.device, between=between
+                    self.recipe,
+                    parts[split],
+                    trained=self.embeds,
+                    matches=self.matches,
+                    device=self.device,
+                    between=between,
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
