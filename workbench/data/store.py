@@ -76,6 +76,11 @@ class FrameStore:
     labels: np.ndarray
     """int64 [N], index into `label_names`; 0 for clips without a label, as in stores of earlier versions."""
 
+    @property
+    def known(self) -> frozenset[str]:
+        """What is known of some clip beside its captions: names of attributes, and `label` for classes."""
+        return frozenset((*self.attributes, *(["label"] if self.labels.any() else [])))
+
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
         """Open a store. Raises UserError where it is missing, incomplete or of another version."""

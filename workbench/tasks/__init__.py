@@ -4,6 +4,7 @@ A task is a module of this package; its top level imports nothing that needs tor
 
 - `METRICS`: what it measures, see `workbench.metrics.Metric`;
 - `NEEDS`: alternatives, each the methods that a recipe must define (see `BaseRecipe`);
+- `ATTRIBUTES`, if it asks about clips: alternatives, each what has to be known of them (see `FrameStore.known`);
 - `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the last one;
 - `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -51,6 +52,25 @@ def refusal(wanted: Sequence[str], recipes: Sequence[type]) -> str:
             needs = " or ".join(" and ".join(ways) for ways in load(name).NEEDS)
             able = [one for one in names() if any(possible([one], recipe) for recipe in recipes)]
             return f"{who} cannot do {name}, which needs {needs}; possible are {', '.join(able)}"
+    return ""
+
+
+def fits(name: str, known: Collection[str]) -> bool:
+    """Whether a task can ask about clips of which so much is known, see `FrameStore.known`."""
+    ways = getattr(load(name), "ATTRIBUTES", ())
+    return not ways or any(set(way) <= set(known) for way in ways)
+
+
+def unfit(wanted: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
+    """What is said where a task can ask about none of the data; empty where each can ask about some.
+
+    known: name of the data -> what is known of its clips.
+    """
+    for name in wanted:
+        if not any(fits(name, names) for names in known.values()):
+            needs = " or ".join(" and ".join(way) for way in load(name).ATTRIBUTES)
+            said = [f"{data} knows {', '.join(sorted(names)) or 'nothing'}" for data, names in known.items()]
+            return f"{name} needs clips whose {needs} is known; {' and '.join(said)}"
     return ""
 
 

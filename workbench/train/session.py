@@ -127,12 +127,17 @@ class Session:
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
                 judged = Judged(
-                    self.recipe, parts[split], trained=self.embeds, device=self.device, between=between
+                    self.recipe,
+                    parts[split],
+                    trained=self.embeds,
+                    device=self.device,
+                    between=between,
+                    encode=self.vocabulary.encode,
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
                     for name in self.tasks
-                    if last or tasks.load(name).EACH_TIME
+                    if tasks.fits(name, parts[split].store.known) and (last or tasks.load(name).EACH_TIME)
                 }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
@@ -177,6 +182,9 @@ def open_session(
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
+    known = {data.name: stores[data].known for data in (config.data, *config.evaluate_on)}
+    if unfit := tasks.unfit(tasks.possible(config.tasks, recipe_class(config)), known):
+        raise UserError(unfit)
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     captions = [caption for one in training for caption in one.splits["train"].captions]

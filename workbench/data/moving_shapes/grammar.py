@@ -1,4 +1,4 @@
-"""Captions of moving_shapes taken apart and put together, and what a clip shows when it is changed in time."""
+"""Captions of moving_shapes taken apart and put together, and what is true of a clip that runs backwards."""
 
 from __future__ import annotations
 
