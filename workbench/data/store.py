@@ -78,8 +78,9 @@ class FrameStore:
 
     @property
     def known(self) -> frozenset[str]:
-        """What is known of some clip beside its captions: names of attributes, and `label` for classes."""
-        return frozenset((*self.attributes, *(["label"] if self.labels.any() else [])))
+        """Names of the attributes that every clip has, and `label` where clips have classes."""
+        attributes = (name for name, values in self.attributes.items() if None not in values)
+        return frozenset((*attributes, *(["label"] if self.labels.any() else [])))
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:

@@ -13,8 +13,9 @@ Asked of every caption that the grammar of moving_shapes makes; a tie counts aga
 - `order_reversal`: with its frames reversed, the clip scores higher with what is then true than with its own
   caption (chance 50 %). What is true is computed: the actions change places, left becomes right, up down,
   grows shrinks, and the other way round; spinning and blinking stay. Clips of which the same is true both
-  ways ("moves left then moves right") are left out. A reversed spin turns the other way and a reversed blink
-  begins visible, which no training clip shows.
+  ways ("moves left then moves right") are left out. It asks for the direction of motion too: a model that
+  sees which actions there are, and not which is first, fails only where a clip spins and blinks. A reversed
+  spin turns the other way and a reversed blink begins visible, which no training clip shows.
 - `still_drop_*`: the R@1 lost when all frames of a clip are its middle one, the end of the first half.
 
 Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`).
@@ -67,7 +68,7 @@ METRICS = (
     *drop_metrics(STILL, "still", "still_drop", "one frame repeated", "repeating one frame"),
 )
 NEEDS = (("embed_video", "embed_text"), ("match",))
-ATTRIBUTES = (tuple(WORDS),)
+KNOWN = (tuple(WORDS),)
 EACH_TIME = False
 
 
@@ -127,7 +128,7 @@ def foils(asked: Sequence[Said]) -> list[list[str]]:
 def _scores(
     judged: Judged, clips: np.ndarray, captions: Sequence[Sequence[str]], time: np.ndarray | None = None
 ) -> np.ndarray:
-    """Scores float32 [Q, C] of each clip [Q] with C captions of its own; `time` [T]: frames in their order."""
+    """Scores float32 [Q, C] of each clip [Q] with C captions; `time` [T]: the frames in another order."""
     import torch
 
     from workbench.tasks.pair_retrieval import finite

@@ -136,8 +136,8 @@ class Session:
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in self.tasks
-                    if tasks.fits(name, parts[split].store.known) and (last or tasks.load(name).EACH_TIME)
+                    for name in tasks.askable(self.tasks, parts[split].store.known)
+                    if last or tasks.load(name).EACH_TIME
                 }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
@@ -182,11 +182,11 @@ def open_session(
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
-    known = {data.name: stores[data].known for data in (config.data, *config.evaluate_on)}
-    if unfit := tasks.unfit(tasks.possible(config.tasks, recipe_class(config)), known):
-        raise UserError(unfit)
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
+    known = {data.name: stores[data].known for data in evaluated.values()}
+    if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
+        raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
     # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
