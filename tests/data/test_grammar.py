@@ -27,8 +27,8 @@ SCENE = {
 
 
 def words_of(parts, number):
-    """The words number `number` for each part, counted round where there are fewer."""
-    return {slot: number % len(WORDS[slot][value]) for slot, value in parts.items()}
+    """Words for each part: other ones for another number, and never the same for both actions."""
+    return {slot: (number + (slot == "first")) % len(WORDS[slot][value]) for slot, value in parts.items()}
 
 
 def said(first, second, template=0, number=0):

@@ -184,6 +184,30 @@ def test_foils_in_one_part_are_asked_about_that_part():
     assert found.values["foils"] == pytest.approx(80.0)
 
 
+def test_the_best_of_the_foils_counts():
+    class Colourful(Knows):
+        """Whatever the clip, the later of two colours is the better one."""
+
+        def embed_video(self, video):
+            return torch.ones(len(video), 1)
+
+        def embed_text(self, text):
+            said = [parse(self.heard.captions[token]).parts for token in text.tokens[:, 0]]
+            return torch.tensor([[float(list(world.COLOURS).index(parts["colour"]))] for parts in said])
+
+    _, found = asked(Colourful)
+    place = list(world.COLOURS).index
+    wrong = [
+        [place(parse(one).parts["colour"]) for one in column]
+        for column in foils(list(map(said, range(56))))[:4]
+    ]
+    right = [place(said(v).parts["colour"]) for v in range(56)]
+    expected = np.array(right) > np.max(wrong, 0)
+    assert found.files["order.npz"]["foils_colour"].tolist() == np.where(expected, 100.0, 0.0).tolist()
+    assert 0 < expected.sum() < 56
+    assert found.values["foils_shape"] == 0.0, "all the same to it"
+
+
 def test_the_reversal_is_asked_where_it_is_another_caption():
     part, found = asked(Knows)
     arrays = found.files["order.npz"]
@@ -262,8 +286,10 @@ def test_frames_are_exchanged_and_reversed_in_clips_of_any_length(frames):
 @WAYS
 def test_what_is_not_finite_is_refused(way):
     class Lost(Knows):
-        def embed_video(self, video):
-            return super().embed_video(video) * float("nan")
+        """It can embed the clips' own captions, and no other."""
+
+        def embed_text(self, text):
+            return super().embed_text(text) / (text.tokens < 56)
 
     with pytest.raises(FloatingPointError, match="diverged"):
         asked(Lost, way)

@@ -185,6 +185,7 @@ def test_what_is_not_known_is_left_out_and_what_was_never_seen_is_missed():
     arrays = found.files["probe.npz"]
     assert arrays["colour_id"].tolist() == part.clip_ids[1:]
     assert arrays["colour_linear"].tolist() == [0.0] + [100.0] * 28
+    assert found.values["probe_colour_chance"] == pytest.approx(100 / 3)
     assert arrays["label_id"].tolist() == part.clip_ids[1::2]
     assert not any(name.startswith(("probe_shape", "probe_mood")) for name in found.values), (
         "one value, no name"
