@@ -139,10 +139,11 @@ class Session:
                     matches=self.matches,
                     device=self.device,
                     between=between,
+                    encode=self.vocabulary.encode,
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in self.tasks
+                    for name in tasks.askable(self.tasks, parts[split].store.known)
                     if last or tasks.load(name).EACH_TIME
                 }
         self.recipe.train()
@@ -190,6 +191,9 @@ def open_session(
     check(config)
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
+    known = {data.name: stores[data].known for data in evaluated.values()}
+    if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
+        raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
     # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
