@@ -16,6 +16,7 @@ from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
+from workbench.data.texts import told
 from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
@@ -127,11 +128,16 @@ class Session:
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
                 judged = Judged(
-                    self.recipe, parts[split], trained=self.embeds, device=self.device, between=between
+                    self.recipe,
+                    parts[split],
+                    trained=self.embeds,
+                    device=self.device,
+                    between=between,
+                    encode=self.vocabulary.encode,
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in self.tasks
+                    for name in tasks.askable(self.tasks, parts[split].store.known)
                     if last or tasks.load(name).EACH_TIME
                 }
         self.recipe.train()
@@ -177,8 +183,11 @@ def open_session(
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
-    training = [stores[data] for data in config.training_data]
+    training = [told(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
+    known = {data.name: stores[data].known for data in evaluated.values()}
+    if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
+        raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
     # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
