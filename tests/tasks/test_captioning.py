@@ -11,6 +11,7 @@ from planted import numbers
 from real_runs import quick, real_run
 from scenes import caption, gallery, known, scenes
 
+from workbench.answer.evidence import QueryValues, queries_of
 from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.grammar import WORDS, parse, say
 from workbench.data.store import Split
@@ -306,3 +307,5 @@ def test_a_run_ends_with_captions(recipe, scene, store, tmp_path, monkeypatch):
     ids, written = run.read_arrays("captioning.npz", "id", "written")
     assert ids.tolist() == [store.clip_ids[i] for i in np.unique(store.splits["test"].clips)]
     assert len(written) == len(ids)
+    answered = QueryValues().of(run, queries_of("caption_rouge_l"))  # as answers and the dashboard read them
+    assert answered.values.mean() == pytest.approx(summary["test/caption_rouge_l"])

@@ -10,6 +10,7 @@ from planted import numbers
 from real_runs import quick, real_run
 from scenes import Words, gallery, known, scenes
 
+from workbench.answer.evidence import QueryValues, queries_of
 from workbench.config import Budget, DataConfig, Stage
 from workbench.data import prepare
 from workbench.data.loader import Loader
@@ -305,6 +306,11 @@ class TestRuns:
         way, asked = run.read_arrays("video_qa.npz", "choice_way", "id")
         assert str(way) == {"lavender": "answer"}.get(recipe, "embed")
         assert len(asked) == 8 * 7
+        for metric, queries in {"qa_choice": 8 * 7, "qa_choice_order": 7}.items():
+            answered = QueryValues().of(run, queries_of(metric))  # as answers and the dashboard read them
+            assert len(answered.values) == queries
+            assert len(set(answered.groups)) == 7
+            assert answered.values.mean() == pytest.approx(summary[f"test/{metric}"])
 
     def test_a_stage_may_train_on_questions(self, store, tmp_path, monkeypatch):
         shown = known(store, tmp_path / "known")
