@@ -111,7 +111,7 @@ def generated(name: str) -> bool:
     return getattr(load(name), "GENERATED", False)
 
 
-def truth(store: FrameStore) -> Truth:
+def truth_of(store: FrameStore) -> Truth:
     """What is known of the clips of a store; nothing where its data set is none of ours."""
     from workbench.data.truth import Truth
 

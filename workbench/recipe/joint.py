@@ -111,9 +111,13 @@ class ChoosingEncoder(JointEncoder):
         own: class tokens [B, D] of clips read with their own captions; video: tokens [B, n, D].
         """
         shift, hidden = draw.chosen["shift"], draw.text_mask
-        row = torch.arange(len(video), device=video.device)[:, None]
-        other = ((row + shift) % len(video)).flatten()  # [B * (C - 1)]
+        other = wrong_rows(shift).flatten()  # [B * (C - 1)]
         mask = None if hidden is None else hidden[other]
         wrong = self._read(video.repeat_interleave(shift.shape[1], 0), batch.text.select(other), mask).pooled
         pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
         return losses.vtm_choice(self.match_head(pooled)[..., 0])
+
+
+def wrong_rows(shift: Tensor) -> Tensor:
+    """Rows of each clip's wrong captions, those `shift` rows further; both int64 [B, C - 1]."""
+    return (torch.arange(len(shift), device=shift.device)[:, None] + shift) % len(shift)

@@ -29,7 +29,7 @@ from workbench.models.fusion import seq2seq
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.base import Phase
 from workbench.recipe.batch import Batch, Draw, Layout, Text
-from workbench.recipe.joint import JointConfig, JointEncoder
+from workbench.recipe.joint import JointConfig, JointEncoder, wrong_rows
 
 TRUE, FALSE, END = "true", "false", "[SEP]"
 
@@ -123,7 +123,7 @@ class Recipe(JointEncoder):
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
         """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
         row = torch.arange(len(video), device=video.device)[:, None]
-        other = torch.cat([row, (row + shift) % len(video)], 1)  # [B, C]
+        other = torch.cat([row, wrong_rows(shift)], 1)  # [B, C]
         logits = self._judge(video.repeat_interleave(other.shape[1], 0), text.select(other.flatten()))
         matched = (other == row).flatten()
         if self.config.match_head == "linear":

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from workbench.data.truth import Truth
 
 FEATURES = ("features_2d", "features_3d", "features_ema")
-TARGETS = ("pixel", "hog", *KNOWN, "codes", *FEATURES)
+Target = Literal["pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"]
+TARGETS: tuple[str, ...] = get_args(Target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,7 @@ class Config(JointConfig):
         default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
     )
     video_masking: VideoMasking | None = CellOrBoxMasking(ratio=0.3)
-    target: Literal[
-        "pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"
-    ] = "pixel"
+    target: Target = "pixel"
     codes: int = 256
     """Size of the codebook, of the target `codes`."""
     momentum: float = 0.996
