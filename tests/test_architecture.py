@@ -43,7 +43,7 @@ LAYERS = {
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,
-    "workbench/targets/*": f"{CORE} masking targets",
+    "workbench/targets/*": f"{CORE} targets",
     "workbench/models/*": f"{CORE} masking models recipe.batch",
     "workbench/recipes/*": f"{RECIPE_PARTS} data.store data.truth",
     "workbench/data/loader.py": f"{CORE} data.sampling data.store models recipe",

@@ -99,9 +99,9 @@ def expected(recipe, store, batch, row, token):
             far = recipe.codebook.centroids - token_pixels(clip, token).flatten() / 255
             return far.square().sum(1).argmin()
         case "depth":
-            return patch_depth(truth(store)[1], recipe.grid)[index, token]
+            return patch_depth(truth(store)[1], (4, 4))[index, token]
         case "flow":
-            return patch_flow(*truth(store), 64, recipe.grid)[index, token, :2]
+            return patch_flow(*truth(store), 64, (4, 4))[index, token, :2]
         case "features_2d":
             return normalised_features(recipe.teacher(clip[None, token // 16, None]).tokens[0, token % 16])
         case _:
@@ -123,7 +123,7 @@ class TestEveryTarget:
         (_, wanted) = found[0]
         each = [(row, token) for row in range(6) for token in tokens]
         if target == "flow":
-            known = patch_flow(*truth(store), 64, recipe.grid)[batch.index][..., 2]
+            known = patch_flow(*truth(store), 64, (4, 4))[batch.index][..., 2]
             each = [(row, token) for row, token in each if known[row, token]]
         assert len(wanted) == len(each)
         for value, (row, token) in zip(wanted, each, strict=True):

@@ -15,10 +15,9 @@ from workbench.data.moving_shapes import index
 from workbench.data.moving_shapes.drawing import actor, draw
 from workbench.data.moving_shapes.world import COLOURS
 from workbench.errors import UserError
-from workbench.masking.video import Grid
 from workbench.targets.motion import patch_depth, patch_flow
 
-GRID = Grid(8, 4, 4)
+CELLS = 4, 4
 ACTIONS = ("left", "right", "up", "down", "grows", "shrinks", "spins", "blinks")
 
 
@@ -97,7 +96,7 @@ def test_the_flow_of_a_move_is_its_step_inside_the_actor_and_nothing_outside(cli
 @pytest.mark.parametrize("action", ACTIONS)
 def test_patches_have_the_mean_over_what_is_known_of_them(clips, flows, action):
     flow, known = flows[action]
-    found = patch_flow(*truth(clips[action]), 64, GRID)
+    found = patch_flow(*truth(clips[action]), 64, CELLS)
     assert found.shape == (1, 7 * 16, 3)
     assert torch.isfinite(found).all()
     for t in range(7):
@@ -112,11 +111,23 @@ def test_patches_have_the_mean_over_what_is_known_of_them(clips, flows, action):
                     assert torch.allclose(mine[:2], expected, atol=1e-3)
 
 
+def test_an_actor_that_disappears_while_it_moves_tells_nothing_of_its_move(clips):
+    pose, cover = truth(clips["up"])
+    cover = cover.clone()
+    cover[:, [2, 3, 6]] = 0
+    flow, known = flow_of_places(pose, cover)
+    found = patch_flow(pose, cover, 64, (1, 1))[0]
+    for t in range(7):
+        assert torch.allclose(found[t, :2], flow[t][known[t]].mean(0), atol=1e-3)
+    assert (found[[1, 2, 5, 6], :2] == 0).all()
+    assert found[0, 1] < -0.1
+
+
 def test_an_actor_that_is_gone_moves_nowhere_known(clips, flows):
     """Blinking, it is seen in the even ones of the first four frames that a run sees."""
     seen = truth(clips["blinks"])[1][0].flatten(1).any(1)[:4]
     assert len(set(seen.tolist())) == 2
-    known = patch_flow(*truth(clips["blinks"]), 64, Grid(8, 8, 8))[0, :, 2].view(7, 64)
+    known = patch_flow(*truth(clips["blinks"]), 64, (8, 8))[0, :, 2].view(7, 64)
     for t in range(3):
         if seen[t] != seen[t + 1]:
             assert (known[t] == 0).any()
@@ -124,7 +135,7 @@ def test_an_actor_that_is_gone_moves_nowhere_known(clips, flows):
 
 def test_depth_is_the_share_of_the_actor_in_each_patch(clips):
     _, cover = truth(clips["spins"])
-    found = patch_depth(cover, GRID)
+    found = patch_depth(cover, CELLS)
     assert found.shape == (1, 128, 1)
     for token in (0, 21, 42, 69, 127):
         t, row, column = token // 16, token % 16 // 4, token % 4
@@ -137,14 +148,14 @@ def test_depth_is_the_share_of_the_actor_in_each_patch(clips):
 def test_smaller_frames_move_by_fewer_pixels(clips):
     pose, cover = truth(clips["left"])
     half = pose * torch.tensor([0.5, 0.5, 0.5, 1.0])
-    whole = patch_flow(pose, cover, 64, GRID)
-    assert torch.allclose(patch_flow(half, cover, 32, GRID)[..., :2], whole[..., :2] / 2, atol=1e-4)
+    whole = patch_flow(pose, cover, 64, CELLS)
+    assert torch.allclose(patch_flow(half, cover, 32, CELLS)[..., :2], whole[..., :2] / 2, atol=1e-4)
 
 
 def test_a_grid_that_cuts_places_takes_those_it_touches():
     cover = torch.zeros(1, 2, 64, 64)
     cover[..., :32] = 1
-    found = patch_depth(cover, Grid(2, 3, 3)).view(2, 3, 3)
+    found = patch_depth(cover, (3, 3)).view(2, 3, 3)
     assert found[0].amin(0).tolist() == found[0].amax(0).tolist()
     assert found[0, 0].tolist() == pytest.approx([1, 0.5, 0], abs=1e-6)
 

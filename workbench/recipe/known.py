@@ -38,7 +38,7 @@ class MotionTable(nn.Module):
         Raises `UserError` where a data set does not know it, naming the other targets, which are possible.
         """
         parts: list[Tensor] = []
-        starts = []
+        starts, cells = [], (grid.height, grid.width)
         for truth in truths:
             if truth.motion is None:
                 raise UserError(
@@ -51,7 +51,7 @@ class MotionTable(nn.Module):
                     raise UserError(f"target={kind!r} needs all stored frames in each step: data.stored is 0")
                 here, seen = torch.from_numpy(pose), torch.from_numpy(cover)
                 flow = kind == "flow"
-                parts.append(patch_flow(here, seen, size, grid) if flow else patch_depth(seen, grid))
+                parts.append(patch_flow(here, seen, size, cells) if flow else patch_depth(seen, cells))
         self.values = torch.cat(parts).to(self.values.device)
         self.starts = torch.tensor(starts, device=self.starts.device)
 
