@@ -80,12 +80,17 @@ class TestMasks:
         planted(recipe, list(range(64)), monkeypatch)
         assert not torch.equal(recipe.masks(batch, BatchRng.seeded(1)).video, masks.video)
 
-    def test_no_padding_is_hidden_and_the_masks_learn_nothing(self, vocabulary, batch):
-        recipe = made(vocabulary)
+    def test_no_padding_is_hidden_and_attention_is_asked_without_gradients(
+        self, vocabulary, batch, monkeypatch
+    ):
+        recipe, learning = made(vocabulary), []
+        true = recipe.fusion.received
+        monkeypatch.setattr(
+            recipe.fusion, "received", lambda *sides: learning.append(torch.is_grad_enabled()) or true(*sides)
+        )
         for seed in range(5):
-            masks = recipe.masks(batch, BatchRng.seeded(seed))
-            assert not (masks.text & ~batch.text.layout.valid).any()
-            assert not masks.video.requires_grad
+            assert not (recipe.masks(batch, BatchRng.seeded(seed)).text & ~batch.text.layout.valid).any()
+        assert learning == [False] * 5
 
     def test_without_attended_masking_the_model_is_not_asked(self, vocabulary, batch, monkeypatch):
         recipe = made(vocabulary, attended=0.0)
