@@ -14,6 +14,7 @@ from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
+from workbench.data import truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -204,6 +205,7 @@ def open_session(
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
+    recipe.attach([truth_of(one) for one in training])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
     loaders = {}
