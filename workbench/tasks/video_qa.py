@@ -8,11 +8,12 @@ recipe is asked follows from what it defines, the first of these that it has:
   are not asked.
 - `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
   by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
-  these statements. Where two options score the same, the wrong one counts as chosen.
+  these statements.
 
-The file of the run says which way it was (`open_way`, `choice_way`) and what was asked and answered. `answer`
-and `generate` read a question as the run's tokenizer does: unless questions were trained on
-(`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
+Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
+right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
+asked and answered. `answer` and `generate` read a question as the run's tokenizer does: unless questions were
+trained on (`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
 
 Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
 answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
@@ -109,8 +110,8 @@ def evaluate(judged: Judged) -> Found:
         ),
     }
     values: dict[str, float] = {}
-    for way, (how, given) in answered.items():
-        hits = {"": 100.0 * (np.array(given) == right)}  # [Q]
+    for way, (how, given, points) in answered.items():
+        hits = {"": 100.0 * points}  # [Q]
         options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
         hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
         hits["chance"] = np.array([chance(one, way) for one in asked])
@@ -145,34 +146,43 @@ def chance(one: Question, way: str) -> float:
     return 100.0 / (len(one.options) if way == "choice" else len(ANSWERS[one.kind]) - named)
 
 
-def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, tuple[str, list[str]]]:
-    """`open`, `choice` -> how the recipe was asked, and its answer to each question."""
+_Answered = tuple[str, list[str], np.ndarray]
+"""How a recipe was asked, its answer to each question, and what it gets for that, from 0 to 1, [Q]."""
+
+
+def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, _Answered]:
+    """By `open` and `choice`."""
     recipe, options = judged.recipe, [one.options for one in asked]
-    found: dict[str, tuple[str, list[str]]] = {}
     if hasattr(recipe, "answer"):
         every = [EVERY] * len(asked)
-        found["open"] = "answer", _best(asked, every, _by_answer(judged, asked, every))
-        found["choice"] = "answer", _best(asked, options, _by_answer(judged, asked, options))
-        return found
+        return {
+            "open": ("answer", *_best(asked, every, _by_answer(judged, asked, every))),
+            "choice": ("answer", *_best(asked, options, _by_answer(judged, asked, options))),
+        }
+    found: dict[str, _Answered] = {}
     if hasattr(recipe, "generate"):
-        found["open"] = "generate", _by_generate(judged, asked)
+        given = _by_generate(judged, asked)
+        right = [said == one.answer for said, one in zip(given, asked, strict=True)]
+        found["open"] = "generate", given, np.array(right, dtype=float)
     if hasattr(recipe, "match"):
-        found["choice"] = "match", _best(asked, options, _by_statement(judged, asked, match=True))
+        found["choice"] = "match", *_best(asked, options, _by_statement(judged, asked, match=True))
     elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
-        found["choice"] = "embed", _best(asked, options, _by_statement(judged, asked, match=False))
+        found["choice"] = "embed", *_best(asked, options, _by_statement(judged, asked, match=False))
     return found
 
 
 def _best(
     asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
-) -> list[str]:
-    """The option of the highest score, a wrong one where the right one is not alone in that."""
-    found = []
+) -> tuple[list[str], np.ndarray]:
+    """The option of the highest score, the first of equals, and the right one's share in that, [Q]."""
+    given, points = [], []
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
             raise FloatingPointError("scores of answers are not finite: the model has diverged")
-        found.append(max(zip(score.tolist(), [o != one.answer for o in own], own, strict=True))[2])
-    return found
+        best = [option for option, value in zip(own, score, strict=True) if value == score.max()]
+        given.append(best[0])
+        points.append((one.answer in best) / len(best))
+    return given, np.array(points)
 
 
 def _by_answer(
