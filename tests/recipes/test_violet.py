@@ -56,7 +56,10 @@ class TestMasks:
         assert set(hidden.any(0).nonzero()[:, 0].tolist()) == set(tokens)
         words = batch.text.layout.valid.sum(1).repeat(10)
         attended = hidden.any(1)
-        assert hidden.sum(1)[attended].tolist() == (0.15 * (64 + words[attended]) + 1e-9).long().tolist()
+        assert (
+            hidden.sum(1)[attended].tolist()
+            == (0.15 * (64 + words[attended]).double() + 1e-9).long().tolist()
+        )
         assert 0.3 < attended.float().mean() < 0.7, "half of the samples"
         moved = [*range(30, 42), 64, 65]
         planted(recipe, moved, monkeypatch)

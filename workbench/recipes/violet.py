@@ -105,7 +105,7 @@ class Recipe(ChoosingEncoder):
         """A share of patches and words together, the likelier the more attention they get, [B, N + L]."""
         words, keep = self.text.embed(batch.text)
         weight = self.fusion.received(self.video(batch.video).tokens, words, keep)
-        count = (self.config.attended * (self.grid.tokens + keep.sum(1)) + 1e-9).long()
+        count = (self.config.attended * (self.grid.tokens + keep.sum(1).double()) + 1e-9).long()
         return attended(weight, count, rng)
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
