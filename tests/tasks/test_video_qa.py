@@ -131,6 +131,19 @@ def test_of_several_ways_the_first_is_taken(part):
     assert (str(arrays["open_way"]), str(arrays["choice_way"])) == ("generate", "match")
 
 
+def test_pairs_are_not_judged_after_an_alignment_has_moved_what_judges_them(part):
+    class Both(Matches, Embeds):
+        pass
+
+    recipe = Both(part)
+    for trained, way in (
+        (True, "embed"),
+        (False, "match"),
+    ):  # with embeddings that mean nothing it still matches
+        judged = Judged(recipe, part, trained=trained, matches=False, encode=recipe.words.encode)
+        assert str(evaluate(judged).files["video_qa.npz"]["choice_way"]) == way
+
+
 def test_it_is_asked_among_32_answers_and_among_its_own_options(part):
     recipe = Answers(part)
     found(recipe, part)

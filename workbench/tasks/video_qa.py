@@ -7,8 +7,9 @@ recipe is asked follows from what it defines, the first of these that it has:
   question as prompt, whose next word is the answer, and any other word is wrong. Recipes that have neither
   are not asked.
 - `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
-  by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
-  these statements.
+  by `match` of the clip with a statement for each option, unless the last stage has moved the encoders under
+  it and trained embeddings (an alignment does); by the cosine of `embed_video` and `embed_text` of these
+  statements.
 
 Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
 right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
@@ -164,7 +165,7 @@ def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, _Answered]:
         given = _by_generate(judged, asked)
         right = [said == one.answer for said, one in zip(given, asked, strict=True)]
         found["open"] = "generate", given, np.array(right, dtype=float)
-    if hasattr(recipe, "match"):
+    if hasattr(recipe, "match") and (judged.matches or not judged.embeds):
         found["choice"] = "match", *_best(asked, options, _by_statement(judged, asked, match=True))
     elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
         found["choice"] = "embed", *_best(asked, options, _by_statement(judged, asked, match=False))
