@@ -69,10 +69,19 @@ def unknown(wanted: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
     """
     for name in wanted:
         if not any(askable([name], one) for one in known.values()):
-            needs = " or ".join(" and ".join(way) for way in load(name).KNOWN)
-            said = [f"of {data} {', '.join(sorted(one)) or 'nothing'}" for data, one in known.items()]
-            return f"{name} needs clips whose {needs} is known; known is {' and '.join(said)}"
+            ways = load(name).KNOWN
+            # Alternatives of one attribute each, as of `probe`, or one way that needs several.
+            needs = [_listed(way, "and") for way in ways]
+            verb = "are" if any(len(way) > 1 for way in ways) else "is"
+            drawn = ", as moving_shapes has them" if verb == "are" else ""
+            has = [f"{data} knows {_listed(sorted(one), 'and') or 'nothing'}" for data, one in known.items()]
+            return f"{name} needs clips whose {_listed(needs, 'or')} {verb} known{drawn}; {'; '.join(has)}"
     return ""
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    """As in "a, b and c"."""
+    return f" {last} ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 @functools.cache

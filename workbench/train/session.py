@@ -110,7 +110,7 @@ class Session:
     def evaluate(self, split: str, stop: Stop = lambda: False, *, last: bool = True) -> dict[str, float]:
         """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
 
-        last: also by those tasks that take so long that they are left to the end of the run.
+        last: also by those tasks that take so long that they are left to the ends of the stages.
         """
         found = self.judge(split, stop, last=last)
         return {
