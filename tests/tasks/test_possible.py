@@ -95,7 +95,10 @@ def test_what_no_data_know_is_a_sentence():
         "order needs clips whose colour, shape, first, second and background are known, as moving_shapes "
         "has them; films knows genre and label; clips knows nothing"
     )
-    assert "whose colour, shape, first, second, background or label is known; c knows nothing" in tasks.unknown(["probe"], {"c": ()})
+    assert (
+        "whose colour, shape, first, second, background or label is known; c knows nothing"
+        in tasks.unknown(["probe"], {"c": ()})
+    )
 
 
 @pytest.mark.parametrize("task", ["order", "probe"])
