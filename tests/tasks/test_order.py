@@ -17,7 +17,7 @@ from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.grammar import WORDS, Said, backwards, parse, say, swapped
 from workbench.errors import UserError
 from workbench.recipe.batch import Layout, Text
-from workbench.tasks import order
+from workbench.tasks import order, shuffling
 from workbench.tasks.gallery import Judged
 from workbench.tasks.order import evaluate, foils
 
@@ -294,6 +294,17 @@ def test_frames_are_exchanged_and_reversed_in_clips_of_any_length(frames):
     plain = list(range(frames))
     halves = {2: [1, 0], 3: [1, 2, 0], 5: [2, 3, 4, 0, 1]}[frames]
     assert times == [plain, halves, plain[::-1], plain, [(frames - 1) // 2] * frames]
+
+
+@pytest.mark.parametrize("task", [order, shuffling])
+def test_scores_that_nothing_has_trained_are_not_compared(task):
+    heard = Heard()
+    captions = [say(*said(v)) for v in range(56)]
+    part = replace(gallery(np.arange(56), FRAMES), captions=captions, text=heard.encode(captions))
+    for model, ability in ((Knows(heard), "embed_video"), (Pairs(Knows(heard)), "match")):
+        judged = Judged(model, part, untrained=frozenset({ability}), encode=heard.encode)
+        found = task.evaluate(judged)
+        assert found.values == found.files == {}
 
 
 @WAYS

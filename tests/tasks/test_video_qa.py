@@ -131,17 +131,25 @@ def test_of_several_ways_the_first_is_taken(part):
     assert (str(arrays["open_way"]), str(arrays["choice_way"])) == ("generate", "match")
 
 
-def test_pairs_are_not_judged_after_an_alignment_has_moved_what_judges_them(part):
-    class Both(Matches, Embeds):
+def test_nobody_is_asked_in_a_way_that_no_stage_has_trained(part):
+    class Every(Answers, Writes, Matches, Embeds):
         pass
 
-    recipe = Both(part)
-    for trained, way in (
-        (True, "embed"),
-        (False, "match"),
-    ):  # with embeddings that mean nothing it still matches
-        judged = Judged(recipe, part, trained=trained, matches=False, encode=recipe.words.encode)
-        assert str(evaluate(judged).files["video_qa.npz"]["choice_way"]) == way
+    recipe, gone = Every(part), set()
+    both = {"open": "answer", "choice": "answer"}
+    for ability, ways in {
+        "": both,
+        "answer": {"open": "generate", "choice": "match"},
+        "generate": {"choice": "match"},
+        "match": {"choice": "embed"},
+        "embed_text": {},
+    }.items():
+        gone.add(ability)
+        result = evaluate(Judged(recipe, part, untrained=frozenset(gone), encode=recipe.words.encode))
+        arrays = result.files.get("video_qa.npz", {})
+        assert {way: str(arrays[f"{way}_way"]) for way in both if f"{way}_way" in arrays} == ways
+        assert {way for way in both if f"qa_{way}" in result.values} == set(ways)
+    assert result.values == result.files == {}
 
 
 def test_it_is_asked_among_32_answers_and_among_its_own_options(part):

@@ -67,6 +67,12 @@ class JointEncoder(DualEncoder):
         order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
         return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """See `BaseRecipe`; an answer is a hidden word."""
+        if ability == "answer" and not self.config.weights.mlm:
+            return ()
+        return super().trained_by(ability)
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.fusion.alone(*self.text.embed(text, mask))
 

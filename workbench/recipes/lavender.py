@@ -75,6 +75,13 @@ class Recipe(JointEncoder):
     def weights(self, objective: str = "recipe") -> dict[str, float]:
         return {"mlm": 1.0} if objective in self.PHASES else super().weights(objective)
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        if ability == "generate":
+            return ("caption",)
+        return (
+            (*super().trained_by(ability), "question") if ability == "answer" else super().trained_by(ability)
+        )
+
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self.video(batch.video, draw.video_mask).tokens  # [B, n, D]

@@ -20,7 +20,8 @@ Asked of every caption that the grammar of moving_shapes makes; a tie counts aga
 
 The last three change a clip in time; of clips of one frame, which have nothing to change, they are not asked.
 
-Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`).
+Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`); where
+the last stage has not trained these either, nothing is measured.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def evaluate(judged: Judged) -> Found:
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if not parsed:
         raise UserError(f"order asks of captions of moving_shapes, and none of {part.store.name} is one")
+    if not judged.scores:
+        return Found(values={})
     rows, asked = np.array(list(parsed)), list(parsed.values())
     clips, time = part.owner[rows], np.arange(part.length)
     back = [backwards(said) for said in asked]

@@ -22,7 +22,7 @@ from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
-from workbench.recipe.base import BaseRecipe
+from workbench.recipe.base import ABILITIES, EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng
 from workbench.tasks.gallery import Found, Gallery, Judged, gallery
 from workbench.train import environment
@@ -83,17 +83,12 @@ class Session:
         return tasks.possible(self.config.tasks, type(self.recipe))
 
     @property
-    def embeds(self) -> bool:
-        """Whether a stage so far, the present one included, trains the recipe's embeddings."""
-        stages = self.config.stages[: self.progress.stage + 1]
-        trains: tuple[str, ...] = getattr(self.recipe, "embeds_by", ())
-        return any(stage.objective in trains for stage in stages)
-
-    @property
-    def matches(self) -> bool:
-        """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
-        stage = self.config.stages[min(self.progress.stage, len(self.config.stages) - 1)]
-        return stage.objective in self.recipe.matches_by
+    def untrained(self) -> frozenset[str]:
+        """Which of `ABILITIES` mean nothing: embeddings that no stage so far trains, its own included,
+        and of the others what the stage that it is in, or the last one, does not train."""
+        stages = [stage.objective for stage in self.config.stages[: self.progress.stage + 1]]
+        counts = {ability: stages if ability in EMBEDDINGS else stages[-1:] for ability in ABILITIES}
+        return frozenset(a for a, by in counts.items() if not set(by) & set(self.recipe.trained_by(a)))
 
     @property
     def autocast(self) -> AbstractContextManager[object]:
@@ -137,8 +132,7 @@ class Session:
                 judged = Judged(
                     self.recipe,
                     parts[split],
-                    trained=self.embeds,
-                    matches=self.matches,
+                    untrained=self.untrained,
                     device=self.device,
                     between=between,
                     encode=self.vocabulary.encode,
