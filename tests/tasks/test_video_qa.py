@@ -20,7 +20,7 @@ from workbench.data.store import FrameStore, Split
 from workbench.data.texts import told
 from workbench.errors import UserError
 from workbench.models.fusion import FusionConfig
-from workbench.models.text import vocabulary
+from workbench.models.text import Vocabulary, vocabulary
 from workbench.models.video import VideoConfig
 from workbench.recipe.batch import BatchRng
 from workbench.recipes import lavender
@@ -28,6 +28,7 @@ from workbench.tasks import gallery as galleries
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Judged
 from workbench.tasks.video_qa import evaluate
+from workbench.train.session import open_session
 
 CLIPS = 40
 
@@ -348,6 +349,53 @@ class TestRuns:
             assert len(answered.values) == queries
             assert len(set(answered.groups)) == 7
             assert answered.values.mean() == pytest.approx(summary[f"test/{metric}"])
+
+    @pytest.mark.parametrize("recipe", ["lavender", "coca"])
+    def test_no_question_is_cut_and_each_word_counts(self, recipe, store, tmp_path, monkeypatch):
+        shown = known(store, tmp_path / "known")
+        captions = quick(recipe, tasks=("retrieval",))
+        plain = open_session(captions, shown, device=torch.device("cpu")).vocabulary
+        config = replace(captions, tasks=("retrieval", "video_qa"))
+        run, code = real_run(monkeypatch, tmp_path, config, shown)
+        assert code == 0
+        facts = run.read_json("environment.json")
+        words = Vocabulary.load(run.file("tokenizer.json"), facts["tokens_per_caption"])
+        asked = about(shown, shown.splits["test"].clips)
+        assert words.cut([one.text for one in asked]) == 0
+        assert words.cut([f"{one.text} {one.answer}" for one in asked]) == 0, "a word is written behind it"
+        assert plain.cut([one.text for one in asked]) > 0, "the longest caption is shorter"
+        first, last = words.encode(["what does the red box do first", "what does the red box do last"]).tokens
+        assert not torch.equal(first, last)
+        assert all(words.tokenizer.token_to_id(word) for one in asked for word in one.text.split())
+        cut = {"train", "val", "test", "val questions", "test questions"}
+        assert facts["captions_cut"] == dict.fromkeys(cut, 0)
+
+    def test_questions_that_are_cut_are_counted(self, store, tmp_path, monkeypatch):
+        shown = known(store, tmp_path / "known")
+        config = quick("lavender", tasks=("video_qa",))
+        short = replace(config.recipe, text=replace(config.recipe.text, max_tokens=5))
+        asked = replace(config.data, text="questions")
+        steps = Budget(unit="steps", amount=1)
+        stages = (Stage(budget=steps), Stage(objective="question", budget=steps, data=asked))
+        config = replace(config, recipe=short, stages=stages)
+        run, code = real_run(monkeypatch, tmp_path, config, {config.data: shown, asked: shown})
+        assert code == 0
+        cut = run.read_json("environment.json")["captions_cut"]
+        for split in ("train", "val", "test"):
+            every = about(shown, np.unique(shown.splits[split].clips))
+            assert (
+                cut[f"{split} questions"] == sum(len(f"{o.text} {o.answer}".split()) > 5 for o in every) > 0
+            )
+
+    def test_whoever_is_not_asked_keeps_its_words_and_its_length(self, store, tmp_path):
+        shown = known(store, tmp_path / "known")
+        session = open_session(
+            quick("lavender", tasks=("retrieval", "probe")), shown, device=torch.device("cpu")
+        )
+        held_out = [caption for s in ("val", "test") for caption in shown.splits[s].captions]
+        own = vocabulary(shown.splits["train"].captions, lavender.Config().text, held_out)
+        assert session.vocabulary.tokenizer.to_str() == own.tokenizer.to_str()
+        assert session.vocabulary.length == own.length
 
     def test_a_stage_may_train_on_questions(self, store, tmp_path, monkeypatch):
         shown = known(store, tmp_path / "known")

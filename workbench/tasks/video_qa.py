@@ -15,8 +15,9 @@ asked.
 
 Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
 right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
-asked and answered. `answer` and `generate` read a question as the run's tokenizer does: unless questions were
-trained on (`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
+asked and answered. A run that is to be asked has a tokenizer that is trained on questions about its training
+clips too, and that has room for every question with its answer (up to `text.max_tokens`): cut to the longest
+caption, most questions would lose the word that decides them.
 
 Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
 answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
@@ -37,6 +38,7 @@ from workbench.metrics import Metric, Queries
 from workbench.tasks.text_only import TextOnly
 
 if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
     from workbench.tasks.gallery import Found, Judged
 
 FILE = "video_qa.npz"
@@ -86,6 +88,12 @@ def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
 
 
 METRICS = tuple(metric for way in WAYS for kind in ("", *KINDS) for metric in _metrics(way, kind))
+
+
+def texts(store: FrameStore, split: str) -> list[str]:
+    """The questions about a split's clips, each with its answer behind it."""
+    asked = questions.about(store, np.unique(store.splits[split].clips))
+    return [f"{one.text} {one.answer}" for one in asked]
 
 
 def evaluate(judged: Judged) -> Found:

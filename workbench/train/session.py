@@ -191,9 +191,15 @@ def open_session(
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
         raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
+    captions += [text for one in training for text in tasks.texts(config.tasks, one, "train")]
+    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model. But a
+    # question without its last words is another question.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
     held_out = [caption for part in own for caption in part.captions]
+    for data in evaluated.values():
+        held_out += [
+            text for split in ("val", "test") for text in tasks.texts(config.tasks, stores[data], split)
+        ]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
