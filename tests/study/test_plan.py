@@ -145,7 +145,7 @@ class TestWhatIsKnownOfClips:
 
     def test_own_videos_are_not_asked(self, tmp_path, videos):
         with pytest.raises(
-            UserError, match=r"video_qa needs clips whose .*known is of folder nothing"
+            UserError, match=r"video_qa needs clips whose .*known.*; folder knows nothing"
         ) as caught:
             self.plan(tmp_path, videos)
         assert "\n" not in str(caught.value)
@@ -157,7 +157,7 @@ class TestWhatIsKnownOfClips:
         both = {"data": DataConfig(name="folder"), "evaluate_on": (DataConfig(name="moving_shapes"),)}
         assert self.plan(tmp_path, videos, **both).cells
         assert self.plan(tmp_path, videos, metric="moving_shapes:qa_open", **both).cells
-        with pytest.raises(UserError, match=r"video_qa needs clips whose .*known is of folder nothing"):
+        with pytest.raises(UserError, match=r"video_qa needs clips whose .*known.*; folder knows nothing"):
             self.plan(tmp_path, videos, metric="qa_open", **both)
 
     def test_own_videos_are_not_trained_on_by_questions(self, tmp_path, videos):

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from workbench.data.truth import Truth
 
 
+EMBEDDINGS = ("embed_video", "embed_text")
+ABILITIES = (*EMBEDDINGS, "match", "generate", "answer")
+"""Methods of a recipe whose results mean nothing before they are trained, see `BaseRecipe.trained_by`."""
+
+
 class Phase(NamedTuple):
     """A stretch of training of its own, computed by the recipe's method of the phase's name."""
 
@@ -138,10 +143,15 @@ class BaseRecipe(nn.Module, ABC):
         """Factors of the learning rate, by the beginnings of parameters' names; 1 for all others."""
         return {}
 
-    @property
-    def matches_by(self) -> tuple[str, ...]:
-        """Objectives that train `match`; any other one moves the encoders under it, and it counts no more."""
-        return ("recipe",) if self.weights().get("vtm", 1.0) else ()
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """Objectives that train one of `ABILITIES`; unless a recipe says otherwise, its own losses.
+
+        Embeddings count from then on. Of `match`, `generate` and `answer` any other objective moves the
+        encoders under the layers that it does not train, and they count no more.
+        """
+        if ability == "match" and not self.weights().get("vtm", 1.0):
+            return ()
+        return ("recipe",)
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import perceptron
+from workbench.recipe.heads import judgement, perceptron
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,12 @@ class JointEncoder(DualEncoder):
         order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
         return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """See `BaseRecipe`; an answer is a hidden word."""
+        if ability == "answer" and not self.config.weights.mlm:
+            return ()
+        return super().trained_by(ability)
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.fusion.alone(*self.text.embed(text, mask))
 
@@ -75,7 +81,7 @@ class JointEncoder(DualEncoder):
 
         choices: [A, L] for all questions, or [B, A, L] of their own.
         """
-        logits = self._at_mask(self.video(video).tokens, question).float()  # [B, V]
+        logits = self._at_mask(self.video(video).tokens, question)  # [B, V]
         tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
         found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
         return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
@@ -84,7 +90,7 @@ class JointEncoder(DualEncoder):
         """Logits [P, V] of words at a [MASK] that is put behind each caption."""
         text, at = text.append(self.vocabulary.mask)
         words = self._read(video, text).text
-        return self.word_head((words * at[..., None]).sum(1))
+        return judgement(self.word_head, (words * at[..., None]).sum(1))
 
     def _read(
         self, video: Tensor, text: Text, mask: Tensor | None = None, attend: Tensor | None = None
@@ -103,7 +109,7 @@ class ChoosingEncoder(JointEncoder):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
-        return self.match_head(self._read(self.video(video).tokens, text).pooled)[:, 0].float()
+        return judgement(self.match_head, self._read(self.video(video).tokens, text).pooled)[:, 0]
 
     def _vtm(self, own: Tensor, video: Tensor, batch: Batch, draw: Draw) -> Tensor:
         """The choice between a clip's own caption and those `shift` [B, C - 1] rows further, as masked.
@@ -115,7 +121,7 @@ class ChoosingEncoder(JointEncoder):
         mask = None if hidden is None else hidden[other]
         wrong = self._read(video.repeat_interleave(shift.shape[1], 0), batch.text.select(other), mask).pooled
         pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
-        return losses.vtm_choice(self.match_head(pooled)[..., 0])
+        return losses.vtm_choice(judgement(self.match_head, pooled)[..., 0])
 
 
 def wrong_rows(shift: Tensor) -> Tensor:

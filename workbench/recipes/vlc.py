@@ -39,7 +39,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
+from workbench.recipe.heads import judgement, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class Recipe(DualEncoder):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self.match_head(self._read(self._patches(video), text).pooled).float()
+        logits = judgement(self.match_head, self._read(self._patches(video), text).pooled)
         return logits[:, 1] - logits[:, 0]
 
     def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:
@@ -147,7 +147,7 @@ class Recipe(DualEncoder):
         read = self._read(video, text)
         terms = {}
         if self.config.weights.vtm:
-            terms["vtm"] = losses.vtm(self.match_head(read.pooled), matched)
+            terms["vtm"] = losses.vtm(judgement(self.match_head, read.pooled), matched)
         if self.config.weights.wpa:
             terms["wpa"] = losses.wpa(read.text, read.video, text.layout.valid, matched)
         return terms

@@ -22,7 +22,7 @@ from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
-from workbench.recipe.base import BaseRecipe
+from workbench.recipe.base import ABILITIES, EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng
 from workbench.tasks.gallery import Found, Gallery, Judged, gallery
 from workbench.train import environment
@@ -83,17 +83,12 @@ class Session:
         return tasks.possible(self.config.tasks, type(self.recipe))
 
     @property
-    def embeds(self) -> bool:
-        """Whether a stage so far, the present one included, trains the recipe's embeddings."""
-        stages = self.config.stages[: self.progress.stage + 1]
-        trains: tuple[str, ...] = getattr(self.recipe, "embeds_by", ())
-        return any(stage.objective in trains for stage in stages)
-
-    @property
-    def matches(self) -> bool:
-        """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
-        stage = self.config.stages[min(self.progress.stage, len(self.config.stages) - 1)]
-        return stage.objective in self.recipe.matches_by
+    def untrained(self) -> frozenset[str]:
+        """Which of `ABILITIES` mean nothing: embeddings that no stage so far trains, its own included,
+        and of the others what the stage that it is in, or the last one, does not train."""
+        stages = [stage.objective for stage in self.config.stages[: self.progress.stage + 1]]
+        counts = {ability: stages if ability in EMBEDDINGS else stages[-1:] for ability in ABILITIES}
+        return frozenset(a for a, by in counts.items() if not set(by) & set(self.recipe.trained_by(a)))
 
     @property
     def autocast(self) -> AbstractContextManager[object]:
@@ -110,7 +105,7 @@ class Session:
     def evaluate(self, split: str, stop: Stop = lambda: False, *, last: bool = True) -> dict[str, float]:
         """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
 
-        last: also by those tasks that take so long that they are left to the end of the run.
+        last: also by those tasks that take so long that they are left to the ends of the stages.
         """
         found = self.judge(split, stop, last=last)
         return {
@@ -137,8 +132,7 @@ class Session:
                 judged = Judged(
                     self.recipe,
                     parts[split],
-                    trained=self.embeds,
-                    matches=self.matches,
+                    untrained=self.untrained,
                     device=self.device,
                     between=between,
                     encode=self.vocabulary.encode,
@@ -197,9 +191,15 @@ def open_session(
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
         raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
+    captions += [text for one in training for text in tasks.texts(config.tasks, one, "train")]
+    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model. But a
+    # question without its last words is another question.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
     held_out = [caption for part in own for caption in part.captions]
+    for data in evaluated.values():
+        held_out += [
+            text for split in ("val", "test") for text in tasks.texts(config.tasks, stores[data], split)
+        ]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
