@@ -321,6 +321,15 @@ class TestMasks:
         assert draw.video_mask.sum(1).tolist() == [38] * 6
         assert set(draw.chosen) == {"shift"}
 
+    def test_one_side_is_hidden_without_a_look_at_the_other(self, store, words, batch):
+        """Or the choice of the caption, as masked, would be one of the mask that fits."""
+        recipe = made(store, words)
+        before = drawn(recipe, batch)
+        after = drawn(recipe, batch._replace(text=batch.text.select(torch.tensor([3, 1, 5, 0, 2, 4]))))
+        assert torch.equal(after.video_mask, before.video_mask)
+        after = drawn(recipe, batch._replace(video=batch.video ^ 255))
+        assert torch.equal(after.text_mask, before.text_mask)
+
     def test_any_other_masking_will_do(self, store, words, batch):
         recipe = made(store, words, video_masking=CellMasking(ratio=0.5))
         assert drawn(recipe, batch).video_mask.sum(1).tolist() == [64] * 6

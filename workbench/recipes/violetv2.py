@@ -155,7 +155,7 @@ class Recipe(ChoosingEncoder):
         if weights.mvm and patches is not None:
             terms["mvm"] = self._mvm(batch, fused.video, patches)
         if weights.vtm:
-            terms["vtm"] = self._vtm(fused.pooled, video, batch, draw)
+            terms["vtm"] = self._vtm(fused.pooled, video, batch.text, draw.chosen["shift"], words)
         if not terms:
             raise UserError("violetv2 has nothing to learn where nothing is hidden and weights.vtm is 0")
         return terms
