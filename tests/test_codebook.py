@@ -124,10 +124,11 @@ def test_a_checkpoint_holds_it():
 
 
 def test_it_is_fitted_to_patches_of_training_clips_only():
-    """Clips of the other splits are white; more frames are stored than a step takes."""
+    """Clips of the other splits are white, and so are the frames that no step takes: 1 and 3 are centres."""
     video = VideoEncoder(VideoConfig(width=32, depth=1, heads=2, patch=8, tubelet=1), frames=2, size=16)
     frames = np.full((20, 5, 16, 16, 3), 255, np.uint8)
     frames[:12] = np.random.default_rng(0).integers(0, 100, (12, 5, 16, 16, 3), np.uint8)
+    frames[:12, [0, 2, 4]] = 255
     store = SimpleNamespace(
         frames=frames, splits={"train": SimpleNamespace(clips=np.array([0, 0, 3, 5, 7, 11]))}
     )
