@@ -42,7 +42,6 @@ LAYERS = {
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store stats tasks",
     "workbench/recipe/batch.py": "",
-    "workbench/recipe/codes.py": "data.sampling data.store models",
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,

@@ -1,11 +1,13 @@
 """The codebook: nearest patches, by brute force and by others, fitted alike from the same numbers."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from workbench.data.store import FrameStore
 from workbench.models.codebook import Codebook
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.codes import fit_codes
@@ -132,6 +134,7 @@ def test_it_is_fitted_to_patches_of_training_clips_only():
     store = SimpleNamespace(
         frames=frames, splits={"train": SimpleNamespace(clips=np.array([0, 0, 3, 5, 7, 11]))}
     )
+    store.centred = partial(FrameStore.centred, store)
     made = book(codes=8, pixels=8 * 8 * 3)
     assert fit_codes(made, video, store, rng()) > 0
     assert made.centroids.max() < 0.4

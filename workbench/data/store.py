@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.data.sampling import centre_frames
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class FrameStore:
         """Names of the attributes that every clip has, and `label` where clips have classes."""
         attributes = (name for name, values in self.attributes.items() if None not in values)
         return frozenset((*attributes, *(["label"] if self.labels.any() else [])))
+
+    def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
+        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
+        return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:

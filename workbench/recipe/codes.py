@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from workbench.data.sampling import centre_frames
 from workbench.models.codebook import Codebook
 from workbench.models.video import VideoEncoder
 
@@ -29,7 +28,6 @@ def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: t
     clips = np.unique(store.splits["train"].clips)
     some = torch.randperm(len(clips), generator=rng)[: -(-wanted // FROM_A_CLIP)].numpy()
     count = video.grid.time * video.config.tubelet
-    taken = centre_frames(store.frames.shape[1], count)
-    frames = store.frames[np.sort(clips[some])[:, None], taken]
+    frames = store.centred(np.sort(clips[some]), count)
     patches = video.patches(torch.from_numpy(frames)).flatten(0, 1)
     return codebook.fit(patches[torch.randperm(len(patches), generator=rng)[:wanted]], rng)
