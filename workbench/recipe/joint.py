@@ -94,6 +94,21 @@ class JointEncoder(DualEncoder):
         return fused
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoosingConfig(JointConfig):
+    """Hidden patches are read too, black ones or a learned token, and something is predicted of them."""
+
+    video: VideoConfig = field(
+        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.video.hidden == "drop":
+            name = type(self).__module__.rpartition(".")[2]
+            raise UserError(f"{name} reads hidden patches too: video.hidden is 'zero' or 'replace'")
+
+
 class ChoosingEncoder(JointEncoder):
     """Tells a clip's own caption from others of the batch by one score for each pair (VIOLET, VIOLETv2)."""
 

@@ -31,11 +31,10 @@ from workbench.masking.attended import attended
 from workbench.masking.video import BoxMasking, VideoMasking, check_ratio
 from workbench.models.codebook import Codebook
 from workbench.models.text import Vocabulary
-from workbench.models.video import VideoConfig
 from workbench.recipe.batch import Batch, BatchRng, Draw, Masks
 from workbench.recipe.codes import fit_codes
 from workbench.recipe.heads import perceptron
-from workbench.recipe.joint import ChoosingEncoder, JointConfig
+from workbench.recipe.joint import ChoosingConfig, ChoosingEncoder
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
@@ -51,10 +50,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JointConfig):
-    video: VideoConfig = field(
-        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
-    )
+class Config(ChoosingConfig):
     video_masking: VideoMasking | None = BoxMasking(ratio=0.15)
     attended: float = 0.15
     """Share of patches and words together that is hidden by attention, in half of the samples; 0: in none."""
@@ -66,8 +62,6 @@ class Config(JointConfig):
         super().__post_init__()
         check_ratio("attended", self.attended)
         at_least("recipe.codes", self.codes, 2)
-        if self.video.hidden == "drop":
-            raise UserError("violet reads hidden patches too: video.hidden is 'zero' or 'replace'")
 
 
 class Recipe(ChoosingEncoder):

@@ -37,11 +37,10 @@ from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder
 from workbench.models.teacher import average_of, awaited, follow, has_come
 from workbench.models.text import Vocabulary
-from workbench.models.video import VideoConfig
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.codes import fit_codes
 from workbench.recipe.heads import perceptron
-from workbench.recipe.joint import ChoosingEncoder, JointConfig
+from workbench.recipe.joint import ChoosingConfig, ChoosingEncoder
 from workbench.recipe.known import KNOWN, MotionTable, check_known
 from workbench.targets.features import normalised_features
 from workbench.targets.hog import hog_image
@@ -70,10 +69,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JointConfig):
-    video: VideoConfig = field(
-        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
-    )
+class Config(ChoosingConfig):
     video_masking: VideoMasking | None = CellOrBoxMasking(ratio=0.3)
     target: Target = "pixel"
     codes: int = 256
@@ -88,8 +84,6 @@ class Config(JointConfig):
         at_least("recipe.codes", self.codes, 2)
         if not 0 <= self.momentum < 1:
             raise UserError(f"recipe.momentum is a share in [0, 1), not {self.momentum!r}")
-        if self.video.hidden == "drop":
-            raise UserError("violetv2 reads hidden patches too: video.hidden is 'zero' or 'replace'")
         if self.target in (*KNOWN, "features_2d") and self.video.tubelet != 1:
             raise UserError(f"target={self.target!r} is told of single frames: video.tubelet is 1")
 
