@@ -100,6 +100,21 @@ class JointEncoder(DualEncoder):
         return fused
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoosingConfig(JointConfig):
+    """Hidden patches are read too, black ones or a learned token, and something is predicted of them."""
+
+    video: VideoConfig = field(
+        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.video.hidden == "drop":
+            name = type(self).__module__.rpartition(".")[2]
+            raise UserError(f"{name} reads hidden patches too: video.hidden is 'zero' or 'replace'")
+
+
 class ChoosingEncoder(JointEncoder):
     """Tells a clip's own caption from others of the batch by one score for each pair (VIOLET, VIOLETv2)."""
 
@@ -111,15 +126,20 @@ class ChoosingEncoder(JointEncoder):
         """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
         return judgement(self.match_head, self._read(self.video(video).tokens, text).pooled)[:, 0]
 
-    def _vtm(self, own: Tensor, video: Tensor, batch: Batch, draw: Draw) -> Tensor:
-        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further, as masked.
+    def _vtm(
+        self, own: Tensor, video: Tensor, text: Text, shift: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further.
 
-        own: class tokens [B, D] of clips read with their own captions; video: tokens [B, n, D].
+        Args:
+            own: class tokens [B, D] of the clips read with their own captions.
+            video: tokens of the clips, [B, n, D].
+            mask: Boolean [B, L], what is hidden of each caption, as where `own` was read. Only of masks that
+                are drawn without a look at the clips, else they tell which caption is the own one.
         """
-        shift, hidden = draw.chosen["shift"], draw.text_mask
         other = wrong_rows(shift).flatten()  # [B * (C - 1)]
-        mask = None if hidden is None else hidden[other]
-        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), batch.text.select(other), mask).pooled
+        hidden = None if mask is None else mask[other]
+        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), text.select(other), hidden).pooled
         pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
         return losses.vtm_choice(judgement(self.match_head, pooled)[..., 0])
 

@@ -30,9 +30,10 @@ from workbench.errors import UserError
 from workbench.fields import one_of, positive
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import CellMasking, VideoMasking
+from workbench.models.cross import CrossStack
 from workbench.models.decoder import DecoderConfig
 from workbench.models.encoder import Encoder
-from workbench.models.fusion import CrossStack, FusionConfig, FusionEncoder
+from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text

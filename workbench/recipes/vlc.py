@@ -121,6 +121,10 @@ class Recipe(DualEncoder):
         """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3], read without words; `mask` [B, N] hides."""
         return unit(self.video_head(self.video.encode(self._patches(video, mask)).pooled))
 
+    def features(self, video: Tensor) -> Tensor:
+        """Tokens [B, N, D] of clips read without words, for probes."""
+        return self.video.encode(self._patches(video)).tokens
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.video.encode(*self._words(text, mask)).pooled
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
-from workbench.data import truth_of
+from workbench.data import knows_motion, truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -205,7 +205,8 @@ def open_session(
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
-    recipe.attach([truth_of(one) for one in training])
+    asked = [data in config.recipe_data for data in config.training_data]
+    recipe.attach([truth_of(one) if own else None for one, own in zip(training, asked, strict=True)])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
     loaders = {}
@@ -237,12 +238,13 @@ def _gallery(data: DataConfig, store: FrameStore, split: str, words: Vocabulary)
 
 
 def check(config: RunConfig) -> None:
-    """Refuses objectives and tasks that the run's recipe does not have."""
+    """Refuses objectives and tasks that the run's recipe does not have, and what it says cannot be run."""
     recipe = recipe_class(config)
     for stage in config.stages:
         recipe.check_objective(stage.objective)
     if not tasks.possible(config.tasks, recipe):
         raise UserError(tasks.refusal(config.tasks, [recipe]))
+    recipe.check_run(config, [data.name for data in config.all_data if knows_motion(data.name)])
 
 
 def try_to_build(config: RunConfig) -> None:
