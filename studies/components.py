@@ -15,7 +15,7 @@ from typing import Any
 from workbench import recipes
 from workbench.config import RunConfig
 from workbench.masking.text import TokenMasking
-from workbench.masking.video import CellMasking, PerFrameMasking, RandomMasking, TubeMasking
+from workbench.masking.video import BlockMasking, CellMasking, PerFrameMasking, RandomMasking, TubeMasking
 from workbench.study.spec import Study, Trial
 from workbench.study.stages import optim_of, pretrain_then_align
 
@@ -62,6 +62,13 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no matching": {WEIGHTS: {"vtm": 0.0}},
         "2 candidates": {"candidates": 2},
         "30 % of the words hidden": {"text_masking": TokenMasking(ratio=0.3)},
+    },
+    "clover": {
+        "plain contrast over all three": {"exclusive": False},
+        "no ranking": {WEIGHTS: {"rank": 0.0}},
+        "no hidden words predicted": {WEIGHTS: {"mlm": 0.0}},
+        "pulled to the other fused vector": {"fused_hides": "other"},
+        "blocks of 40 %": {"video_masking": BlockMasking(ratio=0.4)},
     },
     "vlc": {
         "no transport": {WEIGHTS: {"wpa": 0.0}},

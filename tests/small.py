@@ -13,6 +13,7 @@ import torch
 import workbench.recipes
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data.store import FrameStore, write_record
+from workbench.masking.video import Grid
 from workbench.recipe.batch import BatchRng
 
 FRAMES, SIZE = 4, 16
@@ -72,6 +73,9 @@ def shrink(config: Any, **video: Any) -> Any:
             changes[field.name] = replace(part, **tiny)
     if hasattr(config, "embed"):
         changes["embed"] = 16
+    masking = getattr(config, "video_masking", None)
+    if masking is not None and not masking.hidden(Grid(2, 2, 2)):  # less than one of four places is none
+        changes["video_masking"] = replace(masking, ratio=0.5)
     return replace(config, **changes)
 
 

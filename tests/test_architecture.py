@@ -23,6 +23,7 @@ HOMES = {
     "transformers": ["workbench/models/*"],
     "tokenizers": ["workbench/models/*"],
     "safetensors": ["workbench/train/checkpoint.py", "workbench/models/*"],
+    "sklearn": ["workbench/tasks/probe.py"],
     "streamlit": ["app/*"],
     "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py", "app/widgets.py"],
 }
@@ -38,7 +39,7 @@ LAYERS = {
     "workbench/errors.py": "",
     "workbench/metrics.py": "",
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
-    "workbench/tasks/*": f"{CORE} stats tasks",
+    "workbench/tasks/*": f"{CORE} data.moving_shapes data.store stats tasks",
     "workbench/recipe/batch.py": "",
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store",
     "workbench/masking/*": f"{CORE} masking recipe.batch",

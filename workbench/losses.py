@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +28,50 @@ def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
+def multi_positive_nce(
+    anchor: Tensor, positives: Sequence[Tensor], scale: Tensor | float, *, exclusive: bool
+) -> Tensor:
+    """Contrast of anchors with several positives each, the sum of both directions (Clover, arXiv:2207.07885).
+
+    With s_ikj = scale * <a_i, p^k_j>:  forth, the terms of `multi_positive_terms` summed over positives k;
+    back, -1/K sum_k log softmax_i(s_ikj)_j; either the mean over samples. One positive gives twice `vtc`.
+
+    Args:
+        anchor: unit vectors [B, D].
+        positives: K times unit vectors [B, D], all of whose rows i belong to row i of `anchor`.
+        scale: inverse temperature.
+        exclusive: see `multi_positive_terms`.
+    """
+    with torch.autocast(anchor.device.type, enabled=False):  # see `vtc`
+        other = torch.stack([p.float() for p in positives])  # [K, B, D]
+        scores = scale * torch.einsum("id,kjd->ikj", anchor.float(), other)  # [B, K, B]
+    own = scores.diagonal(dim1=0, dim2=2)  # [K, B]
+    forth = multi_positive_terms(scores, exclusive=exclusive).sum(1)  # [B]
+    back = (scores.logsumexp(0) - own).mean(0)  # [B]
+    return (forth + back).mean()
+
+
+def multi_positive_terms(scores: Tensor, *, exclusive: bool) -> Tensor:
+    """What each anchor has of each of its positives, -log softmax of s_iki among the K * B of its row [B, K].
+
+    Args:
+        scores: [B, K, B], anchors by kinds of positives by samples.
+        exclusive: leaves the other K - 1 positives of the same sample out of the denominator, so that an
+            anchor's positives are not pushed away for each other's sake.
+    """
+    own = scores.diagonal(dim1=0, dim2=2).T  # [B, K]
+    if not exclusive:
+        return scores.flatten(1).logsumexp(1, keepdim=True) - own
+    same = torch.eye(len(scores), dtype=torch.bool, device=scores.device)[:, None]
+    others = scores.masked_fill(same, float("-inf")).flatten(1).logsumexp(1, keepdim=True)  # [B, 1]
+    return torch.logaddexp(others, own) - own
+
+
+def ranking(better: Tensor, worse: Tensor, margin: float) -> Tensor:
+    """How far the better scores [B] fail to exceed the worse ones by a margin: mean of max(0, m + w - b)."""
+    return F.relu(margin + worse.float() - better.float()).mean()
+
+
 def vtm(logits: Tensor, matched: Tensor) -> Tensor:
     """Video-text matching: two-class cross-entropy of logits [P, 2] against `matched` [P] (Boolean)."""
     return F.cross_entropy(logits.float(), matched.long())
@@ -39,6 +85,19 @@ def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     if not len(tokens):
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), tokens)
+
+
+def mlm_focal(logits: Tensor, tokens: Tensor, gamma: float) -> Tensor:
+    """As `mlm`, but words that are known already count for less: -(1 - p)^gamma log p, p of the right word.
+
+    (focal loss, arXiv:1708.02002; of words in Clover, arXiv:2207.07885, with gamma 2). Gamma 0 gives `mlm`.
+    """
+    if not len(tokens):
+        return logits.sum() * 0.0
+    surprise = F.cross_entropy(logits.float(), tokens, reduction="none")
+    # 1 - p; not 0, where a gamma below 1 has no gradient.
+    missing = -torch.expm1(-surprise).clamp(max=-1e-7)
+    return (missing**gamma * surprise).mean()
 
 
 def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:

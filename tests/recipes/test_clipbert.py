@@ -72,6 +72,14 @@ class TestAggregation:
         assert torch.allclose(found, joined[:, 1] - joined[:, 0], atol=1e-5)
 
 
+def test_its_features_are_the_tokens_that_its_embedding_averages(vocabulary, batch):
+    recipe = build(vocabulary).eval()
+    features = recipe.features(batch.video)
+    assert features.shape == (8, 2 * 4, 32)  # two clips of four places
+    embedded = torch.nn.functional.normalize(recipe.video_head(features.mean(1)), dim=1)
+    assert torch.allclose(embedded, recipe.embed_video(batch.video), atol=1e-6)
+
+
 class TestSparse:
     def test_only_the_drawn_clips_are_read_in_training(self, vocabulary, batch):
         recipe = build(vocabulary, clips=1)

@@ -1,8 +1,11 @@
 """Which tasks a recipe can do is found by what it defines; what none can do is refused in a sentence."""
 
 import importlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 import toys
 from small import FRAMES, SIZE, recipe_module, recipe_names, run_config
 
@@ -10,7 +13,7 @@ from workbench import tasks
 from workbench.config import DataConfig
 from workbench.errors import UserError
 from workbench.metrics import Metric
-from workbench.train.session import try_to_build
+from workbench.train.session import open_session, try_to_build
 
 EVERY = tasks.names()
 NOWHERE = DataConfig(name="random", digest="0" * 64, frames=FRAMES, size=SIZE)
@@ -21,8 +24,8 @@ def recipe(name):
 
 
 def test_the_scan_finds_the_tasks_we_know_and_not_what_they_share():
-    assert {"retrieval", "pair_retrieval", "shuffling"} <= set(EVERY)
-    assert "gallery" not in EVERY
+    assert {"retrieval", "pair_retrieval", "shuffling", "order", "probe"} <= set(EVERY)
+    assert not {"gallery", "drops"} & set(EVERY)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -34,6 +37,7 @@ def test_every_task_says_what_it_measures_and_needs(name):
     assert all(isinstance(ways, tuple) and ways for ways in task.NEEDS), "alternatives, each several methods"
     assert isinstance(task.EACH_TIME, bool)
     assert callable(task.evaluate)
+    assert all(isinstance(ways, tuple) and ways for ways in getattr(task, "KNOWN", ()))
     assert task.__doc__
 
 
@@ -43,9 +47,10 @@ def test_no_two_tasks_share_a_metric():
 
 
 def test_what_a_recipe_defines_decides():
-    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in ("retrieval", "shuffling")]
-    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"retrieval", "pair_retrieval", "shuffling"}
-    assert set(tasks.possible(EVERY, toys.Recipe)) == {"pair_retrieval", "shuffling"}
+    either = {"shuffling", "order", "probe"}
+    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in {"retrieval"} | either]
+    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"retrieval", "pair_retrieval"} | either
+    assert set(tasks.possible(EVERY, toys.Recipe)) == {"pair_retrieval"} | either
     assert tasks.possible(["shuffling", "retrieval"], recipe("mac")) == ["shuffling", "retrieval"], "in order"
     assert tasks.possible(["pair_retrieval"], recipe("mac")) == []
 
@@ -61,7 +66,8 @@ def test_half_of_an_alternative_is_not_enough():
 def test_what_no_recipe_can_do_is_a_sentence():
     said = tasks.refusal(["retrieval", "pair_retrieval"], [recipe("mac")])
     assert said.startswith("mac cannot do pair_retrieval, which needs match; possible are ")
-    assert set(said.rpartition("possible are ")[2].split(", ")) == {"retrieval", "shuffling"}
+    possible = tasks.possible(EVERY, recipe("mac"))
+    assert said.rpartition("possible are ")[2].split(", ") == possible
     assert "\n" not in said
     assert "embed_video and embed_text" in tasks.refusal(["retrieval"], [toys.Recipe])
 
@@ -70,6 +76,36 @@ def test_one_able_recipe_of_a_study_is_enough():
     assert tasks.refusal(["pair_retrieval", "retrieval"], [recipe("mac"), recipe("simvtp")]) == ""
     assert tasks.refusal(["retrieval"], [recipe(name) for name in ("mac", "mac")]) == ""
     assert "mac cannot" in tasks.refusal(["pair_retrieval"], [recipe("mac"), recipe("mac")])
+
+
+def test_what_is_known_of_clips_decides_too():
+    assert tasks.askable(EVERY, set()) == [n for n in EVERY if not hasattr(tasks.load(n), "KNOWN")]
+    assert tasks.askable(["probe", "retrieval", "order"], {"label"}) == ["probe", "retrieval"]
+    assert tasks.askable(["order"], {"colour", "shape", "first", "second"}) == []
+    assert tasks.askable(["order"], {"colour", "shape", "first", "second", "background", "mood"}) == ["order"]
+
+
+def test_what_no_data_know_is_a_sentence():
+    knowing = {"films": {"label", "genre"}, "clips": set()}
+    assert tasks.unknown(["retrieval", "probe"], knowing) == ""
+    said = tasks.unknown(["retrieval", "order"], knowing)
+    assert said == (
+        "order needs clips whose colour and shape and first and second and background is known; "
+        "known is of films genre, label and of clips nothing"
+    )
+    assert "colour or shape or first or second or background or label" in tasks.unknown(["probe"], {"c": ()})
+
+
+@pytest.mark.parametrize("task", ["order", "probe"])
+def test_a_run_whose_data_do_not_know_enough_is_refused_before_it_trains(store, task):
+    with pytest.raises(UserError, match=f"{task} needs clips whose .* known is of random nothing"):
+        open_session(run_config("mac", tasks=("retrieval", task)), store, device=torch.device("cpu"))
+
+
+def test_what_a_store_knows(store):
+    assert store.known == frozenset()
+    some = replace(store, attributes={"mood": ["glad", None], "size": [1, 2]}, labels=np.array([0, 1]))
+    assert some.known == {"size", "label"}
 
 
 def test_an_unknown_task_is_refused_with_those_that_exist():

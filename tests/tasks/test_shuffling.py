@@ -125,6 +125,20 @@ def test_three_draws_of_pairs():
     assert recipe.pairs == (1 + 3) * CLIPS * CLIPS
 
 
+def test_pairs_of_a_large_split_are_those_of_the_fixed_gallery():
+    part = gallery(np.arange(130), FRAMES)
+
+    class Right:
+        def match(self, video, text):
+            return (numbers(video)[0] == text.tokens[:, 1]).float()
+
+    found = evaluate(judged(Right(), part))
+    assert found.values["shuffled_t2v_r1"] == found.values["shuffled_v2t_r1"] == 100
+    chosen, rows = fixed_gallery(part.owner, 130)
+    assert found.files["shuffling.npz"]["t2v_id"].tolist() == [part.caption_ids[q] for q in rows]
+    assert len(chosen) == 100
+
+
 @pytest.mark.parametrize("owner", [[0], [0, 0, 0]], ids=["one caption", "several"])
 @pytest.mark.parametrize("way", ["embeds", "judges"])
 def test_a_gallery_of_one_loses_nothing(owner, way):

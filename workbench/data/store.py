@@ -76,6 +76,12 @@ class FrameStore:
     labels: np.ndarray
     """int64 [N], index into `label_names`; 0 for clips without a label, as in stores of earlier versions."""
 
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of the attributes that every clip has, and `label` where clips have classes."""
+        attributes = (name for name, values in self.attributes.items() if None not in values)
+        return frozenset((*attributes, *(["label"] if self.labels.any() else [])))
+
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
         """Open a store. Raises UserError where it is missing, incomplete or of another version."""

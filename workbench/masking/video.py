@@ -142,6 +142,51 @@ class CellMasking(VideoMasking):
         return lowest(score[:, :, : grid.height, : grid.width].flatten(1), self.hidden(grid))
 
 
+BLOCKS = 16
+"""Rectangles that `BlockMasking` draws for each clip, of which it takes the first ones."""
+SMALLEST = 4
+"""Places of its smallest rectangle, as in BEiT."""
+LOWEST_ASPECT = 0.3
+"""Height by width of its flattest rectangle, as in BEiT."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMasking(VideoMasking):
+    """A few rectangles of places, the same in every temporal slot (BEiT, arXiv:2106.08254).
+
+    Each has an area between 4 places and all that are to be hidden, and an aspect between 0.3 and 1 / 0.3,
+    drawn evenly on a logarithmic scale. They are put down one after the other until enough is hidden. What
+    is too much of the last one is left off around its middle; should all of them be too little, they grow.
+    """
+
+    def hidden(self, grid: Grid) -> int:
+        return grid.time * share(self.ratio, grid.space)
+
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        count = share(self.ratio, grid.space)
+        area, aspect, top, left = rng.uniform(batch, 4, BLOCKS).unbind(1)  # [B, BLOCKS] each
+        area = SMALLEST + area * max(0, count - SMALLEST)
+        aspect = LOWEST_ASPECT ** (2 * aspect - 1)
+        down = _far(top, (area * aspect).sqrt(), grid.height)  # [B, BLOCKS, H]
+        across = _far(left, (area / aspect).sqrt(), grid.width)  # [B, BLOCKS, W]
+        far = torch.maximum(down[..., None], across[..., None, :])  # [B, BLOCKS, H, W], below 1 inside
+        turn = torch.arange(BLOCKS, device=far.device)[:, None, None]
+        first = torch.where(far < 1, turn + far, BLOCKS + far).amin(1)  # [B, H, W]
+        mask = lowest(first.flatten(1), count)
+        return mask[:, None].expand(-1, grid.time, -1).flatten(1)
+
+
+def _far(start: Tensor, length: Tensor, side: int) -> Tensor:
+    """How far each of `side` places is from the middle of an interval, 1 at its ends: [..., side].
+
+    start: where the interval lies, from 0 to 1, at one end or the other; length: of the interval, rounded.
+    """
+    length = length.round().clamp(1, side)
+    start = (start * (side - length + 1)).floor()
+    place = torch.arange(side, device=start.device)
+    return (place - (start + (length - 1) / 2)[..., None]).abs() * 2 / length[..., None]
+
+
 def check_ratio(what: str, ratio: float) -> None:
     """Refuses a ratio outside [0, 1): hiding everything leaves the encoder nothing to read."""
     number = isinstance(ratio, int | float) and not isinstance(ratio, bool)

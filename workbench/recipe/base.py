@@ -131,6 +131,11 @@ class BaseRecipe(nn.Module, ABC):
         return {}
 
     @property
+    def matches_by(self) -> tuple[str, ...]:
+        """Objectives that train `match`; any other one moves the encoders under it, and it counts no more."""
+        return ("recipe",) if self.weights().get("vtm", 1.0) else ()
+
+    @property
     def name(self) -> str:
         """Of its module."""
         return type(self).__module__.rpartition(".")[2]

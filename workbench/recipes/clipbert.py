@@ -141,6 +141,10 @@ class Recipe(DualEncoder):
         """Unit vectors [B, E] of uint8 videos [B, T, H, W, 3], from all frames; `mask` [B, N] hides."""
         return unit(self.video_head(self.encode(self.cut(video), mask).mean((1, 2))))
 
+    def features(self, video: Tensor) -> Tensor:
+        """Tokens [B, N, D] of all clips of uint8 videos [B, T, H, W, 3]."""
+        return self.encode(self.cut(video)).flatten(1, 2)
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.fusion.alone(*self.text.embed(text, mask))
 

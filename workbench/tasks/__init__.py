@@ -5,7 +5,9 @@ A task is a module of this package; its top level imports nothing that needs tor
 - `METRICS`: what it measures, see `workbench.metrics.Metric`;
 - `NEEDS`: alternatives, each the methods that a recipe must define (see `BaseRecipe`);
 - `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the ends of its stages;
-- `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed.
+- `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed;
+- `KNOWN`, where it can only be asked of clips of which something is known: alternatives, each the names of
+  attributes, `label` for the class (see `FrameStore.known`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -51,6 +53,25 @@ def refusal(wanted: Sequence[str], recipes: Sequence[type]) -> str:
             needs = " or ".join(" and ".join(ways) for ways in load(name).NEEDS)
             able = [one for one in names() if any(possible([one], recipe) for recipe in recipes)]
             return f"{who} cannot do {name}, which needs {needs}; possible are {', '.join(able)}"
+    return ""
+
+
+def askable(wanted: Sequence[str], known: Collection[str]) -> list[str]:
+    """Those of the tasks that can be asked of clips of which so much is known, see `FrameStore.known`."""
+    needed = {name: getattr(load(name), "KNOWN", ((),)) for name in wanted}
+    return [name for name in wanted if any(set(way) <= set(known) for way in needed[name])]
+
+
+def unknown(wanted: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
+    """What is said where a task can be asked of none of the data; empty where each can be asked of some.
+
+    known: name of the data -> what is known of its clips.
+    """
+    for name in wanted:
+        if not any(askable([name], one) for one in known.values()):
+            needs = " or ".join(" and ".join(way) for way in load(name).KNOWN)
+            said = [f"of {data} {', '.join(sorted(one)) or 'nothing'}" for data, one in known.items()]
+            return f"{name} needs clips whose {needs} is known; known is {' and '.join(said)}"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,15 +83,33 @@ class Judged:
     gallery: Gallery
     trained: bool = True
     """Whether a stage so far has trained its embeddings, where it has any."""
+    matches: bool = True
+    """Whether the last stage has trained its judgement of pairs, where it has one."""
     device: torch.device = torch.device("cpu")
     between: Callable[[], None] = lambda: None
     """Called before each batch; what it raises ends the evaluation."""
+    encode: Callable[[list[str]], Text] | None = None
+    """Tokens of captions that are not in the gallery."""
 
     @property
     def embeds(self) -> bool:
         """Whether both sides can be embedded in a space that means something."""
         both = hasattr(self.recipe, "embed_video") and hasattr(self.recipe, "embed_text")
         return both and self.trained
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether a task that can do either judges pairs, since embeddings are missing or untrained."""
+        return not self.embeds and hasattr(self.recipe, "match")
+
+    def saying(self, captions: list[str]) -> Judged:
+        """The same model and clips with these captions, of which none belongs to a clip."""
+        assert self.encode is not None, "whoever judges a model has its tokenizer"
+        nobody = np.full(len(captions), -1)
+        part = replace(
+            self.gallery, captions=captions, caption_ids=captions, owner=nobody, text=self.encode(captions)
+        )
+        return replace(self, gallery=part)
 
     def batches(self, count: int) -> Iterator[np.ndarray]:
         """Numbers below `count`, a batch at a time."""

@@ -9,7 +9,8 @@ Two protocols, and the metric's name says which:
   fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
   fixed seed.
 
-Ties count against the model.
+Where the last stage has not trained `match` (the shared alignment moves the encoders under it) nothing is
+measured. Ties count against the model.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def evaluate(judged: Judged) -> Found:
 
     from workbench.tasks.gallery import Found, rank_metrics
 
+    if not judged.matches:
+        return Found(values={})
     counter = FlopCounterMode(display=False)
     with counter:
         if judged.embeds:
@@ -109,7 +112,7 @@ def _places(
 
     real: [Q, c], False where there were not that many wrong answers; before: [Q], ranks of the proposal.
     """
-    scores = _finite(judged.match(clips.ravel(), rows.ravel())).reshape(clips.shape)
+    scores = finite(judged.match(clips.ravel(), rows.ravel())).reshape(clips.shape)
     place = 1 + ((scores[:, 1:] >= scores[:, :1]) & real).sum(1)
     return np.where(before <= CANDIDATES, place, before).astype(np.int32)
 
@@ -138,10 +141,11 @@ def all_pairs(
 ) -> np.ndarray:
     """Scores float32 [G, G] of each caption (row) with each clip; `orders` [V, T] permutes frames."""
     pairs = np.meshgrid(clips, rows)  # both [G captions, G clips]
-    return _finite(judged.match(pairs[0].ravel(), pairs[1].ravel(), orders)).reshape(len(rows), len(clips))
+    return finite(judged.match(pairs[0].ravel(), pairs[1].ravel(), orders)).reshape(len(rows), len(clips))
 
 
-def _finite(scores: np.ndarray) -> np.ndarray:
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores themselves; `FloatingPointError` where one is no number."""
     if not np.isfinite(scores).all():
         raise FloatingPointError("scores of pairs are not finite: the model has diverged")
     return scores

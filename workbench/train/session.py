@@ -88,6 +88,12 @@ class Session:
         return any(stage.objective in trains for stage in stages)
 
     @property
+    def matches(self) -> bool:
+        """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
+        stage = self.config.stages[min(self.progress.stage, len(self.config.stages) - 1)]
+        return stage.objective in self.recipe.matches_by
+
+    @property
     def autocast(self) -> AbstractContextManager[object]:
         return environment.autocast(self.device, self.precision)
 
@@ -127,11 +133,17 @@ class Session:
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
                 judged = Judged(
-                    self.recipe, parts[split], trained=self.embeds, device=self.device, between=between
+                    self.recipe,
+                    parts[split],
+                    trained=self.embeds,
+                    matches=self.matches,
+                    device=self.device,
+                    between=between,
+                    encode=self.vocabulary.encode,
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in self.tasks
+                    for name in tasks.askable(self.tasks, parts[split].store.known)
                     if last or tasks.load(name).EACH_TIME
                 }
         self.recipe.train()
@@ -179,6 +191,9 @@ def open_session(
     check(config)
     training = [stores[data] for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
+    known = {data.name: stores[data].known for data in evaluated.values()}
+    if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
+        raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
     # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
     own = [stores[config.data].splits[split] for split in ("val", "test")]

@@ -1,0 +1,96 @@
+"""How much of R@1 is lost when the frames of every clip are changed: what tasks that ask so share.
+
+The drop of a query is its hit minus its share of hits over all changes, so that its mean has an interval over
+queries, resampled by clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.metrics import SIDES, Metric, Queries
+
+if TYPE_CHECKING:
+    from workbench.tasks.gallery import Found, Judged, Ranks
+
+
+def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Metric, ...]:
+    """In both directions R@1 with changed frames, what is lost by that, and the ends of its interval.
+
+    Args:
+        file: of the run directory, of this alone.
+        name, drop: beginnings of the metrics' names, put before `_t2v_r1`.
+        how, by: the change in words, as in "frames shuffled" and "shuffling frames".
+    """
+    found: list[Metric] = []
+    for side, words in SIDES.items():
+        queries = Queries(
+            file=file, values=f"{side}_drop", ids=f"{side}_id", groups="t2v_group" if side == "t2v" else ""
+        )
+        kept = Metric(name=f"{name}_{side}_r1", label=f"{words} R@1, {how}", unit="%", low=0.0, high=100.0)
+        lost = Metric(
+            name=f"{drop}_{side}_r1",
+            label=f"{words} R@1 lost by {by}",
+            unit="points",
+            difference="points of R@1",
+            low=-100.0,
+            high=100.0,
+            queries=queries,
+        )
+        low = replace(lost, name=f"{lost.name}_low", label=f"{lost.label}, lower end", queries=None)
+        high = replace(lost, name=f"{lost.name}_high", label=f"{lost.label}, upper end", queries=None)
+        found += [kept, lost, low, high]
+    return tuple(found)
+
+
+def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, drop: str) -> Found:
+    """What `drop_metrics` names; each of `changes` [V, T] says which frames of the clips are taken."""
+    from workbench.stats import summarise
+    from workbench.tasks.gallery import Found
+
+    (plain, *changed), ids, owners = _ranked(judged, [None, *changes])
+    values: dict[str, float] = {}
+    arrays = {"t2v_id": ids[0], "t2v_group": owners, "v2t_id": ids[1]}
+    for side in SIDES:
+        hits = 100.0 * np.mean([getattr(found, side) == 1 for found in changed], axis=0)  # [Q]
+        lost = 100.0 * (getattr(plain, side) == 1) - hits
+        interval = summarise({0: lost}, list(owners) if side == "t2v" else None).interval
+        values[f"{name}_{side}_r1"] = float(hits.mean())
+        values[f"{drop}_{side}_r1"] = float(lost.mean())
+        if interval is not None:  # a single clip has none
+            values[f"{drop}_{side}_r1_low"] = interval.low
+            values[f"{drop}_{side}_r1_high"] = interval.high
+        arrays[f"{side}_drop"] = lost
+    return Found(values=values, files={file: arrays})
+
+
+def _ranked(
+    judged: Judged, orders: Sequence[np.ndarray | None]
+) -> tuple[list[Ranks], tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Ranks for each of `orders`, ids of captions and clips, the clip of each caption.
+
+    By embeddings where they mean something, else by pairs of the fixed gallery where the model judges them.
+    """
+    import torch
+
+    from workbench.tasks.gallery import ranks, similarities
+    from workbench.tasks.pair_retrieval import all_pairs, fixed_gallery
+
+    part = judged.gallery
+    if judged.by_pairs:
+        text, (chosen, rows) = None, fixed_gallery(part.owner, len(part.clips))
+    else:
+        text, chosen, rows = judged.embed_texts(), np.arange(len(part.clips)), np.arange(len(part.owner))
+
+    def score(order: np.ndarray | None) -> torch.Tensor:
+        if text is None:
+            return torch.from_numpy(all_pairs(judged, chosen, rows, order))
+        return similarities(judged.embed_videos(order), text)
+
+    right = np.searchsorted(chosen, part.owner[rows])
+    ids = np.array(part.caption_ids)[rows], np.array(part.clip_ids)[chosen]
+    return [ranks(score(order), right) for order in orders], ids, np.array(part.owners)[rows]

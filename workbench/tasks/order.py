@@ -1,0 +1,146 @@
+"""Does a model know what happens first? Captions with other parts, and clips changed in time.
+
+Asked of every caption that the grammar of moving_shapes makes; a tie counts against the model.
+
+- `order_pairs`: the clip scores higher with its caption than with the same words and the two actions swapped
+  (chance 50 %; a model that is blind to the order of words ties, and so gets nothing).
+- `foils_SLOT`: higher with its caption than with each of four that differ in one slot (chance 20 %); `foils`
+  is the mean over the five slots. Wrong values and the words for them are drawn once with a fixed seed; an
+  action is never replaced by the clip's other one.
+- `order_halves`: with its halves exchanged, the clip scores higher with the swapped caption than with its own
+  (chance 50 %). Contents are equal, the order is not. But the actor jumps in place where the halves meet,
+  which no training clip shows, and a model may see that.
+- `order_reversal`: with its frames reversed, the clip scores higher with what is then true than with its own
+  caption (chance 50 %). What is true is computed: the actions change places, left becomes right, up down,
+  grows shrinks, and the other way round; spinning and blinking stay. Clips of which the same is true both
+  ways ("moves left then moves right") are left out. It asks for the direction of motion too: a model that
+  sees which actions there are, and not which is first, fails only where a clip spins and blinks. A reversed
+  spin turns the other way and a reversed blink begins visible, which no training clip shows.
+- `still_drop_*`: the R@1 lost when all frames of a clip are its middle one, the end of the first half.
+
+Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.data.moving_shapes.grammar import WORDS, Said, backwards, changed, parse, say, swapped
+from workbench.errors import UserError
+from workbench.metrics import Metric, Queries
+from workbench.tasks.drops import drop_metrics, drops
+
+if TYPE_CHECKING:
+    from workbench.tasks.gallery import Found, Judged
+
+FOILS = 4
+"""Wrong captions beside the true one, for each slot."""
+SEED = 20_221_202
+"""Of the foils."""
+FILE, STILL = "order.npz", "still.npz"
+
+
+def _metric(name: str, label: str, chance: int, *, ids: str = "") -> Metric:
+    return Metric(
+        name=name,
+        label=f"{label}, chance {chance} %",
+        unit="%",
+        difference=f"points of {name}",
+        low=0.0,
+        high=100.0,
+        queries=Queries(file=FILE, values=name, ids=f"{ids}id", groups=f"{ids}group"),
+    )
+
+
+_SLOTS = {slot: slot for slot in WORDS} | {"first": "first action", "second": "second action"}
+METRICS = (
+    _metric("order_pairs", "captions told from those with their actions swapped", 50),
+    _metric("foils", f"captions told from {FOILS} that differ in one part", 20),
+    *(
+        _metric(f"foils_{slot}", f"captions told from {FOILS} of another {words}", 20)
+        for slot, words in _SLOTS.items()
+    ),
+    _metric("order_halves", "swapped captions chosen for exchanged halves (jumps are visible)", 50),
+    _metric("order_reversal", "captions of the reversal chosen for reversed frames", 50, ids="reversal_"),
+    *drop_metrics(STILL, "still", "still_drop", "one frame repeated", "repeating one frame"),
+)
+NEEDS = (("embed_video", "embed_text"), ("match",))
+KNOWN = (tuple(WORDS),)
+EACH_TIME = False
+
+
+def evaluate(judged: Judged) -> Found:
+    from workbench.tasks.gallery import Found
+
+    part = judged.gallery
+    parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
+    if not parsed:
+        raise UserError(f"order asks of captions of moving_shapes, and none of {part.store.name} is one")
+    rows, asked = np.array(list(parsed)), list(parsed.values())
+    clips, time = part.owner[rows], np.arange(part.length)
+    back = [backwards(said) for said in asked]
+    differs = np.array([a.parts != b.parts for a, b in zip(back, asked, strict=True)])
+
+    # Three captions of each clip, [Q] each.
+    true, other, turned = ([say(*said) for said in form] for form in (asked, map(swapped, asked), back))
+    plain = _scores(judged, clips, list(zip(true, other, *foils(asked), strict=True)))
+    halves = _scores(judged, clips, list(zip(other, true, strict=True)), np.roll(time, -(len(time) // 2)))
+    reverse = _scores(judged, clips, list(zip(turned, true, strict=True)), time[::-1])[differs]
+    wrong = plain[:, 2:].reshape(len(rows), len(WORDS), FOILS).max(2)  # [Q, slots]
+    hits = {
+        "order_pairs": plain[:, 0] > plain[:, 1],
+        **{f"foils_{slot}": plain[:, 0] > wrong[:, i] for i, slot in enumerate(WORDS)},
+        "order_halves": halves[:, 0] > halves[:, 1],
+        "order_reversal": reverse[:, 0] > reverse[:, 1],
+    }
+    found = {name: np.where(hit, 100.0, 0.0) for name, hit in hits.items()}
+    found["foils"] = np.mean([found[f"foils_{slot}"] for slot in WORDS], axis=0)
+
+    middle = np.full((len(part.clips), len(time)), (len(time) - 1) // 2)
+    still = drops(judged, [middle], STILL, "still", "still_drop")
+    values = {name: float(hit.mean()) for name, hit in found.items() if hit.size}
+    ids, owners = np.array(part.caption_ids)[rows], np.array(part.owners)[rows]
+    names = {"id": ids, "group": owners, "reversal_id": ids[differs], "reversal_group": owners[differs]}
+    return Found(values={**values, **still.values}, files={FILE: found | names, **still.files})
+
+
+def foils(asked: Sequence[Said]) -> list[list[str]]:
+    """Wrong captions [slots * FOILS][Q]: in each slot in turn, `FOILS` other values.
+
+    Their words are drawn as the world draws its own, so that a foil is not known by its words.
+    """
+    most = max(map(len, WORDS.values()))
+    draws = np.random.default_rng(SEED).random((len(asked), len(WORDS), 2, most))
+    found = []
+    for said, draw in zip(asked, draws, strict=True):
+        actions = (said.parts["first"], said.parts["second"])
+        for (slot, values), (place, word) in zip(WORDS.items(), draw, strict=True):
+            taken = actions if slot in ("first", "second") else (said.parts[slot],)
+            free = [value for value in values if value not in taken]
+            for n in place[: len(free)].argsort()[:FOILS]:
+                found.append(say(*changed(said, slot, free[n], int(word[n] * len(values[free[n]])))))
+    return [found[i :: len(WORDS) * FOILS] for i in range(len(WORDS) * FOILS)]
+
+
+def _scores(
+    judged: Judged, clips: np.ndarray, captions: Sequence[Sequence[str]], time: np.ndarray | None = None
+) -> np.ndarray:
+    """Scores float32 [Q, C] of each clip [Q] with C captions; `time` [T]: the frames in another order."""
+    import torch
+
+    from workbench.tasks.pair_retrieval import finite
+
+    part = judged.gallery
+    order = None if time is None else np.tile(time, (len(part.clips), 1))
+    known, number = np.unique(np.array(captions), return_inverse=True)
+    number = number.reshape(len(captions), -1)  # [Q, C]
+    asked = judged.saying(known.tolist())
+    if judged.by_pairs:
+        pairs = np.broadcast_to(clips[:, None], number.shape)
+        return finite(asked.match(pairs.ravel(), number.ravel(), order)).reshape(number.shape)
+    video, text = judged.embed_videos(order)[clips].double(), asked.embed_texts().double()
+    columns = [(video * text[torch.from_numpy(one)]).sum(1) for one in number.T]
+    return finite(torch.stack(columns, 1).float().numpy())
