@@ -6,13 +6,16 @@ STUDY ?= mask_ratio
 ARGS ?=
 RESULTS ?= results
 
-.PHONY: study test faults check format dashboard mlflow clean
+.PHONY: study test oracles faults check format dashboard mlflow clean
 
 study: $(VENV)/ready
 	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+oracles: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[oracles]'
 
 faults: $(VENV)/ready
 	WORKBENCH_FAULTS=full $(BIN)/python -m pytest -m fault --timeout 3600 $(ARGS)

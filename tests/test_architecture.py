@@ -24,6 +24,7 @@ HOMES = {
     "tokenizers": ["workbench/models/*"],
     "safetensors": ["workbench/train/checkpoint.py", "workbench/models/*"],
     "sklearn": ["workbench/tasks/probe.py"],
+    "pycocoevalcap": ["workbench/tasks/captioning.py"],
     "streamlit": ["app/*"],
     "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py", "app/widgets.py"],
 }

@@ -39,6 +39,9 @@ class DataConfig:
     """Which of the stored frames a training step takes; evaluation has the centres, or the centred window."""
     stride: int = added(before=1)
     """Stored frames from one frame of a contiguous window to the next."""
+    text: Literal["captions", "questions"] = added(before="captions")
+    """What training reads beside the frames: the clips' captions, or questions about them with the answer
+    behind, where what they show is known, as in moving_shapes."""
 
     def __post_init__(self) -> None:
         at_least("data.frames", self.frames, 1)
@@ -47,6 +50,7 @@ class DataConfig:
         at_least("data.stored", self.stored, 0)
         at_least("data.stride", self.stride, 1)
         one_of("data.sampling", self.sampling, ("centre", "random", "contiguous"))
+        one_of("data.text", self.text, ("captions", "questions"))
         if self.stored and self.stored <= self.frames:  # as many would be a twin of 0 with another key
             raise UserError(f"data.stored is 0 or more than data.frames, {self.frames}, not {self.stored}")
         if self.sampling != "centre" and self.stored <= self.frames:
@@ -162,6 +166,8 @@ class RunConfig:
         others = [data.name for data in self.evaluate_on]
         if len({self.data.name, *others}) < 1 + len(others):
             raise UserError(f"evaluate_on names data by different names than {self.data.name!r}, each once")
+        if any(data.text != "captions" for data in self.evaluate_on):  # it would be a twin with another key
+            raise UserError("data.text is what training reads: evaluate_on leaves it at 'captions'")
         at_least("evaluations", self.evaluations, 1)
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:

@@ -196,6 +196,45 @@ class TestAnswers:
         assert right > 0.5, f"{right:.0%} where the commonest answer has 25 %"
 
 
+class TestQuestions:
+    """The phase that trains answers: the last word of each text."""
+
+    def test_it_hides_the_last_word_alone_with_all_its_pieces(self, words, batch):
+        recipe = build(words)
+        text = words.encode(["red moon turns redder", "blue", "left left left", "a plain wall up"] * 2)
+        ends = [tokens[valid].tolist() for tokens, valid in zip(text.tokens, text.layout.valid, strict=True)]
+        pieces = [
+            int((row[at] == row[at][-1]).sum())
+            for row, at in zip(text.layout.word, text.layout.valid, strict=True)
+        ]
+        assert pieces[0] > 1, "an unknown word is several pieces"
+        assert pieces[1:4] == [1, 1, 1]
+        seen = []
+        recipe.text.bert.embeddings.register_forward_pre_hook(
+            lambda module, args, named: seen.append(named["input_ids"]), with_kwargs=True
+        )
+        draw = drawn(recipe, batch, objective="question")
+        loss = recipe(batch._replace(text=text), draw, objective="question")["mlm"]
+        for row, own, count in zip(seen[0].tolist(), ends, pieces, strict=True):
+            assert row[: len(own)] == own[:-count] + [words.mask] * count
+            assert set(row[len(own) :]) <= {words.pad}
+        assert torch.isfinite(loss)
+        assert recipe.weights("question") == {"mlm": 1.0}
+        assert draw.chosen == {}
+
+    def test_it_trains_what_answer_asks(self, words, batch):
+        """The loss is that of the word at a [MASK] behind the question."""
+        recipe = build(words).eval()
+        asked, answers = ["red moon", "blue wall left"] * 4, ["star", "red"] * 4
+        text = words.encode([f"{q} {a}" for q, a in zip(asked, answers, strict=True)])
+        draw = drawn(recipe, batch, objective="question")
+        with torch.no_grad():
+            loss = recipe(batch._replace(text=text), draw, objective="question")["mlm"]
+            logits = recipe._at_mask(recipe.video(batch.video).tokens, words.encode(asked)).log_softmax(1)
+        naive = -torch.stack([row[words.id(a)] for row, a in zip(logits, answers, strict=True)]).mean()
+        assert loss.item() == pytest.approx(naive.item(), rel=1e-4)
+
+
 class TestCaptions:
     def test_no_word_is_predicted_from_a_later_one(self, words, batch):
         """Each word in turn is another: whatever stands before it is read as it was, to the bit."""

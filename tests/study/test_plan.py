@@ -1,8 +1,10 @@
 """A plan has every cell once, in the order in which runs give the first readable answer."""
 
+from dataclasses import replace
+
 import pytest
 
-from workbench.config import Budget, OptimConfig, RunConfig, Stage
+from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan, parse_seeds
@@ -121,6 +123,47 @@ def test_own_videos_need_a_place(tmp_path):
         plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
     with pytest.raises(UserError, match="moving_shapes takes no place"):
         plan_of(lambda trial: config(), tmp_path, Options(data="moving_shapes:here"))
+
+
+class TestWhatIsKnownOfClips:
+    """A task that asks about attributes, on data that have none, is refused before anything is made."""
+
+    @pytest.fixture
+    def videos(self, tmp_path):
+        folder = tmp_path / "own"
+        folder.mkdir()
+        (folder / "captions.csv").write_text(
+            "video,caption,split\na.mp4,a,train\nb.mp4,b,val\nc.mp4,c,test\nd.mp4,d,train\n"
+        )
+        for name in "abcd":
+            (folder / f"{name}.mp4").write_text(name)
+        return Options(data=f"folder:{folder}")
+
+    def plan(self, tmp_path, options=None, metric="t2v_r1", **changes):
+        asked = replace(config(), tasks=("retrieval", "video_qa"), **changes)
+        return plan_of(lambda trial: asked, tmp_path, options, metric=metric)
+
+    def test_own_videos_are_not_asked(self, tmp_path, videos):
+        with pytest.raises(
+            UserError, match=r"video_qa needs clips whose .*known is of folder nothing"
+        ) as caught:
+            self.plan(tmp_path, videos)
+        assert "\n" not in str(caught.value)
+
+    def test_the_drawn_world_is(self, tmp_path):
+        assert self.plan(tmp_path, metric="qa_open").cells
+
+    def test_some_data_of_several_are_enough_unless_the_study_asks_of_the_others(self, tmp_path, videos):
+        both = {"data": DataConfig(name="folder"), "evaluate_on": (DataConfig(name="moving_shapes"),)}
+        assert self.plan(tmp_path, videos, **both).cells
+        assert self.plan(tmp_path, videos, metric="moving_shapes:qa_open", **both).cells
+        with pytest.raises(UserError, match=r"video_qa needs clips whose .*known is of folder nothing"):
+            self.plan(tmp_path, videos, metric="qa_open", **both)
+
+    def test_own_videos_are_not_trained_on_by_questions(self, tmp_path, videos):
+        stage = Stage(budget=Budget(amount=0.5), data=DataConfig(name="folder", text="questions"))
+        with pytest.raises(UserError, match=r"data\.text='questions' does not go with folder"):
+            plan_of(lambda trial: replace(config(), stages=(stage,)), tmp_path, videos)
 
 
 @pytest.mark.parametrize("name", ["nothing", "../mask_ratio", "/etc/passwd", "", "a.b", "x" * 300])

@@ -67,17 +67,22 @@ class Described(NamedTuple):
     data: DataConfig
     """The configuration with the digest of its content."""
     train_clips: int
+    known: frozenset[str]
+    """What is known of its clips, see `Index.known`."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
-    """Reads the index of a data set. Raises `UserError` where it is not usable.
+    """Reads the index of a data set. Raises `UserError` where it is not usable, or not with its `data.text`.
 
     root: where prepared data sets lie, and with them what is known of the content of files; without it every
     file is read.
     """
+    from workbench.data.texts import check
+
     index = read_index(data, source, root)
+    check(data, index.known)
     train = sum(clip.split == "train" for clip in index.clips)
-    return Described(replace(data, digest=index.digest), train)
+    return Described(replace(data, digest=index.digest), train, index.known)
 
 
 def read_index(data: DataConfig, source: str | None, root: Path | None = None) -> Index:

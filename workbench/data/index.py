@@ -32,3 +32,10 @@ class Index:
     clips: tuple[Clip, ...]
     notes: tuple[str, ...] = ()
     """Decisions made for the user, such as how clips were split."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of the attributes that every clip has, and `label` where clips have classes."""
+        each = [{n for n, value in clip.attributes.items() if value is not None} for clip in self.clips]
+        attributes = set.intersection(*each) if each else set()
+        return frozenset((*attributes, *(["label"] if any(clip.label for clip in self.clips) else [])))

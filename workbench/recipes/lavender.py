@@ -2,8 +2,9 @@
 
 A clip's tokens and a caption's words are read by one transformer, and one head predicts words, whatever is
 asked: hidden words of the caption; whether clip and caption belong together, by `true` or `false` at a
-[MASK] behind the caption; the answer to a question, at a [MASK] behind it; or the next word of a caption.
-Nothing of the clip is hidden. `match_head = linear` judges pairs by a layer of their own instead.
+[MASK] behind the caption; the answer to a question, at a [MASK] behind it (the phase `question` trains it, on
+texts that end with it); or the next word of a caption. Nothing of the clip is hidden. `match_head = linear`
+judges pairs by a layer of their own instead.
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; patches of a ViT that sees all frames at once; other clips' captions of the batch are drawn
@@ -72,7 +73,7 @@ class Recipe(DualEncoder):
     Letters: B batch, C candidates, n tokens of a clip, L places of a caption, D width, V vocabulary.
     """
 
-    PHASES: ClassVar = {"caption": Phase()}
+    PHASES: ClassVar = {"caption": Phase(), "question": Phase()}
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -91,7 +92,7 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
     def weights(self, objective: str = "recipe") -> dict[str, float]:
-        return {"mlm": 1.0} if objective == "caption" else super().weights(objective)
+        return {"mlm": 1.0} if objective in self.PHASES else super().weights(objective)
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
         """Masks, and for each clip how many rows further its wrong captions stand, [B, C - 1], none twice."""
@@ -121,6 +122,13 @@ class Recipe(DualEncoder):
         mask = end if draw.text_mask is None else end | F.pad(draw.text_mask, (0, 1))
         attend = seq2seq(video.shape[1], mask.shape[1], device=mask.device)
         return {"mlm": self._mlm(video, text, mask, attend)}
+
+    def question(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The last word of each text, the answer to the question before it, from all else and the clip."""
+        layout = batch.text.layout
+        last = (layout.word * layout.valid).amax(1, keepdim=True)
+        video = self.video(batch.video, draw.video_mask).tokens
+        return {"mlm": self._mlm(video, batch.text, layout.valid & (layout.word == last))}
 
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.fusion.alone(*self.text.embed(text, mask))

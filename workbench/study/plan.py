@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,7 @@ class Builder:
         config = _apply(config, self.study, self.options)
         known = {data: self._describe(data) for data in config.all_data}
         self._check_metric(config)
+        self._check_tasks(config, known)
         # A stage on fewer clips makes its own batches smaller; it does not shrink those of the others.
         clips = max(known[data].train_clips for data in config.training_data)
         config = replace(
@@ -223,6 +224,16 @@ class Builder:
                 f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
                 f"{', '.join(known) or 'no other data'}: evaluate_on names them"
             )
+
+    def _check_tasks(self, config: RunConfig, known: Mapping[DataConfig, datasets.Described]) -> None:
+        """Refuses a task that none of the data can be asked, and the study's metric on data that cannot."""
+        evaluated = {data.name: known[data].known for data in (config.data, *config.evaluate_on)}
+        other, _, name = self.study.metric.rpartition(":")
+        where = other or config.data.name
+        refusal = tasks.unknown(config.tasks, evaluated)
+        refusal = refusal or tasks.unknown([tasks.task_of(name)], {where: evaluated[where]})
+        if refusal:
+            raise UserError(f"study {self.study.name}: {refusal}")
 
     def _describe(self, data: DataConfig) -> datasets.Described:
         if data not in self._described:

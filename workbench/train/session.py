@@ -16,6 +16,7 @@ from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
+from workbench.data.texts import told
 from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
@@ -189,7 +190,7 @@ def open_session(
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     check(config)
-    training = [stores[data] for data in config.training_data]
+    training = [told(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     known = {data.name: stores[data].known for data in evaluated.values()}
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):

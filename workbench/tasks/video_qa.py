@@ -1,0 +1,232 @@
+"""Question answering about clips whose colour, shape, actions and background are known: eight kinds.
+
+The questions are those of `workbench.data.moving_shapes.questions`. Each is asked in two ways, and how a
+recipe is asked follows from what it defines, the first of these that it has:
+
+- `qa_open_*`, any of the 32 answers to questions of all kinds: by `answer` among them; by `generate` with the
+  question as prompt, whose next word is the answer, and any other word is wrong. Recipes that have neither
+  are not asked.
+- `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
+  by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
+  these statements. Where two options score the same, the wrong one counts as chosen.
+
+The file of the run says which way it was (`open_way`, `choice_way`) and what was asked and answered. `answer`
+and `generate` read a question as the run's tokenizer does: unless questions were trained on
+(`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
+
+Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
+answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
+that of a classifier that reads nothing but the question (`text_only`), fitted on the training clips.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.data.moving_shapes import questions
+from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, Question
+from workbench.metrics import Metric, Queries
+from workbench.tasks.text_only import TextOnly
+
+if TYPE_CHECKING:
+    from workbench.tasks.gallery import Found, Judged
+
+FILE = "video_qa.npz"
+WAYS = {"open": "any of 32 answers", "choice": "one of five options"}
+ABOUT = {
+    "colour": "the colour",
+    "shape": "the shape",
+    "first": "the first action",
+    "last": "the last action",
+    "after": "what follows",
+    "before": "what precedes",
+    "background": "the background",
+    "order": "the order",
+}
+BASELINES = {"chance": "chance", "majority": "always the commonest answer", "text": "from the question alone"}
+KNOWN = (questions.KNOWN,)
+EACH_TIME = False
+NEEDS = (("answer",), ("generate",), ("match",), ("embed_video", "embed_text"))
+
+
+def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
+    """The accuracy of a kind, or of all where it is empty, and the baselines beside it."""
+    name = f"qa_{way}_{kind}" if kind else f"qa_{way}"
+    words = f"questions about {ABOUT[kind]}" if kind else "questions"
+    first = f"{kind}_" if kind else ""
+    accuracy = Metric(
+        name=name,
+        label=f"{words} answered, {WAYS[way]}",
+        unit="%",
+        difference=f"points of {name}",
+        low=0.0,
+        high=100.0,
+        queries=Queries(file=FILE, values=f"{first}{way}", ids=f"{first}id", groups=f"{first}clip"),
+    )
+    beside = [
+        Metric(
+            name=f"{name}_{baseline}",
+            label=f"{words}, {WAYS[way]}: {said}",
+            unit="%",
+            low=0.0,
+            high=100.0,
+            counted=True,
+        )
+        for baseline, said in BASELINES.items()
+    ]
+    return accuracy, *beside
+
+
+METRICS = tuple(metric for way in WAYS for kind in ("", *KINDS) for metric in _metrics(way, kind))
+
+
+def evaluate(judged: Judged) -> Found:
+    import torch
+
+    from workbench.tasks.gallery import Found
+
+    store = judged.gallery.store
+    asked = questions.about(store, judged.gallery.clips)
+    with torch.no_grad():
+        answered = _answers(judged, asked)
+    train = questions.about(store, np.unique(store.splits["train"].clips))
+    blind = TextOnly([one.text for one in train], [one.answer for one in train]) if train else None
+
+    kinds = np.array([one.kind for one in asked])
+    right = np.array([one.answer for one in asked])
+    arrays = {
+        "id": np.array([one.id for one in asked]),
+        "clip": np.array([one.clip for one in asked]),
+        "kind": kinds,
+        "question": np.array([one.text for one in asked]),
+        "right": right,
+        "options": np.array(
+            [[*one.options, *[""] * (questions.OPTIONS - len(one.options))] for one in asked]
+        ),
+    }
+    values: dict[str, float] = {}
+    for way, (how, given) in answered.items():
+        hits = {"": 100.0 * (np.array(given) == right)}  # [Q]
+        options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
+        hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
+        hits["chance"] = np.array([chance(one, way) for one in asked])
+        if blind is not None:
+            every = options if way == "choice" else [EVERY] * len(asked)
+            hits["text"] = 100.0 * (np.array(blind.choose([one.text for one in asked], every)) == right)
+        for kind in ("", *KINDS):
+            own = kinds == kind if kind else slice(None)
+            name = f"qa_{way}_{kind}" if kind else f"qa_{way}"
+            values |= {f"{name}_{beside}" if beside else name: float(hit[own].mean())
+                       for beside, hit in hits.items()}  # fmt: skip
+            first = f"{kind}_" if kind else ""
+            arrays |= {f"{first}{part}": arrays[part][own] for part in ("id", "clip")}
+            arrays[f"{first}{way}"] = hits[""][own]
+        arrays |= {f"{way}_answer": np.array(given), f"{way}_way": np.array(how)}
+    return Found(values=values, files={FILE: arrays})
+
+
+def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> list[str]:
+    """Of each question's options the one that answers the most questions of its kind, the first of equals."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in asked:
+        counts[one.kind][one.answer] += 1
+    return [
+        max(own, key=lambda option: counts[one.kind][option]) for one, own in zip(asked, options, strict=True)
+    ]
+
+
+def chance(one: Question, way: str) -> float:
+    """Accuracy in percent of any of the options, or of any answer that the question does not name."""
+    named = one.kind in ("after", "before")
+    return 100.0 / (len(one.options) if way == "choice" else len(ANSWERS[one.kind]) - named)
+
+
+def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, tuple[str, list[str]]]:
+    """`open`, `choice` -> how the recipe was asked, and its answer to each question."""
+    recipe, options = judged.recipe, [one.options for one in asked]
+    found: dict[str, tuple[str, list[str]]] = {}
+    if hasattr(recipe, "answer"):
+        every = [EVERY] * len(asked)
+        found["open"] = "answer", _best(asked, every, _by_answer(judged, asked, every))
+        found["choice"] = "answer", _best(asked, options, _by_answer(judged, asked, options))
+        return found
+    if hasattr(recipe, "generate"):
+        found["open"] = "generate", _by_generate(judged, asked)
+    if hasattr(recipe, "match"):
+        found["choice"] = "match", _best(asked, options, _by_statement(judged, asked, match=True))
+    elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
+        found["choice"] = "embed", _best(asked, options, _by_statement(judged, asked, match=False))
+    return found
+
+
+def _best(
+    asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
+) -> list[str]:
+    """The option of the highest score, a wrong one where the right one is not alone in that."""
+    found = []
+    for one, own, score in zip(asked, options, scores, strict=True):
+        if not np.isfinite(score).all():
+            raise FloatingPointError("scores of answers are not finite: the model has diverged")
+        found.append(max(zip(score.tolist(), [o != one.answer for o in own], own, strict=True))[2])
+    return found
+
+
+def _by_answer(
+    judged: Judged, asked: Sequence[Question], options: Sequence[Sequence[str]]
+) -> list[np.ndarray]:
+    """Scores of each question's options, by `answer`."""
+    import torch
+
+    said = judged.saying([one.text for one in asked])
+    answers = judged.saying(list(EVERY)).text(np.arange(len(EVERY)))  # [32, L]
+    number = {answer: i for i, answer in enumerate(EVERY)}
+    counts = np.array([len(own) for own in options])
+    scores: dict[int, np.ndarray] = {}
+    for count in np.unique(counts):
+        rows = np.flatnonzero(counts == count)
+        for batch in judged.batches(len(rows)):
+            some = rows[batch]
+            which = torch.tensor([[number[o] for o in options[row]] for row in some], device=judged.device)
+            logits = judged.recipe.answer(
+                judged.video(_clip(some)), said.text(some), answers.select(which)
+            )  # [B, A]
+            scores |= dict(zip(some.tolist(), logits.float().cpu().numpy(), strict=True))
+    return [scores[row] for row in range(len(asked))]
+
+
+def _by_statement(judged: Judged, asked: Sequence[Question], *, match: bool) -> list[np.ndarray]:
+    """Scores of each question's options as statements, by `match` or by embeddings."""
+    number = {words: i for i, words in enumerate(dict.fromkeys(s for one in asked for s in one.statements))}
+    said = judged.saying(list(number))
+    counts = [len(one.statements) for one in asked]
+    clips = _clip(np.arange(len(asked))).repeat(counts)  # [P]
+    rows = np.array([number[words] for one in asked for words in one.statements])  # [P]
+    if match:
+        scores = said.match(clips, rows)
+    else:
+        video, text = judged.embed_videos().double(), said.embed_texts().double()
+        scores = (video[clips] * text[rows]).sum(1).float().numpy()
+    return np.split(scores, np.cumsum(counts)[:-1])
+
+
+def _by_generate(judged: Judged, asked: Sequence[Question]) -> list[str]:
+    """The word behind each question, by `generate`; clips with the same question at a time."""
+    given = [""] * len(asked)
+    for prompt in dict.fromkeys(one.text for one in asked):
+        rows = np.array([row for row, one in enumerate(asked) if one.text == prompt])
+        for batch in judged.batches(len(rows)):
+            some = rows[batch]
+            for row, text in zip(
+                some, judged.recipe.generate(judged.video(_clip(some)), prompt), strict=True
+            ):
+                given[row] = " ".join(text.split()[len(prompt.split()) :][:1])
+    return given
+
+
+def _clip(rows: np.ndarray) -> np.ndarray:
+    """The clip that each question is about: they stand clip by clip, of each all kinds."""
+    return rows // len(KINDS)
