@@ -11,7 +11,7 @@ from app.markdown import escaped
 
 SIDE = 192
 """Least pixels of a frame on the page, so that a small one is not blurred."""
-WIDTH = 112
+WIDTH = 100
 """Of a column of frames, three of which stand side by side on a telephone."""
 GAP = 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,18 @@ import torch
 from torch import Tensor
 
 from workbench.config import RunConfig
+from workbench.data.moving_shapes import questions
+from workbench.data.moving_shapes.questions import Question
+from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
 from workbench.masking.preview import hide
 from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.tasks import video_qa
+from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
+
+UNASKED = "so it can be asked nothing"
 
 
 @torch.no_grad()
@@ -28,7 +36,7 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     run = RunDir(task["run"])
     config, words = run.config(), vocabulary(run)
     numbers, clip = frames(config, task["store"], task["row"])
-    recipe = model(run, "so it can be asked nothing")
+    recipe = model(run, UNASKED)
     since = _since_it_learned(run, config)
     batch = Batch.of(torch.from_numpy(clip)[None], words.encode([task["caption"]]))
     draw = Draw(*recipe.masks(batch, BatchRng.seeded(task["seed"])))
@@ -53,6 +61,51 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     }
     shown = found[0].round().to(torch.uint8).numpy()
     return reply, np.stack([hide(clip, mask[0].numpy(), recipe.grid), shown]).tobytes()
+
+
+@torch.no_grad()
+def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`written`: what the run writes about a clip, unprompted.
+
+    task: `run` (path), `store` (path of the frame store), `row`.
+    """
+    run = RunDir(task["run"])
+    recipe = model(run, UNASKED)
+    _, clip = frames(run.config(), task["store"], task["row"])
+    return {"written": recipe.generate(torch.from_numpy(clip)[None], "")[0]}, b""
+
+
+def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`questions` about a clip, each with its `id`, `text` and `right` answer; and for each way in which the
+    run can be asked (`ways`) by which method, and of each question what was given, the options, what they
+    were read as, and their scores, best first.
+
+    task: `run` (path), `store` (path of the frame store), `row`.
+    """
+    run = RunDir(task["run"])
+    config, words, recipe = run.config(), vocabulary(run), model(run, UNASKED)
+    store = FrameStore.open(task["store"])
+    # Of the whole split: whether the answer about the order of two actions is yes depends on its other clips.
+    part = next(part for part in store.splits.values() if task["row"] in part.clips)
+    every = questions.about(store, np.unique(part.clips))
+    clip = store.clip_ids[task["row"]]
+    asked = [one for one in every if one.clip == clip]
+    alone = Gallery(
+        store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
+    )
+    with torch.no_grad():
+        found = video_qa.answers(Judged(recipe, alone, encode=words.encode), asked)
+    said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
+    return {"questions": said, "ways": {way: _answered(asked, one) for way, one in found.items()}}, b""
+
+
+def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:
+    """One way of asking, as JSON: `options` of each question as [option, as it was read, score]."""
+    options: list[list[tuple[str, str, float]]] = [[] for _ in asked]
+    for i, (own, scores) in enumerate(zip(found.options, found.scores, strict=True)):
+        read = asked[i].statements if found.how in ("match", "embed") else own
+        options[i] = sorted(zip(own, read, scores.tolist(), strict=True), key=lambda option: -option[2])
+    return {"how": found.how, "given": found.given, "options": options}
 
 
 def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,19 @@ BASELINES = {"chance": "chance", "majority": "always the commonest answer", "tex
 KNOWN = (questions.KNOWN,)
 EACH_TIME = False
 NEEDS = (("answer",), ("generate",), ("match",), ("embed_video", "embed_text"))
+
+
+class Answered(NamedTuple):
+    """What a recipe answered to Q questions that were asked in one way."""
+
+    how: str
+    """By which method: `answer`, `generate`, `match` or `embed`."""
+    given: list[str]
+    """[Q]"""
+    options: Sequence[Sequence[str]] = ()
+    """[Q], what it could choose from; empty where it wrote its answers."""
+    scores: Sequence[np.ndarray] = ()
+    """[Q], of the options; empty where it wrote its answers."""
 
 
 def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
@@ -92,7 +105,7 @@ def evaluate(judged: Judged) -> Found:
     store = judged.gallery.store
     asked = questions.about(store, judged.gallery.clips)
     with torch.no_grad():
-        answered = _answers(judged, asked)
+        answered = answers(judged, asked)
     train = questions.about(store, np.unique(store.splits["train"].clips))
     blind = TextOnly([one.text for one in train], [one.answer for one in train]) if train else None
 
@@ -109,7 +122,7 @@ def evaluate(judged: Judged) -> Found:
         ),
     }
     values: dict[str, float] = {}
-    for way, (how, given) in answered.items():
+    for way, (how, given, *_) in answered.items():
         hits = {"": 100.0 * (np.array(given) == right)}  # [Q]
         options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
         hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
@@ -145,34 +158,37 @@ def chance(one: Question, way: str) -> float:
     return 100.0 / (len(one.options) if way == "choice" else len(ANSWERS[one.kind]) - named)
 
 
-def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, tuple[str, list[str]]]:
-    """`open`, `choice` -> how the recipe was asked, and its answer to each question."""
+def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
+    """`open`, `choice`, as far as the recipe can be asked so -> its answers to the questions.
+
+    asked: about the clips of the gallery in their order, of each all kinds.
+    """
     recipe, options = judged.recipe, [one.options for one in asked]
-    found: dict[str, tuple[str, list[str]]] = {}
+    found: dict[str, Answered] = {}
     if hasattr(recipe, "answer"):
         every = [EVERY] * len(asked)
-        found["open"] = "answer", _best(asked, every, _by_answer(judged, asked, every))
-        found["choice"] = "answer", _best(asked, options, _by_answer(judged, asked, options))
+        found["open"] = _best("answer", asked, every, _by_answer(judged, asked, every))
+        found["choice"] = _best("answer", asked, options, _by_answer(judged, asked, options))
         return found
     if hasattr(recipe, "generate"):
-        found["open"] = "generate", _by_generate(judged, asked)
+        found["open"] = Answered("generate", _by_generate(judged, asked))
     if hasattr(recipe, "match"):
-        found["choice"] = "match", _best(asked, options, _by_statement(judged, asked, match=True))
+        found["choice"] = _best("match", asked, options, _by_statement(judged, asked, match=True))
     elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
-        found["choice"] = "embed", _best(asked, options, _by_statement(judged, asked, match=False))
+        found["choice"] = _best("embed", asked, options, _by_statement(judged, asked, match=False))
     return found
 
 
 def _best(
-    asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
-) -> list[str]:
+    how: str, asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
+) -> Answered:
     """The option of the highest score, a wrong one where the right one is not alone in that."""
     found = []
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
             raise FloatingPointError("scores of answers are not finite: the model has diverged")
         found.append(max(zip(score.tolist(), [o != one.answer for o in own], own, strict=True))[2])
-    return found
+    return Answered(how, found, options, scores)
 
 
 def _by_answer(
