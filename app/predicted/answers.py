@@ -35,8 +35,9 @@ def show(asked: Asked) -> None:
     found, _ = asked.ask("answers")
     ways = {way: words for way, words in WAYS.items() if way in found["ways"]}
     with right:
-        default = "choice" if "choice" in ways else next(iter(ways))
-        way = address.choose("asked", "Answers are", ways, default, form="buttons")
+        way = "choice" if "choice" in ways else next(iter(ways))
+        if len(ways) > 1:
+            way = address.choose("asked", "Answers are", ways, way, form="buttons")
     one, questions = found["ways"][way], found["questions"]
     stored = read_given(asked.run, way) if asked.split == "test" else {}
     right_ones = sum(given == q["right"] for given, q in zip(one["given"], questions, strict=True))
@@ -44,7 +45,7 @@ def show(asked: Asked) -> None:
         st.caption(
             escaped(
                 f"{asked.name} answers {right_ones} of {len(questions)} questions about this clip right. "
-                f"{HOW[one['how']]} The run was trained by {asked.trained}."
+                f"Answers are {WAYS[way]}. {HOW[one['how']]} {asked.trained(found['untrained'])}"
             )
         )
     with st.container(horizontal=True, gap="small"):
@@ -61,12 +62,14 @@ def _card(question: Mapping[str, Any], given: str, options: Sequence[Any], befor
     for place, (option, read, score) in enumerate(options, 1):
         if place <= SHOWN or option in (right, given):
             marks = [mark for mark, known in (("chosen", given), ("right", right)) if option == known]
-            lines.append(f"| {place} | {score:.2f} | {escaped(read)} | {' and '.join(marks)} |")
+            skipped = f"place {place}: " if place > SHOWN else ""
+            said = f" · **{' and '.join(marks)}**" if marks else ""
+            lines.append(f"{skipped}`{score:.3f}` {escaped(read)}{said}")
     with st.container(border=True, width=WIDTH):
         st.markdown(f"**{escaped(question['text'])}?**")
         st.markdown(f":{colour}-badge[{escaped(given or '(nothing)')} · {escaped(verdict)}]")
         if lines:
-            st.markdown("\n".join(["| | score | option | |", "|---|---|---|---|", *lines]))
+            st.markdown("  \n".join(lines))
         if before != given:
             st.caption(
                 escaped(f"When it was tested it said {before}; computed anew, scores differ a little.")

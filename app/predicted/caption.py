@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -17,20 +18,19 @@ def show(asked: Asked) -> None:
     with left:
         asked.play()
     with right:
-        st.subheader(escaped(asked.caption))
-        others = asked.captions[1:]
-        st.caption(escaped(" · ".join(["What is said of the clip.", *others])))
+        st.markdown("**What is said of the clip**")
+        st.markdown("\n\n".join(f"#### {escaped(one)}" for one in asked.captions))
     stored = read_written(asked.run).get(asked.clip) if asked.split == "test" else None
-    written = asked.ask("caption")[0]["written"] if stored is None else stored
+    answer: dict[str, Any] = asked.ask("caption")[0] if stored is None else {"written": stored}
+    written = answer["written"]
     with right:
         st.markdown("**What the model says**")
-        parts = pieces(written, asked.clips.attributes(asked.clip))
+        parts = pieces(written, asked.clips.attributes(asked.clip), asked.caption)
         st.markdown(f"#### {_marked(parts) if parts is not None else escaped(written or '(nothing)')}")
         st.markdown(_verdict(parts) if parts is not None else _overlap(written, asked))
         when = "when it was tested" if stored is not None else "now, word after the likeliest word"
-        st.caption(
-            escaped(f"Written by {asked.name} {when}. The run was trained by {asked.trained}."),
-        )
+        trained = asked.trained(answer.get("untrained", []))
+        st.caption(escaped(f"Written by {asked.name} {when}. {trained}"))
 
 
 def _marked(parts: Sequence[Piece]) -> str:

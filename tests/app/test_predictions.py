@@ -8,7 +8,7 @@ from reading import said
 from trained import RECIPES, keys
 
 from app.helper import ask
-from workbench.data.moving_shapes.grammar import WORDS, say
+from workbench.data.moving_shapes.grammar import WORDS, parse, say
 from workbench.data.store import FrameStore
 from workbench.tracking.run_dir import RunDir
 
@@ -134,6 +134,11 @@ def scene_of(results, split="test"):
     return store.clip_ids[row], {name: values[row] for name, values in store.attributes.items()}
 
 
+def said_of(results, clip):
+    part = FrameStore.open(next(results.glob("data/*/frames-*"))).splits["test"]
+    return part.captions[part.groups.index(clip)]
+
+
 def stored(results, recipe, file, **arrays):
     """Puts arrays into a file of the run, as the task would have."""
     path = results / "runs/recipes" / f"{cell(results, recipe)}-s0" / file
@@ -154,6 +159,9 @@ def test_a_stored_caption_is_judged_part_by_part_in_words(recipes, opened):
     page = opened(view="predictions", cell=cell(recipes, "coca"))
     assert not page.exception
     words = said(page).replace("\\", "")
+    spoken = parse(said_of(recipes, clip)).words
+    first = WORDS["first"][scene["first"]][spoken["first"]]
+    assert f"· wrong: {first}]" in words, "in the words of the clip's own caption"
     assert f":red-badge[{colour} · wrong: {scene['colour']}]" in words
     assert f":green-badge[{WORDS['shape'][scene['shape']][0]} · right]" in words
     assert words.count(":red-badge") == 3
@@ -179,6 +187,14 @@ def test_what_was_not_stored_is_written_now(recipes, opened):
     words = said(page)
     assert "Written by coca" in words
     assert "word after the likeliest word" in words
+    assert "trained by recipe\\." in words
+
+
+def test_a_phase_that_a_run_did_without_is_told(recipes):
+    answer, _ = ask(**task(recipes, "coca", want="caption"))
+    assert answer["untrained"] == []
+    answer, _ = ask(**task(recipes, "mac", want="answers"))
+    assert answer["untrained"] == []
 
 
 def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened):
@@ -194,10 +210,10 @@ def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened
     page = opened(view="predictions", cell=cell(recipes, "simvtp"), what="answers")
     assert not page.exception
     words = said(page).replace("\\", "")
-    assert words.count("| score |") == 8
     assert words.count("· right]") + words.count("· wrong: ") == 8
     assert f"answers {words.count('· right]')} of 8 questions" in words
-    assert words.count("chosen") >= 8
+    assert words.count(" · **chosen") == 8
+    assert words.count("`") == 2 * sum(len(options) for options in way["options"])
     assert "matches the clip" in words
 
 
@@ -205,7 +221,8 @@ def test_a_recipe_that_writes_answers_has_no_scores_of_them(recipes, opened):
     page = opened(view="predictions", cell=cell(recipes, "coca"), what="answers", asked="open")
     assert not page.exception
     words = said(page)
-    assert "| score |" not in words
+    assert "`" not in words
+    assert "any of 32 answers" in words
     assert "no option has a score" in words
     page.button_group(key="address: asked").set_value("choice").run()
     assert "cosine" in said(page)

@@ -65,20 +65,21 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 @torch.no_grad()
 def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """`written`: what the run writes about a clip, unprompted.
+    """`written`: what the run writes about a clip, unprompted; `untrained`: see `_untrained`.
 
     task: `run` (path), `store` (path of the frame store), `row`.
     """
     run = RunDir(task["run"])
-    recipe = model(run, UNASKED)
-    _, clip = frames(run.config(), task["store"], task["row"])
-    return {"written": recipe.generate(torch.from_numpy(clip)[None], "")[0]}, b""
+    config, recipe = run.config(), model(run, UNASKED)
+    _, clip = frames(config, task["store"], task["row"])
+    written = recipe.generate(torch.from_numpy(clip)[None], "")[0]
+    return {"written": written, "untrained": _untrained(recipe, config)}, b""
 
 
 def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """`questions` about a clip, each with its `id`, `text` and `right` answer; and for each way in which the
-    run can be asked (`ways`) by which method, and of each question what was given, the options, what they
-    were read as, and their scores, best first.
+    """`questions` about a clip, each with its `id`, `text` and `right` answer; for each way in which the run
+    can be asked (`ways`) by which method (`how`), and of each question what was `given`, and the `options`,
+    what they were read as, and their scores, best first; `untrained`: see `_untrained`.
 
     task: `run` (path), `store` (path of the frame store), `row`.
     """
@@ -96,7 +97,8 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     with torch.no_grad():
         found = video_qa.answers(Judged(recipe, alone, encode=words.encode), asked)
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
-    return {"questions": said, "ways": {way: _answered(asked, one) for way, one in found.items()}}, b""
+    ways = {way: _answered(asked, one) for way, one in found.items()}
+    return {"questions": said, "ways": ways, "untrained": _untrained(recipe, config)}, b""
 
 
 def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:
@@ -106,6 +108,11 @@ def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, 
         read = asked[i].statements if found.how in ("match", "embed") else own
         options[i] = sorted(zip(own, read, scores.tolist(), strict=True), key=lambda option: -option[2])
     return {"how": found.how, "given": found.given, "options": options}
+
+
+def _untrained(recipe: Any, config: RunConfig) -> list[str]:
+    """Phases of the recipe, such as one for captions, that no stage of the run trained."""
+    return sorted(set(recipe.PHASES) - {stage.objective for stage in config.stages})
 
 
 def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:

@@ -37,13 +37,15 @@ def read_given(run: RunDir, way: str) -> dict[str, str]:
     return _read(run, video_qa.FILE, "id", f"{way}_answer")
 
 
-def pieces(caption: str, scene: Mapping[str, Any]) -> list[Piece] | None:
+def pieces(caption: str, scene: Mapping[str, Any], own: str = "") -> list[Piece] | None:
     """A caption by its parts, each right or wrong; None where the grammar makes no such caption, or nobody
     knows what the clip shows.
 
-    scene: the attributes of the clip.
+    Args:
+        scene: the attributes of the clip.
+        own: its own caption, in whose words it is said what would be right.
     """
-    said = parse(caption)
+    said, known = parse(caption), parse(own)
     if said is None or any(scene.get(slot) not in values for slot, values in WORDS.items()):
         return None
     found = []
@@ -51,7 +53,7 @@ def pieces(caption: str, scene: Mapping[str, Any]) -> list[Piece] | None:
         found.append(Piece(literal.strip()))
         if slot in WORDS:
             words = WORDS[slot][said.parts[slot]][said.words[slot]]
-            true = WORDS[slot][scene[slot]][0]
+            true = WORDS[slot][scene[slot]][known.words[slot] if known is not None else 0]
             found.append(Piece(words, PARTS[slot], said.parts[slot] == scene[slot], true))
         elif slot is not None:
             found.append(Piece("an" if said.parts["colour"][0] in "aeiou" else "a"))
