@@ -30,6 +30,7 @@ SINGLE = {
     "workbench.study.show": "python -m workbench.study",
     "workbench.losses": "losses, targets",
     "workbench.targets": "losses, targets",
+    **{f"workbench.targets.{name}": "losses, targets" for name in ("pixels", "hog", "motion", "features")},
     "workbench.tables": "tables",
     "workbench.recipe.batch": "config, metrics, batch",
     "workbench.models.encoder": "models",

@@ -15,7 +15,14 @@ from typing import Any
 from workbench import recipes
 from workbench.config import RunConfig
 from workbench.masking.text import TokenMasking
-from workbench.masking.video import BlockMasking, CellMasking, PerFrameMasking, RandomMasking, TubeMasking
+from workbench.masking.video import (
+    BlockMasking,
+    BoxMasking,
+    CellMasking,
+    PerFrameMasking,
+    RandomMasking,
+    TubeMasking,
+)
 from workbench.study.spec import Study, Trial
 from workbench.study.stages import optim_of, pretrain_then_align
 
@@ -75,6 +82,21 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no pixels": {WEIGHTS: {"mvm": 0.0}},
         "no matching": {WEIGHTS: {"vtm": 0.0}},
         "75 % of each frame hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
+    "violet": {
+        "boxes only": {"attended": 0.0},
+        "no codes": {WEIGHTS: {"mvm": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+        "boxes of 30 %": {"video_masking": BoxMasking(ratio=0.3)},
+    },
+    "violetv2": {  # features of a teacher that is a run of its own need `init_from`, and are not among these
+        "gradients (HOG) instead of pixels": {"target": "hog"},
+        "flow": {"target": "flow"},
+        "depth": {"target": "depth"},
+        "codes": {"target": "codes"},
+        "features of the average": {"target": "features_ema"},
+        "no target": {WEIGHTS: {"mvm": 0.0}},
+        "boxes only": {"video_masking": BoxMasking(ratio=0.3)},
     },
     "clipbert": {
         "scores averaged": {"aggregate": "mean"},

@@ -313,3 +313,29 @@ def test_the_absolute_error():
     a, b = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     assert losses.mvm_l1(a, b).item() == pytest.approx((a - b).abs().mean().item())
     assert losses.mvm_l1(a[:, :0], b[:, :0]).item() == 0
+
+
+@torch.no_grad()
+def test_the_attention_that_patches_and_words_get_is_that_of_all_tokens_in_all_blocks(inputs):
+    """By hand from queries and keys, head by head; words that are padding neither give nor get any."""
+    video, text, keep = inputs
+    made = fusion("concat", depth=2)
+    found = made.received(video, text, keep)
+    assert found.shape == (3, 9)
+    for i in range(3):
+        words = int(keep[i].sum())
+        x = torch.cat([made.cls, video[i] + made.side[0], text[i, :words] + made.side[1]])
+        expected = torch.zeros(6 + words)
+        for block in made.blocks:
+            own = block.norm1(x)
+            query = block.attention.query(own).view(-1, 2, 16)
+            key = block.attention.key_value(own).view(-1, 2, 2, 16)[:, 0]
+            for head in range(2):
+                share = (query[:, head] @ key[:, head].T / 4).softmax(1)
+                expected += share.sum(0) / 2
+            x = block(x[None])[0][0]
+        assert torch.allclose(found[i, : 5 + words], expected[1:], atol=1e-5)
+        assert (found[i, 5 + words :] == 0).all()
+        assert expected.sum().item() == pytest.approx(2 * (6 + words), rel=1e-5), (
+            "each attends with one in all"
+        )

@@ -77,6 +77,15 @@ def vtm(logits: Tensor, matched: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), matched.long())
 
 
+def vtm_choice(scores: Tensor, temperature: float = 0.05) -> Tensor:
+    """Which of several captions belongs to a clip: cross-entropy of scores [B, C] / temperature.
+
+    The first of each row is the right one (VIOLET, arXiv:2111.12681).
+    """
+    logits = scores.float() / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
 def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     """Masked language modelling: cross-entropy of logits [M, vocabulary] at the M hidden tokens [M].
 
@@ -186,6 +195,11 @@ def transport_plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int 
         word = real / (length * (plan @ patch) + padding)
         plan = word * plan * patch.mT
     return plan
+
+
+def mvm_codes(logits: Tensor, codes: Tensor) -> Tensor:
+    """As `mvm`, for codes: cross-entropy of logits [M, codes] at the M hidden positions [M]."""
+    return mlm(logits, codes)
 
 
 @torch.no_grad()

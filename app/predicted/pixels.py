@@ -81,7 +81,7 @@ def _said(asked: Asked, answer: Mapping[str, Any], count: int, number: int) -> s
         f"{count} frames of “{asked.caption}”, from above: what {asked.name} saw, with {answer['hidden']} of "
         f"{answer['tokens']} patches hidden (grey; mask {number}); the same with what it predicts in the "
         f"hidden places; the clip.{share} Of the hidden places, "
-        f"{answer['truth'] or 'nothing is taken from the true clip'}."
+        f"{answer['drawn']}."
     )
     if not answer["since"]:
         return words

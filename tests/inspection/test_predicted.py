@@ -64,7 +64,7 @@ def test_a_reconstruction_is_that_of_the_model_with_its_errors(name, tmp_path, v
     assert 0 < reply["error_of_mean"] < 128
     hides = draw.text_mask is not None
     assert reply["words_hidden"] == (draw.text_mask[0, :4].tolist() if hides else [False] * 4)
-    assert (reply["words_read"], reply["truth"]) == model.reconstruction
+    assert (reply["words_read"], reply["drawn"]) == model.reconstruction
     assert reply["since"] == []
 
 

@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small import build, recipe_module, recipes_with, shrink
 
 from workbench import losses, targets
 from workbench.errors import UserError
 from workbench.masking.video import TubeMasking
+from workbench.models.codebook import Codebook
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import BatchRng, Draw
 from workbench.recipe.reconstruction import filled
 
 RECIPES = recipes_with("reconstruct")
-HEADS = {"simvtp": "decoder", "videomae": "decoder", "vlc": "decoder", "maskvlm": "pixel_head"}
-"""The part whose output is compared with the target, [..., values of a patch]."""
+HEADS = {"simvtp": "decoder", "videomae": "decoder", "vlc": "decoder", "maskvlm": "pixel_head",
+         "violet": "code_head", "violetv2": "mvm_head"}  # fmt: skip
+"""The part whose output is compared with the target, [..., values or codes of a patch]."""
 
 
 def clips(*shape, seed=0):
@@ -39,7 +42,7 @@ def hidden_pixels(recipe, mask):
 
 
 def test_the_scan_finds_those_we_know():
-    assert {"simvtp", "videomae", "maskvlm", "vlc"} <= set(RECIPES)
+    assert {"simvtp", "videomae", "maskvlm", "vlc", "violet", "violetv2"} == set(RECIPES) == set(HEADS)
 
 
 @pytest.mark.parametrize(("patch", "tubelet"), [(8, 2), (4, 1), (8, 4), (16, 4)])
@@ -101,18 +104,34 @@ def test_visible_places_are_the_truth_and_hidden_ones_predicted(recipe, batch):
 
 
 @torch.no_grad()
-def test_a_perfect_prediction_is_the_true_clip(recipe, batch, monkeypatch):
+def is_the_clip_if_perfect(recipe, batch, monkeypatch):
     """The loss names what would be perfect; the reconstruction of that is the clip, within a grey level."""
     wanted = []
-    for name in ("mvm", "mvm_l1"):
-        monkeypatch.setattr(losses, name, lambda prediction, target: wanted.append(target) or target.mean())
+    for name in ("mvm", "mvm_l1", "mvm_codes"):
+        monkeypatch.setattr(losses, name, lambda _, target: wanted.append(target) or torch.zeros(()))
+    if hasattr(recipe, "codebook"):  # in which every patch is a code of its own
+        recipe.codebook.fit(recipe.video.patches(batch.video).flatten(0, 1), torch.Generator().manual_seed(0))
     full = recipe.draw(batch, BatchRng.seeded(0))
     recipe.losses(batch, full)
-    head = getattr(recipe, HEADS[recipe.name])
-    head.register_forward_hook(lambda module, given, out: wanted[0].view_as(out))
+
+    def perfect(module, given, out):
+        (target,) = wanted
+        return target.view_as(out) if target.is_floating_point() else F.one_hot(target, out.shape[-1])
+
+    getattr(recipe, HEADS[recipe.name]).register_forward_hook(perfect)
     found = recipe.reconstruct(batch, Draw(full.video_mask, full.text_mask))
-    assert len(wanted) == 1
     assert (found - batch.video).abs().max() < 1
+
+
+def test_a_perfect_prediction_is_the_true_clip(recipe, batch, monkeypatch):
+    is_the_clip_if_perfect(recipe, batch, monkeypatch)
+
+
+def test_perfect_codes_of_violetv2_are_the_true_clip(vocabulary, batch, monkeypatch):
+    config = replace(shrink(recipe_module("violetv2").Config()), target="codes")
+    recipe = build("violetv2", vocabulary, config=config).eval()
+    is_the_clip_if_perfect(recipe, batch, monkeypatch)
+    assert "predicted code" in recipe.reconstruction.drawn
 
 
 @torch.no_grad()
@@ -123,18 +142,20 @@ def test_what_is_hidden_is_predicted_from_what_is_not(recipe, batch):
     contrast = torch.where(hidden, 255 - batch.video, batch.video)  # same deviation, other mean
     found, other = (recipe.reconstruct(b, draw) for b in (batch, batch._replace(video=contrast)))
     same = torch.allclose(found[hidden], other[hidden], atol=1e-3)
-    assert same == (not recipe.reconstruction.truth)
+    assert same == ("are taken from the true clip" not in recipe.reconstruction.drawn)
 
 
 @torch.no_grad()
 def says_which_words_count(recipe, batch):
     said = recipe.reconstruction.words
-    draw = drawn(recipe, batch)
-    found = recipe.reconstruct(batch, draw)
+    draw, outs = drawn(recipe, batch), []
+    getattr(recipe, HEADS[recipe.name]).register_forward_hook(lambda _, given, out: outs.append(out))
     other = batch._replace(text=batch.text._replace(tokens=batch.text.tokens.roll(1, 0)))
     shown = draw._replace(text_mask=None)
-    assert torch.equal(recipe.reconstruct(other, draw), found) == (said == "none")
-    assert torch.equal(recipe.reconstruct(batch, shown), found) == (said != "masked")
+    for pair in ((batch, draw), (other, draw), (batch, shown)):
+        recipe.reconstruct(*pair)
+    assert torch.equal(outs[0], outs[1]) == (said == "none")
+    assert torch.equal(outs[0], outs[2]) == (said != "masked")
 
 
 def test_it_says_which_words_count(recipe, batch):
@@ -159,3 +180,20 @@ def test_where_nothing_is_hidden_or_was_learned_it_is_refused_in_a_sentence(reci
     other = build(recipe.name, vocabulary, config=config)
     with pytest.raises(UserError, match=f"{recipe.name} has not learned .* weights.mvm is 0"):
         other.reconstruct(batch, drawn(other, batch))
+
+
+@pytest.mark.parametrize("target", ["hog", "features_ema", "depth"])
+def test_what_is_no_picture_of_the_clip_is_refused(target, vocabulary, batch):
+    config = shrink(recipe_module("violetv2").Config(), tubelet=1)
+    recipe = build("violetv2", vocabulary, config=replace(config, target=target))
+    with pytest.raises(UserError, match=f"target='{target}' is no picture of the clip; 'pixel' and 'codes'"):
+        recipe.reconstruct(batch, drawn(recipe, batch))
+
+
+def test_likeliest_codes_are_drawn_as_their_centroids():
+    book = Codebook(5, 12)
+    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    found = book.pixels(logits)
+    assert found.shape == (3, 4, 12)
+    for place, row in zip(found.flatten(0, 1), logits.flatten(0, 1), strict=True):
+        assert torch.equal(place, 255 * book.centroids[int(row.argmax())])

@@ -131,6 +131,19 @@ def test_of_several_ways_the_first_is_taken(part):
     assert (str(arrays["open_way"]), str(arrays["choice_way"])) == ("generate", "match")
 
 
+def test_pairs_are_not_judged_after_an_alignment_has_moved_what_judges_them(part):
+    class Both(Matches, Embeds):
+        pass
+
+    recipe = Both(part)
+    for trained, way in (
+        (True, "embed"),
+        (False, "match"),
+    ):  # with embeddings that mean nothing it still matches
+        judged = Judged(recipe, part, trained=trained, matches=False, encode=recipe.words.encode)
+        assert str(evaluate(judged).files["video_qa.npz"]["choice_way"]) == way
+
+
 def test_it_is_asked_among_32_answers_and_among_its_own_options(part):
     recipe = Answers(part)
     found(recipe, part)
@@ -181,13 +194,29 @@ def test_who_confuses_what_is_first_is_wrong_about_time_alone(part):
 
 
 @pytest.mark.parametrize("kind", [Answers, Matches])
-def test_who_tells_no_options_apart_is_never_right(part, kind):
+def test_who_tells_no_options_apart_is_at_chance_to_the_digit(part, kind):
     recipe = kind(part)
     recipe.right = dict.fromkeys(recipe.right, "?")
     recipe.true = dict.fromkeys(recipe.true, False)
     values = found(recipe, part).values
-    assert {values[f"qa_choice_{kind}"] for kind in KINDS} == {0}
-    assert values.get("qa_open", 0) == 0
+    for name in KINDS:
+        assert values[f"qa_choice_{name}"] == pytest.approx(values[f"qa_choice_{name}_chance"])
+    assert values.get("qa_open", 100 / 32) == pytest.approx(100 / 32), "one of 32 answers"
+
+
+def test_options_that_score_the_same_share_the_point(part):
+    """The right one with one other, then two wrong ones before it."""
+
+    class Torn(Answers):
+        def answer(self, video, question, choices):
+            scores = super().answer(video, question, choices)
+            rows, right = torch.arange(len(scores)), scores.argmax(1)
+            scores[rows, right - 1] = self.other
+            return scores
+
+    recipe = Torn(part)
+    for recipe.other, share in ((1.0, 50), (2.0, 0), (0.5, 100)):
+        assert found(recipe, part).values["qa_choice"] == share
 
 
 @pytest.mark.parametrize("way", ["open", "choice"])

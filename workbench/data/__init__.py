@@ -7,7 +7,8 @@ A data set is a module or a package below this one, at any depth, with two funct
 
 Its name is the last part of its path. It may have two constants: ``SOURCE``, in words what has to be given
 with ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path), and
-``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for.
+``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for. A drawn one
+may know more than pixels: ``motion(store)``, see `truth.Truth`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from workbench.errors import UserError
 if TYPE_CHECKING:
     from workbench.config import DataConfig
     from workbench.data.index import Index
+    from workbench.data.store import FrameStore
+    from workbench.data.truth import Truth
 
 
 def names() -> list[str]:
@@ -111,6 +114,14 @@ def check_source(name: str, source: str | None) -> None:
 def generated(name: str) -> bool:
     """Whether a data set is made with as many clips as are asked for. Raises `UserError` for none of ours."""
     return getattr(load(name), "GENERATED", False)
+
+
+def truth_of(store: FrameStore) -> Truth:
+    """What is known of the clips of a store; nothing where its data set is none of ours."""
+    from workbench.data.truth import Truth
+
+    known = getattr(load(store.name), "motion", None) if store.name in names() else None
+    return Truth(store.name, functools.partial(known, store) if known is not None else None)
 
 
 def load(name: str) -> ModuleType:

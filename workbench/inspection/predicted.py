@@ -20,6 +20,7 @@ from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
+from workbench.train.session import embeds, matches
 
 UNASKED = "so it can be asked nothing"
 
@@ -56,7 +57,7 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         "words_read": recipe.reconstruction.words,
         "words": pieces,
         "words_hidden": hidden[0, : len(pieces)].tolist(),
-        "truth": recipe.reconstruction.truth,
+        "drawn": recipe.reconstruction.drawn,
         "since": since,
     }
     shown = found[0].round().to(torch.uint8).numpy()
@@ -94,8 +95,12 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     alone = Gallery(
         store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
     )
+    judged = Judged(
+        recipe, alone, trained=embeds(recipe, config.stages), matches=matches(recipe, config.stages),
+        encode=words.encode,
+    )  # fmt: skip
     with torch.no_grad():
-        found = video_qa.answers(Judged(recipe, alone, encode=words.encode), asked)
+        found = video_qa.answers(judged, asked)
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
     ways = {way: _answered(asked, one) for way, one in found.items()}
     return {"questions": said, "ways": ways, "untrained": _untrained(recipe, config)}, b""

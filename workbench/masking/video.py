@@ -22,6 +22,9 @@ from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.recipe.batch import BatchRng
 
+BOXES = 32
+"""Boxes that are drawn for a sample, more than it takes to reach any usual share."""
+
 
 class Grid(NamedTuple):
     """Tokens along time, height and width."""
@@ -136,10 +139,69 @@ class CellMasking(VideoMasking):
         return self.side**2 * share(self.ratio, grid.tokens // self.side**2)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        return lowest(self.order(grid, batch, rng), self.hidden(grid))
+
+    def order(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        """Scores [B, N], alike within a cell; the lowest are hidden first."""
         height, width = (-(-side // self.side) for side in (grid.height, grid.width))
         score = rng.uniform(batch, grid.time, height, width)
         score = score.repeat_interleave(self.side, 2).repeat_interleave(self.side, 3)
-        return lowest(score[:, :, : grid.height, : grid.width].flatten(1), self.hidden(grid))
+        return score[:, :, : grid.height, : grid.width].flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxMasking(VideoMasking):
+    """Boxes in space and time, each side below two thirds of the clip's, until the share is reached; of the
+    last box only a part (VIOLET, arXiv:2111.12681)."""
+
+    def hidden(self, grid: Grid) -> int:
+        return share(self.ratio, grid.tokens)
+
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        return lowest(self.order(grid, batch, rng), self.hidden(grid))
+
+    def order(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        """Scores [B, N], by the first box that a token lies in; the lowest are hidden first."""
+        covered = boxes(grid, rng.uniform(batch, BOXES, 3, 2))  # [B, BOXES, N]
+        number = torch.arange(BOXES, device=covered.device)[:, None]
+        first = torch.where(covered, number, BOXES).amin(1)
+        # Within a box from a random place on, so that no part of the clip is hidden more often.
+        place = torch.arange(grid.tokens, device=covered.device) / grid.tokens
+        return first + (place + rng.uniform(batch, 1)) % 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOrBoxMasking(VideoMasking):
+    """Cells of 2 x 2 patches, the last one in part, or boxes: either for half of the samples (VIOLETv2,
+    arXiv:2209.01540)."""
+
+    def hidden(self, grid: Grid) -> int:
+        return share(self.ratio, grid.tokens)
+
+    def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
+        cells = CellMasking(ratio=self.ratio).order(grid, batch, rng)
+        whole = BoxMasking(ratio=self.ratio).order(grid, batch, rng)
+        return lowest(torch.where(rng.uniform(batch, 1) < 0.5, cells, whole), self.hidden(grid))
+
+
+def boxes(grid: Grid, chance: Tensor) -> Tensor:
+    """Which tokens lie in each of K boxes a sample, Boolean [B, K, N].
+
+    Every length below two thirds of the grid's side is as likely as another (1 is always allowed), then every
+    place is.
+
+    Args:
+        chance: uniform numbers [B, K, 3, 2] in [0, 1), for length and place along time, height and width.
+    """
+    inside = []
+    for axis, side in enumerate(grid):
+        length, place = chance[:, :, axis].unbind(-1)
+        length = 1 + (length * max(1, -(-2 * side // 3) - 1)).long()
+        start = (place * (side - length + 1)).long()
+        at = torch.arange(side, device=chance.device)
+        inside.append((at >= start[..., None]) & (at < (start + length)[..., None]))
+    time, height, width = inside
+    return (time[..., :, None, None] & height[..., None, :, None] & width[..., None, None, :]).flatten(2)
 
 
 BLOCKS = 16

@@ -250,6 +250,20 @@ class FusionEncoder(nn.Module):
             video = self.norm(video)
         return Fused(video, words[:, 1:], words[:, 0], torch.stack(shares).mean(0) if show else None)
 
+    def received(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
+        """How much attention each patch and each word gets, [B, n + L], of `concat`.
+
+        Means over heads, sums over blocks and over all that attends; padding gives none and gets none.
+        """
+        video, text = self.enter_video(video) + self.side[0], self.enter_text(text) + self.side[1]
+        x = torch.cat([self._class(0, text), video.to(text.dtype), text], 1)
+        keep = F.pad(keep, (1 + video.shape[1], 0), value=True)
+        got = torch.zeros(keep.shape, device=x.device)
+        for block in self.blocks:
+            x, share = block(x, _padding(keep), show=True)
+            got = got + (share * keep[..., None]).sum(1)
+        return got[:, 1:]
+
     def alone(self, text: Tensor, keep: Tensor) -> Tensor:
         """One vector [B, D] a caption that is read without a clip, of `concat`."""
         fused: Fused = self(text.new_zeros(len(text), 0, self.video_width), text, keep)

@@ -44,8 +44,8 @@ class VideoConfig:
     patch: int = 8
     tubelet: int = 4
     """Frames per token; 1 makes every frame's patches tokens of their own (image mode: one frame)."""
-    hidden: Literal["drop", "replace"] = "drop"
-    """Hidden tokens are removed before the encoder, or replaced by a learned mask token."""
+    hidden: Literal["drop", "replace", "zero"] = "drop"
+    """Hidden tokens are removed before the encoder, or replaced by a learned mask token, or read as black."""
     pool: Literal["cls", "mean"] = "cls"
     pretrained: str = ""
     """`timm` for the named model's published weights, or the path of a safetensors file of them."""
@@ -58,7 +58,7 @@ class VideoConfig:
         at_least("video.tubelet", self.tubelet, 1)
         if self.heads and self.width:
             divides("video.heads", self.heads, "video.width", self.width)
-        one_of("video.hidden", self.hidden, ("drop", "replace"))
+        one_of("video.hidden", self.hidden, ("drop", "replace", "zero"))
         one_of("video.pool", self.pool, ("cls", "mean"))
         if self.pool == "cls" and not self.cls:
             raise UserError("without a class token (video.cls=False) video.pool is 'mean'")
@@ -139,7 +139,7 @@ class VideoEncoder(nn.Module):
         view = video.unflatten(1, (t, q)).unflatten(3, (h, p)).unflatten(5, (w, p))
         view = view.permute(0, 1, 3, 5, 2, 4, 6, 7)  # [B, t, h, w, q, p, p, 3]
         if where is None:
-            return view.reshape(batch, self.grid.tokens, self.pixels)
+            return view.reshape(batch, self.grid.tokens, -1)
         # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
         b, token = where.nonzero(as_tuple=True)
         s = token % self.grid.space
@@ -156,8 +156,11 @@ class VideoEncoder(nn.Module):
     def embed(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens with positions [B, n, D]: the visible ones, or all with hidden ones replaced."""
         position = (self.time[:, None] + self.space[None]).flatten(0, 1)  # [N, D]
-        if mask is None or self.mask_token is not None:
-            x = self.project(self._normalise(self.patches(video)))
+        if mask is None or self.config.hidden != "drop":
+            patches = self.patches(video)
+            if mask is not None and self.config.hidden == "zero":
+                patches = patches.masked_fill(mask[..., None], 0)
+            x = self.project(self._normalise(patches))
             if mask is not None and self.mask_token is not None:
                 x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
             return x + position

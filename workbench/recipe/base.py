@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -19,6 +19,7 @@ from workbench.recipe.batch import Batch, BatchRng, Draw, Masks
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
+    from workbench.data.truth import Truth
 
 
 class Phase(NamedTuple):
@@ -110,6 +111,15 @@ class BaseRecipe(nn.Module, ABC):
         if masks.text is not None:
             shares["mask/text_hidden"] = float((masks.text & valid).sum() / valid.sum())
         return shares
+
+    def attach(self, truths: Sequence[Truth]) -> None:
+        """Takes what is known of the training data beside pixels, to be found by `Batch.source` and `.index`.
+
+        Called in each process, also of a resumed run: what is kept of it has no place in a checkpoint.
+        `UserError` where an objective needs what the data do not know.
+
+        truths: of the data of the stages, in their order.
+        """
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
         """Fits what must be there before the first step, such as a codebook, into buffers.

@@ -27,6 +27,11 @@ def projection(width: int, embed: int) -> nn.Linear:
     return layer
 
 
+def perceptron(width: int, out: int) -> nn.Sequential:
+    """A head of two layers, the hidden one twice as wide, as VIOLET has for whatever it predicts."""
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, out))
+
+
 def unit(x: Tensor) -> Tensor:
     """Rows of [B, E] scaled to length one, in float32."""
     return F.normalize(x.float(), dim=-1)

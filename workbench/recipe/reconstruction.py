@@ -17,13 +17,13 @@ class Reconstruction(NamedTuple):
 
     words: Literal["none", "masked", "full"]
     """Which words of the caption it is predicted from: none, those that the draw leaves, or all."""
-    truth: str = ""
-    """What else than visible patches is taken from the true clip, as a clause; empty for nothing."""
+    drawn: str = "nothing is taken from the true clip"
+    """How hidden places are drawn, as a clause: what of the truth they take, what else is not predicted."""
 
 
 def hidden_places(recipe: BaseRecipe, draw: Draw) -> Tensor:
     """What is hidden of the clips, Boolean [B, N]; `UserError` where there is nothing to predict."""
-    if draw.video_mask is None:
+    if draw.video_mask is None or not draw.video_mask.any():
         raise UserError(f"{recipe.name} hides nothing of these clips: there is nothing to predict")
     if not recipe.weights().get("mvm"):
         raise UserError(f"{recipe.name} has not learned to predict what is hidden: its weights.mvm is 0")

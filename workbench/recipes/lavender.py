@@ -25,16 +25,12 @@ from torch import Tensor, nn
 
 from workbench import losses
 from workbench.errors import UserError
-from workbench.fields import at_least, one_of
-from workbench.masking.text import TextMasking, TokenMasking
-from workbench.models.encoder import Encoder
-from workbench.models.fusion import Fused, FusionConfig, FusionEncoder, seq2seq
-from workbench.models.text import TextConfig, TextEncoder, Vocabulary
-from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.models.word_head import WordHead
+from workbench.fields import one_of
+from workbench.models.fusion import seq2seq
+from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.base import Phase
-from workbench.recipe.batch import Batch, BatchRng, Draw, Layout, Text
-from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.batch import Batch, Draw, Layout, Text
+from workbench.recipe.joint import JointConfig, JointEncoder, wrong_rows
 
 TRUE, FALSE, END = "true", "false", "[SEP]"
 
@@ -48,26 +44,17 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(DualConfig):
-    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
+class Config(JointConfig):
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=0, words=(TRUE, FALSE, END)))
-    """Only the embedding layer is used: the words are read by the fusion."""
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     match_head: Literal["words", "linear"] = "words"
-    candidates: int = 4
-    """Captions that each clip is matched with, one of them its own; fewer in a small batch."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("recipe.match_head", self.match_head, ("words", "linear"))
-        at_least("recipe.candidates", self.candidates, 2)
-        if self.text.depth or self.text.hidden != "replace" or self.fusion.mode != "concat":
-            raise UserError("lavender needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
 
 
-class Recipe(DualEncoder):
+class Recipe(JointEncoder):
     """Read both sides together, predict words.
 
     Letters: B batch, C candidates, n tokens of a clip, L places of a caption, D width, V vocabulary.
@@ -77,31 +64,15 @@ class Recipe(DualEncoder):
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
-        self.vocabulary = vocabulary.longer(1)  # a caption, and a word behind it
         self.true, self.false, self.end = (vocabulary.id(word) for word in (TRUE, FALSE, END))
         self.marks = vocabulary.pad, vocabulary.cls, vocabulary.mask  # which no caption writes
-        self.video = VideoEncoder(config.video, frames=frames, size=size)
-        self.text = TextEncoder(config.text, self.vocabulary)
-        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
-        self.word_head = WordHead(config.fusion.width, vocabulary.size)
+        self.build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
         if config.match_head == "linear":
             self.match_head = nn.Linear(config.fusion.width, 2)
         self.build_heads(config, text_width=config.fusion.width)
 
-    def encoders(self) -> dict[str, Encoder]:
-        return {"video": self.video, "text": self.text, "fusion": self.fusion}
-
     def weights(self, objective: str = "recipe") -> dict[str, float]:
         return {"mlm": 1.0} if objective in self.PHASES else super().weights(objective)
-
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and for each clip how many rows further its wrong captions stand, [B, C - 1], none twice."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or not self.config.weights.vtm:
-            return draw
-        rows = len(batch.text.tokens)
-        order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
-        return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -130,24 +101,11 @@ class Recipe(DualEncoder):
         video = self.video(batch.video, draw.video_mask).tokens
         return {"mlm": self._mlm(video, batch.text, layout.valid & (layout.word == last))}
 
-    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
-        return self.fusion.alone(*self.text.embed(text, mask))
-
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = self._judge(self.video(video).tokens, text).float()
         no, yes = (self.false, self.true) if self.config.match_head == "words" else (0, 1)
         return logits[:, yes] - logits[:, no]
-
-    def answer(self, video: Tensor, question: Text, choices: Text) -> Tensor:
-        """Logits [B, A] of answers at a [MASK] behind each question; those of several pieces take their mean.
-
-        choices: [A, L] for all questions, or [B, A, L] of their own.
-        """
-        logits = self._at_mask(self.video(video).tokens, question).float()  # [B, V]
-        tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
-        found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
-        return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
 
     def generate(self, video: Tensor, prompt: str) -> list[str]:
         """Captions that begin with the prompt: for each next place the likeliest word, until `[SEP]`."""
@@ -173,7 +131,7 @@ class Recipe(DualEncoder):
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
         """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
         row = torch.arange(len(video), device=video.device)[:, None]
-        other = torch.cat([row, (row + shift) % len(video)], 1)  # [B, C]
+        other = torch.cat([row, wrong_rows(shift)], 1)  # [B, C]
         logits = self._judge(video.repeat_interleave(other.shape[1], 0), text.select(other.flatten()))
         matched = (other == row).flatten()
         if self.config.match_head == "linear":
@@ -185,16 +143,3 @@ class Recipe(DualEncoder):
         if self.config.match_head == "words":
             return self._at_mask(video, text)
         return self.match_head(self._read(video, text).pooled)
-
-    def _at_mask(self, video: Tensor, text: Text) -> Tensor:
-        """Logits [P, V] of words at a [MASK] that is put behind each caption."""
-        text, at = text.append(self.vocabulary.mask)
-        words = self._read(video, text).text
-        return self.word_head((words * at[..., None]).sum(1))
-
-    def _read(
-        self, video: Tensor, text: Text, mask: Tensor | None = None, attend: Tensor | None = None
-    ) -> Fused:
-        words, keep = self.text.embed(text, mask)
-        fused: Fused = self.fusion(video, words, keep, attend=attend)
-        return fused

@@ -7,12 +7,14 @@ recipe is asked follows from what it defines, the first of these that it has:
   question as prompt, whose next word is the answer, and any other word is wrong. Recipes that have neither
   are not asked.
 - `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
-  by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
-  these statements. Where two options score the same, the wrong one counts as chosen.
+  by `match` of the clip with a statement for each option, unless the last stage has moved the encoders under
+  it and trained embeddings (an alignment does); by the cosine of `embed_video` and `embed_text` of these
+  statements.
 
-The file of the run says which way it was (`open_way`, `choice_way`) and what was asked and answered. `answer`
-and `generate` read a question as the run's tokenizer does: unless questions were trained on
-(`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
+Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
+right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
+asked and answered. `answer` and `generate` read a question as the run's tokenizer does: unless questions were
+trained on (`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
 
 Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
 answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
@@ -60,8 +62,10 @@ class Answered(NamedTuple):
     """By which method: `answer`, `generate`, `match` or `embed`."""
     given: list[str]
     """[Q]"""
+    points: np.ndarray
+    """[Q], what it gets for that, from 0 to 1."""
     options: Sequence[Sequence[str]] = ()
-    """[Q], what it could choose from; empty where it wrote its answers."""
+    """[Q], what it chose from; empty where it wrote its answers."""
     scores: Sequence[np.ndarray] = ()
     """[Q], of the options; empty where it wrote its answers."""
 
@@ -122,8 +126,8 @@ def evaluate(judged: Judged) -> Found:
         ),
     }
     values: dict[str, float] = {}
-    for way, (how, given, *_) in answered.items():
-        hits = {"": 100.0 * (np.array(given) == right)}  # [Q]
+    for way, (how, given, points, *_) in answered.items():
+        hits = {"": 100.0 * points}  # [Q]
         options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
         hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
         hits["chance"] = np.array([chance(one, way) for one in asked])
@@ -159,20 +163,23 @@ def chance(one: Question, way: str) -> float:
 
 
 def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
-    """`open`, `choice`, as far as the recipe can be asked so -> its answers to the questions.
+    """By `open` and `choice`, as far as the recipe can be asked so.
 
     asked: about the clips of the gallery in their order, of each all kinds.
     """
     recipe, options = judged.recipe, [one.options for one in asked]
-    found: dict[str, Answered] = {}
     if hasattr(recipe, "answer"):
         every = [EVERY] * len(asked)
-        found["open"] = _best("answer", asked, every, _by_answer(judged, asked, every))
-        found["choice"] = _best("answer", asked, options, _by_answer(judged, asked, options))
-        return found
+        return {
+            "open": _best("answer", asked, every, _by_answer(judged, asked, every)),
+            "choice": _best("answer", asked, options, _by_answer(judged, asked, options)),
+        }
+    found: dict[str, Answered] = {}
     if hasattr(recipe, "generate"):
-        found["open"] = Answered("generate", _by_generate(judged, asked))
-    if hasattr(recipe, "match"):
+        given = _by_generate(judged, asked)
+        right = [said == one.answer for said, one in zip(given, asked, strict=True)]
+        found["open"] = Answered("generate", given, np.array(right, dtype=float))
+    if hasattr(recipe, "match") and (judged.matches or not judged.embeds):
         found["choice"] = _best("match", asked, options, _by_statement(judged, asked, match=True))
     elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
         found["choice"] = _best("embed", asked, options, _by_statement(judged, asked, match=False))
@@ -182,13 +189,15 @@ def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
 def _best(
     how: str, asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
 ) -> Answered:
-    """The option of the highest score, a wrong one where the right one is not alone in that."""
-    found = []
+    """The option of the highest score, the first of equals, and the right one's share in that, [Q]."""
+    given, points = [], []
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
             raise FloatingPointError("scores of answers are not finite: the model has diverged")
-        found.append(max(zip(score.tolist(), [o != one.answer for o in own], own, strict=True))[2])
-    return Answered(how, found, options, scores)
+        best = [option for option, value in zip(own, score, strict=True) if value == score.max()]
+        given.append(best[0])
+        points.append((one.answer in best) / len(best))
+    return Answered(how, given, np.array(points), options, scores)
 
 
 def _by_answer(

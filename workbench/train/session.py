@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
+from workbench.data import truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -36,6 +37,17 @@ class Interrupted(Exception):
 
 
 Stop = Callable[[], bool]
+
+
+def embeds(recipe: BaseRecipe, stages: Sequence[Stage]) -> bool:
+    """Whether one of the stages trains the recipe's embeddings."""
+    trains: tuple[str, ...] = getattr(recipe, "embeds_by", ())
+    return any(stage.objective in trains for stage in stages)
+
+
+def matches(recipe: BaseRecipe, stages: Sequence[Stage]) -> bool:
+    """Whether the last of the stages trains the recipe's judgement of pairs."""
+    return stages[-1].objective in recipe.matches_by
 
 
 @dataclass
@@ -84,15 +96,12 @@ class Session:
     @property
     def embeds(self) -> bool:
         """Whether a stage so far, the present one included, trains the recipe's embeddings."""
-        stages = self.config.stages[: self.progress.stage + 1]
-        trains: tuple[str, ...] = getattr(self.recipe, "embeds_by", ())
-        return any(stage.objective in trains for stage in stages)
+        return embeds(self.recipe, self.config.stages[: self.progress.stage + 1])
 
     @property
     def matches(self) -> bool:
         """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
-        stage = self.config.stages[min(self.progress.stage, len(self.config.stages) - 1)]
-        return stage.objective in self.recipe.matches_by
+        return matches(self.recipe, self.config.stages[: self.progress.stage + 1])
 
     @property
     def autocast(self) -> AbstractContextManager[object]:
@@ -204,6 +213,7 @@ def open_session(
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
+    recipe.attach([truth_of(one) for one in training])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
     loaders = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,15 @@ from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
+    from workbench.data.store import FrameStore
 
 GENERATED = True
 
 TRAIN_CLIPS = 8_000
 EVAL_CLIPS = 500
 """Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
+MOTION_CLIPS = 200
+"""Clips whose motion is given at a time."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
@@ -64,6 +67,28 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
     folder = cache / "videos"
     write_videos(index.clips, folder, progress)
     return folder
+
+
+def motion(store: FrameStore) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """See `truth.Truth.motion`. Scenes are drawn anew from their random numbers, as `index` does, and belong
+    to the clips of the store where their digest is the store's; `UserError` where it is not.
+    """
+    from workbench.config import DataConfig
+    from workbench.data.moving_shapes.drawing import actor
+    from workbench.data.sampling import centre_frames
+
+    train = len(set(store.splits["train"].groups)) + sum(one["split"] == "train" for one in store.skipped)
+    known = index(DataConfig(clips=train), None, Digests())
+    if known.digest != store.digest:
+        raise UserError(f"the clips in {store.path} were drawn by another version: their motion is not known")
+    clips = {clip.id: clip for clip in known.clips}
+    _, stored, _, size, _ = store.frames.shape
+    taken = centre_frames(world.VIDEO_FRAMES, stored)
+    scale = np.array([size / world.VIDEO_SIZE] * 3 + [1.0], np.float32)
+    for first in range(0, len(store.clip_ids), MOTION_CLIPS):
+        chunk = [clips[name] for name in store.clip_ids[first : first + MOTION_CLIPS]]
+        poses, covers = zip(*(actor(clip.attributes, clip.scene, taken) for clip in chunk), strict=True)
+        yield np.stack(poses) * scale, np.stack(covers)
 
 
 def _digest(clips: Sequence[Clip]) -> str:

@@ -59,21 +59,23 @@ def draw_task(task: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def draw(parts: Mapping[str, str], scene: Mapping[str, Any]) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] of one scene."""
-    x, y, scale, angle, visible = _motion(parts["first"], parts["second"])
-    cover = _cover(
-        parts["shape"],
-        scene["x"] + x,
-        scene["y"] + y,
-        scene["radius"] * scale,
-        scene["tilt"] + angle,
-    )
-    cover = (cover * visible[:, None, None])[..., None]
+    cover = actor(parts, scene)[1][..., None]
     background = _background(parts["background"], scene)[None]
     colour = np.array(world.COLOURS[parts["colour"]], np.float32)
     frames = background + cover * (colour - background)
     rng = np.random.Generator(np.random.PCG64(scene["seed"]))
     noise = rng.standard_normal(frames.shape[:3], dtype=np.float32) * world.NOISE
     return np.clip(frames + noise[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def actor(
+    parts: Mapping[str, str], scene: Mapping[str, Any], frames: Sequence[int] | slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the actor is in some frames: its pose, float32 [T, 4] (x, y, radius in pixels, angle in radians,
+    clockwise as seen), and the share of each pixel that it covers, float32 [T, H, W], 0 while it blinks."""
+    x, y, scale, angle, visible = (values[frames] for values in _motion(parts["first"], parts["second"]))
+    pose = scene["x"] + x, scene["y"] + y, scene["radius"] * scale, scene["tilt"] + angle
+    return np.stack(pose, 1), _cover(parts["shape"], *pose) * visible[:, None, None]
 
 
 def _motion(first: str, second: str) -> tuple[np.ndarray, ...]:

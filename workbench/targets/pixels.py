@@ -1,4 +1,4 @@
-"""What a hidden position must predict."""
+"""Pixels as what a hidden position must predict."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""What is known of the clips of a frame store beside their pixels, where they were drawn and not filmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of one frame store."""
+
+    data: str
+    """Name of the data set."""
+    motion: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
+    """Where the one actor of each clip is in the stored frames S; None where the data set does not know.
+
+    For all clips in the order of the store, some at a time: pose, float32 [n, S, 4] (x, y, radius in pixels
+    of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the share of
+    each place of the picture that the actor covers, all 0 where it is not to be seen.
+    """

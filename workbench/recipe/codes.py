@@ -1,0 +1,31 @@
+"""A codebook is fitted to what a recipe trains on, before its first step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from workbench.models.codebook import Codebook
+from workbench.models.video import VideoEncoder
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
+
+EACH = 16
+"""Patches that are looked at for each code."""
+FROM_A_CLIP = 8
+"""Patches of one clip among them, about."""
+
+
+def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: torch.Generator) -> float:
+    """Fits the codebook to patches of training clips that are drawn from `rng`; returns the FLOPs."""
+    wanted = EACH * len(codebook.centroids)
+    clips = np.unique(store.splits["train"].clips)
+    some = torch.randperm(len(clips), generator=rng)[: -(-wanted // FROM_A_CLIP)].numpy()
+    count = video.grid.time * video.config.tubelet
+    frames = store.frames[np.sort(clips[some])]
+    frames = frames[:, :: frames.shape[1] // count][:, :count]  # of more than a step takes, evenly spaced
+    patches = video.patches(torch.from_numpy(frames)).flatten(0, 1)
+    return codebook.fit(patches[torch.randperm(len(patches), generator=rng)[:wanted]], rng)

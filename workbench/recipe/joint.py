@@ -1,0 +1,141 @@
+"""Recipes in which one transformer reads a clip beside a caption: LAVENDER, VIOLET, VIOLETv2.
+
+Letters: B batch, C captions of a clip, n tokens of a clip, L places of a caption, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.models.codebook import OF_CODES
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.models.word_head import WordHead
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import perceptron
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(DualConfig):
+    """The parts that these recipes share; each has weights `mlm` and `vtm`."""
+
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
+    text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
+    """Only the embedding layer is used: the words are read by the fusion."""
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
+    candidates: int = 4
+    """Captions that each clip is matched with, one of them its own; fewer in a small batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("recipe.candidates", self.candidates, 2)
+        if self.text.depth or self.text.hidden != "replace" or self.fusion.mode != "concat":
+            name = type(self).__module__.rpartition(".")[2]
+            raise UserError(f"{name} needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
+
+
+class JointEncoder(DualEncoder):
+    """Reads both sides together and predicts words; embeds each side by itself for the alignment."""
+
+    def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        """The first parts to be built."""
+        self.vocabulary = vocabulary.longer(1)  # a caption, and a word behind it
+        self.video = VideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, self.vocabulary)
+        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
+        self.word_head = WordHead(config.fusion.width, vocabulary.size)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion}
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks, and for each clip how many rows further its wrong captions stand, [B, C - 1], none twice."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe" or not self.config.weights.vtm:
+            return draw
+        rows = len(batch.text.tokens)
+        order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
+        return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
+
+    def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
+        return self.fusion.alone(*self.text.embed(text, mask))
+
+    def answer(self, video: Tensor, question: Text, choices: Text) -> Tensor:
+        """Logits [B, A] of answers at a [MASK] behind each question; those of several pieces take their mean.
+
+        choices: [A, L] for all questions, or [B, A, L] of their own.
+        """
+        logits = self._at_mask(self.video(video).tokens, question).float()  # [B, V]
+        tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
+        found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
+        return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
+
+    def _at_mask(self, video: Tensor, text: Text) -> Tensor:
+        """Logits [P, V] of words at a [MASK] that is put behind each caption."""
+        text, at = text.append(self.vocabulary.mask)
+        words = self._read(video, text).text
+        return self.word_head((words * at[..., None]).sum(1))
+
+    def _read(
+        self, video: Tensor, text: Text, mask: Tensor | None = None, attend: Tensor | None = None
+    ) -> Fused:
+        words, keep = self.text.embed(text, mask)
+        fused: Fused = self.fusion(video, words, keep, attend=attend)
+        return fused
+
+
+class ChoosingEncoder(JointEncoder):
+    """Tells a clip's own caption from others of the batch by one score for each pair (VIOLET, VIOLETv2)."""
+
+    def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.match_head = perceptron(config.fusion.width, 1)
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
+        return self.match_head(self._read(self.video(video).tokens, text).pooled)[:, 0].float()
+
+    @property
+    def reconstruction(self) -> Reconstruction:
+        """Of codes where there is a codebook, else of pixels."""
+        return Reconstruction("masked", OF_CODES) if hasattr(self, "codebook") else Reconstruction("masked")
+
+    def _drawn(self, batch: Batch, draw: Draw, pixels: Callable[[Tensor], Tensor]) -> Tensor:
+        """Clips [B, T, H, W, 3] whose hidden places show the grey levels that `pixels` makes of their tokens.
+
+        pixels: of tokens [M, D], read with the words that are left, to [M, P].
+        """
+        mask = hidden_places(self, draw)
+        video = self.video(batch.video, mask).tokens
+        tokens = self._read(video, batch.text, draw.text_mask).video[mask]
+        return filled(self.video, batch, mask, pixels(tokens))
+
+    def _vtm(self, own: Tensor, video: Tensor, batch: Batch, draw: Draw) -> Tensor:
+        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further, as masked.
+
+        own: class tokens [B, D] of clips read with their own captions; video: tokens [B, n, D].
+        """
+        shift, hidden = draw.chosen["shift"], draw.text_mask
+        other = wrong_rows(shift).flatten()  # [B * (C - 1)]
+        mask = None if hidden is None else hidden[other]
+        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), batch.text.select(other), mask).pooled
+        pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
+        return losses.vtm_choice(self.match_head(pooled)[..., 0])
+
+
+def wrong_rows(shift: Tensor) -> Tensor:
+    """Rows of each clip's wrong captions, those `shift` rows further; both int64 [B, C - 1]."""
+    return (torch.arange(len(shift), device=shift.device)[:, None] + shift) % len(shift)

@@ -1,0 +1,197 @@
+"""VIOLETv2: an empirical study of video-language transformers with masked vision (arXiv:2209.01540).
+
+VIOLET's network and losses, with what is predicted of hidden patches as a switch, `target`: their pixels;
+`hog`, their oriented gradients drawn as a picture; `flow`, how far they move until the next frame, from the
+tokens of both frames, where either is hidden; `depth`, which layer of the picture they show; `codes`, as
+VIOLET; or what a teacher that sees everything says of them: `features_2d`, one that reads each frame alone,
+`features_3d`, one that reads whole clips (both from another run, by `init_from` for the part `teacher`), and
+`features_ema`, the moving average of the video encoder itself. Errors are absolute ones, averaged over hidden
+places and their values; of codes, cross-entropies. Hidden are cells of patches in half of the samples,
+boxes in the others.
+
+Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
+trained BERT; patches of a ViT that sees all frames at once, without a class token for each frame; pixels are
+the default, because the paper's choice, features of a trained image model, has to come from a run; features
+of CLIP are those of any teacher that was trained with captions, so they are no value of their own, and a
+moving average is our addition; features are standardised; flow and depth are those of a drawn world, means
+over patches, and depth is the order of its two layers; codes by k-means over training patches; clips
+hide the same share, of the last cell or box a part; a clip's own caption is read once for all
+losses; projections of the clip's mean token and of the class token of a caption read without a clip, trained
+by the stage `align` only, so that it can be compared with dual encoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least, one_of
+from workbench.masking.video import CellOrBoxMasking, VideoMasking
+from workbench.models.codebook import Codebook
+from workbench.models.encoder import Encoder
+from workbench.models.teacher import average_of, awaited, follow, has_come
+from workbench.models.text import Vocabulary
+from workbench.models.video import VideoConfig
+from workbench.recipe.batch import Batch, Draw
+from workbench.recipe.codes import fit_codes
+from workbench.recipe.heads import perceptron
+from workbench.recipe.joint import ChoosingEncoder, JointConfig
+from workbench.recipe.known import KNOWN, MotionTable
+from workbench.targets.features import normalised_features
+from workbench.targets.hog import hog_image
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
+    from workbench.data.truth import Truth
+
+FEATURES = ("features_2d", "features_3d", "features_ema")
+Target = Literal["pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"]
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The paper's unit weights; a term of weight 0 is not computed."""
+
+    mlm: float = 1.0
+    mvm: float = 1.0
+    vtm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JointConfig):
+    video: VideoConfig = field(
+        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
+    )
+    video_masking: VideoMasking | None = CellOrBoxMasking(ratio=0.3)
+    target: Target = "pixel"
+    codes: int = 256
+    """Size of the codebook, of the target `codes`."""
+    momentum: float = 0.996
+    """How slowly the teacher of `features_ema` follows: its share of itself after each step."""
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("recipe.target", self.target, TARGETS)
+        at_least("recipe.codes", self.codes, 2)
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"recipe.momentum is a share in [0, 1), not {self.momentum!r}")
+        if self.video.hidden == "drop":
+            raise UserError("violetv2 reads hidden patches too: video.hidden is 'zero' or 'replace'")
+        if self.target in (*KNOWN, "features_2d") and self.video.tubelet != 1:
+            raise UserError(f"target={self.target!r} is told of single frames: video.tubelet is 1")
+
+
+class Recipe(ChoosingEncoder):
+    """Hide parts of both sides, read them together, predict words and the target, choose the caption.
+
+    Letters: B batch, T frames, N tokens of a clip, S of a frame, L places of a caption, M hidden places, C
+    values of a place, D width.
+    """
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.size, self.target = size, config.target if config.weights.mvm else ""
+        width, pixels = config.fusion.width, self.video.pixels
+        if self.target == "flow" and frames == 1:
+            raise UserError("target='flow' is told of two frames: a clip of one has none")
+        if self.target in KNOWN:
+            self.known = MotionTable()
+        elif self.target == "codes":
+            self.codebook = Codebook(config.codes, pixels)
+        elif self.target == "features_ema":
+            self.teacher = average_of(self.video)
+        elif self.target in FEATURES:
+            seen = 1 if self.target == "features_2d" else frames
+            self.teacher = awaited(config.video, frames=seen, size=size)
+        values = {"pixel": pixels, "hog": pixels // 3, "flow": 2, "depth": 1, "codes": config.codes}
+        if self.target in ("codes", *FEATURES):
+            self.mvm_head: nn.Module = perceptron(width, values.get(self.target, self.video.width))
+        elif self.target:
+            self.mvm_head = nn.Linear(2 * width if self.target == "flow" else width, values[self.target])
+        self.build_heads(config, text_width=width)
+
+    def encoders(self) -> dict[str, Encoder]:
+        teacher: dict[str, Encoder] = {"teacher": self.teacher} if self.target in FEATURES else {}
+        return super().encoders() | teacher
+
+    def attach(self, truths: Sequence[Truth]) -> None:
+        if self.target in KNOWN:
+            others = [target for target in TARGETS if target not in KNOWN]
+            self.known.fill(self.target, truths, self.grid, self.size, others)
+
+    def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
+        """Fits the codebook; makes sure that there is a teacher."""
+        if self.target == "codes":
+            return fit_codes(self.codebook, self.video, store, rng)
+        if self.target == "features_ema":
+            follow(self.teacher, self.video, 0.0)  # which may have started from another run
+        elif self.target in FEATURES and not has_come(self.teacher):
+            raise UserError(
+                f"target={self.target!r} needs a run for the part 'teacher' in init_from; 'features_ema' "
+                "needs none"
+            )
+        return 0.0
+
+    def after_step(self, done: float) -> None:
+        if self.target == "features_ema":
+            follow(self.teacher, self.video, self.config.momentum)
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        if self.config.target == "pixel":
+            return self._drawn(batch, draw, lambda tokens: 255 * self.mvm_head(tokens))
+        if self.config.target == "codes":
+            return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.mvm_head(tokens)))
+        raise UserError(f"target={self.config.target!r} is no picture of the clip; 'pixel' and 'codes' are")
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
+        video = self.video(batch.video, patches).tokens  # [B, N, D]
+        fused = self._read(video, batch.text, words)
+        terms = {}
+        if weights.mlm and words is not None:
+            terms["mlm"] = losses.mlm(self.word_head(fused.text[words]), batch.text.tokens[words])
+        if weights.mvm and patches is not None:
+            terms["mvm"] = self._mvm(batch, fused.video, patches)
+        if weights.vtm:
+            terms["vtm"] = self._vtm(fused.pooled, video, batch, draw)
+        if not terms:
+            raise UserError("violetv2 has nothing to learn where nothing is hidden and weights.vtm is 0")
+        return terms
+
+    def _mvm(self, batch: Batch, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The target at the hidden places, from tokens [B, N, D] where `mask` [B, N] holds."""
+        if self.target == "flow":  # of each frame but the last: from both tokens, where either is hidden
+            before, after = slice(None, -self.grid.space), slice(self.grid.space, None)
+            flow, known = self.known(batch).split([2, 1], -1)  # [B, N - S, ...]
+            mask = (mask[:, before] | mask[:, after]) & known[..., 0].bool()
+            pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[mask]
+            return losses.mvm_l1(self.mvm_head(pairs), flow[mask])
+        predicted = self.mvm_head(tokens[mask])  # [M, C]
+        with torch.no_grad():
+            target = self._targets(batch, mask)
+        return (losses.mvm_codes if self.target == "codes" else losses.mvm_l1)(predicted, target)
+
+    def _targets(self, batch: Batch, mask: Tensor) -> Tensor:
+        """What is to be predicted at the hidden places, [M, C], or codes [M]."""
+        video = batch.video
+        match self.target:
+            case "pixel":
+                return self.video.patches(video)[mask] / 255
+            case "hog":  # of the colours as the encoder reads them
+                return self.video.patches(hog_image(video * self.video.scale[:3])[..., None])[mask]
+            case "depth":
+                return self.known(batch)[mask]
+            case "codes":
+                return self.codebook(self.video.patches(video)[mask])
+            case "features_2d":
+                video = video.flatten(0, 1)[:, None]  # [B * T, 1, H, W, 3]
+        return normalised_features(self.teacher(video).tokens.reshape(*mask.shape, -1)[mask])
