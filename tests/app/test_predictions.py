@@ -200,7 +200,7 @@ def test_a_phase_that_a_run_did_without_is_told(recipes):
 def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened):
     answer, _ = ask(**task(recipes, "simvtp", want="answers"))
     (way,) = answer["ways"].values()
-    assert way["how"] == "match"
+    assert way["how"] == "embed", "its last stage is an alignment"
     assert len(answer["questions"]) == len(way["given"]) == 8
     for question, given, options in zip(answer["questions"], way["given"], way["options"], strict=True):
         scores = [score for _, _, score in options]
@@ -214,7 +214,7 @@ def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened
     assert f"answers {words.count('· right]')} of 8 questions" in words
     assert words.count(" · **chosen") == 8
     assert words.count("`") == 2 * sum(len(options) for options in way["options"])
-    assert "matches the clip" in words
+    assert "cosine with the clip" in words
 
 
 def test_a_recipe_that_writes_answers_has_no_scores_of_them(recipes, opened):

@@ -24,7 +24,7 @@ class Reconstruction(NamedTuple):
 def hidden_places(recipe: BaseRecipe, draw: Draw) -> Tensor:
     """What is hidden of the clips, Boolean [B, N]; `UserError` where there is nothing to predict."""
     if draw.video_mask is None or not draw.video_mask.any():
-        raise UserError(f"{recipe.name} hides nothing of these clips: there is nothing to predict")
+        raise UserError(f"{recipe.name} hides nothing of these clips in this draw, so it predicts nothing")
     if not recipe.weights().get("mvm"):
         raise UserError(f"{recipe.name} has not learned to predict what is hidden: its weights.mvm is 0")
     return draw.video_mask
