@@ -44,8 +44,8 @@ def show(asked: Asked) -> None:
     with right:
         st.caption(
             escaped(
-                f"{asked.name} answers {right_ones} of {len(questions)} questions about this clip right. "
-                f"Answers are {WAYS[way]}. {HOW[one['how']]} {asked.trained(found['untrained'])}"
+                f"{asked.name} answers {right_ones} of {len(questions)} questions about this clip correctly, "
+                f"by {WAYS[way]}. {HOW[one['how']]} {asked.trained(found['untrained'])}"
             )
         )
     with st.container(horizontal=True, gap="small"):
@@ -55,22 +55,22 @@ def show(asked: Asked) -> None:
 
 def _card(question: Mapping[str, Any], given: str, options: Sequence[Any], before: str) -> None:
     """A question, the answer with its verdict, and the best options with their scores."""
-    right = question["right"]
-    verdict = "right" if given == right else f"wrong: {right}"
+    right = question["right"]  # never so called on the page, where it is an answer: "moves right"
+    verdict = "correct" if given == right else f"wrong for “{right}”"
     colour = "green" if given == right else "red"
     lines = []
     for place, (option, read, score) in enumerate(options, 1):
         if place <= SHOWN or option in (right, given):
-            marks = [mark for mark, known in (("chosen", given), ("right", right)) if option == known]
+            marks = [mark for mark, known in (("chosen", given), ("correct", right)) if option == known]
             skipped = f"place {place}: " if place > SHOWN else ""
             said = f" · **{' and '.join(marks)}**" if marks else ""
             lines.append(f"{skipped}`{score:.3f}` {escaped(read)}{said}")
     with st.container(border=True, width=WIDTH):
         st.markdown(f"**{escaped(question['text'])}?**")
-        st.markdown(f":{colour}-badge[{escaped(given or '(nothing)')} · {escaped(verdict)}]")
+        st.markdown(f":{colour}-badge[{escaped(f'“{given}” · {verdict}')}]")
         if lines:
             st.markdown("  \n".join(lines))
         if before != given:
             st.caption(
-                escaped(f"When it was tested it said {before}; computed anew, scores differ a little.")
+                escaped(f"When it was tested it said “{before}”; computed anew, scores differ a little.")
             )

@@ -41,24 +41,24 @@ def _marked(parts: Sequence[Piece]) -> str:
         if not piece.part:
             words.append(text)
         elif piece.right:
-            words.append(f":green-badge[{text} · right]")
+            words.append(f":green-badge[{text} · correct]")
         else:
-            words.append(f":red-badge[{text} · wrong: {escaped(piece.true)}]")
+            words.append(f":red-badge[{text} · wrong for {escaped(piece.true)}]")
     return " ".join(words)
 
 
 def _verdict(parts: Sequence[Piece]) -> str:
-    """How many parts are right, and which are not."""
+    """How many parts are correct, and which are not."""
     told = [piece for piece in parts if piece.part]
     wrong = [piece.part for piece in told if not piece.right]
-    count = f"{len(told) - len(wrong)} of {len(told)} parts are right"
+    count = f"{len(told) - len(wrong)} of {len(told)} parts are correct"
     return f"{count}; wrong: {', '.join(wrong)}." if wrong else f"{count}."
 
 
 def _overlap(written: str, asked: Asked) -> str:
     """Of a caption that cannot be judged by its parts: which words the true captions have too."""
     known = pieces(asked.caption, asked.clips.attributes(asked.clip)) is not None
-    why = "The grammar of the drawn world makes no such caption, so none of its parts counts as right."
+    why = "The grammar of the drawn world makes no such caption, so none of its parts counts as correct."
     both, alone = shared(written, asked.captions)
     lines = [why] if known else []
     lines.append(f"In the true captions too: {escaped(', '.join(both)) or 'no word'}.")

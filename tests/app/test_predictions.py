@@ -161,11 +161,11 @@ def test_a_stored_caption_is_judged_part_by_part_in_words(recipes, opened):
     words = said(page).replace("\\", "")
     spoken = parse(said_of(recipes, clip)).words
     first = WORDS["first"][scene["first"]][spoken["first"]]
-    assert f"· wrong: {first}]" in words, "in the words of the clip's own caption"
-    assert f":red-badge[{colour} · wrong: {scene['colour']}]" in words
-    assert f":green-badge[{WORDS['shape'][scene['shape']][0]} · right]" in words
+    assert f"· wrong for {first}]" in words, "in the words of the clip's own caption"
+    assert f":red-badge[{colour} · wrong for {scene['colour']}]" in words
+    assert f":green-badge[{WORDS['shape'][scene['shape']][0]} · correct]" in words
     assert words.count(":red-badge") == 3
-    assert "2 of 5 parts are right; wrong: colour, first action, second action." in words
+    assert "2 of 5 parts are correct; wrong: colour, first action, second action." in words
     assert "when it was tested" in words
     assert "trained by recipe" in words
 
@@ -210,8 +210,8 @@ def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened
     page = opened(view="predictions", cell=cell(recipes, "simvtp"), what="answers")
     assert not page.exception
     words = said(page).replace("\\", "")
-    assert words.count("· right]") + words.count("· wrong: ") == 8
-    assert f"answers {words.count('· right]')} of 8 questions" in words
+    assert words.count("” · correct]") + words.count("” · wrong for “") == 8
+    assert f"answers {words.count('” · correct]')} of 8 questions" in words
     assert words.count(" · **chosen") == 8
     assert words.count("`") == 2 * sum(len(options) for options in way["options"])
     assert "cosine with the clip" in words
@@ -233,7 +233,7 @@ def test_an_answer_that_was_another_when_it_was_tested_is_told(recipes, opened):
     clip, _ = scene_of(recipes)
     stored(recipes, "simvtp", "video_qa.npz", id=[f"{clip}#order"], choice_answer=["perhaps"])
     words = said(opened(view="predictions", **chosen))
-    assert words.count("When it was tested it said perhaps") == 1
+    assert words.count("When it was tested it said “perhaps”") == 1
     stored(recipes, "simvtp", "video_qa.npz", id=[f"{clip}#order"], choice_answer=["yes", "no"])
     page = opened(view="predictions", **chosen)
     assert not page.exception

@@ -17,6 +17,7 @@ from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
 from workbench.masking.preview import hide
 from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.recipe.reconstruction import hidden_places
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
@@ -42,7 +43,7 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     batch = Batch.of(torch.from_numpy(clip)[None], words.encode([task["caption"]]))
     draw = Draw(*recipe.masks(batch, BatchRng.seeded(task["seed"])))
     found = recipe.reconstruct(batch, draw).clamp(0, 255)
-    mask = draw.video_mask
+    mask = hidden_places(recipe, draw)
     encoder = recipe.encoders()["video"]
     truth, drawn = (encoder.patches(x)[mask].float().unflatten(-1, (-1, 3)) for x in (batch.video, found))
     pieces = words.tokenizer.encode(task["caption"], add_special_tokens=False).tokens[: words.length]

@@ -51,7 +51,7 @@ def pieces(caption: str, scene: Mapping[str, Any], own: str = "") -> list[Piece]
     found = []
     for literal, slot, *_ in string.Formatter().parse(world.TEMPLATES[said.template]):
         found.append(Piece(literal.strip()))
-        if slot in WORDS:
+        if slot is not None and slot in WORDS:
             words = WORDS[slot][said.parts[slot]][said.words[slot]]
             true = WORDS[slot][scene[slot]][known.words[slot] if known is not None else 0]
             found.append(Piece(words, PARTS[slot], said.parts[slot] == scene[slot], true))
