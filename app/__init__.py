@@ -26,7 +26,8 @@ sentence and the default), shows the widget, and writes back what is chosen; `pi
 too, where it moves with the data. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
 `app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
 their downloads; `app.markdown.escaped` is for names that go into Markdown.
-`st.text` and `st.dataframe` take names as they are. `app.clips` plays clips of the prepared data;
-`app.helper.ask` asks a helper process for what needs torch (`workbench.inspection.on_demand`). Numbers and
-figures come from `workbench`, the same functions as in the report.
+`st.text` and `st.dataframe` take names as they are. `app.clips` chooses and plays clips of the prepared data,
+`app.frames` draws their frames; `app.helper.ask` asks a helper process for what needs torch
+(`workbench.inspection.on_demand`). Numbers and figures come from `workbench`, the same functions as in the
+report.
 """

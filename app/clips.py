@@ -10,11 +10,14 @@ import streamlit as st
 from app import address
 from app.markdown import escaped
 from app.runs import Runs
+from workbench.data.store import SPLITS
 from workbench.errors import UserError
 from workbench.inspection.clips import PLAYABLE, Clips, frames_path, open_clips
 
 WIDTH = 240
 """Pixels of a clip on the page."""
+MOST = 500
+"""Clips of a split to choose from."""
 
 
 def data_root(runs: Runs) -> Path:
@@ -49,6 +52,33 @@ def clips_or_sentence(runs: Runs, run: str) -> Clips | None:
     except UserError as error:
         st.info(escaped(f"Nothing can be played: {error}."))
         return None
+
+
+def choose_split(clips: Clips) -> str:
+    """Parameter `split`: test first, those without clips left out."""
+    parts = {name: name for name in reversed(SPLITS) if len(clips.store.splits[name])}
+    return address.choose("split", "Split", parts, next(iter(parts)), on_change=lambda: address.drop("clip"))
+
+
+def choose_clip(clips: Clips, split: str, words: str = "") -> str | None:
+    """Parameter `clip`, the id of a caption of the split: of those that have all these words, or of all.
+
+    None where no caption has them.
+    """
+    part, wanted = clips.store.splits[split], words.lower().split()
+    found = {
+        name: caption
+        for name, caption in zip(part.ids, part.captions, strict=True)
+        if all(word in caption.lower() for word in wanted)
+    }
+    if not found:
+        return None
+    options = dict(list(found.items())[:MOST])
+    chosen = address.choose("clip", "Clip", options, next(iter(options)))
+    if len(found) > MOST:
+        such = "such captions" if wanted else "captions of this split"
+        st.caption(f"The first {MOST} of {len(found)} {such}.")
+    return chosen
 
 
 def autoplay() -> bool:

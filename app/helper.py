@@ -19,7 +19,9 @@ def ask(**task: Any) -> tuple[dict[str, Any], bytes]:
     return _answered(json.dumps(task))
 
 
-@st.cache_resource(show_spinner="Asking the model; the first time loads torch …", max_entries=64)
+@st.cache_resource(
+    show_spinner="Asking the model; the first time loads torch …", show_time=True, max_entries=64
+)
 def _answered(task: str) -> tuple[dict[str, Any], bytes]:
     done = _helper().ask(json.loads(task))
     if done.failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -46,6 +46,28 @@ def baseline(runs: Runs) -> str | None:
         return None
     options = dict(runs.asked.labels)
     return address.choose("baseline", "Baseline", options, runs.asked.baseline or next(iter(options)))
+
+
+def complete_run(
+    runs: Runs, beside: st.delta_generator.DeltaGenerator, *, first: Collection[str] | None = None
+) -> str | None:
+    """Parameters `cell` and `seed`: a complete run; by default of the cell that val selects.
+
+    beside: where the seed is chosen; first: keys of the cells one of which is the default, if there are any.
+    """
+    done = runs.done.sort("seed", maintain_order=True)
+    options = {key: runs.name_of(key, cell) for key, cell in done.select("key", "cell").iter_rows()}
+    if not options:
+        return None
+    answer = runs.answer()
+    liked = [answer.best if answer is not None else None, *options]
+    known = [key for key in liked if key in options]
+    default = next((key for key in known if first is None or key in first), known[0])
+    cell = address.choose("cell", "Cell", options, default, pin=True, on_change=lambda: address.drop("seed"))
+    seeds = [str(seed) for seed in done.filter(pl.col("key") == cell)["seed"]]
+    with beside:
+        seed = address.choose("seed", "Seed", {s: s for s in seeds}, seeds[0], pin=True)
+    return f"{cell}-s{seed}"
 
 
 def cells(

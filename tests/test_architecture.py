@@ -59,8 +59,11 @@ LAYERS = {
     "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
-    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train",
-    "workbench/inspection/*": f"{CORE} data.store tasks tracking inspection",
+    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train inspection",
+    "workbench/inspection/predicted.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
+    "workbench/inspection/opened.py": f"{RECIPE_PARTS} data.sampling tracking train",
+    "workbench/inspection/abilities.py": "recipes",
+    "workbench/inspection/*": f"{CORE} data.store data.moving_shapes tasks tracking inspection",
     "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
     "workbench/runner/*": f"{CORE} tracking runner "
     "study.spec study.plan study.outcome study.storage study.ledger study.search",

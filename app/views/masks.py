@@ -10,11 +10,11 @@ import polars as pl
 import streamlit as st
 
 from app import address, widgets
-from app.clips import autoplay, clips_of, play
+from app.clips import autoplay, choose_clip, choose_split, clips_of, play
+from app.frames import enlarged, words_left
 from app.helper import ask
 from app.markdown import escaped
 from app.runs import Runs
-from workbench.data.store import SPLITS
 from workbench.errors import UserError
 from workbench.inspection.clips import Clips
 from workbench.masking import names
@@ -24,10 +24,6 @@ ORDER = 60
 
 PER_ROW = 8
 """Frames side by side."""
-SIDE = 192
-"""Least pixels of a frame on the page, so that a small one is not blurred."""
-MOST = 500
-"""Clips of a split to choose from."""
 
 Masking = tuple[str, float]
 """Name of the class, ratio."""
@@ -97,10 +93,7 @@ def _choices(config: Mapping[str, Any], clips: Clips) -> tuple[Masking, Masking,
     with second:
         text = _masking("words", "Text masking", config, "recipe.text_masking", names.text())
     with third:
-        parts = {name: name for name in reversed(SPLITS) if len(clips.store.splits[name])}
-        split = address.choose(
-            "split", "Split", parts, next(iter(parts)), on_change=lambda: address.drop("clip")
-        )
+        split = choose_split(clips)
         seed = address.number("draw", "Draw", 0.0, 100.0, 0.0, help="Another number draws another mask.")
     return video, text, round(seed), split
 
@@ -122,13 +115,9 @@ def _masking(
 def _clip(clips: Clips, split: str) -> tuple[str, bool]:
     """Parameter `clip` (a caption id), and whether the clip plays by itself."""
     left, right = st.columns([5, 3], vertical_alignment="bottom")
-    part = clips.store.splits[split]
-    options = dict(zip(part.ids[:MOST], part.captions[:MOST], strict=True))
-    some = f"The first {MOST} of {len(part.ids)} captions of this split." if len(part.ids) > MOST else None
     with left:
-        query = address.choose("clip", "Clip", options, next(iter(options)))
-        if some:
-            st.caption(some)
+        query = choose_clip(clips, split)
+        assert query is not None, "a split without captions is no choice"
     with right:
         return query, autoplay()
 
@@ -153,11 +142,7 @@ def _numbers(answer: Mapping[str, Any]) -> None:
 def _caption(answer: Mapping[str, Any]) -> None:
     """The caption as the text encoder reads it."""
     how = "dropped" if answer["words_dropped"] else "replaced by the mask token"
-    shown = [
-        f":gray[{'█' * max(2, len(word))}]" if hidden else escaped(word)
-        for word, hidden in zip(answer["words"], answer["words_hidden"], strict=True)
-    ]
-    st.markdown(f"#### {' '.join(shown)}")
+    st.markdown(f"#### {words_left(answer['words'], answer['words_hidden'])}")
     st.caption(f"Hidden words are {how}.")
     st.caption(
         "Hidden patches are dropped before the encoder, which never computes them."
@@ -177,10 +162,4 @@ def _frames(frames: np.ndarray, seen: np.ndarray, answer: Mapping[str, Any]) -> 
         for row, what in ((frames[part], "of the clip"), (seen[part], "as the encoder sees it")):
             for i, column in zip(range(len(row)), st.columns(PER_ROW), strict=False):
                 name = str(first + i + 1)
-                column.image(_enlarged(row[i]), name, width="stretch", alt=f"Frame {name} {what}")
-
-
-def _enlarged(frame: np.ndarray) -> np.ndarray:
-    """Whole pixels, no interpolation."""
-    times = max(1, SIDE // len(frame))
-    return frame.repeat(times, 0).repeat(times, 1)
+                column.image(enlarged(row[i]), name, width="stretch", alt=f"Frame {name} {what}")

@@ -29,7 +29,7 @@ def render(runs: Runs) -> None:
     st.header("Retrieval")
     left, middle, right = st.columns([6, 2, 3], vertical_alignment="bottom")
     with left:
-        run = _run(runs, middle)
+        run = widgets.complete_run(runs, middle)
     if run is None:
         widgets.nothing_yet(runs, "No run is complete yet, so no gallery has been ranked.")
         return
@@ -50,22 +50,6 @@ def render(runs: Runs) -> None:
     else:
         _stored(found, answers, clips, start)
     _confused(runs, run, found, clips)
-
-
-def _run(runs: Runs, beside: st.delta_generator.DeltaGenerator) -> str | None:
-    """Parameters `cell` and `seed`: a complete run; by default the cell that val selects."""
-    done = runs.done.sort("seed", maintain_order=True)
-    options = {key: runs.name_of(key, cell) for key, cell in done.select("key", "cell").iter_rows()}
-    if not options:
-        return None
-    answer = runs.answer()
-    best = answer.best if answer is not None else None
-    default = best if best is not None and best in options else next(iter(options))
-    cell = address.choose("cell", "Cell", options, default, pin=True, on_change=lambda: address.drop("seed"))
-    seeds = [str(seed) for seed in done.filter(pl.col("key") == cell)["seed"]]
-    with beside:
-        seed = address.choose("seed", "Seed", {s: s for s in seeds}, seeds[0], pin=True)
-    return f"{cell}-s{seed}"
 
 
 def _read(runs: Runs, run: str) -> tuple[Embeddings, Answers]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 from synthetic import BASE, RATIOS, write_study
-from trained import train_study
+from trained import train_recipes, train_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,4 +55,17 @@ def trained_once(tmp_path_factory):
 def trained(trained_once, results):
     """A copy of that study that a test may spoil; its clips are links to the shared ones."""
     shutil.copytree(trained_once, results, copy_function=os.link)
+    return results
+
+
+@pytest.fixture(scope="session")
+def recipes_once(tmp_path_factory):
+    """A really trained study of several recipes, shared by all tests: read only."""
+    return train_recipes(tmp_path_factory.mktemp("recipes") / "results")
+
+
+@pytest.fixture
+def recipes(recipes_once, results):
+    """A copy of that study that a test may spoil; its clips are links to the shared ones."""
+    shutil.copytree(recipes_once, results, copy_function=os.link)
     return results

@@ -3,27 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from small import FRAMES, SIZE, recipe_names, run_config
+from left_behind import leave
+from small import recipe_names, run_config
 
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
-from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint
-from workbench.train.session import recipe_class
 
 
 @pytest.fixture(params=recipe_names())
 def finished(request, tmp_path, vocabulary):
     """A run directory with weights and tokenizer, and its model."""
-    config = run_config(request.param)
-    run = RunDir(tmp_path / "run")
-    run.create()
-    run.write_config(config)
-    run.write_json("environment.json", {"tokens_per_caption": vocabulary.length})
-    vocabulary.tokenizer.save(str(run.file("tokenizer.json")))
-    model = recipe_class(config)(config.recipe, frames=FRAMES, size=SIZE, vocabulary=vocabulary)
-    checkpoint.finish(run.file("checkpoints"), model)
-    return run, model.eval()
+    return leave(tmp_path / "run", run_config(request.param), vocabulary)
 
 
 def test_a_sentence_has_the_vector_that_the_model_gives_it(finished, vocabulary):

@@ -3,7 +3,7 @@
     Helper("workbench.inspection.on_demand:answer", deadline).ask({"want": "text", ...})
 
 `text`: the vector of a sentence by a run's text encoder. `mask`: what a masking leaves of a clip and its
-caption, with the tokens and FLOPs that remain.
+caption, with the tokens and FLOPs that remain. `reconstruction`, `caption`, `answers`: see `predicted`.
 """
 
 from __future__ import annotations
@@ -11,32 +11,31 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 
-from workbench.data.sampling import frames_of
 from workbench.errors import UserError
+from workbench.inspection.opened import frames, model, vocabulary
+from workbench.inspection.predicted import answers, caption, reconstruction
 from workbench.masking import names
 from workbench.masking import text as text_maskings
 from workbench.masking import video as video_maskings
 from workbench.masking.preview import hide
-from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
 from workbench.recipe.batch import BatchRng
 from workbench.tracking.run_dir import RunDir
-from workbench.train import checkpoint, cost
-from workbench.train.session import recipe_class
+from workbench.train import cost
 
 Reply = tuple[dict[str, Any], bytes]
 
 
 def answer(task: dict[str, Any]) -> Reply:
     """One task for `workers`: `want` says which."""
-    return {"text": text, "mask": mask}[task["want"]](task)
+    known = {"text": text, "mask": mask, "reconstruction": reconstruction, "caption": caption,
+             "answers": answers}  # fmt: skip
+    return known[task["want"]](task)
 
 
 @torch.no_grad()
@@ -46,14 +45,8 @@ def text(task: dict[str, Any]) -> Reply:
     task: `run` (path of the run directory), `sentence`.
     """
     run = RunDir(task["run"])
-    weights = run.file("checkpoints/model.safetensors")
-    if not weights.is_file():
-        raise UserError(
-            f"the run {run.path.name} kept no weights ({weights.name} is not there), so it cannot read new "
-            "sentences; the queries of its test split can still be chosen"
-        )
-    words = _vocabulary(run)
-    recipe = _trained(str(run.path), weights.stat().st_mtime_ns)
+    so = "so it cannot read new sentences; the queries of its test split can still be chosen"
+    recipe, words = model(run, so), vocabulary(run)
     vector = recipe.embed_text(words.encode([task["sentence"]]))[0]
     pieces = words.tokenizer.encode(task["sentence"], add_special_tokens=False).tokens
     return {"tokens": pieces[: words.length], "cut": pieces[words.length :]}, vector.numpy().tobytes()
@@ -69,16 +62,13 @@ def mask(task: dict[str, Any]) -> Reply:
     """
     run = RunDir(task["run"])
     config = run.config()
-    stored = np.load(Path(task["store"], "frames.npy"), mmap_mode="r", allow_pickle=False)
-    every = np.arange(stored.shape[1]).reshape(1, -1, 1, 1, 1)
-    numbers = frames_of(every, np.zeros(1, np.int64), config.data).ravel()
-    frames = stored[task["row"]][numbers]
+    numbers, clip = frames(config, task["store"], task["row"])
     encoder = _encoder(str(run.path))
     hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _rng(task))
     count = int(hidden.sum())
-    seen = hide(frames, hidden[0].numpy(), encoder.grid)
+    seen = hide(clip, hidden[0].numpy(), encoder.grid)
     reply = {
-        "frames": numbers.tolist(),
+        "frames": numbers,
         "grid": list(encoder.grid),
         "hidden": count,
         "tokens": encoder.grid.tokens,
@@ -91,7 +81,7 @@ def mask(task: dict[str, Any]) -> Reply:
 
 def _words(run: RunDir, task: dict[str, Any]) -> dict[str, Any]:
     """The caption's tokens and which of them are hidden."""
-    words = _vocabulary(run)
+    words = vocabulary(run)
     dropped = run.config().recipe.text.hidden == "drop"
     layout = words.encode([task["caption"]]).layout
     masking = _masking(text_maskings, names.text(), task["text"])
@@ -128,28 +118,3 @@ def _flops(path: str, hidden: int) -> int:
     clip = torch.zeros(1, data.frames, data.size, data.size, 3, dtype=torch.uint8)
     where = (torch.arange(encoder.grid.tokens) < hidden)[None] if hidden else None
     return cost.encoder_flops(encoder, clip, where)
-
-
-@lru_cache(maxsize=2)
-def _trained(path: str, changed: int) -> Any:
-    """The recipe of a run with its weights."""
-    run = RunDir(path)
-    config = run.config()
-    # Every weight comes from the checkpoint; those that the run started from need not be there any more.
-    parts = replace(config.recipe, video=replace(config.recipe.video, pretrained=""))
-    recipe = recipe_class(config)(
-        parts, frames=config.data.frames, size=config.data.size, vocabulary=_vocabulary(run)
-    )
-    try:
-        checkpoint.load_model(run.file("checkpoints"), recipe)
-    except RuntimeError as error:
-        raise UserError(f"the weights of {run.path.name} are of another version of its model") from error
-    return recipe.eval()
-
-
-def _vocabulary(run: RunDir) -> Vocabulary:
-    path = run.file("tokenizer.json")
-    length = run.read_json("environment.json").get("tokens_per_caption")
-    if not (path.is_file() and isinstance(length, int)):
-        raise UserError(f"the run {run.path.name} left no tokenizer, so no text can be read as it reads it")
-    return Vocabulary.load(Path(path), length)

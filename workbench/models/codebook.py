@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 ITERATIONS = 10
+OF_CODES = "each shows the mean of the training patches with the predicted code, nothing of the true clip"
+"""What a picture made by `Codebook.pixels` has to say of itself."""
 
 
 class Codebook(nn.Module):
@@ -31,6 +33,10 @@ class Codebook(nn.Module):
             x = patches.flatten(0, -2).float() / 255
             distance = self.centroids.square().sum(1) - 2 * x @ self.centroids.T  # and |x|^2, alike for all
         return distance.argmin(1).view(patches.shape[:-1])
+
+    def pixels(self, logits: Tensor) -> Tensor:
+        """Grey levels [..., pixels] of the likeliest codes of logits [..., codes]."""
+        return 255 * self.centroids[logits.argmax(-1)]
 
     @torch.no_grad()
     def fit(self, patches: Tensor, rng: torch.Generator) -> float:

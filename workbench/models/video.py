@@ -146,6 +146,13 @@ class VideoEncoder(nn.Module):
         chosen = view[b, token // self.grid.space, s // w, s % w]
         return chosen.reshape(batch, -1, self.pixels)
 
+    def unpatch(self, patches: Tensor) -> Tensor:
+        """Clips [B, T, H, W, 3] of the pixels of all their tokens [B, N, P], the inverse of `patches`."""
+        (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
+        view = patches.unflatten(1, (t, h, w)).unflatten(4, (q, p, p, 3))  # [B, t, h, w, q, p, p, 3]
+        view = view.permute(0, 1, 4, 2, 5, 3, 6, 7)  # [B, t, q, h, p, w, p, 3]
+        return view.flatten(5, 6).flatten(3, 4).flatten(1, 2)
+
     def embed(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens with positions [B, n, D]: the visible ones, or all with hidden ones replaced."""
         position = (self.time[:, None] + self.space[None]).flatten(0, 1)  # [N, D]

@@ -48,6 +48,8 @@ class BaseRecipe(nn.Module, ABC):
     - `embed_steps(video)` -> unit vectors [B, T, E] of moments
     - `regions(video, text)` -> boxes [B, R, 4] and scores [B, R]
     - `features(video)` -> [B, N, D] for probes
+    - `reconstruct(batch, draw)` -> clips in grey levels, float [B, T, H, W, 3]: what is predicted in the
+      hidden places, the truth elsewhere; with `reconstruction`, what to say of it (see `reconstruction.py`)
 
     Videos are uint8 [B, T, H, W, 3]. What a recipe keeps from step to step (a teacher, a queue, a codebook)
     is a parameter without gradient or a buffer of fixed shape, so that a checkpoint holds it.

@@ -5,6 +5,7 @@ Letters: B batch, C captions of a clip, n tokens of a clip, L places of a captio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.text import TextMasking, TokenMasking
+from workbench.models.codebook import OF_CODES
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
@@ -22,6 +24,7 @@ from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, perceptron
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,21 @@ class ChoosingEncoder(JointEncoder):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
         return judgement(self.match_head, self._read(self.video(video).tokens, text).pooled)[:, 0]
+
+    @property
+    def reconstruction(self) -> Reconstruction:
+        """Of codes where there is a codebook, else of pixels."""
+        return Reconstruction("masked", OF_CODES) if hasattr(self, "codebook") else Reconstruction("masked")
+
+    def _drawn(self, batch: Batch, draw: Draw, pixels: Callable[[Tensor], Tensor]) -> Tensor:
+        """Clips [B, T, H, W, 3] whose hidden places show the grey levels that `pixels` makes of their tokens.
+
+        pixels: of tokens [M, D], read with the words that are left, to [M, P].
+        """
+        mask = hidden_places(self, draw)
+        video = self.video(batch.video, mask).tokens
+        tokens = self._read(video, batch.text, draw.text_mask).video[mask]
+        return filled(self.video, batch, mask, pixels(tokens))
 
     def _vtm(
         self, own: Tensor, video: Tensor, text: Text, shift: Tensor, mask: Tensor | None = None

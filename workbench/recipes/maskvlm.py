@@ -39,6 +39,7 @@ from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, unit
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,17 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         return logits[:, 1] - logits[:, 0]
+
+    @property
+    def reconstruction(self) -> Reconstruction:
+        return Reconstruction(self.config.condition)
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        mask, condition = hidden_places(self, draw), self.config.condition
+        hide = draw.text_mask if condition == "masked" else None
+        told = None if condition == "none" else self.text(batch.text, hide)
+        hidden = self._decoded(self.video(batch.video, mask), told, batch.text.layout.valid)[mask]
+        return filled(self.video, batch, mask, 255 * self.pixel_head(hidden))
 
     def _decoded(self, video: Encoded, text: Encoded | None, keep: Tensor) -> Tensor:
         """The decoder's tokens [B, N, d], from what remains of the clip and from the caption, if told."""

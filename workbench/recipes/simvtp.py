@@ -28,6 +28,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, unit
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class Recipe(DualEncoder):
 
     Letters: B batch, n visible tokens of a clip, L places of a caption, D width.
     """
+
+    reconstruction = Reconstruction("masked", targets.OF_COLOURS)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -124,6 +127,14 @@ class Recipe(DualEncoder):
         words, keep = self.text.embed(text)
         logits = self._judge(self.video.embed(video), words, keep)
         return logits[:, 1] - logits[:, 0]
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        mask = hidden_places(self, draw)
+        video = self.video.embed(batch.video, mask)  # [B, n, D]
+        tokens = self._joint(video, *self.text.embed(batch.text, draw.text_mask))
+        predicted = self.decoder(tokens[:, : video.shape[1]], mask)
+        pixels = targets.denormalised_pixels(predicted, self.video.patches(batch.video, mask))
+        return filled(self.video, batch, mask, pixels)
 
     def _predict(
         self, batch: Batch, draw: Draw, video: Tensor, words: Tensor, keep: Tensor

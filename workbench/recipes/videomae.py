@@ -25,6 +25,7 @@ from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ class Recipe(DualEncoder):
     Letters: B batch, n visible and M hidden tokens of a clip, P pixels of a token in all channels, D width.
     """
 
+    reconstruction = Reconstruction("none", targets.OF_COLOURS)
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -71,3 +74,9 @@ class Recipe(DualEncoder):
         predicted = self.decoder(visible, mask)  # [B, M, P]
         hidden = targets.normalised_pixels(self.video.patches(batch.video, mask))  # [B, M, P]
         return {"mvm": losses.mvm(predicted, hidden)}
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        mask = hidden_places(self, draw)  # [B, n + M]
+        predicted = self.decoder(self.video(batch.video, mask).tokens, mask)  # [B, M, P]
+        pixels = targets.denormalised_pixels(predicted, self.video.patches(batch.video, mask))
+        return filled(self.video, batch, mask, pixels)

@@ -105,6 +105,9 @@ class Recipe(ChoosingEncoder):
         count = (self.config.attended * (self.grid.tokens + keep.sum(1).double()) + 1e-9).long()
         return attended(weight, count, rng)
 
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.code_head(tokens)))
+
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self.video(batch.video, draw.video_mask).tokens  # [B, N, D]

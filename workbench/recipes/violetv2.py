@@ -149,6 +149,13 @@ class Recipe(ChoosingEncoder):
         if self.target == "features_ema":
             follow(self.teacher, self.video, self.config.momentum)
 
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        if self.config.target == "pixel":
+            return self._drawn(batch, draw, lambda tokens: 255 * self.mvm_head(tokens))
+        if self.config.target == "codes":
+            return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.mvm_head(tokens)))
+        raise UserError(f"target={self.config.target!r} is no picture of the clip; 'pixel' and 'codes' are")
+
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
         video = self.video(batch.video, patches).tokens  # [B, N, D]

@@ -40,6 +40,7 @@ from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, unit
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ class Recipe(DualEncoder):
 
     Letters: B batch, P pairs, n visible tokens of a clip, L places of a caption, D width.
     """
+
+    reconstruction = Reconstruction("masked", targets.OF_PATCHES)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -132,6 +135,13 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = judgement(self.match_head, self._read(self._patches(video), text).pooled)
         return logits[:, 1] - logits[:, 0]
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        mask = hidden_places(self, draw)
+        read = self._read(self._patches(batch.video, mask), batch.text, draw.text_mask)
+        predicted = self.decoder(read.video, mask)
+        pixels = targets.denormalised_patches(predicted, self.video.patches(batch.video, mask))
+        return filled(self.video, batch, mask, pixels)
 
     def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:
         """Words and pixels from one pass over both sides; a side that hides nothing has no term."""

@@ -9,6 +9,9 @@ LEAST = (255 * 1e-6) ** 2
 """The published 1e-6 beside the standard deviation, as a variance in grey levels."""
 LEAST_OF_PATCH = 255**2 * 1e-6
 """The published 1e-6 beside the variance, in grey levels."""
+OF_COLOURS = "the mean and the contrast of each colour of each patch are taken from the true clip"
+OF_PATCHES = "the mean and the contrast of each patch are taken from the true clip"
+"""What a picture made by `denormalised_pixels` or `denormalised_patches` has to say of itself."""
 
 
 def normalised_pixels(patches: Tensor, channels: int = 3) -> Tensor:
@@ -47,3 +50,36 @@ def normalised_patches(patches: Tensor, channels: int = 3) -> Tensor:
     count = x.shape[-1]
     unbiased = (count - 1) / count
     return F.layer_norm(x, (count,), eps=LEAST_OF_PATCH * unbiased).mul_(unbiased**0.5)
+
+
+def denormalised_pixels(values: Tensor, patches: Tensor, channels: int = 3) -> Tensor:
+    """Grey levels of what was predicted by the measure of `normalised_pixels`, its inverse.
+
+    Mean and deviation, which the values do not tell, are those of the true patches, as in MAE's pictures.
+
+    Args:
+        values: [..., channels * P], the channel varying slowest.
+        patches: the true ones, uint8 [..., P * channels], the channel varying fastest.
+
+    Returns:
+        float32 [..., P * channels], the channel varying fastest; not cut to [0, 255].
+    """
+    x = patches.unflatten(-1, (-1, channels)).mT.float()  # [..., C, P]
+    count = x.shape[-1]
+    deviation = _deviation(x, LEAST * count / max(1, count - 1))
+    restored = values.float().unflatten(-1, (channels, -1)) * deviation + x.mean(-1, keepdim=True)
+    return restored.mT.flatten(-2)
+
+
+def denormalised_patches(values: Tensor, patches: Tensor, channels: int = 3) -> Tensor:
+    """As `denormalised_pixels`, for what was predicted by the measure of `normalised_patches`."""
+    x = patches.float()  # [..., P * channels]
+    restored = values.float().unflatten(-1, (channels, -1)).mT.flatten(-2)
+    return restored * _deviation(x, LEAST_OF_PATCH) + x.mean(-1, keepdim=True)
+
+
+def _deviation(x: Tensor, least: float) -> Tensor:
+    """Root of the unbiased variance over the last axis, [..., 1], and of `least` beside it."""
+    count = x.shape[-1]
+    unbiased = x.var(-1, correction=0, keepdim=True) * count / max(1, count - 1)
+    return (unbiased + least).sqrt()

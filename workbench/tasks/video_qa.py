@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,21 @@ BASELINES = {"chance": "chance", "majority": "always the commonest answer", "tex
 KNOWN = (questions.KNOWN,)
 EACH_TIME = False
 NEEDS = (("answer",), ("generate",), ("match",), ("embed_video", "embed_text"))
+
+
+class Answered(NamedTuple):
+    """What a recipe answered to Q questions that were asked in one way."""
+
+    how: str
+    """By which method: `answer`, `generate`, `match` or `embed`."""
+    given: list[str]
+    """[Q]"""
+    points: np.ndarray
+    """[Q], what it gets for that, from 0 to 1."""
+    options: Sequence[Sequence[str]] = ()
+    """[Q], what it chose from; empty where it wrote its answers."""
+    scores: Sequence[np.ndarray] = ()
+    """[Q], of the options; empty where it wrote its answers."""
 
 
 def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
@@ -104,7 +119,7 @@ def evaluate(judged: Judged) -> Found:
     store = judged.gallery.store
     asked = questions.about(store, judged.gallery.clips)
     with torch.no_grad():
-        answered = _answers(judged, asked)
+        answered = answers(judged, asked)
     if not answered:
         return Found(values={})
     train = questions.about(store, np.unique(store.splits["train"].clips))
@@ -123,7 +138,7 @@ def evaluate(judged: Judged) -> Found:
         ),
     }
     values: dict[str, float] = {}
-    for way, (how, given, points) in answered.items():
+    for way, (how, given, points, *_) in answered.items():
         hits = {"": 100.0 * points}  # [Q]
         options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
         hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
@@ -159,34 +174,33 @@ def chance(one: Question, way: str) -> float:
     return 100.0 / (len(one.options) if way == "choice" else len(ANSWERS[one.kind]) - named)
 
 
-_Answered = tuple[str, list[str], np.ndarray]
-"""How a recipe was asked, its answer to each question, and what it gets for that, from 0 to 1, [Q]."""
+def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
+    """By `open` and `choice`, as far as the recipe can be asked so.
 
-
-def _answers(judged: Judged, asked: Sequence[Question]) -> dict[str, _Answered]:
-    """By `open` and `choice`."""
+    asked: about the clips of the gallery in their order, of each all kinds.
+    """
     options = [one.options for one in asked]
     if judged.can("answer"):
         every = [EVERY] * len(asked)
         return {
-            "open": ("answer", *_best(asked, every, _by_answer(judged, asked, every))),
-            "choice": ("answer", *_best(asked, options, _by_answer(judged, asked, options))),
+            "open": _best("answer", asked, every, _by_answer(judged, asked, every)),
+            "choice": _best("answer", asked, options, _by_answer(judged, asked, options)),
         }
-    found: dict[str, _Answered] = {}
+    found: dict[str, Answered] = {}
     if judged.can("generate"):
         given = _by_generate(judged, asked)
         right = [said == one.answer for said, one in zip(given, asked, strict=True)]
-        found["open"] = "generate", given, np.array(right, dtype=float)
+        found["open"] = Answered("generate", given, np.array(right, dtype=float))
     if judged.can("match"):
-        found["choice"] = "match", *_best(asked, options, _by_statement(judged, asked, match=True))
+        found["choice"] = _best("match", asked, options, _by_statement(judged, asked, match=True))
     elif judged.embeds:
-        found["choice"] = "embed", *_best(asked, options, _by_statement(judged, asked, match=False))
+        found["choice"] = _best("embed", asked, options, _by_statement(judged, asked, match=False))
     return found
 
 
 def _best(
-    asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
-) -> tuple[list[str], np.ndarray]:
+    how: str, asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
+) -> Answered:
     """The option of the highest score, the first of equals, and the right one's share in that, [Q]."""
     given, points = [], []
     for one, own, score in zip(asked, options, scores, strict=True):
@@ -195,7 +209,7 @@ def _best(
         best = [option for option, value in zip(own, score, strict=True) if value == score.max()]
         given.append(best[0])
         points.append((one.answer in best) / len(best))
-    return given, np.array(points)
+    return Answered(how, given, np.array(points), options, scores)
 
 
 def _by_answer(

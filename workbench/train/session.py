@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,14 @@ class Interrupted(Exception):
 
 
 Stop = Callable[[], bool]
+
+
+def untrained(recipe: BaseRecipe, stages: Sequence[Stage]) -> frozenset[str]:
+    """Which of `ABILITIES` mean nothing after these stages: embeddings that none of them has trained, and of
+    the others what the last one has not."""
+    objectives = [stage.objective for stage in stages]
+    counts = {a: objectives if a in EMBEDDINGS else objectives[-1:] for a in ABILITIES}
+    return frozenset(a for a, by in counts.items() if not set(by) & set(recipe.trained_by(a)))
 
 
 @dataclass
@@ -84,11 +92,8 @@ class Session:
 
     @property
     def untrained(self) -> frozenset[str]:
-        """Which of `ABILITIES` mean nothing: embeddings that no stage so far trains, its own included,
-        and of the others what the stage that it is in, or the last one, does not train."""
-        stages = [stage.objective for stage in self.config.stages[: self.progress.stage + 1]]
-        counts = {ability: stages if ability in EMBEDDINGS else stages[-1:] for ability in ABILITIES}
-        return frozenset(a for a, by in counts.items() if not set(by) & set(self.recipe.trained_by(a)))
+        """What of the recipe means nothing yet, see `untrained`."""
+        return untrained(self.recipe, self.config.stages[: self.progress.stage + 1])
 
     @property
     def autocast(self) -> AbstractContextManager[object]:

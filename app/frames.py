@@ -1,0 +1,49 @@
+"""Frames of clips, small as models see them, drawn so large that each pixel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from app.markdown import escaped
+
+SIDE = 192
+"""Least pixels of a frame on the page, so that a small one is not blurred."""
+WIDTH = 100
+"""Of a column of frames, three of which stand side by side on a telephone."""
+GAP = 6
+
+
+def enlarged(frame: np.ndarray) -> np.ndarray:
+    """Whole pixels, no interpolation."""
+    times = max(1, SIDE // len(frame))
+    return frame.repeat(times, 0).repeat(times, 1)
+
+
+def columns(rows: Mapping[str, np.ndarray]) -> None:
+    """Clips one above the other, frame by frame: a picture for each frame, as many side by side as fit.
+
+    rows: what is shown -> uint8 [T, H, W, 3], from above.
+    """
+    with st.container(horizontal=True, gap="small"):
+        for i, frames in enumerate(zip(*rows.values(), strict=True)):
+            name = str(i + 1)
+            st.image(_stacked(frames), name, width=WIDTH, alt=f"Frame {name}, from above: {', '.join(rows)}")
+
+
+def words_left(words: Sequence[str], hidden: Sequence[bool]) -> str:
+    """A caption as Markdown, hidden words as bars."""
+    return " ".join(
+        f":gray[{'█' * max(2, len(word))}]" if gone else escaped(word)
+        for word, gone in zip(words, hidden, strict=True)
+    )
+
+
+def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Frames [H, W, 3] from above with gaps that show the page, uint8 [.., .., 4]."""
+    large = [np.pad(enlarged(frame), ((0, 0), (0, 0), (0, 1)), constant_values=255) for frame in frames]
+    gap = np.zeros((GAP, large[0].shape[1], 4), np.uint8)
+    parts = [part for frame in large for part in (gap, frame)]
+    return np.concatenate(parts[1:])

@@ -1,0 +1,102 @@
+"""What a trained model predicts about one clip: pixels of hidden patches, a caption, answers to questions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+import streamlit as st
+
+from app import address, widgets
+from app.clips import autoplay, choose_clip, choose_split, clips_of
+from app.markdown import escaped
+from app.predicted import answers, caption, pixels
+from app.predicted.asked import Asked
+from app.runs import Runs
+from workbench.errors import UserError
+from workbench.inspection.abilities import able
+from workbench.tasks import captioning, video_qa
+
+TITLE = "Predictions"
+ORDER = 55
+
+LONGEST = 100
+"""Letters of the words that a clip is looked for by."""
+
+
+class Kind(NamedTuple):
+    """One thing that models predict."""
+
+    words: str
+    needs: tuple[tuple[str, ...], ...]
+    """Alternatives, each the methods that a recipe must define."""
+    without: str
+    """What is said of a recipe that has none of them."""
+
+    @property
+    def able(self) -> list[str]:
+        """Recipes that predict it, in alphabetical order."""
+        return sorted({name for methods in self.needs for name in able(*methods)})
+
+
+KINDS = {
+    "pixels": Kind("hidden patches", (("reconstruct",),), "predicts no pixels of hidden patches"),
+    "caption": Kind("a caption", captioning.NEEDS, "writes no captions"),
+    "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
+}
+SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show}
+
+
+def render(runs: Runs) -> None:
+    st.header("Predictions")
+    first, second, third = st.columns([5, 2, 4], vertical_alignment="bottom")
+    with first:
+        run = widgets.complete_run(runs, second, first=_telling_cells(runs))
+    if run is None:
+        widgets.nothing_yet(runs, "No run is complete yet, so there is no model to ask.")
+        return
+    recipe = runs.done.filter(pl.col("run") == run)["recipe"][0] or "of an unknown recipe"
+    can = [name for name, kind in KINDS.items() if recipe in kind.able]
+    with third:
+        options = {name: kind.words for name, kind in KINDS.items()}
+        default = (can or list(KINDS))[0]
+        what = address.choose("what", "What is predicted", options, default, form="buttons")
+    if what not in can:
+        kind = KINDS[what]
+        words = f"The model of this run, {recipe}, {kind.without}; {', '.join(kind.able)} can."
+        st.info(escaped(words))
+        return
+    try:
+        asked = _asked(runs, run, recipe)
+        if asked is None:
+            st.info("No caption of this split has all of these words.")
+        else:
+            SHOW[what](asked)
+    except UserError as error:
+        st.info(escaped(f"There is no prediction to show: {error}."))
+
+
+def _telling_cells(runs: Runs) -> set[str]:
+    """Keys of the cells whose recipe predicts pixels or captions; nearly every one answers questions."""
+    some = [*KINDS["pixels"].able, *KINDS["caption"].able]
+    return set(runs.done.filter(pl.col("recipe").is_in(some))["key"])
+
+
+def _asked(runs: Runs, run: str, recipe: str) -> Asked | None:
+    """Parameters `split`, `find`, `clip`: None where no caption has all the words that are to be found."""
+    clips = clips_of(runs, run)
+    first, second, third, last = st.columns([2, 3, 6, 3], vertical_alignment="bottom")
+    with first:
+        split = choose_split(clips)
+    with second:
+        words = address.text(
+            "find", "Words of the caption", longest=LONGEST, placeholder="red star",
+            help="Only clips whose caption has all of these words can be chosen.",
+        )  # fmt: skip
+    with last:
+        start = autoplay()
+    with third:
+        query = choose_clip(clips, split, words)
+    if query is None:
+        return None
+    return Asked(runs.directory(run), recipe, clips, split, query, start)

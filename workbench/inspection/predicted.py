@@ -1,0 +1,141 @@
+"""What a trained model predicts about one clip, answered in the helper process (see `on_demand`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.config import RunConfig
+from workbench.data.moving_shapes import questions
+from workbench.data.moving_shapes.questions import Question
+from workbench.data.store import FrameStore
+from workbench.errors import UserError
+from workbench.inspection.opened import frames, model, vocabulary
+from workbench.masking.preview import hide
+from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.recipe.reconstruction import hidden_places
+from workbench.tasks import video_qa
+from workbench.tasks.gallery import Gallery, Judged
+from workbench.tracking.run_dir import RunDir
+from workbench.train.session import untrained
+
+UNASKED = "so it can be asked nothing"
+
+
+@torch.no_grad()
+def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """A clip under a mask as in training, and with what the run predicts in the hidden places.
+
+    task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the mask.
+
+    Returns: numbers and words about it, errors in grey levels; and uint8 [2, T, H, W, 3] as bytes: the clip
+    with hidden tokens grey, and the reconstruction.
+    """
+    run = RunDir(task["run"])
+    config, words = run.config(), vocabulary(run)
+    numbers, clip = frames(config, task["store"], task["row"])
+    recipe = model(run, UNASKED)
+    since = _since_it_learned(run, config)
+    batch = Batch.of(torch.from_numpy(clip)[None], words.encode([task["caption"]]))
+    draw = Draw(*recipe.masks(batch, BatchRng.seeded(task["seed"])))
+    found = recipe.reconstruct(batch, draw).clamp(0, 255)
+    mask = hidden_places(recipe, draw)
+    encoder = recipe.encoders()["video"]
+    truth, drawn = (encoder.patches(x)[mask].float().unflatten(-1, (-1, 3)) for x in (batch.video, found))
+    pieces = words.tokenizer.encode(task["caption"], add_special_tokens=False).tokens[: words.length]
+    hidden = draw.text_mask if draw.text_mask is not None else torch.zeros_like(batch.text.layout.valid)
+    reply = {
+        "frames": numbers,
+        "grid": list(recipe.grid),
+        "hidden": int(mask.sum()),
+        "tokens": recipe.grid.tokens,
+        "error": _distance(drawn, truth),
+        "error_of_mean": _distance(truth.mean(-2, keepdim=True), truth),
+        "words_read": recipe.reconstruction.words,
+        "words": pieces,
+        "words_hidden": hidden[0, : len(pieces)].tolist(),
+        "drawn": recipe.reconstruction.drawn,
+        "since": since,
+    }
+    shown = found[0].round().to(torch.uint8).numpy()
+    return reply, np.stack([hide(clip, mask[0].numpy(), recipe.grid), shown]).tobytes()
+
+
+@torch.no_grad()
+def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`written`: what the run writes about a clip, unprompted; `untrained`: see `_untrained`.
+
+    task: `run` (path), `store` (path of the frame store), `row`.
+    """
+    run = RunDir(task["run"])
+    config, recipe = run.config(), model(run, UNASKED)
+    _, clip = frames(config, task["store"], task["row"])
+    written = recipe.generate(torch.from_numpy(clip)[None], "")[0]
+    return {"written": written, "untrained": _untrained(recipe, config)}, b""
+
+
+def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`questions` about a clip, each with its `id`, `text` and `right` answer; for each way in which the run
+    can be asked (`ways`) by which method (`how`), and of each question what was `given`, and the `options`,
+    what they were read as, and their scores, best first; `untrained`: see `_untrained`.
+
+    task: `run` (path), `store` (path of the frame store), `row`.
+    """
+    run = RunDir(task["run"])
+    config, words, recipe = run.config(), vocabulary(run), model(run, UNASKED)
+    store = FrameStore.open(task["store"])
+    # Of the whole split: whether the answer about the order of two actions is yes depends on its other clips.
+    part = next(part for part in store.splits.values() if task["row"] in part.clips)
+    every = questions.about(store, np.unique(part.clips))
+    clip = store.clip_ids[task["row"]]
+    asked = [one for one in every if one.clip == clip]
+    alone = Gallery(
+        store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
+    )
+    judged = Judged(
+        recipe, alone, untrained=untrained(recipe, config.stages),
+        encode=words.encode,
+    )  # fmt: skip
+    with torch.no_grad():
+        found = video_qa.answers(judged, asked)
+    said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
+    ways = {way: _answered(asked, one) for way, one in found.items()}
+    return {"questions": said, "ways": ways, "untrained": _untrained(recipe, config)}, b""
+
+
+def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:
+    """One way of asking, as JSON: `options` of each question as [option, as it was read, score]."""
+    options: list[list[tuple[str, str, float]]] = [[] for _ in asked]
+    for i, (own, scores) in enumerate(zip(found.options, found.scores, strict=True)):
+        read = asked[i].statements if found.how in ("match", "embed") else own
+        options[i] = sorted(zip(own, read, scores.tolist(), strict=True), key=lambda option: -option[2])
+    return {"how": found.how, "given": found.given, "options": options}
+
+
+def _untrained(recipe: Any, config: RunConfig) -> list[str]:
+    """Phases of the recipe, such as one for captions, that no stage of the run trained."""
+    return sorted(set(recipe.PHASES) - {stage.objective for stage in config.stages})
+
+
+def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:
+    """Objectives of the stages after the last one that trained what is predicted of hidden places.
+
+    `UserError` where none did.
+    """
+    learned = [stage.objective == "recipe" and stage.masked for stage in config.stages]
+    if not any(learned):
+        names = ", ".join(dict.fromkeys(stage.objective for stage in config.stages))
+        raise UserError(
+            f"the run {run.path.name} was never trained to predict what is hidden: its stages are {names}, "
+            "and a masked stage of its own objective is needed"
+        )
+    last = max(i for i, one in enumerate(learned) if one)
+    return [stage.objective for stage in config.stages[last + 1 :]]
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().mean())
