@@ -88,7 +88,9 @@ class Recipe(ChoosingEncoder):
         rows, tokens, places = len(words), self.grid.tokens, words.shape[1]
         if not self.config.attended or rows < 2:
             return drawn
-        half = rng.uniform(rows).argsort(stable=True)[: rows // 2]  # the others are not read for it
+        # One of each two neighbours, so that several processes choose as one does.
+        second = rng.uniform(rows // 2) < 0.5
+        half = 2 * torch.arange(rows // 2, device=second.device) + second
         chosen = self._attended(batch.select(half), rng).split([tokens, places], 1)
         shown = (torch.zeros(rows, count, dtype=torch.bool, device=half.device) for count in (tokens, places))
         video, text = (
