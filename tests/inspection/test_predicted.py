@@ -18,6 +18,7 @@ from workbench.inspection.on_demand import answer
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Judged, gallery
+from workbench.train.session import untrained
 
 ASKED = [n for n in recipe_names() if tasks.possible(["video_qa"], recipe_module(n).Recipe)]
 CAPTION = "red star moves left"
@@ -118,10 +119,16 @@ def test_a_clip_is_asked_as_the_task_asks_the_whole_split(name, tmp_path, vocabu
     run, model = leave(tmp_path / "run", run_config(name), vocabulary)
     part = gallery(scenes, "test", vocabulary.encode(scenes.splits["test"].captions))
     asked = questions.about(scenes, part.clips)
+    means_nothing = untrained(model, run_config(name).stages)
     with torch.no_grad():
-        expected = video_qa.answers(Judged(model, part, encode=vocabulary.encode), asked)
+        judged = Judged(model, part, untrained=means_nothing, encode=vocabulary.encode)
+        expected = video_qa.answers(judged, asked)
     number = 3
     own = slice(8 * number, 8 * number + 8)
+    if not expected:  # its own losses train neither embeddings nor a judgement of pairs
+        with pytest.raises(UserError, match=r"cannot be asked: its stages \(recipe\) have trained neither"):
+            answer(task(run, scenes, "answers", row=int(part.clips[number])))
+        return
     reply, _ = answer(task(run, scenes, "answers", row=int(part.clips[number])))
     assert [q["id"] for q in reply["questions"]] == [one.id for one in asked[own]]
     assert [q["text"] for q in reply["questions"]] == [one.text for one in asked[own]]
