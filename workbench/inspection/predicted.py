@@ -105,8 +105,8 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     if not found:
         objectives = ", ".join(dict.fromkeys(stage.objective for stage in config.stages))
         raise UserError(
-            f"the run {run.path.name} cannot be asked: its stages ({objectives}) have trained neither answers "
-            "nor captions, nor, in the last one, the judgement of pairs, nor embeddings"
+            f"the run {run.path.name} cannot be asked: its stages ({objectives}) have trained neither "
+            "answers nor captions, nor, in the last one, the judgement of pairs, nor embeddings"
         )
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
     ways = {way: _answered(asked, one) for way, one in found.items()}
