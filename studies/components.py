@@ -2,8 +2,9 @@
 
 `--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
-arm `as published`; for parts that do not serve retrieval also what the run measures of the tasks it can do.
-A table of arms stands in this file for every system that has one; there are two to nine cells.
+arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
+alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
+these; and by probes of the frozen encoder. What is not measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
@@ -117,7 +118,11 @@ def configure(trial: Trial) -> RunConfig:
             changes[WEIGHTS] = replace(recipe.weights, **changes[WEIGHTS])
         recipe = replace(recipe, **changes)
     return RunConfig(
-        recipe=recipe, stages=pretrain_then_align(0.03), optim=optim_of(trial.recipe), evaluations=2
+        recipe=recipe,
+        stages=pretrain_then_align(0.03),
+        optim=optim_of(trial.recipe),
+        evaluations=2,
+        tasks=("retrieval", "pair_retrieval", "captioning", "order", "probe"),
     )
 
 
@@ -126,7 +131,12 @@ STUDY = Study(
     configure=configure,
     baseline={"part": PUBLISHED},
     reads=(
-        "test/stage0_t2v_r1",
+        "test/stage0_rerank20_t2v_r1",
+        "test/stage0_gallery100_t2v_r1",
+        "test/stage0_caption_slots",
+        "test/stage0_order_pairs",
+        "test/stage0_probe_label_linear",
+        "test/probe_label_linear",
         "cost/train_pflops",
         "cost/video_passes",
         "mask/video_hidden",

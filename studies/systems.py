@@ -1,7 +1,8 @@
 """Which published system learns most from the same FLOPs? All recipes are cells, at equal training FLOPs.
 
 Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
-same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on other seeds. Read
+same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on another seed (`CHOSEN`
+in `workbench/study/stages.py`; a system that is not there yet gets the middle rate). Read
 `t2v_r1` and `v2t_r1` after both stages, zero-shot before the alignment (`test/stage0_t2v_r1`; systems that
 align in their own stage only), and pairs judged together at the end of the system's own stage, because the
 alignment moves the encoders under that head (`test/stage0_rerank20_t2v_r1` where both sides were embedded,

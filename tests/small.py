@@ -74,7 +74,7 @@ def shrink(config: Any, **video: Any) -> Any:
     if hasattr(config, "embed"):
         changes["embed"] = 16
     masking = getattr(config, "video_masking", None)
-    if masking is not None and not masking.hidden(Grid(2, 2, 2)):  # less than one of four places is none
+    if masking is not None and masking.ratio and not masking.hidden(Grid(2, 2, 2)):  # a share of four is none
         changes["video_masking"] = replace(masking, ratio=0.5)
     return replace(config, **changes)
 

@@ -1,11 +1,13 @@
 """The codebook: nearest patches, by brute force and by others, fitted alike from the same numbers."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from workbench.data.store import FrameStore
 from workbench.models.codebook import Codebook
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.codes import fit_codes
@@ -124,13 +126,15 @@ def test_a_checkpoint_holds_it():
 
 
 def test_it_is_fitted_to_patches_of_training_clips_only():
-    """Clips of the other splits are white; more frames are stored than a step takes."""
+    """Clips of the other splits are white, and so are the frames that no step takes: 1 and 3 are centres."""
     video = VideoEncoder(VideoConfig(width=32, depth=1, heads=2, patch=8, tubelet=1), frames=2, size=16)
     frames = np.full((20, 5, 16, 16, 3), 255, np.uint8)
     frames[:12] = np.random.default_rng(0).integers(0, 100, (12, 5, 16, 16, 3), np.uint8)
+    frames[:12, [0, 2, 4]] = 255
     store = SimpleNamespace(
         frames=frames, splits={"train": SimpleNamespace(clips=np.array([0, 0, 3, 5, 7, 11]))}
     )
+    store.centred = partial(FrameStore.centred, store)
     made = book(codes=8, pixels=8 * 8 * 3)
     assert fit_codes(made, video, store, rng()) > 0
     assert made.centroids.max() < 0.4

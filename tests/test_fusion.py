@@ -12,7 +12,8 @@ from transformers.models.vilt.modeling_vilt import ViltLayer
 from workbench import losses
 from workbench.errors import UserError
 from workbench.models.attention import attention
-from workbench.models.fusion import CrossStack, FusionConfig, FusionEncoder, seq2seq
+from workbench.models.cross import CrossStack
+from workbench.models.fusion import FusionConfig, FusionEncoder, seq2seq
 from workbench.models.word_head import WordHead
 
 MODES = ("concat", "xattn", "stride", "both")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import toys
-from small import FRAMES, SIZE, build, recipe_module, recipe_names, run_config, shrink, step
+from small import FRAMES, SIZE, build, recipe_module, recipe_names, recipes_with, run_config, shrink, step
 from toys import Recipe as PairRecipe
 
 from workbench.config import Budget, DataConfig, Stage
@@ -277,3 +277,27 @@ def test_a_batch_is_selected_and_moved_in_all_its_parts(batch):
 def test_the_tiny_recipes_are_tiny(name, vocabulary):
     config = shrink(recipe_module(name).Config())
     assert sum(p.numel() for p in build(name, vocabulary, config=config).parameters()) < 400_000
+
+
+@pytest.mark.parametrize("name", recipes_with("match"))
+class TestJudgementsInBfloat16:
+    """Encoders run in bfloat16 where the device does; what judges pairs does not."""
+
+    def test_no_two_of_128_different_pairs_score_the_same(self, name, recipe, vocabulary):
+        clips = torch.randint(
+            0, 256, (128, FRAMES, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(0)
+        )
+        text = vocabulary.encode(["red ball rolls left"] * 128)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            scores = recipe.eval().match(clips.to(torch.uint8), text)
+        assert scores.dtype == torch.float32
+        coarse = scores.to(torch.bfloat16).unique().numel()
+        assert scores.unique().numel() > 120 > coarse, "bfloat16 would make ties of many"
+
+    def test_it_is_trained_as_it_judges(self, name, recipe, batch):
+        head = getattr(recipe, "match_head", None) or recipe.word_head
+        said = []
+        head.register_forward_hook(lambda module, given, out: said.append(out.dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            step(recipe, batch)
+        assert torch.float32 in said

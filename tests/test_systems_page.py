@@ -8,7 +8,7 @@ import pytest
 from workbench import recipes
 
 PAGE = Path(__file__).parents[1] / "docs" / "systems.md"
-ROWS = ["masks", "predicts", "aligns", "passes", "ours", "differs", "paper"]
+ROWS = ["masks", "predicts", "aligns", "passes", "costs", "ours", "differs", "shows", "paper"]
 SECTIONS = {
     re.search(r"recipes/(\w+)\.py", section)[1]: section
     for section in PAGE.read_text(encoding="utf-8").split("\n### ")[1:]

@@ -12,6 +12,7 @@ from workbench.config import Budget, OptimConfig, Stage
 from workbench.data.loader import Loader
 from workbench.errors import UserError
 from workbench.masking.video import PerFrameMasking
+from workbench.recipe.base import ABILITIES
 from workbench.train import checkpoint
 from workbench.train.checkpoint import Progress
 from workbench.train.loop import Interrupted, NotFinite, expected_steps, planned_steps, schedule, train
@@ -276,6 +277,16 @@ class TestStages:
         rows = list(train(session_of(again, store)))
         found = [(step, name) for step, row in rows for name in row if name.endswith("rerank20_t2v_r1")]
         assert found == [(2, "test/stage0_rerank20_t2v_r1"), (4, "val/rerank20_t2v_r1")]
+
+    def test_what_a_later_stage_has_moved_is_not_trained_any_more(self, store):
+        asked = [Stage(objective=name, budget=Budget(unit="steps", amount=1)) for name in ("recipe", "align")]
+        asked += [replace(asked[0], objective="question"), replace(asked[0], objective="caption")]
+        session = session_of(run_config("lavender", stages=tuple(asked)), store)
+        embeds = {"embed_video", "embed_text"}
+        for trained in ({"match", "answer"}, embeds, embeds | {"answer"}, embeds | {"generate"}):
+            assert set(ABILITIES) - session.untrained == trained
+            session.progress.next_stage()
+        assert set(ABILITIES) - session.untrained == embeds | {"generate"}, "as the last stage leaves it"
 
     def test_every_stage_warms_up_anew(self, store):
         session = session_of(run_config(stages=stages(10, 10)), store)

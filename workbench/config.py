@@ -179,6 +179,12 @@ class RunConfig:
         return tuple(dict.fromkeys(stage.data or self.data for stage in self.stages))
 
     @property
+    def recipe_data(self) -> tuple[DataConfig, ...]:
+        """Those of the training data that a stage of another objective than `align` reads."""
+        stages = [stage for stage in self.stages if stage.objective != "align"]
+        return tuple(dict.fromkeys(stage.data or self.data for stage in stages))
+
+    @property
     def all_data(self) -> tuple[DataConfig, ...]:
         """All that has to be prepared: the run's own, that of its stages, and what it is evaluated on."""
         return tuple(dict.fromkeys((self.data, *self.training_data, *self.evaluate_on)))

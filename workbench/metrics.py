@@ -153,6 +153,12 @@ def _cost(name: str, label: str, unit: str = "", *, counted: bool = False) -> Me
 RUN = (
     _cost("cost/video_passes", "video encoder passes", counted=True),
     _cost("cost/text_passes", "text encoder passes", counted=True),
+    _cost("cost/fusion_passes", "fusion encoder passes", counted=True),
+    _cost("cost/decoder_passes", "decoder passes", counted=True),
+    _cost("cost/teacher_passes", "teacher passes", counted=True),
+    _cost("cost/prepare_pflops", "training PFLOPs spent before the first step"),
+    _cost("mask/video_hidden", "share of the video hidden", counted=True),
+    _cost("mask/text_hidden", "share of the words hidden", counted=True),
     _cost("cost/video_tokens_in", "video tokens of a clip", counted=True),
     _cost("cost/video_tokens_out", "video tokens encoded, all passes", counted=True),
     _cost("cost/peak_memory_gb", "peak memory", "GB"),

@@ -12,6 +12,7 @@ from small import recipe_module, shrink
 
 from workbench import data, losses
 from workbench.config import Budget, DataConfig, InitFrom, OptimConfig, RunConfig, Stage
+from workbench.data import moving_shapes
 from workbench.errors import UserError
 from workbench.masking.video import CellMasking, CellOrBoxMasking
 from workbench.models.text import vocabulary as train_vocabulary
@@ -20,7 +21,7 @@ from workbench.targets.features import normalised_features
 from workbench.targets.hog import hog_image
 from workbench.targets.motion import patch_depth, patch_flow
 from workbench.train.loop import train
-from workbench.train.session import open_session
+from workbench.train.session import open_session, try_to_build
 
 violetv2 = recipe_module("violetv2")
 TARGETS = violetv2.TARGETS
@@ -81,7 +82,8 @@ def token_pixels(picture, token):
 
 def truth(store):
     parts = (
-        torch.from_numpy(np.concatenate(part)) for part in zip(*data.truth_of(store).motion(), strict=True)
+        torch.from_numpy(np.concatenate(part))
+        for part in zip(*data.truth_of(store).motion(np.arange(len(store.clip_ids))), strict=True)
     )
     return tuple(parts)
 
@@ -224,6 +226,7 @@ class TestMotion:
         assert len(recipe.known.values) == 2 * len(table)
         other = batch._replace(source=torch.tensor([0, 1, 0, 1, 0, 1]))
         recipe.known.values[len(table) :] += 1
+        assert torch.isfinite(table[batch.index]).all()
         assert torch.equal(recipe.known(other)[::2], table[batch.index[::2]])
         assert torch.equal(recipe.known(other)[1::2], table[batch.index[1::2]] + 1)
 
@@ -236,6 +239,46 @@ class TestMotion:
             open_session(run(tiny(target), steps=1), other, device=CPU)
         assert str(caught.value).endswith("features_3d or features_ema")
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("target", ["flow", "depth"])
+    @pytest.mark.parametrize(
+        ("seen", "said"),
+        [(replace(SEEN, name="folder"), "with folder the target is"), (replace(SEEN, stored=16), "is 0")],
+    )
+    def test_both_are_refused_before_there_are_data_where_the_target_is_trained(self, target, seen, said):
+        config = run(tiny(target), steps=1, data=seen)
+        with pytest.raises(UserError, match=said) as caught:
+            try_to_build(config)
+        assert "\n" not in str(caught.value)
+        try_to_build(run(tiny(target, weights=violetv2.Weights(mvm=0.0)), steps=1, data=seen))
+        aligned = Stage(objective="align", budget=config.stages[0].budget, data=seen)
+        try_to_build(run(tiny(target), steps=1, stages=(*config.stages, aligned)))
+
+    def test_data_that_are_only_aligned_need_no_truth(self, store, tmp_path):
+        other = replace(store, name="folder")
+        filmed = replace(SEEN, name="folder")
+        budget = Budget(unit="steps", amount=2)
+        stages = (Stage(objective="align", budget=budget, data=filmed), Stage(budget=budget))
+        session = open_session(
+            run(tiny("depth"), steps=1, stages=stages), {SEEN: store, filmed: other}, device=CPU
+        )
+        rows = [row for _, row in train(session)]
+        assert all(np.isfinite(row["train/mvm"]) for row in rows if "train/mvm" in row)
+        assert any("train/mvm" in row for row in rows)
+
+    def test_only_training_clips_are_drawn(self, store, words, monkeypatch):
+        drawn = []
+        true = moving_shapes.motion
+        monkeypatch.setattr(
+            moving_shapes, "motion", lambda store, rows: drawn.append(rows.tolist()) or true(store, rows)
+        )
+        training = sorted(set(store.splits["train"].clips.tolist()))
+        recipe = made(store, words, "depth")
+        assert drawn == [training]
+        assert len(training) < len(store.clip_ids)
+        known = torch.isfinite(recipe.known.values).flatten(1)
+        assert known.all(1).nonzero()[:, 0].tolist() == training
+        assert known.any(1).nonzero()[:, 0].tolist() == training, "any other clip would spoil the loss"
 
     def test_frames_that_are_only_sampled_are_refused(self, tmp_path, words):
         whole = write_drawn(tmp_path / "frames", frames=16)
@@ -290,10 +333,18 @@ class TestTeachers:
         assert not [name for name in recipe.state_dict() if name.startswith(("teacher", "codebook", "known"))]
 
     def test_without_a_run_there_is_no_teacher(self, store):
-        session = open_session(run(tiny("features_3d"), steps=1), store, device=CPU)
+        config = run(tiny("features_3d"), steps=1)
         with pytest.raises(UserError, match="init_from") as caught:
-            list(train(session))
+            try_to_build(config)
         assert "\n" not in str(caught.value)
+        try_to_build(replace(config, init_from=(InitFrom(part="teacher", source="video", run="a/b"),)))
+        with pytest.raises(UserError, match="init_from"):
+            try_to_build(replace(config, init_from=(InitFrom(part="video", run="a/b"),)))
+        recipe = violetv2.Recipe(
+            config.recipe, frames=8, size=64, vocabulary=train_vocabulary(["a"], config.recipe.text)
+        )
+        with pytest.raises(UserError, match="init_from"):
+            recipe.prepare(store, torch.Generator())
 
     def test_the_weights_of_a_run_become_the_teacher(self, tmp_path, monkeypatch, store):
         source = run(shrink(recipe_module("mac").Config(), patch=16, tubelet=1), steps=1)
@@ -320,6 +371,15 @@ class TestMasks:
         draw = drawn(recipe, batch)
         assert draw.video_mask.sum(1).tolist() == [38] * 6
         assert set(draw.chosen) == {"shift"}
+
+    def test_one_side_is_hidden_without_a_look_at_the_other(self, store, words, batch):
+        """Or the choice of the caption, as masked, would be one of the mask that fits."""
+        recipe = made(store, words)
+        before = drawn(recipe, batch)
+        after = drawn(recipe, batch._replace(text=batch.text.select(torch.tensor([3, 1, 5, 0, 2, 4]))))
+        assert torch.equal(after.video_mask, before.video_mask)
+        after = drawn(recipe, batch._replace(video=batch.video ^ 255))
+        assert torch.equal(after.text_mask, before.text_mask)
 
     def test_any_other_masking_will_do(self, store, words, batch):
         recipe = made(store, words, video_masking=CellMasking(ratio=0.5))

@@ -272,6 +272,19 @@ class TestItsStart:
             self.start(store, autoencoder, tiny(video=narrow), "video")
 
 
+@torch.no_grad()
+def test_its_features_are_told_the_side_as_every_pass_is(vocabulary, batch):
+    recipe = build(vocabulary).eval()
+    torch.nn.init.normal_(recipe.side)
+    plain = recipe.video(batch.video).tokens
+    features = recipe.features(batch.video)
+    assert features.shape == (8, recipe.grid.tokens, 32)
+    assert not torch.allclose(features, plain, atol=0.1)
+    assert torch.equal(features, recipe.video.encode(recipe._patches(batch.video)).tokens)
+    recipe.side.zero_()
+    assert torch.equal(recipe.features(batch.video), plain)
+
+
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=weights(mlm=1.0, mvm=1.0))
     with pytest.raises(UserError, match="nothing to learn"):

@@ -7,6 +7,7 @@ import pytest
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
+from workbench.study.__main__ import main
 from workbench.study.plan import Options, make_plan, parse_seeds
 from workbench.study.spec import Study
 from workbench.study.trials import walk
@@ -145,7 +146,7 @@ class TestWhatIsKnownOfClips:
 
     def test_own_videos_are_not_asked(self, tmp_path, videos):
         with pytest.raises(
-            UserError, match=r"video_qa needs clips whose .*known is of folder nothing"
+            UserError, match=r"video_qa needs clips whose .*known.*; folder knows nothing"
         ) as caught:
             self.plan(tmp_path, videos)
         assert "\n" not in str(caught.value)
@@ -157,7 +158,7 @@ class TestWhatIsKnownOfClips:
         both = {"data": DataConfig(name="folder"), "evaluate_on": (DataConfig(name="moving_shapes"),)}
         assert self.plan(tmp_path, videos, **both).cells
         assert self.plan(tmp_path, videos, metric="moving_shapes:qa_open", **both).cells
-        with pytest.raises(UserError, match=r"video_qa needs clips whose .*known is of folder nothing"):
+        with pytest.raises(UserError, match=r"video_qa needs clips whose .*known.*; folder knows nothing"):
             self.plan(tmp_path, videos, metric="qa_open", **both)
 
     def test_own_videos_are_not_trained_on_by_questions(self, tmp_path, videos):
@@ -195,3 +196,23 @@ def test_a_study_file_that_cannot_be_loaded_is_named(place):
     (place / "studies/broken.py").write_text("from workbench.recipes import nope\n")
     with pytest.raises(UserError, match=r"broken\.py cannot be loaded: .*nope.*the recipes are .*mac"):
         spec.load("broken")
+
+
+def test_a_look_at_the_plan_says_what_a_recipe_says_cannot_be_run(place, capsys):
+    (place / "studies/taught.py").write_text(
+        """
+from workbench.config import Budget, DataConfig, RunConfig, Stage
+from workbench.recipes.violetv2 import Config
+from workbench.study.spec import Study
+
+def configure(trial):
+    target = trial.suggest_categorical("target", ["pixel", "features_3d"])
+    stage = Stage(budget=Budget(unit="steps", amount=1))
+    return RunConfig(recipe=Config(target=target), stages=(stage,), data=DataConfig(clips=64))
+
+STUDY = Study(question="?", configure=configure)
+"""
+    )
+    assert main(["taught", "--plan", "--mlflow", "none"]) == 2
+    assert "needs a run for the part 'teacher' in init_from" in capsys.readouterr().err
+    assert not (place / "results").exists()

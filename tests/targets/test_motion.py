@@ -169,7 +169,7 @@ class TestStores:
     def test_motion_belongs_to_the_clips_of_the_store_row_by_row(self, store):
         known = data.truth_of(store)
         assert known.data == "moving_shapes"
-        poses, covers = (np.concatenate(part) for part in zip(*known.motion(), strict=True))
+        poses, covers = (np.concatenate(part) for part in zip(*known.motion(np.arange(16)), strict=True))
         assert poses.shape == (16, 8, 4)
         assert covers.shape == (16, 8, 64, 64)
         for row in (0, 7, 15):
@@ -180,8 +180,8 @@ class TestStores:
     def test_poses_are_in_pixels_of_the_stored_frames(self, tmp_path, store):
         small = write_drawn(tmp_path / "frames", frames=4, shrink=2)
         (poses, covers), (whole, seen) = (
-            next(data.truth_of(small).motion()),
-            next(data.truth_of(store).motion()),
+            next(data.truth_of(small).motion(np.arange(16))),
+            next(data.truth_of(store).motion(np.arange(16))),
         )
         assert covers.shape == (16, 4, 64, 64)
         assert np.array_equal(poses[0, :, :3], actor_frames(small)[0][:, :3] / 2)
@@ -191,7 +191,7 @@ class TestStores:
     def test_clips_of_another_world_have_no_known_motion(self, store):
         other = dataclasses.replace(store, digest="0" * 64)
         with pytest.raises(UserError, match="drawn by another version"):
-            next(data.truth_of(other).motion())
+            next(data.truth_of(other).motion(np.arange(16)))
 
     def test_clips_that_were_left_out_are_counted(self, tmp_path, store):
         skipped = [{"video": "train/00011.mp4", "reason": "broken", "split": "train"}]
@@ -200,7 +200,14 @@ class TestStores:
         left = dataclasses.replace(
             store, splits=store.splits | {"train": fewer}, clip_ids=store.clip_ids[:-1], skipped=skipped
         )
-        assert sum(len(pose) for pose, _ in data.truth_of(left).motion()) == 15
+        known = data.truth_of(left)
+        assert known.training.tolist() == fewer.clips.tolist()
+        assert sum(len(pose) for pose, _ in known.motion(np.arange(15))) == 15
+
+    def test_of_some_rows_it_is_what_it_is_of_all(self, store):
+        motion = data.truth_of(store).motion
+        (whole, _), (some, _) = next(motion(np.arange(16))), next(motion(np.array([2, 9])))
+        assert np.array_equal(some, whole[[2, 9]])
 
     def test_of_filmed_clips_nothing_is_known(self, store):
         for name in ("random", "folder"):

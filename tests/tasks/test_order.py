@@ -17,7 +17,7 @@ from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.grammar import WORDS, Said, backwards, parse, say, swapped
 from workbench.errors import UserError
 from workbench.recipe.batch import Layout, Text
-from workbench.tasks import order
+from workbench.tasks import order, shuffling
 from workbench.tasks.gallery import Judged
 from workbench.tasks.order import evaluate, foils
 
@@ -265,8 +265,8 @@ def test_foils_differ_in_one_part_and_are_not_known_by_their_words():
     )
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 5])
-def test_frames_are_exchanged_and_reversed_in_clips_of_any_length(frames):
+def watched(frames):
+    """The times of the frames that a model is shown, pass by pass, and what the task finds."""
     times = []
 
     class Watched(Numbered):
@@ -277,10 +277,34 @@ def test_frames_are_exchanged_and_reversed_in_clips_of_any_length(frames):
     heard = Heard()
     captions = [say(*said(v)) for v in range(56)]
     part = replace(gallery(np.arange(56), frames), captions=captions, text=heard.encode(captions))
-    evaluate(Judged(Watched(heard), part, encode=heard.encode))
+    return times, evaluate(Judged(Watched(heard), part, encode=heard.encode))
+
+
+def test_a_clip_of_one_frame_is_not_changed_in_time():
+    times, found = watched(1)
+    assert times == [[0]]
+    assert set(found.values) == {"order_pairs", "foils", *(f"foils_{slot}" for slot in WORDS)}
+    assert set(found.files) == {"order.npz"}
+    assert not [name for name in found.files["order.npz"] if "reversal" in name or "halves" in name]
+
+
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_frames_are_exchanged_and_reversed_in_clips_of_any_length(frames):
+    times, _ = watched(frames)
     plain = list(range(frames))
-    halves = {1: [0], 2: [1, 0], 3: [1, 2, 0], 5: [2, 3, 4, 0, 1]}[frames]
+    halves = {2: [1, 0], 3: [1, 2, 0], 5: [2, 3, 4, 0, 1]}[frames]
     assert times == [plain, halves, plain[::-1], plain, [(frames - 1) // 2] * frames]
+
+
+@pytest.mark.parametrize("task", [order, shuffling])
+def test_scores_that_nothing_has_trained_are_not_compared(task):
+    heard = Heard()
+    captions = [say(*said(v)) for v in range(56)]
+    part = replace(gallery(np.arange(56), FRAMES), captions=captions, text=heard.encode(captions))
+    for model, ability in ((Knows(heard), "embed_video"), (Pairs(Knows(heard)), "match")):
+        judged = Judged(model, part, untrained=frozenset({ability}), encode=heard.encode)
+        found = task.evaluate(judged)
+        assert found.values == found.files == {}
 
 
 @WAYS

@@ -92,15 +92,18 @@ def test_what_no_data_know_is_a_sentence():
     assert tasks.unknown(["retrieval", "probe"], knowing) == ""
     said = tasks.unknown(["retrieval", "order"], knowing)
     assert said == (
-        "order needs clips whose colour and shape and first and second and background is known; "
-        "known is of films genre, label and of clips nothing"
+        "order needs clips whose colour, shape, first, second and background are known, as moving_shapes "
+        "has them; films knows genre and label; clips knows nothing"
     )
-    assert "colour or shape or first or second or background or label" in tasks.unknown(["probe"], {"c": ()})
+    assert (
+        "whose colour, shape, first, second, background or label is known; c knows nothing"
+        in tasks.unknown(["probe"], {"c": ()})
+    )
 
 
 @pytest.mark.parametrize("task", ["order", "probe"])
 def test_a_run_whose_data_do_not_know_enough_is_refused_before_it_trains(store, task):
-    with pytest.raises(UserError, match=f"{task} needs clips whose .* known is of random nothing"):
+    with pytest.raises(UserError, match=f"{task} needs clips whose .* known.*; random knows nothing"):
         open_session(run_config("mac", tasks=("retrieval", task)), store, device=torch.device("cpu"))
 
 

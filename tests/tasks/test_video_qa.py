@@ -20,7 +20,7 @@ from workbench.data.store import FrameStore, Split
 from workbench.data.texts import told
 from workbench.errors import UserError
 from workbench.models.fusion import FusionConfig
-from workbench.models.text import vocabulary
+from workbench.models.text import Vocabulary, vocabulary
 from workbench.models.video import VideoConfig
 from workbench.recipe.batch import BatchRng
 from workbench.recipes import lavender
@@ -28,6 +28,7 @@ from workbench.tasks import gallery as galleries
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Judged
 from workbench.tasks.video_qa import evaluate
+from workbench.train.session import open_session
 
 CLIPS = 40
 
@@ -131,17 +132,25 @@ def test_of_several_ways_the_first_is_taken(part):
     assert (str(arrays["open_way"]), str(arrays["choice_way"])) == ("generate", "match")
 
 
-def test_pairs_are_not_judged_after_an_alignment_has_moved_what_judges_them(part):
-    class Both(Matches, Embeds):
+def test_nobody_is_asked_in_a_way_that_no_stage_has_trained(part):
+    class Every(Answers, Writes, Matches, Embeds):
         pass
 
-    recipe = Both(part)
-    for trained, way in (
-        (True, "embed"),
-        (False, "match"),
-    ):  # with embeddings that mean nothing it still matches
-        judged = Judged(recipe, part, trained=trained, matches=False, encode=recipe.words.encode)
-        assert str(evaluate(judged).files["video_qa.npz"]["choice_way"]) == way
+    recipe, gone = Every(part), set()
+    both = {"open": "answer", "choice": "answer"}
+    for ability, ways in {
+        "": both,
+        "answer": {"open": "generate", "choice": "match"},
+        "generate": {"choice": "match"},
+        "match": {"choice": "embed"},
+        "embed_text": {},
+    }.items():
+        gone.add(ability)
+        result = evaluate(Judged(recipe, part, untrained=frozenset(gone), encode=recipe.words.encode))
+        arrays = result.files.get("video_qa.npz", {})
+        assert {way: str(arrays[f"{way}_way"]) for way in both if f"{way}_way" in arrays} == ways
+        assert {way for way in both if f"qa_{way}" in result.values} == set(ways)
+    assert result.values == result.files == {}
 
 
 def test_it_is_asked_among_32_answers_and_among_its_own_options(part):
@@ -340,6 +349,54 @@ class TestRuns:
             assert len(answered.values) == queries
             assert len(set(answered.groups)) == 7
             assert answered.values.mean() == pytest.approx(summary[f"test/{metric}"])
+
+    @pytest.mark.parametrize("recipe", ["lavender", "coca"])
+    def test_no_question_is_cut_and_each_word_counts(self, recipe, store, tmp_path, monkeypatch):
+        shown = known(store, tmp_path / "known")
+        captions = quick(recipe, tasks=("retrieval",))
+        plain = open_session(captions, shown, device=torch.device("cpu")).vocabulary
+        config = replace(captions, tasks=("retrieval", "video_qa"))
+        run, code = real_run(monkeypatch, tmp_path, config, shown)
+        assert code == 0
+        facts = run.read_json("environment.json")
+        words = Vocabulary.load(run.file("tokenizer.json"), facts["tokens_per_caption"])
+        asked = about(shown, shown.splits["test"].clips)
+        assert words.cut([one.text for one in asked]) == 0
+        assert words.cut([f"{one.text} {one.answer}" for one in asked]) == 0, "a word is written behind it"
+        assert plain.cut([one.text for one in asked]) > 0, "the longest caption is shorter"
+        first, last = words.encode(["what does the red box do first", "what does the red box do last"]).tokens
+        assert not torch.equal(first, last)
+        frame = "what does do first last it after before colour shape thing is behind"
+        assert all(words.tokenizer.token_to_id(word) for word in frame.split()), "none is in pieces"
+        cut = {"train", "val", "test", "val questions", "test questions"}
+        assert facts["captions_cut"] == dict.fromkeys(cut, 0)
+
+    def test_questions_that_are_cut_are_counted(self, store, tmp_path, monkeypatch):
+        shown = known(store, tmp_path / "known")
+        config = quick("lavender", tasks=("video_qa",))
+        short = replace(config.recipe, text=replace(config.recipe.text, max_tokens=5))
+        asked = replace(config.data, text="questions")
+        steps = Budget(unit="steps", amount=1)
+        stages = (Stage(budget=steps), Stage(objective="question", budget=steps, data=asked))
+        config = replace(config, recipe=short, stages=stages)
+        run, code = real_run(monkeypatch, tmp_path, config, {config.data: shown, asked: shown})
+        assert code == 0
+        cut = run.read_json("environment.json")["captions_cut"]
+        for split in ("train", "val", "test"):
+            every = about(shown, np.unique(shown.splits[split].clips))
+            assert (
+                cut[f"{split} questions"] == sum(len(f"{o.text} {o.answer}".split()) > 5 for o in every) > 0
+            )
+
+    def test_whoever_is_not_asked_keeps_its_words_and_its_length(self, store, tmp_path):
+        shown = known(store, tmp_path / "known")
+        session = open_session(
+            quick("lavender", tasks=("retrieval", "probe")), shown, device=torch.device("cpu")
+        )
+        held_out = [caption for s in ("val", "test") for caption in shown.splits[s].captions]
+        own = vocabulary(shown.splits["train"].captions, lavender.Config().text, held_out)
+        assert session.vocabulary.tokenizer.to_str() == own.tokenizer.to_str()
+        assert session.vocabulary.length == own.length
 
     def test_a_stage_may_train_on_questions(self, store, tmp_path, monkeypatch):
         shown = known(store, tmp_path / "known")

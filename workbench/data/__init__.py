@@ -8,7 +8,7 @@ A data set is a module or a package below this one, at any depth, with two funct
 Its name is the last part of its path. It may have two constants: ``SOURCE``, in words what has to be given
 with ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path), and
 ``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for. A drawn one
-may know more than pixels: ``motion(store)``, see `truth.Truth`.
+may know more than pixels: ``motion(store, rows)``, see `truth.Truth`.
 """
 
 from __future__ import annotations
@@ -118,10 +118,22 @@ def generated(name: str) -> bool:
 
 def truth_of(store: FrameStore) -> Truth:
     """What is known of the clips of a store; nothing where its data set is none of ours."""
+    import numpy as np
+
     from workbench.data.truth import Truth
 
-    known = getattr(load(store.name), "motion", None) if store.name in names() else None
-    return Truth(store.name, functools.partial(known, store) if known is not None else None)
+    known = load(store.name).motion if knows_motion(store.name) else None
+    return Truth(
+        data=store.name,
+        clips=len(store.clip_ids),
+        training=np.unique(store.splits["train"].clips),
+        motion=functools.partial(known, store) if known is not None else None,
+    )
+
+
+def knows_motion(name: str) -> bool:
+    """Whether it is known how the clips of a data set move."""
+    return name in names() and hasattr(load(name), "motion")
 
 
 def load(name: str) -> ModuleType:

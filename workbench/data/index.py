@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,15 @@ class Index:
     @property
     def known(self) -> frozenset[str]:
         """Names of the attributes that every clip has, and `label` where clips have classes."""
-        each = [{n for n, value in clip.attributes.items() if value is not None} for clip in self.clips]
-        attributes = set.intersection(*each) if each else set()
-        return frozenset((*attributes, *(["label"] if any(clip.label for clip in self.clips) else [])))
+        names = {name for clip in self.clips for name in clip.attributes}
+        attributes = {name: [clip.attributes.get(name) for clip in self.clips] for name in names}
+        return known_of_all(attributes, labelled=any(clip.label for clip in self.clips))
+
+
+def known_of_all(attributes: Mapping[str, Sequence[Any]], *, labelled: bool) -> frozenset[str]:
+    """Names of the attributes that no clip lacks, and `label` where clips have classes.
+
+    attributes: name -> a value for each clip, None where it is not known.
+    """
+    names = {name for name, values in attributes.items() if None not in values}
+    return frozenset(names | {"label"} if labelled else names)

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.data.index import known_of_all
+from workbench.data.sampling import centre_frames
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,9 +80,12 @@ class FrameStore:
 
     @property
     def known(self) -> frozenset[str]:
-        """Names of the attributes that every clip has, and `label` where clips have classes."""
-        attributes = (name for name, values in self.attributes.items() if None not in values)
-        return frozenset((*attributes, *(["label"] if self.labels.any() else [])))
+        """What is known of every clip, as `Index.known`."""
+        return known_of_all(self.attributes, labelled=bool(self.labels.any()))
+
+    def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
+        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
+        return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:

@@ -14,10 +14,14 @@ class Truth:
 
     data: str
     """Name of the data set."""
-    motion: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
+    clips: int
+    """Of the store, training or not."""
+    training: np.ndarray
+    """int64 [n], rows of the training clips, in order."""
+    motion: Callable[[np.ndarray], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
     """Where the one actor of each clip is in the stored frames S; None where the data set does not know.
 
-    For all clips in the order of the store, some at a time: pose, float32 [n, S, 4] (x, y, radius in pixels
-    of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the share of
-    each place of the picture that the actor covers, all 0 where it is not to be seen.
+    For those rows of the store that it is called with, some at a time: pose, float32 [n, S, 4] (x, y, radius
+    in pixels of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the
+    share of each place of the picture that the actor covers, all 0 where it is not to be seen.
     """

@@ -21,7 +21,7 @@ from workbench.recipe.reconstruction import hidden_places
 from workbench.tasks import video_qa
 from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
-from workbench.train.session import embeds, matches
+from workbench.train.session import untrained
 
 UNASKED = "so it can be asked nothing"
 
@@ -97,7 +97,7 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
     )
     judged = Judged(
-        recipe, alone, trained=embeds(recipe, config.stages), matches=matches(recipe, config.stages),
+        recipe, alone, untrained=untrained(recipe, config.stages),
         encode=words.encode,
     )  # fmt: skip
     with torch.no_grad():

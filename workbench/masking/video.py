@@ -217,8 +217,8 @@ class BlockMasking(VideoMasking):
     """A few rectangles of places, the same in every temporal slot (BEiT, arXiv:2106.08254).
 
     Each has an area between 4 places and all that are to be hidden, and an aspect between 0.3 and 1 / 0.3,
-    drawn evenly on a logarithmic scale. They are put down one after the other until enough is hidden. What
-    is too much of the last one is left off around its middle; should all of them be too little, they grow.
+    drawn evenly on a logarithmic scale. They are put down one after the other until enough is hidden. Of the
+    last one only what is nearest to its middle, as much as is needed; should all be too little, they grow.
     """
 
     def hidden(self, grid: Grid) -> int:

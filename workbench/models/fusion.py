@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 from workbench.fields import at_least, divides, one_of
+from workbench.models.cross import CrossStack, FusionBlock, fit, initialise, padding
 
 MODES = ("concat", "xattn", "stride", "both")
 
@@ -54,118 +54,6 @@ class Fused(NamedTuple):
     blocks; None unless asked for."""
 
 
-class Attention(nn.Module):
-    """Tokens attend to keys, which may be themselves."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.fused_attn = True
-        """See `explicit_attention`."""
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(
-        self, x: Tensor, keys: Tensor, bias: Tensor | None = None, show: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
-
-        bias: added to the scores, [B or 1, 1, q or 1, k].
-        """
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
-        key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = None if bias is None else bias.to(query.dtype)
-        if self.fused_attn and not show:
-            y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-            return self.out(y.transpose(1, 2).flatten(2)), None
-        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-        share = (scores if bias is None else scores + bias).softmax(-1)
-        y = (share @ value).transpose(1, 2).flatten(2)
-        return self.out(y), share.mean(1) if show else None
-
-
-class FusionBlock(nn.Module):
-    """Self-attention, then attention to `keys` where the block crosses, then a perceptron; norms first."""
-
-    def __init__(self, width: int, heads: int, *, crosses: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attention = Attention(width, heads)
-        self.crosses = crosses
-        if crosses:
-            self.norm_query = nn.LayerNorm(width, eps=1e-6)
-            self.norm_keys = nn.LayerNorm(width, eps=1e-6)
-            self.cross = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, 4 * width)
-
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-        keys: Tensor | None = None,
-        keys_bias: Tensor | None = None,
-        show: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B, q, D] and, on request, the attention to `keys`, or to each other where there are none.
-
-        A block that crosses leaves that part out where no keys are given.
-        """
-        own = self.norm1(x)
-        y, share = self.attention(own, own, bias, show and keys is None)
-        x = x + y
-        if self.crosses and keys is not None:
-            y, share = self.cross(self.norm_query(x), self.norm_keys(keys), keys_bias, show)
-            x = x + y
-        return x + self.mlp(self.norm2(x)), share
-
-
-class CrossStack(nn.Module):
-    """Blocks whose tokens query those of another side, which stay as they are."""
-
-    extra_tokens, start = 0, None
-
-    def __init__(
-        self, width: int, depth: int, heads: int, *, reads: int | None = None, keys: int | None = None
-    ) -> None:
-        """reads, keys: widths of the tokens and of the other side's, where they are not the stack's own."""
-        super().__init__()
-        self.enter, self.enter_keys = _fit(reads or width, width), _fit(keys or width, width)
-        self.blocks = nn.ModuleList([FusionBlock(width, heads, crosses=True) for _ in range(depth)])
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.apply(_start)
-
-    @property
-    def layers(self) -> Sequence[nn.Module]:
-        return list(self.blocks)
-
-    @property
-    def counted(self) -> Sequence[nn.Module]:
-        return [self.enter, self.enter_keys, *self.blocks]
-
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None,
-        keys: Tensor | None,
-        keys_keep: Tensor | None = None,
-        show: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B, q, D] and, on request, their attention to the keys, the mean over blocks [B, q, k].
-
-        keep, keys_keep: Boolean [B, q] and [B, k], False for padding; None where there is none.
-        keys: None to query nothing but their own side.
-        """
-        bias, keys_bias = (None if k is None else _padding(k) for k in (keep, keys_keep))
-        x, keys = self.enter(x), None if keys is None else self.enter_keys(keys)
-        shares = []
-        for block in self.blocks:
-            x, share = block(x, bias, keys, keys_bias, show)
-            shares.append(share)
-        return self.norm(x), torch.stack(shares).mean(0) if show else None
-
-
 class FusionEncoder(nn.Module):
     """Tokens of both sides, each knowing of the other."""
 
@@ -175,7 +63,7 @@ class FusionEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.width, self.video_width = config.width, video_width
-        self.enter_video, self.enter_text = _fit(video_width, self.width), _fit(text_width, self.width)
+        self.enter_video, self.enter_text = fit(video_width, self.width), fit(text_width, self.width)
         both = config.mode == "both"
         self.cls = nn.Parameter(torch.empty(1 + both, self.width))
         self.side = nn.Parameter(torch.zeros(2, self.width))
@@ -188,7 +76,7 @@ class FusionEncoder(nn.Module):
                 [FusionBlock(self.width, config.heads, crosses=self._crosses(i)) for i in range(config.depth)]
             )
             self.norm = nn.LayerNorm(self.width, eps=1e-6)
-        self.apply(_start)
+        self.apply(initialise)
         nn.init.trunc_normal_(self.cls, std=0.02)
 
     def _crosses(self, block: int) -> bool:
@@ -229,7 +117,7 @@ class FusionEncoder(nn.Module):
             return Fused(patches[:, 1:], words[:, 1:], patches[:, 0] * words[:, 0], attention)
         video, text = self.enter_video(video) + self.side[0], self.enter_text(text) + self.side[1]
         n, keep_all = video.shape[1], F.pad(keep, (1 + video.shape[1], 0), value=True)
-        together, words_only = _padding(keep_all), _padding(keep_all[:, n:])
+        together, words_only = padding(keep_all), padding(keep_all[:, n:])
         if attend is not None:
             together = together + attend.view(-1, 1, *attend.shape[-2:])
         words = torch.cat([self._class(0, text), text], 1)
@@ -260,7 +148,7 @@ class FusionEncoder(nn.Module):
         keep = F.pad(keep, (1 + video.shape[1], 0), value=True)
         got = torch.zeros(keep.shape, device=x.device)
         for block in self.blocks:
-            x, share = block(x, _padding(keep), show=True)
+            x, share = block(x, padding(keep), show=True)
             got = got + (share * keep[..., None]).sum(1)
         return got[:, 1:]
 
@@ -310,22 +198,6 @@ def seq2seq(patches: int, places: int, *, device: torch.device | None = None) ->
     return torch.zeros(sees.shape, device=device).masked_fill(~sees, float("-inf"))
 
 
-def _padding(keep: Tensor) -> Tensor:
-    """Boolean [B, k], False at padding -> what is added to scores, [B, 1, 1, k]."""
-    return torch.zeros_like(keep, dtype=torch.float32).masked_fill(~keep, float("-inf"))[:, None, None]
-
-
 def _with_class(keep: Tensor) -> Tensor:
     """Boolean [B, 1 + L]: a class token in front is no padding."""
     return F.pad(keep, (1, 0), value=True)
-
-
-def _fit(outer: int, inner: int) -> nn.Module:
-    return nn.Identity() if outer == inner else nn.Linear(outer, inner)
-
-
-def _start(module: nn.Module) -> None:
-    """As in the video encoder, a start that scales with the width."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)

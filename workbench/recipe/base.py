@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -18,8 +18,14 @@ from workbench.models.video import VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Masks
 
 if TYPE_CHECKING:
+    from workbench.config import RunConfig
     from workbench.data.store import FrameStore
     from workbench.data.truth import Truth
+
+
+EMBEDDINGS = ("embed_video", "embed_text")
+ABILITIES = (*EMBEDDINGS, "match", "generate", "answer")
+"""Methods of a recipe whose results mean nothing before they are trained, see `BaseRecipe.trained_by`."""
 
 
 class Phase(NamedTuple):
@@ -112,13 +118,13 @@ class BaseRecipe(nn.Module, ABC):
             shares["mask/text_hidden"] = float((masks.text & valid).sum() / valid.sum())
         return shares
 
-    def attach(self, truths: Sequence[Truth]) -> None:
+    def attach(self, truths: Sequence[Truth | None]) -> None:
         """Takes what is known of the training data beside pixels, to be found by `Batch.source` and `.index`.
 
         Called in each process, also of a resumed run: what is kept of it has no place in a checkpoint.
         `UserError` where an objective needs what the data do not know.
 
-        truths: of the data of the stages, in their order.
+        truths: of the data of the stages, in their order; None of those that stages of `align` alone read.
         """
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
@@ -140,10 +146,15 @@ class BaseRecipe(nn.Module, ABC):
         """Factors of the learning rate, by the beginnings of parameters' names; 1 for all others."""
         return {}
 
-    @property
-    def matches_by(self) -> tuple[str, ...]:
-        """Objectives that train `match`; any other one moves the encoders under it, and it counts no more."""
-        return ("recipe",) if self.weights().get("vtm", 1.0) else ()
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """Objectives that train one of `ABILITIES`; unless a recipe says otherwise, its own losses.
+
+        Embeddings count from then on. Of `match`, `generate` and `answer` any other objective moves the
+        encoders under the layers that it does not train, and they count no more.
+        """
+        if ability == "match" and not self.weights().get("vtm", 1.0):
+            return ()
+        return ("recipe",)
 
     @property
     def name(self) -> str:
@@ -170,6 +181,13 @@ class BaseRecipe(nn.Module, ABC):
         if objective not in known:
             name = cls.__module__.rpartition(".")[2]
             raise UserError(f"{name} has no objective {objective!r}; it has {', '.join(known)}")
+
+    @classmethod
+    def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
+        """Refuses a run that cannot be, as far as its configuration tells; called before there are data.
+
+        drawn: names of those of the run's data whose motion is known.
+        """
 
     def learns(self, parameter: str, objective: str) -> bool:
         """Whether a parameter that is trained at all is trained under an objective."""

@@ -20,12 +20,14 @@ FROM_A_CLIP = 8
 
 
 def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: torch.Generator) -> float:
-    """Fits the codebook to patches of training clips that are drawn from `rng`; returns the FLOPs."""
+    """Fits the codebook to patches of training clips that are drawn from `rng`; returns the FLOPs.
+
+    Where more frames are stored than a step takes, they are those at the centres of equal intervals.
+    """
     wanted = EACH * len(codebook.centroids)
     clips = np.unique(store.splits["train"].clips)
     some = torch.randperm(len(clips), generator=rng)[: -(-wanted // FROM_A_CLIP)].numpy()
     count = video.grid.time * video.config.tubelet
-    frames = store.frames[np.sort(clips[some])]
-    frames = frames[:, :: frames.shape[1] // count][:, :count]  # of more than a step takes, evenly spaced
+    frames = store.centred(np.sort(clips[some]), count)
     patches = video.patches(torch.from_numpy(frames)).flatten(0, 1)
     return codebook.fit(patches[torch.randperm(len(patches), generator=rng)[:wanted]], rng)

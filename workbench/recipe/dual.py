@@ -15,7 +15,7 @@ from workbench.masking.text import TextMasking
 from workbench.masking.video import VideoMasking
 from workbench.models.text import TextConfig, TextEncoder
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe.base import BaseRecipe
+from workbench.recipe.base import EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.heads import Temperature, projection, unit
 
@@ -66,9 +66,10 @@ class DualEncoder(BaseRecipe):
         self.text_head = projection(text_width or self.text.width, config.embed)
         self.temperature = Temperature(config.temperature, config.learn_temperature)
 
-    @property
-    def embeds_by(self) -> tuple[str, ...]:
-        """Objectives under which the embeddings are trained: without a contrast in its own, `align` alone."""
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """See `BaseRecipe`; embeddings, where its own losses have no contrast, by `align` alone."""
+        if ability not in EMBEDDINGS:
+            return super().trained_by(ability)
         return ("recipe", "align") if self.weights().get("vtc") else ("align",)
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -35,3 +35,13 @@ def perceptron(width: int, out: int) -> nn.Sequential:
 def unit(x: Tensor) -> Tensor:
     """Rows of [B, E] scaled to length one, in float32."""
     return F.normalize(x.float(), dim=-1)
+
+
+def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
+    """What a head says of vectors [..., D], in float32 also under autocast.
+
+    In bfloat16, whose steps are a hundredth of a score, many different pairs would get the same one.
+    """
+    with torch.autocast(pooled.device.type, enabled=False):
+        said: Tensor = head(pooled.float())
+    return said

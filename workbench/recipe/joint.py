@@ -23,7 +23,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import perceptron
+from workbench.recipe.heads import judgement, perceptron
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -70,6 +70,12 @@ class JointEncoder(DualEncoder):
         order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
         return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        """See `BaseRecipe`; an answer is a hidden word."""
+        if ability == "answer" and not self.config.weights.mlm:
+            return ()
+        return super().trained_by(ability)
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.fusion.alone(*self.text.embed(text, mask))
 
@@ -78,7 +84,7 @@ class JointEncoder(DualEncoder):
 
         choices: [A, L] for all questions, or [B, A, L] of their own.
         """
-        logits = self._at_mask(self.video(video).tokens, question).float()  # [B, V]
+        logits = self._at_mask(self.video(video).tokens, question)  # [B, V]
         tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
         found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
         return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
@@ -87,7 +93,7 @@ class JointEncoder(DualEncoder):
         """Logits [P, V] of words at a [MASK] that is put behind each caption."""
         text, at = text.append(self.vocabulary.mask)
         words = self._read(video, text).text
-        return self.word_head((words * at[..., None]).sum(1))
+        return judgement(self.word_head, (words * at[..., None]).sum(1))
 
     def _read(
         self, video: Tensor, text: Text, mask: Tensor | None = None, attend: Tensor | None = None
@@ -95,6 +101,21 @@ class JointEncoder(DualEncoder):
         words, keep = self.text.embed(text, mask)
         fused: Fused = self.fusion(video, words, keep, attend=attend)
         return fused
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoosingConfig(JointConfig):
+    """Hidden patches are read too, black ones or a learned token, and something is predicted of them."""
+
+    video: VideoConfig = field(
+        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.video.hidden == "drop":
+            name = type(self).__module__.rpartition(".")[2]
+            raise UserError(f"{name} reads hidden patches too: video.hidden is 'zero' or 'replace'")
 
 
 class ChoosingEncoder(JointEncoder):
@@ -106,7 +127,7 @@ class ChoosingEncoder(JointEncoder):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
-        return self.match_head(self._read(self.video(video).tokens, text).pooled)[:, 0].float()
+        return judgement(self.match_head, self._read(self.video(video).tokens, text).pooled)[:, 0]
 
     @property
     def reconstruction(self) -> Reconstruction:
@@ -123,17 +144,22 @@ class ChoosingEncoder(JointEncoder):
         tokens = self._read(video, batch.text, draw.text_mask).video[mask]
         return filled(self.video, batch, mask, pixels(tokens))
 
-    def _vtm(self, own: Tensor, video: Tensor, batch: Batch, draw: Draw) -> Tensor:
-        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further, as masked.
+    def _vtm(
+        self, own: Tensor, video: Tensor, text: Text, shift: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further.
 
-        own: class tokens [B, D] of clips read with their own captions; video: tokens [B, n, D].
+        Args:
+            own: class tokens [B, D] of the clips read with their own captions.
+            video: tokens of the clips, [B, n, D].
+            mask: Boolean [B, L], what is hidden of each caption, as where `own` was read. Only of masks that
+                are drawn without a look at the clips, else they tell which caption is the own one.
         """
-        shift, hidden = draw.chosen["shift"], draw.text_mask
         other = wrong_rows(shift).flatten()  # [B * (C - 1)]
-        mask = None if hidden is None else hidden[other]
-        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), batch.text.select(other), mask).pooled
+        hidden = None if mask is None else mask[other]
+        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), text.select(other), hidden).pooled
         pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
-        return losses.vtm_choice(self.match_head(pooled)[..., 0])
+        return losses.vtm_choice(judgement(self.match_head, pooled)[..., 0])
 
 
 def wrong_rows(shift: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,16 +14,44 @@ from workbench.recipe.batch import Batch
 from workbench.targets.motion import patch_depth, patch_flow
 
 if TYPE_CHECKING:
+    from workbench.config import DataConfig
     from workbench.data.truth import Truth
 
 KNOWN = ("flow", "depth")
+
+
+def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], others: Sequence[str]) -> None:
+    """Refuses a target of `KNOWN` on data that do not know it, before they are there.
+
+    Args:
+        drawn: names of data whose motion is known.
+        others: targets that are possible with any data.
+    """
+    for one in data:
+        if one.name not in drawn:
+            raise unknown(kind, one.name, others)
+        if one.stored:
+            raise sampled(kind)
+
+
+def unknown(kind: str, data: str, others: Sequence[str]) -> UserError:
+    """Data of which no motion is known."""
+    return UserError(
+        f"target={kind!r} needs drawn clips whose motion is known, such as moving_shapes; with {data} the "
+        f"target is {', '.join(others[:-1])} or {others[-1]}"
+    )
+
+
+def sampled(kind: str) -> UserError:
+    """Data of which a step takes some frames only."""
+    return UserError(f"target={kind!r} needs all stored frames in each step: data.stored is 0")
 
 
 class MotionTable(nn.Module):
     """One kind of motion, for each patch of each clip of all data sets, one set after another."""
 
     values: Tensor
-    """float32 [rows, n, C]; see `targets.motion`."""
+    """float32 [rows, n, C], see `targets.motion`; not a number where a row is of no training clip."""
     starts: Tensor
     """int64 [sources], first row of each data set."""
 
@@ -32,27 +60,33 @@ class MotionTable(nn.Module):
         self.register_buffer("values", torch.zeros(0, 0, 0), persistent=False)
         self.register_buffer("starts", torch.zeros(0, dtype=torch.int64), persistent=False)
 
-    def fill(self, kind: str, truths: Sequence[Truth], grid: Grid, size: int, others: Sequence[str]) -> None:
-        """Takes the `flow` or the `depth` of all clips.
+    def fill(
+        self, kind: str, truths: Sequence[Truth | None], grid: Grid, size: int, others: Sequence[str]
+    ) -> None:
+        """Takes the `flow` or the `depth` of all training clips, of data that are no None.
 
-        Raises `UserError` where a data set does not know it, naming the other targets, which are possible.
+        Raises `UserError` where a data set does not know it, or not of the frames that a step takes.
         """
         parts: list[Tensor] = []
         starts, cells = [], (grid.height, grid.width)
         for truth in truths:
-            if truth.motion is None:
-                raise UserError(
-                    f"target={kind!r} needs drawn clips whose motion is known, such as moving_shapes; with "
-                    f"{truth.data} the target is {', '.join(others[:-1])} or {others[-1]}"
-                )
             starts.append(sum(map(len, parts)))
-            for pose, cover in truth.motion():
+            if truth is None:
+                continue
+            if truth.motion is None:
+                raise unknown(kind, truth.data, others)
+            found = []
+            for pose, cover in truth.motion(truth.training):
                 if pose.shape[1] != grid.time:
-                    raise UserError(f"target={kind!r} needs all stored frames in each step: data.stored is 0")
+                    raise sampled(kind)
                 here, seen = torch.from_numpy(pose), torch.from_numpy(cover)
                 flow = kind == "flow"
-                parts.append(patch_flow(here, seen, size, cells) if flow else patch_depth(seen, cells))
-        self.values = torch.cat(parts).to(self.values.device)
+                found.append(patch_flow(here, seen, size, cells) if flow else patch_depth(seen, cells))
+            some = torch.cat(found)
+            whole = some.new_full((truth.clips, *some.shape[1:]), float("nan"))
+            parts.append(whole.index_copy(0, torch.from_numpy(truth.training), some))
+        if parts:
+            self.values = torch.cat(parts).to(self.values.device)
         self.starts = torch.tensor(starts, device=self.starts.device)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -34,7 +34,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
+from workbench.recipe.heads import judgement, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class Recipe(DualEncoder):
             logits = self.word_head(words.transpose(1, 2)[asked]).flatten(0, 1)  # K for each hidden word
             terms["mlm"] = losses.mlm(logits, text.tokens[asked].repeat_interleave(video.shape[1]))
         if weights.vtm:
-            terms["vtm"] = losses.vtm(self.join(self.match_head(pooled)), own)
+            terms["vtm"] = losses.vtm(self.join(judgement(self.match_head, pooled)), own)
         if not terms:
             raise UserError("clipbert has nothing to learn where no word is hidden and weights.vtm is 0")
         return terms
@@ -151,7 +151,7 @@ class Recipe(DualEncoder):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 videos and captions."""
         pooled, _ = self.read(self.encode(self.cut(video)), text)
-        logits = self.join(self.match_head(pooled))
+        logits = self.join(judgement(self.match_head, pooled))
         return logits[:, 1] - logits[:, 0]
 
     def cut(self, video: Tensor) -> Tensor:
@@ -177,7 +177,6 @@ class Recipe(DualEncoder):
 
     def join(self, scores: Tensor) -> Tensor:
         """One score [B, C] for each class from those of the clips, [B, K, C]."""
-        scores = scores.float()
         if self.config.aggregate == "lse":
             return scores.logsumexp(1)
         return scores.mean(1) if self.config.aggregate == "mean" else scores.amax(1)

@@ -30,6 +30,7 @@ from workbench.models.fusion import seq2seq
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.base import Phase
 from workbench.recipe.batch import Batch, Draw, Layout, Text
+from workbench.recipe.heads import judgement
 from workbench.recipe.joint import JointConfig, JointEncoder, wrong_rows
 
 TRUE, FALSE, END = "true", "false", "[SEP]"
@@ -74,6 +75,13 @@ class Recipe(JointEncoder):
     def weights(self, objective: str = "recipe") -> dict[str, float]:
         return {"mlm": 1.0} if objective in self.PHASES else super().weights(objective)
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        if ability == "generate":
+            return ("caption",)
+        return (
+            (*super().trained_by(ability), "question") if ability == "answer" else super().trained_by(ability)
+        )
+
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self.video(batch.video, draw.video_mask).tokens  # [B, n, D]
@@ -103,7 +111,7 @@ class Recipe(JointEncoder):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self._judge(self.video(video).tokens, text).float()
+        logits = self._judge(self.video(video).tokens, text)
         no, yes = (self.false, self.true) if self.config.match_head == "words" else (0, 1)
         return logits[:, yes] - logits[:, no]
 
@@ -142,4 +150,4 @@ class Recipe(JointEncoder):
         """Logits [P, V] of words at a [MASK] behind each caption, or [P, 2] (no match, match)."""
         if self.config.match_head == "words":
             return self._at_mask(video, text)
-        return self.match_head(self._read(video, text).pooled)
+        return judgement(self.match_head, self._read(video, text).pooled)

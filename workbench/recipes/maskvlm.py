@@ -30,14 +30,15 @@ from workbench.errors import UserError
 from workbench.fields import one_of, positive
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import CellMasking, VideoMasking
+from workbench.models.cross import CrossStack
 from workbench.models.decoder import DecoderConfig
 from workbench.models.encoder import Encoder
-from workbench.models.fusion import CrossStack, FusionConfig, FusionEncoder
+from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
+from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -137,7 +138,7 @@ class Recipe(DualEncoder):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid).float()
+        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         return logits[:, 1] - logits[:, 0]
 
     @property
@@ -160,5 +161,4 @@ class Recipe(DualEncoder):
 
     def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
         """Logits [P, 2] (no match, match), from the product of the two sides' class tokens."""
-        logits: Tensor = self.match_head(self.fusion(video, text, keep).pooled)
-        return logits
+        return judgement(self.match_head, self.fusion(video, text, keep).pooled)

@@ -27,7 +27,7 @@ from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
+from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -125,7 +125,7 @@ class Recipe(DualEncoder):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         words, keep = self.text.embed(text)
-        logits = self._judge(self.video.embed(video), words, keep).float()
+        logits = self._judge(self.video.embed(video), words, keep)
         return logits[:, 1] - logits[:, 0]
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
@@ -156,7 +156,7 @@ class Recipe(DualEncoder):
         """Logits [P, 2] (no match, match) of pairs, from the mean of their tokens."""
         tokens = self._joint(video, words, keep)
         real = torch.cat([keep.new_ones(video.shape[:2]), keep], 1)[..., None]
-        return self.match_head((tokens * real).sum(1) / real.sum(1))
+        return judgement(self.match_head, (tokens * real).sum(1) / real.sum(1))
 
     def _joint(self, video: Tensor, words: Tensor, keep: Tensor) -> Tensor:
         """Encoded tokens [B, n + L, D] of both sides read together."""

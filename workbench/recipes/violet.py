@@ -2,17 +2,18 @@
 
 A clip's tokens and a caption's words are read by one transformer, with patches and words hidden on both
 sides. Hidden words are predicted, and of hidden patches the *codes*: the number of the nearest patch in a
-codebook that was made before. From what both sides show, each clip is told its own caption from others of
-the batch. Half of the samples hide boxes in space and time, and words by chance; the other half hide what
-gets much attention when everything is shown (`attended`; 0 switches it off).
+codebook that was made before. From what it still shows, each clip is told its own caption from others of
+the batch. Half of the samples (rounded up) hide boxes in space and time, and words by chance; the other half
+hide what gets much attention when everything is shown (`attended`; 0 switches it off).
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; patches of a ViT that sees all frames at once, without a class token for each frame; codes by
 k-means over the pixels of training patches instead of a dVAE's 8192; boxes fill the same share in every
-clip, and are below two thirds in time as well; attended masking counts words without padding; a clip's own
-caption is read once for all three losses; projections of the clip's mean token and of the class token of
-a caption read without a clip, trained by the stage `align` only, so that it can be compared with dual
-encoders.
+clip, and are below two thirds in time as well; attended masking counts words without padding; the choice of
+the caption shows all words, which takes one more read of the own one, because attended masking hides of a
+clip and its own caption together a fixed number, by which that caption would be known; projections of the
+clip's mean token and of the class token of a caption read without a clip, trained by the stage `align` only,
+so that it can be compared with dual encoders.
 """
 
 from __future__ import annotations
@@ -30,11 +31,10 @@ from workbench.masking.attended import attended
 from workbench.masking.video import BoxMasking, VideoMasking, check_ratio
 from workbench.models.codebook import Codebook
 from workbench.models.text import Vocabulary
-from workbench.models.video import VideoConfig
 from workbench.recipe.batch import Batch, BatchRng, Draw, Masks
 from workbench.recipe.codes import fit_codes
 from workbench.recipe.heads import perceptron
-from workbench.recipe.joint import ChoosingEncoder, JointConfig
+from workbench.recipe.joint import ChoosingConfig, ChoosingEncoder
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
@@ -50,10 +50,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JointConfig):
-    video: VideoConfig = field(
-        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
-    )
+class Config(ChoosingConfig):
     video_masking: VideoMasking | None = BoxMasking(ratio=0.15)
     attended: float = 0.15
     """Share of patches and words together that is hidden by attention, in half of the samples; 0: in none."""
@@ -65,8 +62,6 @@ class Config(JointConfig):
         super().__post_init__()
         check_ratio("attended", self.attended)
         at_least("recipe.codes", self.codes, 2)
-        if self.video.hidden == "drop":
-            raise UserError("violet reads hidden patches too: video.hidden is 'zero' or 'replace'")
 
 
 class Recipe(ChoosingEncoder):
@@ -89,14 +84,18 @@ class Recipe(ChoosingEncoder):
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Boxes and words by chance in half of the samples, in the other half what is attended to."""
-        drawn, words = super().masks(batch, rng), batch.text.layout.valid
-        if not self.config.attended:
+        drawn, words = super().masks(batch, rng), batch.text.tokens
+        rows, tokens, places = len(words), self.grid.tokens, words.shape[1]
+        if not self.config.attended or rows < 2:
             return drawn
-        chosen = self._attended(batch, rng).split([self.grid.tokens, words.shape[1]], 1)
-        turn = rng.uniform(len(words), 1) < 0.5
+        # One of each two neighbours, so that several processes choose as one does.
+        second = rng.uniform(rows // 2) < 0.5
+        half = 2 * torch.arange(rows // 2, device=second.device) + second
+        chosen = self._attended(batch.select(half), rng).split([tokens, places], 1)
+        shown = (torch.zeros(rows, count, dtype=torch.bool, device=half.device) for count in (tokens, places))
         video, text = (
-            own & turn if other is None else torch.where(turn, own, other)
-            for own, other in zip(chosen, drawn, strict=True)
+            (none if other is None else other).index_copy(0, half, own)
+            for own, other, none in zip(chosen, drawn, shown, strict=True)
         )
         return Masks(video, text)
 
@@ -112,8 +111,21 @@ class Recipe(ChoosingEncoder):
         return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.code_head(tokens)))
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights = self.config.weights
+        video = self.video(batch.video, draw.video_mask).tokens  # [B, N, D]
+        terms: dict[str, Tensor] = {}
+        if (weights.mlm and draw.text_mask is not None) or (weights.mvm and draw.video_mask is not None):
+            terms |= self._predict(batch, draw, video)
+        if weights.vtm:  # all words shown: the mask of the own caption fits that of the clip
+            own = self._read(video, batch.text).pooled
+            terms["vtm"] = self._vtm(own, video, batch.text, draw.chosen["shift"])
+        if not terms:
+            raise UserError("violet has nothing to learn where nothing is hidden and weights.vtm is 0")
+        return terms
+
+    def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:
+        """Words and codes from one pass over both sides; a side that hides nothing has no term."""
         weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
-        video = self.video(batch.video, patches).tokens  # [B, N, D]
         fused = self._read(video, batch.text, words)
         terms = {}
         if weights.mlm and words is not None:
@@ -121,8 +133,4 @@ class Recipe(ChoosingEncoder):
         if weights.mvm and patches is not None:
             codes = self.codebook(self.video.patches(batch.video)[patches])  # [M]
             terms["mvm"] = losses.mvm_codes(self.code_head(fused.video[patches]), codes)
-        if weights.vtm:
-            terms["vtm"] = self._vtm(fused.pooled, video, batch, draw)
-        if not terms:
-            raise UserError("violet has nothing to learn where nothing is hidden and weights.vtm is 0")
         return terms

@@ -22,7 +22,7 @@ by the stage `align` only, so that it can be compared with dual encoders.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -37,22 +37,26 @@ from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder
 from workbench.models.teacher import average_of, awaited, follow, has_come
 from workbench.models.text import Vocabulary
-from workbench.models.video import VideoConfig
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.codes import fit_codes
 from workbench.recipe.heads import perceptron
-from workbench.recipe.joint import ChoosingEncoder, JointConfig
-from workbench.recipe.known import KNOWN, MotionTable
+from workbench.recipe.joint import ChoosingConfig, ChoosingEncoder
+from workbench.recipe.known import KNOWN, MotionTable, check_known
 from workbench.targets.features import normalised_features
 from workbench.targets.hog import hog_image
 
 if TYPE_CHECKING:
+    from workbench.config import RunConfig
     from workbench.data.store import FrameStore
     from workbench.data.truth import Truth
 
-FEATURES = ("features_2d", "features_3d", "features_ema")
+AWAITED = ("features_2d", "features_3d")
+FEATURES = (*AWAITED, "features_ema")
 Target = Literal["pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"]
 TARGETS: tuple[str, ...] = get_args(Target)
+ANYWHERE = [target for target in TARGETS if target not in KNOWN]
+"""Targets that any data have."""
+NO_TEACHER = "target={!r} needs a run for the part 'teacher' in init_from; 'features_ema' needs none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +69,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JointConfig):
-    video: VideoConfig = field(
-        default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
-    )
+class Config(ChoosingConfig):
     video_masking: VideoMasking | None = CellOrBoxMasking(ratio=0.3)
     target: Target = "pixel"
     codes: int = 256
@@ -83,8 +84,6 @@ class Config(JointConfig):
         at_least("recipe.codes", self.codes, 2)
         if not 0 <= self.momentum < 1:
             raise UserError(f"recipe.momentum is a share in [0, 1), not {self.momentum!r}")
-        if self.video.hidden == "drop":
-            raise UserError("violetv2 reads hidden patches too: video.hidden is 'zero' or 'replace'")
         if self.target in (*KNOWN, "features_2d") and self.video.tubelet != 1:
             raise UserError(f"target={self.target!r} is told of single frames: video.tubelet is 1")
 
@@ -123,10 +122,18 @@ class Recipe(ChoosingEncoder):
         teacher: dict[str, Encoder] = {"teacher": self.teacher} if self.target in FEATURES else {}
         return super().encoders() | teacher
 
-    def attach(self, truths: Sequence[Truth]) -> None:
+    @classmethod
+    def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
+        target = config.recipe.target if config.recipe.weights.mvm else ""
+        if target in KNOWN:
+            check_known(target, config.recipe_data, drawn, ANYWHERE)
+        taken = {one.part.partition(".")[0] for one in config.init_from}
+        if target in AWAITED and not taken & {"", "teacher"}:
+            raise UserError(NO_TEACHER.format(target))
+
+    def attach(self, truths: Sequence[Truth | None]) -> None:
         if self.target in KNOWN:
-            others = [target for target in TARGETS if target not in KNOWN]
-            self.known.fill(self.target, truths, self.grid, self.size, others)
+            self.known.fill(self.target, truths, self.grid, self.size, ANYWHERE)
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
         """Fits the codebook; makes sure that there is a teacher."""
@@ -135,10 +142,7 @@ class Recipe(ChoosingEncoder):
         if self.target == "features_ema":
             follow(self.teacher, self.video, 0.0)  # which may have started from another run
         elif self.target in FEATURES and not has_come(self.teacher):
-            raise UserError(
-                f"target={self.target!r} needs a run for the part 'teacher' in init_from; 'features_ema' "
-                "needs none"
-            )
+            raise UserError(NO_TEACHER.format(self.target))
         return 0.0
 
     def after_step(self, done: float) -> None:
@@ -162,7 +166,7 @@ class Recipe(ChoosingEncoder):
         if weights.mvm and patches is not None:
             terms["mvm"] = self._mvm(batch, fused.video, patches)
         if weights.vtm:
-            terms["vtm"] = self._vtm(fused.pooled, video, batch, draw)
+            terms["vtm"] = self._vtm(fused.pooled, video, batch.text, draw.chosen["shift"], words)
         if not terms:
             raise UserError("violetv2 has nothing to learn where nothing is hidden and weights.vtm is 0")
         return terms

@@ -39,7 +39,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
+from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -124,12 +124,16 @@ class Recipe(DualEncoder):
         """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3], read without words; `mask` [B, N] hides."""
         return unit(self.video_head(self.video.encode(self._patches(video, mask)).pooled))
 
+    def features(self, video: Tensor) -> Tensor:
+        """Tokens [B, N, D] of clips read without words, for probes."""
+        return self.video.encode(self._patches(video)).tokens
+
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
         return self.video.encode(*self._words(text, mask)).pooled
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self.match_head(self._read(self._patches(video), text).pooled).float()
+        logits = judgement(self.match_head, self._read(self._patches(video), text).pooled)
         return logits[:, 1] - logits[:, 0]
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
@@ -157,7 +161,7 @@ class Recipe(DualEncoder):
         read = self._read(video, text)
         terms = {}
         if self.config.weights.vtm:
-            terms["vtm"] = losses.vtm(self.match_head(read.pooled), matched)
+            terms["vtm"] = losses.vtm(judgement(self.match_head, read.pooled), matched)
         if self.config.weights.wpa:
             terms["wpa"] = losses.wpa(read.text, read.video, text.layout.valid, matched)
         return terms

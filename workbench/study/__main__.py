@@ -125,6 +125,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         smoke=options.smoke,
     )
     plan = make_plan(study, asked, data_root)
+    if options.plan and module == "workbench.train":
+        _check_runs(plan)
     if options.plan or options.status:
         return _look(plan, options, results)
     if options.reconcile:
@@ -164,19 +166,27 @@ def _check(options: argparse.Namespace, results: Path) -> None:
         check_folder(Path(options.data_root), "--data-root", writable=False)
 
 
-def _try_models(plan: Plan) -> None:
-    """Refuses models that cannot be built, and a task that no recipe can do, before the data are made."""
+def _check_runs(plan: Plan) -> None:
+    """Refuses runs that their configuration tells cannot be, and a task that no recipe can do."""
     from workbench import tasks
-    from workbench.serial import to_dict
-    from workbench.train.session import check, recipe_class, try_to_build
+    from workbench.train.session import check, recipe_class
 
     configs = [cell.config for cell in plan.samples]
     asked = list(dict.fromkeys(name for config in configs for name in config.tasks))
     if refusal := tasks.refusal(asked, list(dict.fromkeys(map(recipe_class, configs)))):
         raise UserError(f"study {plan.study.name}: {refusal}")
-    kinds, maskings = {}, ("video_masking", "text_masking")
     for config in configs:
         check(config)
+
+
+def _try_models(plan: Plan) -> None:
+    """Refuses what cannot be run, and models that cannot be built, before the data are made."""
+    from workbench.serial import to_dict
+    from workbench.train.session import try_to_build
+
+    _check_runs(plan)
+    kinds, maskings = {}, ("video_masking", "text_masking")
+    for config in (cell.config for cell in plan.samples):
         built = {name: value for name, value in to_dict(config.recipe).items() if name not in maskings}
         kinds[json.dumps([built, config.data.frames, config.data.size])] = config
     for config in kinds.values():

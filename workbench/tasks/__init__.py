@@ -7,7 +7,8 @@ A task is a module of this package; its top level imports nothing that needs tor
 - `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the ends of its stages;
 - `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed;
 - `KNOWN`, where it can only be asked of clips of which something is known: alternatives, each the names of
-  attributes, `label` for the class (see `FrameStore.known`).
+  attributes, `label` for the class (see `FrameStore.known`);
+- `texts(store, split)`, where it asks in words of its own: what the run's tokenizer has to have room for.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
 from workbench.metrics import RUN, Metric, score
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
 
 
 @functools.cache
@@ -62,6 +67,12 @@ def askable(wanted: Sequence[str], known: Collection[str]) -> list[str]:
     return [name for name in wanted if any(set(way) <= set(known) for way in needed[name])]
 
 
+def texts(wanted: Sequence[str], store: FrameStore, split: str) -> list[str]:
+    """What those of the tasks that can be asked of a store give to read besides the captions of a split."""
+    asking = [load(name) for name in askable(wanted, store.known) if hasattr(load(name), "texts")]
+    return [text for task in asking for text in task.texts(store, split)]
+
+
 def unknown(wanted: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
     """What is said where a task can be asked of none of the data; empty where each can be asked of some.
 
@@ -69,10 +80,19 @@ def unknown(wanted: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
     """
     for name in wanted:
         if not any(askable([name], one) for one in known.values()):
-            needs = " or ".join(" and ".join(way) for way in load(name).KNOWN)
-            said = [f"of {data} {', '.join(sorted(one)) or 'nothing'}" for data, one in known.items()]
-            return f"{name} needs clips whose {needs} is known; known is {' and '.join(said)}"
+            ways = load(name).KNOWN
+            # Alternatives of one attribute each, as of `probe`, or one way that needs several.
+            needs = [_listed(way, "and") for way in ways]
+            verb = "are" if any(len(way) > 1 for way in ways) else "is"
+            drawn = ", as moving_shapes has them" if verb == "are" else ""
+            has = [f"{data} knows {_listed(sorted(one), 'and') or 'nothing'}" for data, one in known.items()]
+            return f"{name} needs clips whose {_listed(needs, 'or')} {verb} known{drawn}; {'; '.join(has)}"
     return ""
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    """As in "a, b and c"."""
+    return f" {last} ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 @functools.cache

@@ -13,6 +13,8 @@ order.
 Beside each stand the same for a caption of the commonest value of every slot (`_common`) and for a random
 training caption (`_random`), what values drawn at random would get (`_chance`), and the CIDEr-D of the drawn
 clips' own captions (`_own`), which are right and still not like every reference.
+
+Where the last stage has not trained `generate` nothing is measured.
 """
 
 from __future__ import annotations
@@ -106,6 +108,8 @@ def evaluate(judged: Judged) -> Found:
 
     from workbench.tasks.gallery import Found
 
+    if not judged.can("generate"):
+        return Found(values={})
     part = judged.gallery
     written: list[str] = []
     with torch.no_grad():

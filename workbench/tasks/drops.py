@@ -48,10 +48,15 @@ def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Me
 
 
 def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, drop: str) -> Found:
-    """What `drop_metrics` names; each of `changes` [V, T] says which frames of the clips are taken."""
+    """What `drop_metrics` names; each of `changes` [V, T] says which frames of the clips are taken.
+
+    Nothing where neither embeddings nor `match` mean anything.
+    """
     from workbench.stats import summarise
     from workbench.tasks.gallery import Found
 
+    if not judged.scores:
+        return Found(values={})
     (plain, *changed), ids, owners = _ranked(judged, [None, *changes])
     values: dict[str, float] = {}
     arrays = {"t2v_id": ids[0], "t2v_group": owners, "v2t_id": ids[1]}

@@ -81,26 +81,32 @@ class Judged:
     recipe: Any
     """With the capabilities that the task needs."""
     gallery: Gallery
-    trained: bool = True
-    """Whether a stage so far has trained its embeddings, where it has any."""
-    matches: bool = True
-    """Whether the last stage has trained its judgement of pairs, where it has one."""
+    untrained: frozenset[str] = frozenset()
+    """Which of its abilities (`workbench.recipe.base.ABILITIES`) mean nothing, being untrained."""
     device: torch.device = torch.device("cpu")
     between: Callable[[], None] = lambda: None
     """Called before each batch; what it raises ends the evaluation."""
     encode: Callable[[list[str]], Text] | None = None
     """Tokens of captions that are not in the gallery."""
 
+    def can(self, ability: str) -> bool:
+        """Whether the recipe defines the method and what it says means something."""
+        return hasattr(self.recipe, ability) and ability not in self.untrained
+
     @property
     def embeds(self) -> bool:
         """Whether both sides can be embedded in a space that means something."""
-        both = hasattr(self.recipe, "embed_video") and hasattr(self.recipe, "embed_text")
-        return both and self.trained
+        return self.can("embed_video") and self.can("embed_text")
 
     @property
     def by_pairs(self) -> bool:
         """Whether a task that can do either judges pairs, since embeddings are missing or untrained."""
-        return not self.embeds and hasattr(self.recipe, "match")
+        return not self.embeds and self.can("match")
+
+    @property
+    def scores(self) -> bool:
+        """Whether clips and captions can be compared at all, by embeddings or as pairs."""
+        return self.embeds or self.by_pairs
 
     def saying(self, captions: list[str]) -> Judged:
         """The same model and clips with these captions, of which none belongs to a clip."""

@@ -18,7 +18,10 @@ Asked of every caption that the grammar of moving_shapes makes; a tie counts aga
   spin turns the other way and a reversed blink begins visible, which no training clip shows.
 - `still_drop_*`: the R@1 lost when all frames of a clip are its middle one, the end of the first half.
 
-Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`).
+The last three change a clip in time; of clips of one frame, which have nothing to change, they are not asked.
+
+Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`); where
+the last stage has not trained these either, nothing is measured.
 """
 
 from __future__ import annotations
@@ -79,6 +82,8 @@ def evaluate(judged: Judged) -> Found:
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if not parsed:
         raise UserError(f"order asks of captions of moving_shapes, and none of {part.store.name} is one")
+    if not judged.scores:
+        return Found(values={})
     rows, asked = np.array(list(parsed)), list(parsed.values())
     clips, time = part.owner[rows], np.arange(part.length)
     back = [backwards(said) for said in asked]
@@ -87,23 +92,26 @@ def evaluate(judged: Judged) -> Found:
     # Three captions of each clip, [Q] each.
     true, other, turned = ([say(*said) for said in form] for form in (asked, map(swapped, asked), back))
     plain = _scores(judged, clips, list(zip(true, other, *foils(asked), strict=True)))
-    halves = _scores(judged, clips, list(zip(other, true, strict=True)), np.roll(time, -(len(time) // 2)))
-    reverse = _scores(judged, clips, list(zip(turned, true, strict=True)), time[::-1])[differs]
     wrong = plain[:, 2:].reshape(len(rows), len(WORDS), FOILS).max(2)  # [Q, slots]
     hits = {
         "order_pairs": plain[:, 0] > plain[:, 1],
         **{f"foils_{slot}": plain[:, 0] > wrong[:, i] for i, slot in enumerate(WORDS)},
-        "order_halves": halves[:, 0] > halves[:, 1],
-        "order_reversal": reverse[:, 0] > reverse[:, 1],
     }
+    still = Found(values={})
+    if len(time) > 1:
+        halves = _scores(judged, clips, list(zip(other, true, strict=True)), np.roll(time, -(len(time) // 2)))
+        reverse = _scores(judged, clips, list(zip(turned, true, strict=True)), time[::-1])[differs]
+        hits["order_halves"] = halves[:, 0] > halves[:, 1]
+        hits["order_reversal"] = reverse[:, 0] > reverse[:, 1]
+        middle = np.full((len(part.clips), len(time)), (len(time) - 1) // 2)
+        still = drops(judged, [middle], STILL, "still", "still_drop")
     found = {name: np.where(hit, 100.0, 0.0) for name, hit in hits.items()}
     found["foils"] = np.mean([found[f"foils_{slot}"] for slot in WORDS], axis=0)
-
-    middle = np.full((len(part.clips), len(time)), (len(time) - 1) // 2)
-    still = drops(judged, [middle], STILL, "still", "still_drop")
     values = {name: float(hit.mean()) for name, hit in found.items() if hit.size}
     ids, owners = np.array(part.caption_ids)[rows], np.array(part.owners)[rows]
-    names = {"id": ids, "group": owners, "reversal_id": ids[differs], "reversal_group": owners[differs]}
+    names = {"id": ids, "group": owners}
+    if "order_reversal" in found:
+        names |= {"reversal_id": ids[differs], "reversal_group": owners[differs]}
     return Found(values={**values, **still.values}, files={FILE: found | names, **still.files})
 
 

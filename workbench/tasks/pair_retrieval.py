@@ -48,7 +48,7 @@ def evaluate(judged: Judged) -> Found:
 
     from workbench.tasks.gallery import Found, rank_metrics
 
-    if not judged.matches:
+    if not judged.can("match"):
         return Found(values={})
     counter = FlopCounterMode(display=False)
     with counter:

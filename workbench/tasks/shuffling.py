@@ -3,7 +3,7 @@
 A model that does not use the order of frames loses nothing. Each clip gets its own permutation; ten draws for
 a model that embeds both sides, three for one that judges pairs (on the fixed gallery of `pair_retrieval`).
 The drop of a query is its hit minus its share of hits over the draws, so that its mean has an interval over
-queries, resampled by clip.
+queries, resampled by clip. Nothing is measured where neither embeddings nor `match` mean anything.
 """
 
 from __future__ import annotations

@@ -1,20 +1,23 @@
 """Question answering about clips whose colour, shape, actions and background are known: eight kinds.
 
 The questions are those of `workbench.data.moving_shapes.questions`. Each is asked in two ways, and how a
-recipe is asked follows from what it defines, the first of these that it has:
+recipe is asked follows from what it defines and what its stages have trained, the first of these:
 
 - `qa_open_*`, any of the 32 answers to questions of all kinds: by `answer` among them; by `generate` with the
-  question as prompt, whose next word is the answer, and any other word is wrong. Recipes that have neither
-  are not asked.
+  question as prompt, whose next word is the answer, and any other word is wrong.
 - `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
-  by `match` of the clip with a statement for each option, unless the last stage has moved the encoders under
-  it and trained embeddings (an alignment does); by the cosine of `embed_video` and `embed_text` of these
-  statements.
+  by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
+  these statements.
+
+Of `answer`, `generate` and `match` only what the last stage has trained counts, since any other stage moves
+the encoders under it; of embeddings, what any stage has trained. In a way that has none of these nothing is
+asked.
 
 Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
 right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
-asked and answered. `answer` and `generate` read a question as the run's tokenizer does: unless questions were
-trained on (`DataConfig.text`), in pieces of words, and cut where these are more than the longest caption has.
+asked and answered. A run that is to be asked has a tokenizer that is trained on questions about its training
+clips too, and that has room for every question with its answer (up to `text.max_tokens`): cut to the longest
+caption, most questions would lose the word that decides them.
 
 Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
 answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
@@ -35,6 +38,7 @@ from workbench.metrics import Metric, Queries
 from workbench.tasks.text_only import TextOnly
 
 if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
     from workbench.tasks.gallery import Found, Judged
 
 FILE = "video_qa.npz"
@@ -101,6 +105,12 @@ def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
 METRICS = tuple(metric for way in WAYS for kind in ("", *KINDS) for metric in _metrics(way, kind))
 
 
+def texts(store: FrameStore, split: str) -> list[str]:
+    """The questions about a split's clips, each with its answer behind it."""
+    asked = questions.about(store, np.unique(store.splits[split].clips))
+    return [f"{one.text} {one.answer}" for one in asked]
+
+
 def evaluate(judged: Judged) -> Found:
     import torch
 
@@ -110,6 +120,8 @@ def evaluate(judged: Judged) -> Found:
     asked = questions.about(store, judged.gallery.clips)
     with torch.no_grad():
         answered = answers(judged, asked)
+    if not answered:
+        return Found(values={})
     train = questions.about(store, np.unique(store.splits["train"].clips))
     blind = TextOnly([one.text for one in train], [one.answer for one in train]) if train else None
 
@@ -167,21 +179,21 @@ def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
 
     asked: about the clips of the gallery in their order, of each all kinds.
     """
-    recipe, options = judged.recipe, [one.options for one in asked]
-    if hasattr(recipe, "answer"):
+    options = [one.options for one in asked]
+    if judged.can("answer"):
         every = [EVERY] * len(asked)
         return {
             "open": _best("answer", asked, every, _by_answer(judged, asked, every)),
             "choice": _best("answer", asked, options, _by_answer(judged, asked, options)),
         }
     found: dict[str, Answered] = {}
-    if hasattr(recipe, "generate"):
+    if judged.can("generate"):
         given = _by_generate(judged, asked)
         right = [said == one.answer for said, one in zip(given, asked, strict=True)]
         found["open"] = Answered("generate", given, np.array(right, dtype=float))
-    if hasattr(recipe, "match") and (judged.matches or not judged.embeds):
+    if judged.can("match"):
         found["choice"] = _best("match", asked, options, _by_statement(judged, asked, match=True))
-    elif hasattr(recipe, "embed_video") and hasattr(recipe, "embed_text"):
+    elif judged.embeds:
         found["choice"] = _best("embed", asked, options, _by_statement(judged, asked, match=False))
     return found
 

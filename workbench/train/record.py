@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from workbench import tasks
+from workbench.data.texts import told
 from workbench.masking.preview import preview
 from workbench.metrics import full_name
 from workbench.recipe.base import BaseRecipe
@@ -36,13 +38,7 @@ def describe(
             "decoder": store.decoder,
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
             "tokens_per_caption": session.vocabulary.length,
-            "captions_cut": {name: session.vocabulary.cut(s.captions) for name, s in store.splits.items()}
-            | {
-                f"{data} {split}": session.vocabulary.cut(part.captions)
-                for data, parts in session.galleries.items()
-                for split, part in parts.items()
-                if data
-            },
+            "captions_cut": {name: session.vocabulary.cut(texts) for name, texts in _read(session).items()},
             "start": _start(session.recipe),
         }
         | ({"init_from": session.started_from} if session.started_from else {})
@@ -55,6 +51,26 @@ def describe(
     picture = io.BytesIO()
     mask_preview(session).save(picture, format="PNG")
     write_atomic(run.file("mask_preview.png"), picture.getvalue())
+
+
+def _read(session: Session) -> dict[str, list[str]]:
+    """All texts that the run reads, by what they are: `train`, `didemo val`, `test questions`.
+
+    Questions stand with their answers: those that a stage trains on, and those that a task asks.
+    """
+    config = session.config
+    found = {name: split.captions for name, split in session.store.splits.items()}
+    for data in config.training_data:
+        name = f"{data.name} train" if data.name != config.data.name else "train"
+        kind = name if data.text == "captions" else f"{name} {data.text}"
+        found.setdefault(kind, told(session.stores[data], data).splits["train"].captions)
+    for data_name, parts in session.galleries.items():
+        for split, part in parts.items():
+            name = f"{data_name} {split}" if data_name else split
+            found[name] = part.captions
+            if asked := tasks.texts(config.tasks, part.store, split):
+                found[f"{name} questions"] = asked
+    return found
 
 
 def measure(

@@ -14,7 +14,7 @@ from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
-from workbench.data import truth_of
+from workbench.data import knows_motion, truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -22,7 +22,7 @@ from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
-from workbench.recipe.base import BaseRecipe
+from workbench.recipe.base import ABILITIES, EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng
 from workbench.tasks.gallery import Found, Gallery, Judged, gallery
 from workbench.train import environment
@@ -39,15 +39,12 @@ class Interrupted(Exception):
 Stop = Callable[[], bool]
 
 
-def embeds(recipe: BaseRecipe, stages: Sequence[Stage]) -> bool:
-    """Whether one of the stages trains the recipe's embeddings."""
-    trains: tuple[str, ...] = getattr(recipe, "embeds_by", ())
-    return any(stage.objective in trains for stage in stages)
-
-
-def matches(recipe: BaseRecipe, stages: Sequence[Stage]) -> bool:
-    """Whether the last of the stages trains the recipe's judgement of pairs."""
-    return stages[-1].objective in recipe.matches_by
+def untrained(recipe: BaseRecipe, stages: Sequence[Stage]) -> frozenset[str]:
+    """Which of `ABILITIES` mean nothing after these stages: embeddings that none of them has trained, and of
+    the others what the last one has not."""
+    objectives = [stage.objective for stage in stages]
+    counts = {a: objectives if a in EMBEDDINGS else objectives[-1:] for a in ABILITIES}
+    return frozenset(a for a, by in counts.items() if not set(by) & set(recipe.trained_by(a)))
 
 
 @dataclass
@@ -94,14 +91,9 @@ class Session:
         return tasks.possible(self.config.tasks, type(self.recipe))
 
     @property
-    def embeds(self) -> bool:
-        """Whether a stage so far, the present one included, trains the recipe's embeddings."""
-        return embeds(self.recipe, self.config.stages[: self.progress.stage + 1])
-
-    @property
-    def matches(self) -> bool:
-        """Whether the stage that it is in, or the last one, trains the recipe's judgement of pairs."""
-        return matches(self.recipe, self.config.stages[: self.progress.stage + 1])
+    def untrained(self) -> frozenset[str]:
+        """What of the recipe means nothing yet, see `untrained`."""
+        return untrained(self.recipe, self.config.stages[: self.progress.stage + 1])
 
     @property
     def autocast(self) -> AbstractContextManager[object]:
@@ -118,7 +110,7 @@ class Session:
     def evaluate(self, split: str, stop: Stop = lambda: False, *, last: bool = True) -> dict[str, float]:
         """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
 
-        last: also by those tasks that take so long that they are left to the end of the run.
+        last: also by those tasks that take so long that they are left to the ends of the stages.
         """
         found = self.judge(split, stop, last=last)
         return {
@@ -145,8 +137,7 @@ class Session:
                 judged = Judged(
                     self.recipe,
                     parts[split],
-                    trained=self.embeds,
-                    matches=self.matches,
+                    untrained=self.untrained,
                     device=self.device,
                     between=between,
                     encode=self.vocabulary.encode,
@@ -205,15 +196,22 @@ def open_session(
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
         raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]
-    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model.
+    captions += [text for one in training for text in tasks.texts(config.tasks, one, "train")]
+    # Captions of other data are cut where they are longer: what a run is evaluated on changes no model. But a
+    # question without its last words is another question.
     own = [stores[config.data].splits[split] for split in ("val", "test")]
     held_out = [caption for part in own for caption in part.captions]
+    for data in evaluated.values():
+        held_out += [
+            text for split in ("val", "test") for text in tasks.texts(config.tasks, stores[data], split)
+        ]
     words = vocabulary(captions, config.recipe.text, held_out)
     torch.manual_seed(config.seed)
     recipe = recipe_class(config)(
         config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words
     ).to(device)
-    recipe.attach([truth_of(one) for one in training])
+    asked = [data in config.recipe_data for data in config.training_data]
+    recipe.attach([truth_of(one) if own else None for one, own in zip(training, asked, strict=True)])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
     loaders = {}
@@ -245,12 +243,13 @@ def _gallery(data: DataConfig, store: FrameStore, split: str, words: Vocabulary)
 
 
 def check(config: RunConfig) -> None:
-    """Refuses objectives and tasks that the run's recipe does not have."""
+    """Refuses objectives and tasks that the run's recipe does not have, and what it says cannot be run."""
     recipe = recipe_class(config)
     for stage in config.stages:
         recipe.check_objective(stage.objective)
     if not tasks.possible(config.tasks, recipe):
         raise UserError(tasks.refusal(config.tasks, [recipe]))
+    recipe.check_run(config, [data.name for data in config.all_data if knows_motion(data.name)])
 
 
 def try_to_build(config: RunConfig) -> None:

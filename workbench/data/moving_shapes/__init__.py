@@ -69,7 +69,7 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
     return folder
 
 
-def motion(store: FrameStore) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """See `truth.Truth.motion`. Scenes are drawn anew from their random numbers, as `index` does, and belong
     to the clips of the store where their digest is the store's; `UserError` where it is not.
     """
@@ -85,8 +85,8 @@ def motion(store: FrameStore) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     _, stored, _, size, _ = store.frames.shape
     taken = centre_frames(world.VIDEO_FRAMES, stored)
     scale = np.array([size / world.VIDEO_SIZE] * 3 + [1.0], np.float32)
-    for first in range(0, len(store.clip_ids), MOTION_CLIPS):
-        chunk = [clips[name] for name in store.clip_ids[first : first + MOTION_CLIPS]]
+    for first in range(0, len(rows), MOTION_CLIPS):
+        chunk = [clips[store.clip_ids[row]] for row in rows[first : first + MOTION_CLIPS]]
         poses, covers = zip(*(actor(clip.attributes, clip.scene, taken) for clip in chunk), strict=True)
         yield np.stack(poses) * scale, np.stack(covers)
 

@@ -1,0 +1,142 @@
+"""Blocks of transformers whose tokens attend to each other and may query those of another side.
+
+Letters: B batch, q tokens, k keys, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Tokens attend to keys, which may be themselves."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.fused_attn = True
+        """See `explicit_attention`."""
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, keys: Tensor, bias: Tensor | None = None, show: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
+
+        bias: added to the scores, [B or 1, 1, q or 1, k].
+        """
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
+        key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = None if bias is None else bias.to(query.dtype)
+        if self.fused_attn and not show:
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            return self.out(y.transpose(1, 2).flatten(2)), None
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+        share = (scores if bias is None else scores + bias).softmax(-1)
+        y = (share @ value).transpose(1, 2).flatten(2)
+        return self.out(y), share.mean(1) if show else None
+
+
+class FusionBlock(nn.Module):
+    """Self-attention, then attention to `keys` where the block crosses, then a perceptron; norms first."""
+
+    def __init__(self, width: int, heads: int, *, crosses: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.crosses = crosses
+        if crosses:
+            self.norm_query = nn.LayerNorm(width, eps=1e-6)
+            self.norm_keys = nn.LayerNorm(width, eps=1e-6)
+            self.cross = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, 4 * width)
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        keys: Tensor | None = None,
+        keys_bias: Tensor | None = None,
+        show: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens [B, q, D] and, on request, the attention to `keys`, or to each other where there are none.
+
+        A block that crosses leaves that part out where no keys are given.
+        """
+        own = self.norm1(x)
+        y, share = self.attention(own, own, bias, show and keys is None)
+        x = x + y
+        if self.crosses and keys is not None:
+            y, share = self.cross(self.norm_query(x), self.norm_keys(keys), keys_bias, show)
+            x = x + y
+        return x + self.mlp(self.norm2(x)), share
+
+
+class CrossStack(nn.Module):
+    """Blocks whose tokens query those of another side, which stay as they are."""
+
+    extra_tokens, start = 0, None
+
+    def __init__(
+        self, width: int, depth: int, heads: int, *, reads: int | None = None, keys: int | None = None
+    ) -> None:
+        """reads, keys: widths of the tokens and of the other side's, where they are not the stack's own."""
+        super().__init__()
+        self.enter, self.enter_keys = fit(reads or width, width), fit(keys or width, width)
+        self.blocks = nn.ModuleList([FusionBlock(width, heads, crosses=True) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.apply(initialise)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return [self.enter, self.enter_keys, *self.blocks]
+
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None,
+        keys: Tensor | None,
+        keys_keep: Tensor | None = None,
+        show: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens [B, q, D] and, on request, their attention to the keys, the mean over blocks [B, q, k].
+
+        keep, keys_keep: Boolean [B, q] and [B, k], False for padding; None where there is none.
+        keys: None to query nothing but their own side.
+        """
+        bias, keys_bias = (None if k is None else padding(k) for k in (keep, keys_keep))
+        x, keys = self.enter(x), None if keys is None else self.enter_keys(keys)
+        shares = []
+        for block in self.blocks:
+            x, share = block(x, bias, keys, keys_bias, show)
+            shares.append(share)
+        return self.norm(x), torch.stack(shares).mean(0) if show else None
+
+
+def padding(keep: Tensor) -> Tensor:
+    """Boolean [B, k], False at padding -> what is added to scores, [B, 1, 1, k]."""
+    return torch.zeros_like(keep, dtype=torch.float32).masked_fill(~keep, float("-inf"))[:, None, None]
+
+
+def fit(outer: int, inner: int) -> nn.Module:
+    """From one width to another, nothing where they are alike."""
+    return nn.Identity() if outer == inner else nn.Linear(outer, inner)
+
+
+def initialise(module: nn.Module) -> None:
+    """As in the video encoder, a start that scales with the width."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
