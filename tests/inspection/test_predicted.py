@@ -26,11 +26,11 @@ CAPTION = "red star moves left"
 
 @pytest.fixture
 def scenes(store, tmp_path):
-    """The store of random clips as one that knows what they show."""
+    """The store of random clips as one that knows what they show, all of them the same two actions."""
     record = json.loads((store.path / "store.json").read_text())
     every = world.combinations()
     for clip, number in zip(record["clips"], np.random.default_rng(0).permutation(len(every)), strict=False):
-        parts = every[number]
+        parts = every[number] | {name: every[0][name] for name in ("first", "second")}
         clip |= {"attributes": parts, "captions": [say(0, parts, dict.fromkeys(WORDS, 0))]}
     path = tmp_path / "scenes"
     path.mkdir()
