@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from app import clips, helper
@@ -41,12 +40,12 @@ class Asked(NamedTuple):
         """The run in words."""
         return f"{self.recipe} (run {self.run.path.name})"
 
-    def trained(self, untrained: Sequence[str] = ()) -> str:
-        """By which objectives the run was trained, in their order; untrained: those it did without."""
+    @property
+    def trained(self) -> str:
+        """By which objectives the run was trained, in their order."""
         stages = self.run.read_json("config.json").get("stages", [])
         words = [f"{s['objective']}{'' if s['masked'] else ' without masks'}" for s in stages]
-        without = f", not by {' and '.join(untrained)}" if untrained else ""
-        return f"The run was trained by {', then '.join(words)}{without}."
+        return f"The run was trained by {', then '.join(words)}."
 
     def ask(self, want: str, **more: Any) -> tuple[dict[str, Any], bytes]:
         """The helper's answer, see `workbench.inspection.predicted`; `UserError` where there is none."""

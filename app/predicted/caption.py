@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -21,16 +20,14 @@ def show(asked: Asked) -> None:
         st.markdown("**What is said of the clip**")
         st.markdown("\n\n".join(f"#### {escaped(one)}" for one in asked.captions))
     stored = read_written(asked.run).get(asked.clip) if asked.split == "test" else None
-    answer: dict[str, Any] = asked.ask("caption")[0] if stored is None else {"written": stored}
-    written = answer["written"]
+    written = asked.ask("caption")[0]["written"] if stored is None else stored
     with right:
         st.markdown("**What the model says**")
         parts = pieces(written, asked.clips.attributes(asked.clip), asked.caption)
         st.markdown(f"#### {_marked(parts) if parts is not None else escaped(written or '(nothing)')}")
         st.markdown(_verdict(parts) if parts is not None else _overlap(written, asked))
         when = "when it was tested" if stored is not None else "now, word after the likeliest word"
-        trained = asked.trained(answer.get("untrained", []))
-        st.caption(escaped(f"Written by {asked.name} {when}. {trained}"))
+        st.caption(escaped(f"Written by {asked.name} {when}. {asked.trained}"))
 
 
 def _marked(parts: Sequence[Piece]) -> str:

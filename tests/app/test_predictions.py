@@ -190,13 +190,6 @@ def test_what_was_not_stored_is_written_now(recipes, opened):
     assert "trained by recipe\\." in words
 
 
-def test_a_phase_that_a_run_did_without_is_told(recipes):
-    answer, _ = ask(**task(recipes, "coca", want="caption"))
-    assert answer["untrained"] == []
-    answer, _ = ask(**task(recipes, "mac", want="answers"))
-    assert answer["untrained"] == []
-
-
 def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened):
     answer, _ = ask(**task(recipes, "simvtp", want="answers"))
     (way,) = answer["ways"].values()

@@ -108,10 +108,14 @@ def test_what_a_run_never_learned_is_refused(stages, tmp_path, vocabulary, store
 @pytest.mark.parametrize("name", recipes_with("generate"))
 def test_a_caption_is_what_the_model_writes(name, tmp_path, vocabulary, store):
     run, model = leave(tmp_path / "run", run_config(name), vocabulary)
+    taught = model.trained_by("generate")[-1]
+    run.write_config(run_config(name, stages=(stage("align"), stage(taught))))
     reply, _ = answer(task(run, store, "caption", row=5))
     with torch.no_grad():
         assert reply["written"] == model.generate(torch.from_numpy(store.frames[5:6].copy()), "")[0]
-    assert reply["untrained"] == sorted(model.PHASES)
+    run.write_config(run_config(name, stages=(stage(taught), stage("align"))))
+    with pytest.raises(UserError, match=f"its last stage was align, and captions are learned by .*{taught}"):
+        answer(task(run, store, "caption", row=5))
 
 
 @pytest.mark.parametrize("name", ASKED)

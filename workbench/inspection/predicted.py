@@ -67,21 +67,27 @@ def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 @torch.no_grad()
 def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """`written`: what the run writes about a clip, unprompted; `untrained`: see `_untrained`.
+    """`written`: what the run writes about a clip, unprompted. `UserError` where it did not learn to, or a
+    later stage has moved what it had learned.
 
     task: `run` (path), `store` (path of the frame store), `row`.
     """
     run = RunDir(task["run"])
     config, recipe = run.config(), model(run, UNASKED)
     _, clip = frames(config, task["store"], task["row"])
-    written = recipe.generate(torch.from_numpy(clip)[None], "")[0]
-    return {"written": written, "untrained": _untrained(recipe, config)}, b""
+    if "generate" in untrained(recipe, config.stages):
+        raise UserError(
+            f"the run {run.path.name} writes nothing that would mean anything: its last stage was "
+            f"{config.stages[-1].objective}, and captions are learned by "
+            f"{' or '.join(recipe.trained_by('generate')) or 'none of its objectives'}"
+        )
+    return {"written": recipe.generate(torch.from_numpy(clip)[None], "")[0]}, b""
 
 
 def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """`questions` about a clip, each with its `id`, `text` and `right` answer; for each way in which the run
     can be asked (`ways`) by which method (`how`), and of each question what was `given`, and the `options`,
-    what they were read as, and their scores, best first; `untrained`: see `_untrained`.
+    what they were read as, and their scores, best first. `UserError` where it cannot be asked.
 
     task: `run` (path), `store` (path of the frame store), `row`.
     """
@@ -96,10 +102,8 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     alone = Gallery(
         store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
     )
-    judged = Judged(
-        recipe, alone, untrained=untrained(recipe, config.stages),
-        encode=words.encode,
-    )  # fmt: skip
+    left_out = untrained(recipe, config.stages)
+    judged = Judged(recipe, alone, untrained=left_out, encode=words.encode)
     with torch.no_grad():
         found = video_qa.answers(judged, asked)
     if not found:
@@ -110,7 +114,7 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         )
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
     ways = {way: _answered(asked, one) for way, one in found.items()}
-    return {"questions": said, "ways": ways, "untrained": _untrained(recipe, config)}, b""
+    return {"questions": said, "ways": ways}, b""
 
 
 def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:
@@ -120,11 +124,6 @@ def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, 
         read = asked[i].statements if found.how in ("match", "embed") else own
         options[i] = sorted(zip(own, read, scores.tolist(), strict=True), key=lambda option: -option[2])
     return {"how": found.how, "given": found.given, "options": options}
-
-
-def _untrained(recipe: Any, config: RunConfig) -> list[str]:
-    """Phases of the recipe, such as one for captions, that no stage of the run trained."""
-    return sorted(set(recipe.PHASES) - {stage.objective for stage in config.stages})
 
 
 def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:
