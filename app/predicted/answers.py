@@ -45,7 +45,7 @@ def show(asked: Asked) -> None:
         st.caption(
             escaped(
                 f"{asked.name} answers {right_ones} of {len(questions)} questions about this clip correctly, "
-                f"by {WAYS[way]}. {HOW[one['how']]} {asked.trained}"
+                f"asked for {WAYS[way]}. {HOW[one['how']]} {asked.trained}"
             )
         )
     with st.container(horizontal=True, gap="small"):
