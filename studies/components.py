@@ -26,7 +26,10 @@ from workbench.masking.video import (
 )
 from workbench.study.spec import Study, Trial
 from workbench.study.stages import optim_of, pretrain_then_align
+from workbench.tasks import possible
 
+TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
+"""Of which a recipe is asked those that it can do."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
 """Names a change of some of the recipe's weights."""
@@ -122,7 +125,7 @@ def configure(trial: Trial) -> RunConfig:
         stages=pretrain_then_align(0.03),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=("retrieval", "pair_retrieval", "captioning", "order", "probe"),
+        tasks=tuple(possible(TASKS, recipes.load(trial.recipe).Recipe)),
     )
 
 

@@ -13,6 +13,7 @@ from workbench.serial import to_dict
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan
 from workbench.study.stages import CHOSEN, RATES
+from workbench.tasks import refusal
 
 NAMES = list(spec.find())
 SEARCHES = ["pareto"]
@@ -198,6 +199,8 @@ def test_every_system_is_tried_at_the_same_rates_on_a_seed_that_no_comparison_us
 def test_a_part_is_one_change_of_what_is_published(name, tmp_path):
     plan = make_plan(spec.load("components"), Options(recipe=name), tmp_path)
     assert plan.baseline.config.recipe == recipes.load(name).Config()
+    assert refusal(plan.baseline.config.tasks, [recipes.load(name).Recipe]) == ""
+    assert {"retrieval", "order", "probe"} <= set(plan.baseline.config.tasks)
     assert len(plan.cells) >= 4, "its unique part, and two or three choices that its paper ablates"
     assert not any(cell.twins for cell in plan.cells)
     assert len({cell.key for cell in plan.cells}) == len(plan.cells)
