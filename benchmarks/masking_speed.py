@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import statistics
 
-from turns import parser, step_times, total_steps
+from turns import parser, step_times
 
-from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac
 from workbench.train.session import Session
@@ -22,17 +21,10 @@ RATIOS = (0.0, 0.5, 0.75, 0.9)
 
 def main() -> None:
     options = parser(__doc__).parse_args()
-    budget = Budget(unit="steps", amount=total_steps(options))
-    configs = {
-        ratio: RunConfig(
-            recipe=mac.Config(video_masking=PerFrameMasking(ratio=ratio), text_masking=None),
-            stages=(Stage(budget=budget),),
-            optim=OptimConfig(batch_size=options.batch),
-            evaluations=1,
-        )
-        for ratio in RATIOS
+    recipes = {
+        ratio: mac.Config(video_masking=PerFrameMasking(ratio=ratio), text_masking=None) for ratio in RATIOS
     }
-    _report(*step_times(configs, options))
+    _report(*step_times(recipes, options))
 
 
 def _report(sessions: dict[float, Session], times: dict[float, list[float]]) -> None:

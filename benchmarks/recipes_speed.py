@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import statistics
 
-from turns import parser, step_times, total_steps
+from turns import parser, step_times
 
 from workbench import recipes
-from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.train.session import Session
 
 BASE = "mac"
@@ -25,16 +24,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--recipes", nargs="+", choices=recipes.names(), default=recipes.names())
     chosen = options.parse_args()
-    budget = Budget(unit="steps", amount=total_steps(chosen))
-    configs = {
-        name: RunConfig(
-            recipe=recipes.load(name).Config(),
-            stages=(Stage(budget=budget),),
-            optim=OptimConfig(batch_size=chosen.batch),
-            evaluations=1,
-        )
-        for name in dict.fromkeys((BASE, *chosen.recipes))
-    }
+    configs = {name: recipes.load(name).Config() for name in dict.fromkeys((BASE, *chosen.recipes))}
     _report(*step_times(configs, chosen))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from workbench.config import DataConfig, RunConfig
+from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data import prepare
 from workbench.data.store import FrameStore
 from workbench.train import environment
@@ -30,7 +30,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return found
 
 
-def total_steps(options: argparse.Namespace) -> int:
+def _total_steps(options: argparse.Namespace) -> int:
     """Steps with which no run ends within the benchmark; exits where a run would not report each of them."""
     if (options.rounds + 1) * options.steps + 2 > ROWS:
         raise SystemExit(
@@ -40,10 +40,19 @@ def total_steps(options: argparse.Namespace) -> int:
 
 
 def step_times(
-    configs: Mapping[K, RunConfig], options: argparse.Namespace
+    recipes: Mapping[K, Any], options: argparse.Namespace
 ) -> tuple[dict[K, Session], dict[K, list[float]]]:
     """Sessions after the last round, with their FLOPs, and the seconds of each step but those of the first
-    round, which warms up and counts FLOPs."""
+    round, which warms up and counts FLOPs.
+
+    recipes: configurations, each trained under its own losses.
+    """
+    stage = Stage(budget=Budget(unit="steps", amount=_total_steps(options)))
+    optim = OptimConfig(batch_size=options.batch)
+    configs = {
+        name: RunConfig(recipe=recipe, stages=(stage,), optim=optim, evaluations=1)
+        for name, recipe in recipes.items()
+    }
     store = FrameStore.open(prepare(DataConfig(), root=options.data_root))
     device = environment.pick_device(options.device)
     sessions = {name: open_session(config, store, device=device) for name, config in configs.items()}

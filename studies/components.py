@@ -114,7 +114,8 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def configure(trial: Trial) -> RunConfig:
     part = trial.suggest_categorical("part", [PUBLISHED, *ARMS[trial.recipe]])
-    recipe = recipes.load(trial.recipe).Config()
+    module = recipes.load(trial.recipe)
+    recipe = module.Config()
     if part != PUBLISHED:
         changes = dict(ARMS[trial.recipe][part])
         if WEIGHTS in changes:
@@ -125,7 +126,7 @@ def configure(trial: Trial) -> RunConfig:
         stages=pretrain_then_align(0.03),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tuple(possible(TASKS, recipes.load(trial.recipe).Recipe)),
+        tasks=tuple(possible(TASKS, module.Recipe)),
     )
 
 
