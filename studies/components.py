@@ -25,8 +25,7 @@ from workbench.masking.video import (
     TubeMasking,
 )
 from workbench.study.spec import Study, Trial
-from workbench.study.stages import optim_of, pretrain_then_align
-from workbench.tasks import possible
+from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
 """Of which a recipe is asked those that it can do."""
@@ -114,8 +113,7 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def configure(trial: Trial) -> RunConfig:
     part = trial.suggest_categorical("part", [PUBLISHED, *ARMS[trial.recipe]])
-    module = recipes.load(trial.recipe)
-    recipe = module.Config()
+    recipe = recipes.load(trial.recipe).Config()
     if part != PUBLISHED:
         changes = dict(ARMS[trial.recipe][part])
         if WEIGHTS in changes:
@@ -126,7 +124,7 @@ def configure(trial: Trial) -> RunConfig:
         stages=pretrain_then_align(0.03),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tuple(possible(TASKS, module.Recipe)),
+        tasks=tasks_of(trial.recipe, TASKS),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stages and learning rates that several studies share, and what `--budget` and `--smoke` make of stages."""
+"""Stages, learning rates and tasks that studies share, and what `--budget` and `--smoke` make of stages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from workbench import data as datasets
+from workbench import recipes, tasks
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 
@@ -40,6 +41,11 @@ def pretrain_then_align(pflops: float) -> tuple[Stage, ...]:
 def optim_of(recipe: str) -> OptimConfig:
     """The shared optimiser, at the learning rate that was chosen for a recipe."""
     return OptimConfig(lr=CHOSEN.get(recipe, RATES[1]))
+
+
+def tasks_of(recipe: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Those of the tasks that a recipe can do."""
+    return tuple(tasks.possible(wanted, recipes.load(recipe).Recipe))
 
 
 def smoke(config: RunConfig) -> RunConfig:
