@@ -12,3 +12,7 @@ import os
 # OpenMP, and a user's own choice stands. Figures: docs/log.md.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = "1000"
+
+# Tensors of 2 MB and more get huge pages where the system grants them on request: most of the time of reading
+# and writing a fresh large tensor goes into its page faults otherwise. A user's own choice stands.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

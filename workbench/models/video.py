@@ -134,17 +134,20 @@ class VideoEncoder(nn.Module):
         Returns:
             uint8 [B, n, tubelet * patch * patch * 3], the colour channel varying fastest.
         """
-        (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
-        batch = len(video)
-        view = video.unflatten(1, (t, q)).unflatten(3, (h, p)).unflatten(5, (w, p))
-        view = view.permute(0, 1, 3, 5, 2, 4, 6, 7)  # [B, t, h, w, q, p, p, 3]
+        (t, h, w), q = self.grid, self.config.tubelet
+        # A patch's pixels of one row lie side by side: copied in whole words, not byte by byte.
+        rows = video.contiguous().flatten(3).view(_word(3 * self.patch))  # [B, T, H, words of a row]
+        view = rows.unflatten(1, (t, q)).unflatten(3, (h, self.patch)).unflatten(5, (w, -1))
+        view = view.permute(0, 1, 3, 5, 2, 4, 6)  # [B, t, h, w, q, p, words]
         if where is None:
-            return view.reshape(batch, self.grid.tokens, -1)
-        # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
-        b, token = where.nonzero(as_tuple=True)
-        s = token % self.grid.space
-        chosen = view[b, token // self.grid.space, s // w, s % w]
-        return chosen.reshape(batch, -1, self.pixels)
+            chosen = view.reshape(len(video), self.grid.tokens, -1)
+        else:
+            # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
+            b, token = where.nonzero(as_tuple=True)
+            s = token % self.grid.space
+            chosen = view[b, token // self.grid.space, s // w, s % w]
+            chosen = chosen.reshape(len(video), -1, q * self.patch * view.shape[-1])
+        return chosen.view(torch.uint8)
 
     def unpatch(self, patches: Tensor) -> Tensor:
         """Clips [B, T, H, W, 3] of the pixels of all their tokens [B, N, P], the inverse of `patches`."""
@@ -211,6 +214,12 @@ class VideoEncoder(nn.Module):
             self.cls.copy_(vit.cls_token + position[:1])
         self.space.copy_(position[1:])
         self.time.zero_()
+
+
+def _word(size: int) -> torch.dtype:
+    """The widest type of which so many bytes are a whole number."""
+    words = (torch.int64, torch.int32, torch.int16, torch.uint8)
+    return next(word for word in words if size % word.itemsize == 0)
 
 
 def _sines(width: int, *sides: int) -> Tensor:
