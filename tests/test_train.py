@@ -288,6 +288,15 @@ class TestStages:
             session.progress.next_stage()
         assert set(ABILITIES) - session.untrained == embeds | {"generate"}, "as the last stage leaves it"
 
+    @pytest.mark.parametrize(("recipe", "before"), [("lavender", {"gallery100"}), ("videomae", set())])
+    def test_embeddings_that_no_stage_has_trained_are_not_measured_on_test(self, store, recipe, before):
+        last = Stage(objective="align", masked=False, budget=Budget(unit="steps", amount=1))
+        config = run_config(recipe, stages=stages(1) + (last,), tasks=("retrieval", "pair_retrieval"))
+        rows = [row for _, row in train(session_of(config, store))]
+        found = {name for row in rows for name in row if name.startswith("test/stage0_")}
+        assert {name.removeprefix("test/stage0_").partition("_")[0] for name in found} == before
+        assert all(rows), "a stage that leaves nothing to measure has no row"
+
     def test_every_stage_warms_up_anew(self, store):
         session = session_of(run_config(stages=stages(10, 10)), store)
         rates = [row["train/lr"] for _, row in train(session) if "train/lr" in row]

@@ -45,9 +45,12 @@ def load(name: str) -> ModuleType:
 
 def possible(wanted: Sequence[str], recipe: type) -> list[str]:
     """Those of the tasks that a recipe can do, by what it defines."""
-    return [
-        name for name in wanted if any(all(hasattr(recipe, m) for m in ways) for ways in load(name).NEEDS)
-    ]
+    return [name for name in wanted if done_by(name, recipe)]
+
+
+def done_by(name: str, recipe: type, without: Collection[str] = ()) -> bool:
+    """Whether a recipe defines what a task needs; without: methods that do not count."""
+    return any(all(hasattr(recipe, m) and m not in without for m in ways) for ways in load(name).NEEDS)
 
 
 def refusal(wanted: Sequence[str], recipes: Sequence[type]) -> str:

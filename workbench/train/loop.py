@@ -94,8 +94,9 @@ def train(
                 row = _step(session, stage, batches, done)
             batches.close()
             if at.stage + 1 < len(config.stages):
-                test = session.evaluate("test", stop)
-                yield at.step, {_after_stage(name, at.stage): value for name, value in test.items()}
+                test = session.evaluate("test", stop, trained=True)
+                if test:
+                    yield at.step, {_after_stage(name, at.stage): value for name, value in test.items()}
             at.next_stage()
     except Interrupted:  # always between two steps, so that what is saved is what a resume goes on from
         save()

@@ -107,12 +107,15 @@ class Session:
         for name, parameter in self.recipe.named_parameters():
             parameter.requires_grad_(name in self.trained and self.recipe.learns(name, stage.objective))
 
-    def evaluate(self, split: str, stop: Stop = lambda: False, *, last: bool = True) -> dict[str, float]:
+    def evaluate(
+        self, split: str, stop: Stop = lambda: False, *, last: bool = True, trained: bool = False
+    ) -> dict[str, float]:
         """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
 
         last: also by those tasks that take so long that they are left to the ends of the stages.
+        trained: only by those tasks of whose needs the stages so far have trained everything.
         """
-        found = self.judge(split, stop, last=last)
+        found = self.judge(split, stop, last=last, trained=trained)
         return {
             full_name(split, data, name): value
             for data, results in found.items()
@@ -121,7 +124,7 @@ class Session:
         }
 
     def judge(
-        self, split: str, stop: Stop = lambda: False, *, last: bool = True
+        self, split: str, stop: Stop = lambda: False, *, last: bool = True, trained: bool = False
     ) -> dict[str, dict[str, Found]]:
         """Name of the data -> task -> what was found on a split."""
 
@@ -131,6 +134,9 @@ class Session:
 
         start = time.perf_counter()
         self.recipe.eval()
+        wanted = [name for name in self.tasks if last or tasks.load(name).EACH_TIME]
+        if trained:
+            wanted = [name for name in wanted if tasks.done_by(name, type(self.recipe), self.untrained)]
         found: dict[str, dict[str, Found]] = {}
         with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
             for data, parts in self.galleries.items():
@@ -144,8 +150,7 @@ class Session:
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in tasks.askable(self.tasks, parts[split].store.known)
-                    if last or tasks.load(name).EACH_TIME
+                    for name in tasks.askable(wanted, parts[split].store.known)
                 }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
