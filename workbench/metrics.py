@@ -150,6 +150,11 @@ def _cost(name: str, label: str, unit: str = "", *, counted: bool = False) -> Me
     return Metric(name=name, label=label, unit=unit, direction="minimize", low=0.0, counted=counted)
 
 
+CORE_WAIT = "speed/core_wait_share"
+"""Seconds in which a thread was ready to run and had no core, for each second of training."""
+DISTURBED = 0.1
+"""From so much on, other work on the same machine shows in a run's throughput."""
+
 RUN = (
     _cost("cost/video_passes", "video encoder passes", counted=True),
     _cost("cost/text_passes", "text encoder passes", counted=True),
@@ -169,7 +174,17 @@ RUN = (
     _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip", counted=True),
     _cost("speed/train_seconds", "training time per run", "s"),
     Metric(name="speed/clips_per_s", label="clips per second", low=0.0),
+    Metric(name="speed/cores_used", label="processor cores used", low=0.0),
+    _cost(CORE_WAIT, "time without a core, of all threads, per training time"),
     Metric(name="speed/mfu", label="model FLOPs utilisation", low=0.0, high=1.0),
     Metric(name="train/steps", label="training steps", direction="minimize", low=0.0),
 )
 """What every run measures of itself."""
+
+
+def disturbed(core_wait: float | None) -> bool:
+    """Whether other work on the same machine shows in a run's throughput; unknown counts as no.
+
+    core_wait: the run's `speed/core_wait_share`.
+    """
+    return core_wait is not None and core_wait > DISTURBED

@@ -16,6 +16,7 @@ from workbench import tables
 from workbench.answer import caveats, search
 from workbench.answer.results import Answer
 from workbench.errors import UserError
+from workbench.metrics import CORE_WAIT, disturbed
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import FINAL, Entry, Lease, Outcome
 from workbench.study.plan import Plan
@@ -248,7 +249,8 @@ class Screen:
         parts = [f"test/{metric} {tables.score(summary.get(f'test/{metric}'))}"]
         parts.append(f"val {tables.score(summary.get(f'val/{metric}'))}")
         if (speed := summary.get("speed/clips_per_s")) is not None:
-            parts.append(f"{speed:.0f} clips/s")
+            beside = disturbed(summary.get(CORE_WAIT))
+            parts.append(f"{speed:.0f} clips/s{' beside other work' if beside else ''}")
         return ", ".join(parts)
 
     def _note_value(self, key: str, directory: RunDir) -> None:

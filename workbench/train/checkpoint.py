@@ -47,6 +47,10 @@ class Progress:
     """Training clock: without evaluation, saving and start-up."""
     flops: float = 0.0
     wait_seconds: float = 0.0
+    core_seconds: float = 0.0
+    """Processor time of the steps, over all threads."""
+    core_wait_seconds: float = 0.0
+    """Time of the steps in which a thread was ready and had no core, over all threads; NaN where unknown."""
     evaluated: int = 0
     """Validations done in the present stage."""
     steps_on: dict[str, int] = field(default_factory=dict)

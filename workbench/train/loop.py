@@ -21,6 +21,7 @@ from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
+from workbench.train.cores import core_time
 from workbench.train.session import Interrupted, Session
 
 ROWS = 200
@@ -164,7 +165,7 @@ def _share(stage: Stage, at: Progress, session: Session) -> float:
 def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float) -> dict[str, float]:
     """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
     at, optim, recipe = session.progress, session.config.optim, session.recipe
-    start = time.perf_counter()
+    start, cores = time.perf_counter(), core_time()
     batch = next(batches)
     waited = time.perf_counter() - start
     batch = batch.to(session.device)
@@ -195,7 +196,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
         recipe.after_step(_done(session, stage, steps))
     if session.device.type == "cuda":
         torch.cuda.synchronize(session.device)
-    elapsed = time.perf_counter() - start
+    elapsed, cores = time.perf_counter() - start, core_time().since(cores)
 
     if counter is not None:
         at.stage_flops, at.stage_costs = counter.cost.flops, counter.cost.metrics()
@@ -207,6 +208,8 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     at.seconds += elapsed
     at.stage_seconds += elapsed
     at.wait_seconds += waited
+    at.core_seconds += cores.used
+    at.core_wait_seconds += cores.waited
     at.flops += at.stage_flops
     for name, value in at.stage_costs.items():
         at.costs[name] = at.costs.get(name, 0.0) + value

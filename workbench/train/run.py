@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from workbench.config import DataConfig, RunConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
-from workbench.metrics import score
+from workbench.metrics import CORE_WAIT, score
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, cost, environment
@@ -243,6 +244,8 @@ def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
     summary |= session.hidden_shares()
+    if math.isfinite(at.core_wait_seconds):
+        summary[CORE_WAIT] = at.core_wait_seconds / at.seconds
     if at.prepare_flops:
         summary["cost/prepare_pflops"] = at.prepare_flops / 1e15
         summary["speed/prepare_seconds"] = at.prepare_seconds
@@ -256,6 +259,7 @@ def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
         "speed/clips_per_s": batch / step_seconds,
         "speed/step_ms": 1000 * step_seconds,
         "speed/data_wait_share": at.wait_seconds / at.seconds,
+        "speed/cores_used": at.core_seconds / at.seconds,
         "speed/train_seconds": at.seconds,
         "speed/eval_seconds": at.eval_seconds,
         "speed/startup_seconds": at.startup_seconds,
