@@ -17,8 +17,8 @@ BETTER = 0.42
 
 
 def test_runs_beyond_the_threshold_train():
-    found = training({3: 0.6, 0: 20.0, 1: 0.2, 2: float("nan")}, 0.6)
-    assert (found.trained, found.collapsed, found.runs) == ((0,), (1, 2, 3), 4)
+    found = training({3: 0.6, 0: 20.0, 1: 0.2, 2: float("nan"), 4: float("inf")}, 0.6)
+    assert (found.trained, found.collapsed, found.runs) == ((0,), (1, 2, 3, 4), 5)
     ranks = training({0: 20.0, 1: 150.0}, 140.0, higher_is_better=False)
     assert (ranks.trained, ranks.collapsed) == ((0,), (1,))
 

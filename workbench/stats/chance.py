@@ -125,15 +125,15 @@ def mean_rank(captions: ArrayLike, side: Side, rng: int = 0) -> Null:
     counts = _checked(captions)
     generator = np.random.default_rng([rng, 3])
     clips, queries = len(counts), int(counts.sum())
-    total, asked = np.zeros(DRAWS), 0
+    total = np.zeros(DRAWS)
     for c, number in zip(*np.unique(counts, return_counts=True), strict=True):
-        # The distribution function of one rank, and ranks drawn by its inverse.
-        places = clips if side == "t2v" else queries - c + 1
-        below = np.arange(1, places + 1) / clips if side == "t2v" else _first_of(c, queries, places)
-        weight = int(c) if side == "t2v" else 1
+        below = _first_of(c, queries, queries - int(c) + 1)  # the distribution function of a clip's own rank
         for _ in range(int(number)):
-            total += weight * (1 + np.searchsorted(below, generator.random(DRAWS)))
-        asked += weight * int(number)
+            if side == "t2v":
+                total += c * generator.integers(1, clips, DRAWS, endpoint=True)
+            else:
+                total += 1 + np.searchsorted(below, generator.random(DRAWS))
+    asked = queries if side == "t2v" else clips
     return Null(
         support=np.sort(total / asked), share=np.full(DRAWS, 1 / DRAWS), draws=DRAWS, higher_is_better=False
     )
