@@ -1,0 +1,147 @@
+"""What a study says before any comparison: was anything learned, by how many runs; is selecting worth it."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic import BASE, QUERIES, RATIOS, grid, key_of, label_of
+
+from workbench.answer.asked import load
+from workbench.answer.evidence import gather
+from workbench.answer.learned import learned
+from workbench.tracking.run_dir import RunDir
+
+VAL = [1] * QUERIES
+
+
+@pytest.fixture
+def found(results):
+    """What is said of a study that was written."""
+
+    def judge(name="ratios", val=VAL):
+        asked = load(results, name)
+        return learned(asked, gather(asked, results), val)
+
+    return judge
+
+
+@pytest.fixture
+def rank(results):
+    """Gives a run of `ratios` other ranks."""
+
+    def write(cell, seed, ranks):
+        run = RunDir.of(results, "ratios", key_of(RATIOS[cell]), seed)
+        arrays = run.read_arrays("ranks.npz", "t2v_id", "t2v_group", "v2t_id")
+        names = dict(zip(("t2v_id", "t2v_group", "v2t_id"), arrays, strict=True))
+        np.savez(run.file("ranks.npz"), t2v_rank=ranks, v2t_rank=ranks, **names)
+        r1 = 100 * float((ranks == 1).mean())
+        path = run.file("summary.json")
+        scores = {"test/t2v_r1": r1, "val/t2v_r1": r1}
+        path.write_text(json.dumps(json.loads(path.read_text()) | scores))
+
+    return write
+
+
+def test_random_ranks_are_nothing_that_was_learned(ratios, rank, found):
+    ratios(seeds=(0, 1))
+    rng = np.random.default_rng(0)
+    for cell in range(len(RATIOS)):
+        for seed in (0, 1):
+            rank(cell, seed, rng.integers(1, QUERIES + 1, QUERIES))
+    said = found()
+    assert not said.best.told
+    assert said.sentences[0].startswith(
+        "Nothing was learned that can be told from chance: the best of 6 cells"
+    )
+    assert "random ranks 0.2 %" in said.sentences[0]
+    assert "after Bonferroni over 6 cells; it would take 1.0 %" in said.sentences[0]
+    assert "12 of 12 runs collapsed" in said.sentences[1]
+
+
+def test_what_was_learned_is_told_from_chance(ratios, found):
+    ratios(seeds=(0, 1, 2))
+    said = found()
+    assert said.best.told
+    assert said.sentences[0].startswith(
+        "Something was learned: the best of 6 cells reaches text-to-video R@1 "
+    )
+    assert "(p below 0.001 after Bonferroni over 6 cells)" in said.sentences[0]
+
+
+def test_captions_of_one_clip_are_one_thing_to_find(ratios, found):
+    clips = [f"c{i // 20}" for i in range(QUERIES)]
+    ratios(seeds=(0,), asked_of=([f"q{i}" for i in range(QUERIES)], clips))
+    assert found().best.expected == pytest.approx(100 / 25)
+
+
+def test_no_collapse_is_said_with_what_it_cannot_rule_out(ratios, found):
+    ratios(seeds=(0, 1, 2))
+    said = found()
+    assert said.threshold == 1.0
+    assert {one.runs for one in said.training.values()} == {3}
+    expected = (
+        "No run collapsed; 3 runs of a cell without a collapse cannot rule out that 63 % of its runs do."
+    )
+    assert said.sentences[1] == expected
+
+
+def test_collapsed_runs_are_counted_and_named(ratios, rank, found):
+    ratios(seeds=(0, 1, 2))
+    rank(4, 1, np.full(QUERIES, 17))
+    said = found()
+    label = label_of(RATIOS[4])
+    assert said.training[label].collapsed == (1,)
+    assert "1 of 18 runs collapsed (val/t2v_r1 not above 1.0 %" in said.sentences[1]
+    assert f"{label}: 2 of 3 train, 9 to 99 %" in said.sentences[1]
+    assert "about the runs that train" in said.sentences[1]
+
+
+def test_no_run_is_called_collapsed_where_the_gallery_of_val_is_unknown(ratios, found):
+    ratios(seeds=(0, 1))
+    said = found(val=None)
+    assert (said.training, said.threshold) == ({}, None)
+    assert len(said.sentences) == 2
+
+
+def test_selecting_is_judged_by_seeds_that_had_no_say(ratios, found):
+    ratios(seeds=(0, 1, 2), spread=4.0, quality=lambda axes: 40)
+    said = found()
+    selected = said.selected[""]
+    assert sum(selected.votes.values()) == 3
+    assert selected.mean < selected.apparent
+    assert (
+        "On a seed that had no say, selecting by val/t2v_r1 with 2 seeds reaches test/t2v_r1"
+        in said.sentences[2]
+    )
+    assert (
+        f"{selected.cell}, with test/t2v_r1 {selected.apparent:.1f}, is selected by all 3"
+        in said.sentences[2]
+    )
+
+
+def test_with_one_seed_nothing_is_held_out(ratios, found):
+    ratios(seeds=(0,))
+    said = found()
+    assert said.selected[""].mean is None
+    assert "one seed cannot tell how large a part" in said.sentences[2]
+    assert "1 run of a cell without a collapse cannot rule out that 95 %" in said.sentences[1]
+
+
+def test_each_stratum_selects_for_itself(ratios, found):
+    cells = grid(unit=["pflops", "steps"], video_ratio=[0.0, 0.5])
+    ratios(cells=cells, baseline=cells[0], within=["unit"])
+    assert set(found().selected) == {"unit=pflops", "unit=steps"}
+
+
+def test_other_metrics_than_ranks_have_no_chance_here(ratios, found):
+    ratios(seeds=(0, 1), metric="stage0_t2v_r1")
+    said = found()
+    assert (said.best, said.threshold) == (None, None)
+    ratios(seeds=(0, 1), metric="v2t_r1")
+    said = found()
+    assert (said.best, said.threshold) == (None, None)
+
+
+def test_a_study_without_runs_says_nothing(ratios, found):
+    ratios(seeds=(0,), skip={(i, 0) for i in range(len(RATIOS))}, baseline=BASE)
+    assert found().sentences == ()

@@ -1,0 +1,172 @@
+"""Whether a study shows that anything was learned, by how many of its runs, and what its selection is worth.
+
+Three questions that come before any comparison; each finding has its sentence. Statistics are in
+`stats.chance`, `stats.collapse` and `stats.selection`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.answer import wording
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence, queries_of
+from workbench.errors import UserError
+from workbench.stats import chance, collapse, selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """Findings by the label of a cell; what cannot be judged is None or empty, and has no sentence."""
+
+    best: chance.FromChance | None
+    """The best cell on test beside random ranks; only of text-to-video ranks."""
+    training: Mapping[str, collapse.Training]
+    """Label -> which of the cell's runs train."""
+    threshold: float | None
+    """On val; runs that are no better have collapsed."""
+    selected: Mapping[str, selection.Selected]
+    """Stratum -> what selecting by val reaches there; the stratum is empty where cells are not separated."""
+    sentences: tuple[str, ...]
+
+
+def learned(asked: Asked, evidence: Evidence, val_captions: Sequence[int] | None) -> Learned:
+    """What the complete runs of a plan say.
+
+    val_captions: captions of each clip of val, from which the threshold of collapse follows; None where it is
+    not known, and then no run is called collapsed.
+    """
+    best = _from_chance(asked, evidence)
+    null = None if val_captions is None else _null(asked, val_captions)
+    threshold = None if null is None else null.threshold()
+    training = {} if threshold is None else _training(asked, evidence, threshold)
+    selected = _selected(asked, evidence)
+    said = [] if best is None else [_say_chance(asked, best)]
+    if threshold is not None and training:
+        said.append(_say_training(asked, training, threshold))
+    said += [_say_selected(asked, stratum, found) for stratum, found in selected.items()]
+    return Learned(
+        best=best, training=training, threshold=threshold, selected=selected, sentences=tuple(said)
+    )
+
+
+def _null(asked: Asked, captions: Sequence[int]) -> chance.Null | None:
+    """Random ranks of a text-to-video metric; None for any other metric.
+
+    Video-to-text would take the captions of each clip, which the evidence does not have.
+    """
+    queries = queries_of(asked.metric)
+    if queries is None or not queries.values.endswith("t2v_rank") or not len(captions):
+        return None
+    null = (
+        chance.recall(captions, queries.at_most, "t2v")
+        if queries.at_most
+        else chance.mean_rank(captions, "t2v")
+    )
+    return null if null.higher_is_better == asked.maximize else None
+
+
+def _from_chance(asked: Asked, evidence: Evidence) -> chance.FromChance | None:
+    null = None if evidence.groups is None else _null(asked, list(Counter(evidence.groups).values()))
+    scores = {
+        asked.labels[key]: float(np.mean([np.mean(values) for values in runs.values()]))
+        for key, runs in evidence.values.items()
+        if key not in evidence.refused
+    }
+    return None if null is None or not scores else chance.best_from_chance(scores, null)
+
+
+def _training(asked: Asked, evidence: Evidence, threshold: float) -> dict[str, collapse.Training]:
+    found = {}
+    for key in evidence.values:
+        try:
+            val = evidence.per_seed(key, f"val/{asked.metric}")
+        except UserError:  # a run of a version that did not note it
+            continue
+        found[asked.labels[key]] = collapse.training(val, threshold, higher_is_better=asked.maximize)
+    return found
+
+
+def _selected(asked: Asked, evidence: Evidence) -> dict[str, selection.Selected]:
+    strata: dict[str, list[str]] = {}
+    for key in asked.cells:
+        if key in evidence.values and key not in evidence.refused:
+            strata.setdefault(asked.stratum(key), []).append(key)
+    found = {}
+    for stratum, keys in strata.items():
+        if len(keys) < 2:  # nothing was selected
+            continue
+        try:
+            val = {asked.labels[key]: evidence.per_seed(key, f"val/{asked.metric}") for key in keys}
+            test = {asked.labels[key]: evidence.values[key] for key in keys}
+            found[stratum] = selection.selected(
+                val, test, evidence.groups, higher_is_better=asked.maximize,
+                lowest=asked.measure.low, highest=asked.measure.high,
+            )  # fmt: skip
+        except UserError:  # no seed that all cells have, or a run without val
+            continue
+    return found
+
+
+def _say_chance(asked: Asked, found: chance.FromChance) -> str:
+    cells = f"the best of {found.cells} cells" if found.cells > 1 else "the only cell"
+    reached = f"{cells} reaches {_score(asked, found.value)}, random ranks {_number(asked, found.expected)}"
+    corrected = f" after Bonferroni over {found.cells} cells" if found.cells > 1 else ""
+    p = "p below 0.001" if found.p_adjusted < 0.001 else f"p {found.p_adjusted:.2g}"
+    if found.told:
+        return f"Something was learned: {reached} ({p}{corrected})."
+    at = "no value would do" if found.needed is None else f"it would take {_number(asked, found.needed)}"
+    return f"Nothing was learned that can be told from chance: {reached} ({p}{corrected}; {at})."
+
+
+def _say_training(asked: Asked, training: Mapping[str, collapse.Training], threshold: float) -> str:
+    runs = sum(one.runs for one in training.values())
+    lost = {label: one for label, one in training.items() if one.collapsed}
+    fewest = min(one.runs for one in training.values())
+    if not lost:
+        many = f"{fewest} run{'s' if fewest > 1 else ''} of a cell without a collapse"
+        share = f"{100 * collapse.unseen(fewest):.0f} % of its runs"
+        return f"No run collapsed; {many} cannot rule out that {share} do."
+    better = "above" if asked.maximize else "below"
+    rule = f"val/{asked.metric} not {better} {_number(asked, threshold)}, as 999 of 1,000 by chance"
+    listed = "; ".join(
+        f"{label}: {len(one.trained)} of {one.runs} train, {100 * one.low:.0f} to {100 * one.high:.0f} %"
+        for label, one in list(lost.items())[: wording.MOST_LISTED]
+    )
+    more = len(lost) - wording.MOST_LISTED
+    listed += f"; and {more} more cells" if more > 0 else ""
+    number = sum(len(one.collapsed) for one in lost.values())
+    return (
+        f"{number} of {runs} runs collapsed ({rule}): {listed}. A comparison of means says little of "
+        "such cells; one of the pairs that train is about the runs that train."
+    )
+
+
+def _say_selected(asked: Asked, stratum: str, found: selection.Selected) -> str:
+    where = f"{stratum}: " if stratum else ""
+    own = f"{found.cell}, with test/{asked.metric} {found.apparent:.1f},"
+    if found.mean is None or found.interval is None:
+        return (
+            f"{where}{own} was selected by the same seed that it is tested with, so its score is in part "
+            "that seed's luck; one seed cannot tell how large a part."
+        )
+    limits = wording.interval(found.interval)
+    n = len(found.seeds) - 1
+    seeds = f"{n} seed{'s' if n > 1 else ''}"
+    return (
+        f"{where}On a seed that had no say, selecting by val/{asked.metric} with {seeds} reaches "
+        f"test/{asked.metric} {found.mean:.1f} ({limits}); {own} is selected by all {n + 1} and owes a part "
+        "of its score to their luck."
+    )
+
+
+def _score(asked: Asked, value: float) -> str:
+    return f"{asked.measure.label} {_number(asked, value)}"
+
+
+def _number(asked: Asked, value: float) -> str:
+    return f"{value:.1f}{f' {asked.measure.unit}' if asked.measure.unit else ''}"

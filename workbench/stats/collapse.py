@@ -1,0 +1,108 @@
+"""Runs that collapse: how many of a cell train, and what may be said of those.
+
+Some contrastive runs stay near chance. A cell of which one run in five does so has a mean that three seeds
+mostly do not show: none of them collapses, they agree well, and a test of means is sure of a number that is
+wrong. No test mends that. So two things are said instead of one: how many of n runs train, with an exact
+interval, and how the runs that train compare. `docs/statistics_luck.md` has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from workbench.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Which runs of a cell train, by a threshold on val that was defined before they were made."""
+
+    trained: tuple[int, ...]
+    """Seeds, ascending."""
+    collapsed: tuple[int, ...]
+    low: float
+    """Limits of the share of runs that train: the exact interval of Clopper and Pearson (1934)."""
+    high: float
+    level: float
+
+    @property
+    def runs(self) -> int:
+        return len(self.trained) + len(self.collapsed)
+
+    @property
+    def possible(self) -> float:
+        """The largest probability of collapsing that these runs do not rule out.
+
+        Where none collapsed it is one-sided (`unseen`), since there is no lower limit to pay for.
+        """
+        return 1 - self.low if self.collapsed else unseen(self.runs, self.level)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a comparison keeps of the seeds that both arms have: pairs in which both runs train."""
+
+    seeds: tuple[int, ...]
+    left_out: dict[str, tuple[int, ...]]
+    """Arm -> seeds that are left out because this arm's run collapsed; empty where none is."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a claim from these pairs is one "of the runs that train", not of the cells as they are."""
+        return bool(self.left_out)
+
+
+def unseen(runs: int, level: float = 0.95) -> float:
+    """The probability of collapsing that n runs without a collapse cannot rule out: 1 - 0.05**(1/n).
+
+    It is 63, 45 and 26 % with 3, 5 and 10 runs. Raises UserError for less than one run.
+    """
+    if runs < 1:
+        raise UserError(f"what some runs have not shown needs at least one run, not {runs}")
+    return float(1 - (1 - level) ** (1 / runs))
+
+
+def clopper_pearson(successes: int, runs: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact limits of a share of which k of n were seen (Clopper and Pearson, Biometrika 26, 1934)."""
+    if not 0 <= successes <= runs or runs < 1:
+        raise UserError(f"a share is of k out of n >= 1 runs, not of {successes} out of {runs}")
+    found = stats.binomtest(successes, runs).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
+def training(
+    val: Mapping[int, float], threshold: float, *, higher_is_better: bool = True, level: float = 0.95
+) -> Training:
+    """Which runs of a cell train: those that are better than the threshold.
+
+    val: seed -> the metric on val, never on test, by which runs must not be chosen; threshold: in the
+    metric's units, defined before the runs were made, such as `Null.threshold` of one run in the gallery of
+    val.
+    A run whose metric is not finite has collapsed. Raises UserError without runs or threshold.
+    """
+    if not val or not np.isfinite(threshold):
+        raise UserError("which runs train takes at least one run and a threshold that is a number")
+    sign = 1.0 if higher_is_better else -1.0
+    trained = tuple(s for s in sorted(val) if np.isfinite(val[s]) and sign * (val[s] - threshold) > 0)
+    low, high = clopper_pearson(len(trained), len(val), level)
+    rest = tuple(s for s in sorted(val) if s not in trained)
+    return Training(trained=trained, collapsed=rest, low=low, high=high, level=level)
+
+
+def kept(arms: Mapping[str, Training]) -> Kept:
+    """The seeds with which the runs of all arms train, of those that all arms have.
+
+    arms: name -> which of its runs train; two for a comparison, and any number for one block of seeds.
+    """
+    if len(arms) < 2:
+        raise UserError("pairs of runs that both train take at least two arms")
+    shared = set.intersection(*({*arm.trained, *arm.collapsed} for arm in arms.values()))
+    out = {
+        name: seeds for name, arm in arms.items() if (seeds := tuple(s for s in arm.collapsed if s in shared))
+    }
+    lost = {seed for seeds in out.values() for seed in seeds}
+    return Kept(seeds=tuple(sorted(shared - lost)), left_out=out)

@@ -1,0 +1,104 @@
+"""What selecting by val reaches, without the luck that the selected cell owes its selection to.
+
+A lucky seed raises val and test alike, so the test score of the cell that val selects is too high: among 12
+equal cells whose seeds have a standard deviation of 6 points, by about 8 points with one seed and by 3 to 5
+with a few (`docs/statistics_luck.md`). Leaving out one seed at a time gives a score that no selection has
+touched.
+
+Legend: n = seeds, C = clusters of queries (clips), k = cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from workbench.errors import UserError
+from workbench.stats.components import Estimate, estimate, half_width
+from workbench.stats.inputs import Array, Runs, check_same_queries, tabulate
+from workbench.stats.intervals import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """What selecting by val with n - 1 seeds reaches on a seed that had no say."""
+
+    mean: float | None
+    """None with one seed, which leaves nothing to test what it selects."""
+    interval: Interval | None
+    """Other seeds and other queries; within the range of the metric."""
+    apparent: float
+    """The test mean of the cell that all seeds together select: too high."""
+    cell: str
+    """That cell."""
+    votes: Mapping[str, int]
+    """Cell -> how many of the held-out seeds it was selected for; empty with one seed."""
+    seeds: tuple[int, ...]
+    """Those that every cell has; only they are used."""
+
+
+def selected(
+    val: Mapping[str, Mapping[int, float]], test: Mapping[str, Runs], groups: Sequence[str] | None = None, *,
+    higher_is_better: bool = True, level: float = 0.95,
+    lowest: float | None = None, highest: float | None = None,
+) -> Selected:  # fmt: skip
+    """Leave-one-seed-out: each seed tests the cell that the other seeds select by their mean on val.
+
+    val: cell -> seed -> the metric; test: cell -> `Runs`, what each query contributes to it; groups: [Q], the
+    clip of each query; lowest, highest: range of the metric, None where it has no end.
+    Raises UserError where val and test are not of the same cells, and where no seed is in all of them.
+    """
+    if not test or set(val) != set(test):
+        raise UserError("selecting by val takes the same cells on val and on test, at least one")
+    names = list(test)
+    tables = [tabulate(test[name], groups, name=name) for name in names]
+    check_same_queries(tables)
+    seeds = tuple(sorted(set.intersection(*(set(t.seeds) & set(val[t.name]) for t in tables))))
+    if not seeds:
+        raise UserError("no seed has val and test of every cell, so none can be held out")
+    scores = np.array([[val[name][seed] for name in names] for seed in seeds], dtype=float)
+    if not np.isfinite(scores).all():
+        raise UserError("selecting by val takes values on val that are finite")
+    sums = np.stack([table.at(seeds) for table in tables])
+    sizes = tables[0].sizes
+    sign = 1.0 if higher_is_better else -1.0
+    first = int(np.argmax(sign * scores.mean(0)))
+    apparent = float(sums[first].sum() / (len(seeds) * sizes.sum()))
+    if len(seeds) == 1:
+        return Selected(mean=None, interval=None, apparent=apparent, cell=names[first], votes={}, seeds=seeds)
+    chosen = held_out_choice(sign * scores)
+    found = estimate(held_out(sums, chosen), sizes)
+    mean, half = float(found.effect), float(half_width(inflated(found), 1 - level))
+    low, high = (-np.inf if lowest is None else lowest), (np.inf if highest is None else highest)
+    interval = Interval(
+        low=max(low, mean - half), high=min(high, mean + half), level=level,
+        kind="seeds+queries" if len(sizes) > 1 else "seeds", n=len(seeds),
+    )  # fmt: skip
+    votes = {names[i]: int(number) for i, number in zip(*np.unique(chosen, return_counts=True), strict=True)}
+    return Selected(
+        mean=mean, interval=interval, apparent=apparent, cell=names[first], votes=votes, seeds=seeds
+    )
+
+
+def held_out_choice(val: Array) -> np.ndarray:
+    """[..., n] the cell that the other seeds select, from val [..., n, k] of which more is better."""
+    choice: np.ndarray = (val.sum(-2, keepdims=True) - val).argmax(-1)
+    return choice
+
+
+def held_out(sums: Array, chosen: np.ndarray) -> Array:
+    """[..., n, C] test sums [..., k, n, C] of each seed's chosen cell [..., n]."""
+    return np.take_along_axis(sums, chosen[..., None, :, None], axis=-3)[..., 0, :, :]
+
+
+def inflated(found: Estimate) -> Estimate:
+    """The estimate with the variance that folds which share seeds have.
+
+    Each seed that is held out once helps to select for all others, so rows of the table are alike. Nadeau and
+    Bengio (Machine Learning 52, 2003) put the correlation of such folds at the share that is held out, 1 / n
+    here, which makes the variance of a mean over n folds 1 / n + 1 / (n - 1) instead of 1 / n. Queries are
+    not selected by.
+    """
+    return replace(found, seed_part=found.seed_part * (1 + found.seeds / (found.seeds - 1)))
