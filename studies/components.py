@@ -121,7 +121,7 @@ def configure(trial: Trial) -> RunConfig:
         recipe = replace(recipe, **changes)
     return RunConfig(
         recipe=recipe,
-        stages=pretrain_then_align(0.03),
+        stages=pretrain_then_align(0.02),
         optim=optim_of(trial.recipe),
         evaluations=2,
         tasks=tasks_of(trial.recipe, TASKS),

@@ -24,7 +24,7 @@ def configure(trial: Trial) -> RunConfig:
     system = trial.suggest_categorical("system", recipes.names())
     return RunConfig(
         recipe=recipes.load(system).Config(),
-        stages=pretrain_then_align(0.03),
+        stages=pretrain_then_align(0.02),
         optim=optim_of(system),
         evaluations=2,
         tasks=("retrieval", "pair_retrieval"),
@@ -36,6 +36,8 @@ STUDY = Study(
     configure=configure,
     baseline={"system": "mac"},
     reads=(
+        "test/t2v_r10",
+        "test/t2v_meanr",
         "test/v2t_r1",
         "test/stage0_t2v_r1",
         "test/stage0_rerank20_t2v_r1",

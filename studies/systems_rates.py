@@ -1,6 +1,6 @@
 """At which learning rate should each system be compared? Every recipe at three rates. Three cells a recipe.
 
-Run on a seed that no comparison uses, so that choosing a rate favours nobody, and for a third of the FLOPs of
+Run on a seed that no comparison uses, so that choosing a rate favours nobody, and for half of the FLOPs of
 `systems`. The rate of a system is that of its lowest mean rank on val: so early `t2v_r1` rests on few of the
 500 clips, while every query has a rank. `CHOSEN` in `workbench/study/stages.py` holds what was chosen.
 
