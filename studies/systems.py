@@ -3,10 +3,11 @@
 Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
 same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on another seed (`CHOSEN`
 in `workbench/study/stages.py`; a system that is not there yet gets the middle rate). Read
-`t2v_r1` and `v2t_r1` after both stages, zero-shot before the alignment (`test/stage0_t2v_r1`; systems that
-align in their own stage only), and pairs judged together at the end of the system's own stage, because the
-alignment moves the encoders under that head (`test/stage0_rerank20_t2v_r1` where both sides were embedded,
-`test/stage0_gallery100_t2v_r1`, of a gallery of 100, where they were not).
+`t2v_r1` and `v2t_r1` after both stages, with `t2v_r10` and `t2v_meanr`, which tell more so early, zero-shot
+before the alignment (`test/stage0_t2v_r1`; systems that align in their own stage only), and pairs judged
+together at the end of the system's own stage, because the alignment moves the encoders under that head
+(`test/stage0_rerank20_t2v_r1` where both sides were embedded, `test/stage0_gallery100_t2v_r1`, of a gallery
+of 100, where they were not).
 
 What it cannot tell: how the systems rank at the size, data and compute that they were made for, with trained
 weights to start from, or in what they were built for beyond retrieval.

@@ -32,7 +32,7 @@ CHOSEN: dict[str, float] = {
     "violetv2": 1e-3,
     "vlc": 2e-3,
 }
-"""Recipe -> the best of the rates by val (docs/findings.md); one that has not been tried gets the middle one."""
+"""Recipe -> the best of the rates by val (docs/findings.md); one that is not here gets the middle one."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
