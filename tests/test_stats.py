@@ -248,7 +248,8 @@ def test_no_interval_leaves_the_range_of_the_metric():
     assert (cells["a"].interval.high, cells["b"].interval.low) == (100.0, 0.0)
     grid = {(i, j): low if i == j else high for i in "ab" for j in "ab"}
     effect = stats.factor_effects(grid, ["x", "y"], reach=100.0).effects[-1]
-    assert (effect.reach, effect.interval.low, effect.interval.high) == (50.0, -50.0, 50.0)
+    assert (effect.reach, effect.interval.low) == (50.0, -50.0)
+    assert stats.factor_effects(grid, ["x", "y"]).effects[-1].interval.low < -50
 
 
 # A fixed order
