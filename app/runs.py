@@ -127,6 +127,8 @@ class Runs:
         if metric != self.asked.metric:
             maximize = tasks.metric(f"test/{metric}").higher_is_better
         asked = replace(self.asked, metric=metric, baseline=baseline, maximize=maximize)
+        if metric != self.asked.metric:  # the contrasts are registered for the study's own
+            asked = replace(asked, contrasts=(), exploring=asked.registered)
         key = ("answer", metric, baseline, None if by is None else tuple(by), error)
         return self.kept(key, lambda: self._answer(asked, by, error))
 

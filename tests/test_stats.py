@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -183,7 +184,7 @@ def test_the_sign_flip_test_tries_all_signs(differences):
 
 def test_the_sign_flip_test_reaches_its_smallest_p_when_all_seeds_agree():
     for n in (1, 3, 6, 10):
-        assert stats.sign_flip(np.arange(1, n + 1)) == stats.smallest_p(n)
+        assert stats.sign_flip(np.arange(1, n + 1)) == min(1.0, 2 / 2**n)
 
 
 def test_twenty_seeds_do_not_take_a_million_flips():
@@ -205,44 +206,98 @@ def test_holm_by_hand():
     assert stats.holm([]).size == 0
 
 
-def test_the_adjusted_interval_excludes_zero_exactly_when_the_adjusted_p_is_small(rng):
+def test_a_claim_has_the_interval_of_its_share_of_the_family_and_it_excludes_zero(rng):
     cells = {f"c{i}": hits(rng, 6, 80, level) for i, level in enumerate(np.linspace(0, 1.5, 9))}
     family = stats.compare_family(cells, "c0", resamples=100)
     claimed = [c.winner is not None for c in family.values()]
     assert any(claimed)
     assert not all(claimed)
     for c in family.values():
-        assert c.family == 8
-        assert c.interval_adjusted.excludes_zero() == (c.p_adjusted < 0.05)
+        assert c.family == stats.Family(comparisons=8)
         assert c.interval.excludes_zero() == (c.p < 0.05)
-        assert c.interval_adjusted.high - c.interval_adjusted.low >= c.interval.high - c.interval.low
+        assert (c.winner is not None) == (c.p_adjusted < 0.05) == (c.claimed_interval is not None)
+        if c.claimed_interval is not None:
+            assert c.claimed_interval.level == pytest.approx(1 - 0.05 * sum(claimed) / 8)
+            assert c.claimed_interval.excludes_zero()
+            assert c.claimed_interval.low < c.interval.low
+            assert c.shown == c.claimed_interval
+
+
+def test_under_holm_the_interval_of_a_claim_always_excludes_zero(rng):
+    """Its p is below alpha R / m: checked where Holm's own steps are met as closely as they can be."""
+    for m in range(1, 13):
+        for claims in range(1, m + 1):
+            edge = 0.05 / (m - np.arange(claims)) * (1 - 1e-9)
+            adjusted = stats.holm([*edge, *[1.0] * (m - claims)])
+            assert np.count_nonzero(adjusted < 0.05) == claims
+            assert edge.max() < 1 - stats.claimed_level(claims, m, 0.95) + 1e-12
+    p = rng.random((2000, 9)) ** 4
+    claims = (stats.holm(p) < 0.05).sum(-1)
+    largest = np.where(stats.holm(p) < 0.05, p, 0).max(-1)
+    assert claims.max() > 3
+    assert np.all(largest <= 1 - np.array([stats.claimed_level(r, 9, 0.95) for r in claims]))
+
+
+def test_no_interval_leaves_the_range_of_the_metric():
+    high, low = {0: [100.0] * 9 + [0.0], 1: [100.0] * 10}, {0: [0.0] * 10, 1: [0.0] * 7 + [100.0] * 3}
+    found = stats.compare(high, low, reach=100.0)
+    assert (found.interval.high, found.over_seeds.high) == (100.0, 100.0)
+    assert stats.compare(high, low).interval.high > 100
+    assert found.interval_at(0.999).low == -100.0
+    cells = stats.summarise_cells({"a": high, "b": low}, bounds=(0.0, 100.0))
+    assert (cells["a"].interval.high, cells["b"].interval.low) == (100.0, 0.0)
+    grid = {(i, j): low if i == j else high for i in "ab" for j in "ab"}
+    effect = stats.factor_effects(grid, ["x", "y"], reach=100.0).effects[-1]
+    assert (effect.reach, effect.interval.low) == (50.0, -50.0)
+    assert stats.factor_effects(grid, ["x", "y"]).effects[-1].interval.low < -50
+
+
+# A fixed order
+
+
+def in_turn(*p):
+    """Comparisons of pairs with these p values each, in the metric's favour."""
+    base = stats.compare({0: 41.0, 1: 44.0, 2: 43.5}, {0: 40.0, 1: 41.0, 2: 42.0})
+    return stats.adjust_in_order([None if x is None else replace(base, p=x) for x in p])
+
+
+def test_registered_contrasts_are_tested_in_their_order_up_to_the_first_that_fails():
+    found = in_turn(0.001, 0.04, 0.2, 0.001)
+    assert [c.outcome for c in found] == ["told apart", "told apart", "open", "not tested"]
+    assert [c.p_adjusted for c in found] == [0.001, 0.04, 0.2, None]
+    assert {c.claimed_interval.level for c in found[:2]} == {1 - 0.05 * 2 / 4}
+    assert [c.family and c.family.contrasts for c in found] == [4, 4, 4, None]
+    assert found[0].family.size == 1  # each is tested at 5 %
+
+
+def test_a_contrast_that_cannot_be_made_yet_stops_the_order_as_well():
+    found = in_turn(0.001, None, 0.001)
+    assert [c and c.outcome for c in found] == ["told apart", None, "not tested"]
+    assert [c.p_adjusted for c in in_turn(0.04, 0.01)] == [0.04, 0.04]  # the largest so far
 
 
 def test_comparisons_without_a_p_value_count_in_the_family_where_they_are_planned(rng):
     cells = {"base": hits(rng, 3, 50), "x": hits(rng, 3, 50, 0.4), "once": hits(rng, 1, 50)}
     family = stats.compare_family(cells, "base", resamples=100)
-    assert (family["x"].family, family["once"].p, family["once"].winner) == (1, None, None)
+    assert (family["x"].family.size, family["once"].p, family["once"].winner) == (1, None, None)
     assert family["x"].p_adjusted == family["x"].p
-    planned = {c.a: c for c in stats.adjust(family.values(), 4)}
-    assert [c.family for c in planned.values()] == [4, 4]
+    planned = {c.a: c for c in stats.adjust(family.values(), stats.Family(comparisons=3, verdicts=1))}
+    assert [c.family.size for c in planned.values()] == [4, 4]
     assert planned["x"].p_adjusted == pytest.approx(min(1.0, 4 * family["x"].p))
-    assert planned["x"].interval_adjusted.high > family["x"].interval_adjusted.high
     assert planned["once"].p_adjusted is None
 
 
 def test_a_claim_made_while_a_study_runs_is_still_made_when_the_other_cells_are_done(rng):
-    """What is to come counts as p = 1, so that more runs can only add claims."""
+    """What is to come counts as p = 1, so that more cells can only add claims."""
     cells = {f"c{i}": hits(rng, 6, 80, level) for i, level in enumerate(np.linspace(0, 1.5, 9))}
     whole = stats.compare_family(cells, "c0", resamples=100)
     for known in (2, 4, 6):
         part = {name: runs for name, runs in cells.items() if int(name[1]) > 8 - known or name == "c0"}
         compared = stats.compare_family(part, "c0", resamples=100).values()
-        found = {c.a: c for c in stats.adjust(compared, 8)}
+        found = {c.a: c for c in stats.adjust(compared, stats.Family(comparisons=8))}
         assert all(whole[name].p_adjusted <= c.p_adjusted for name, c in found.items())
         assert any(c.winner for c in found.values())
         assert all(whole[name].winner for name, c in found.items() if c.winner)
-        for c in found.values():
-            assert c.interval_adjusted.excludes_zero() == (c.p_adjusted < 0.05)
 
 
 # Edges

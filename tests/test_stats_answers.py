@@ -30,14 +30,6 @@ def constant(*values):
 # Power
 
 
-def test_the_smallest_p_halves_with_every_seed():
-    assert [stats.smallest_p(n) for n in (1, 3, 5, 6, 10)] == [1, 0.25, 0.0625, 0.03125, 2 / 1024]
-    assert stats.smallest_p(10, family=25) == pytest.approx(50 / 1024)
-    assert stats.smallest_p(3, family=12) == 1.0
-    with pytest.raises(UserError):
-        stats.smallest_p(0)
-
-
 def test_the_power_of_a_plain_t_test_is_that_of_the_noncentral_t():
     parts = Components(seed=4.0, query=0.0, rest=0.0, seeds=5, clusters=1)
     for n, difference in ((3, 8.0), (5, 3.0), (12, 1.5)):
@@ -99,9 +91,41 @@ def test_effects_are_differences_from_the_grand_mean_and_blocks_cancel():
     both = truth - truth.mean(1, keepdims=True) - truth.mean(0) + truth.mean()
     corner = by_key[("ratio", "strategy"), (0.9, "tube")]
     assert corner.effect == pytest.approx(both[2, 1], abs=0.3)
-    assert corner.p_adjusted < 0.05
-    assert corner.p_adjusted >= corner.p
+    assert (corner.p_adjusted, found.family) == (None, None)  # tested with all else that an answer says
+    _, tested = stats.adjust_together([], found, stats.Family(effects=7))
+    corner = tested.effects[-1]
+    assert corner.p < corner.p_adjusted < 0.05
+    assert corner.claimed_interval.low > 0
     assert len(found.effects) == 3 + 2 + 6
+
+
+def test_mirror_images_are_one_test():
+    assert stats.distinct_tests({"a": 2}) == 1
+    assert stats.distinct_tests({"a": 2, "b": 2}) == 3
+    assert stats.distinct_tests({"a": 4, "b": 2, "fixed": 1}) == 4 + 1 + 4
+    assert stats.distinct_tests({"a": 4, "b": 3}) == 4 + 3 + 12
+    assert stats.distinct_tests({"a": 4, "b": 3}, apart=("b",)) == 4 + 12
+
+
+def test_comparisons_and_distinct_effects_are_corrected_together():
+    """By hand: Holm over the p values, those of mirror images once, and what is still to come."""
+    cells = grid()
+    found = stats.factor_effects(cells, ["ratio", "strategy"])
+    names = {str(key): runs for key, runs in cells.items()}
+    compared = list(stats.compare_family(names, str((0.5, "random")), resamples=50).values())
+    family = stats.Family(comparisons=len(compared), effects=3 + 1 + 3, verdicts=2)
+    comparisons, effects = stats.adjust_together(compared, found, family)
+    one_each = [e for e in effects.effects if e.levels[-1] != "tube"]
+    assert len(one_each) == 7
+    everything = [*comparisons, *one_each]
+    expected = stats.holm([*(x.p for x in everything), 1.0, 1.0])
+    assert [x.p_adjusted for x in everything] == pytest.approx(expected[:-2].tolist())
+    claims = [x for x in everything if x.claimed_interval is not None]
+    assert 2 < len(claims) < len(everything)
+    level = 1 - 0.05 * len(claims) / family.size
+    assert {round(x.claimed_interval.level, 9) for x in claims} == {round(level, 9)}
+    mirrored = [e.p_adjusted for e in effects.effects if e.levels[-1] == "tube"]
+    assert mirrored == [e.p_adjusted for e in one_each if e.factors[-1] == "strategy"]
 
 
 def test_effects_agree_with_sum_coded_regression():

@@ -3,88 +3,30 @@
 `python -m pytest tests/test_stats_simulation.py -s` prints the figures of `docs/statistics.md`;
 STATS_STUDIES=10000 in the environment simulates ten times as many studies.
 
-The model: a query is a hit when `cell + difficulty + taste + seed + luck > 0`, where difficulty is
-a query's own (and shared by the captions of a clip), taste is a cell's own liking for a query, seed
-shifts all queries of a run, partly alike for all cells, and luck is new for every run and query
-(all normal). R@1 is near 40 %, the gallery has 500 clips, and the seeds' standard deviation is 3 or
-6 points. Bounds allow for what 1,000 studies can show: 1.645 binomial standard errors.
+The worlds are those of `stats_worlds`: R@1 is near 40 %, the gallery has 500 clips, and the seeds' standard
+deviation is 3 or 6 points. Bounds allow for what 1,000 studies can show: 1.645 binomial standard errors.
+What families of tests and registered contrasts do is in `test_stats_families`.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from stats_worlds import World, batches, slack
 
 from workbench import stats
 from workbench.stats.components import Components, estimate, half_width, p_values
 
-STUDIES = int(os.environ.get("STATS_STUDIES", "1000"))
 CLIPS = 500
 FAMILY = 12
-TASTE, LUCK, DIFFICULTY = 0.5, 0.7, 1.5
-POINTS = 22.0
-"""R@1 points that one unit of a seed's latent effect makes, near 40 %."""
-BATCH = 50
-
-
-def slack(share: float, studies: int = STUDIES) -> float:
-    return 1.645 * np.sqrt(share * (1 - share) / studies)
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """What is true in a simulated study."""
-
-    seeds: int
-    seed_sd: tuple[float, ...]
-    """Points of R@1 between seeds, for each cell; a fifth of the variance is shared by all."""
-    cells: tuple[float, ...]
-    """Latent quality of each cell; the first is the baseline."""
-    captions: int = 1
-    taste: float = TASTE
-
-    def latent(self) -> np.ndarray:
-        return np.array(self.seed_sd) / POINTS
-
-    def recall(self) -> np.ndarray:
-        """[cells] expected R@1 in percent, over all seeds and queries there could be."""
-        spread = DIFFICULTY**2 + self.taste**2 + LUCK**2 + self.latent() ** 2
-        return 100 * scipy_stats.norm.cdf(np.array(self.cells) / np.sqrt(spread))
-
-    def draw(self, rng: np.random.Generator, studies: int) -> np.ndarray:
-        """[studies, cells, n, clips] hits in percent, summed over the captions of a clip."""
-
-        def normal(*shape: int) -> np.ndarray:
-            return rng.standard_normal((studies, *shape), dtype=np.float32)
-
-        k, n, c, q = len(self.cells), self.seeds, CLIPS // self.captions, self.captions
-        own = np.sqrt(np.float32(0.5)) if q > 1 else np.float32(1)
-        query = DIFFICULTY * own * normal(1, 1, c, q)
-        if q > 1:  # captions of a clip are alike
-            query += DIFFICULTY * own * normal(1, 1, c, 1)
-        shift = np.sqrt(0.8) * normal(k, n, 1, 1) + np.sqrt(0.2) * normal(1, n, 1, 1)
-        level = np.array(self.cells)[:, None, None, None] + self.latent()[:, None, None, None] * shift
-        fixed = query + self.taste * normal(k, 1, c, q)
-        hits = np.float32(LUCK) * normal(k, n, c, q) > -(fixed + level.astype(np.float32))
-        return 100.0 * hits.sum(-1, dtype=np.float32).astype(float)
-
-
-def batches(world: World, seed: int, studies: int = STUDIES):
-    rng = np.random.default_rng([seed, world.seeds, int(10 * world.seed_sd[0])])
-    for start in range(0, studies, BATCH):
-        yield world.draw(rng, min(BATCH, studies - start))
 
 
 def null_rates(world: World) -> dict[str, float]:
     """How often a study claims a difference that is not there."""
     p, loose = [], []
-    sizes = np.full(CLIPS // world.captions, float(world.captions))
     for hits in batches(world, 1):
-        found = estimate(hits[:, 1:] - hits[:, :1], sizes)
+        found = estimate(hits[:, 1:] - hits[:, :1], world.sizes())
         p.append(p_values(found))
         loose.append(satterthwaite(found))
     adjusted = stats.holm(np.concatenate(p))
@@ -108,10 +50,9 @@ def satterthwaite(found) -> np.ndarray:
 def coverage(world: World) -> tuple[float, float]:
     """How often the 95 % interval of arm minus baseline holds the truth; its mean width."""
     truth = np.diff(world.recall())[0]
-    sizes = np.full(CLIPS // world.captions, float(world.captions))
     inside, width = [], []
     for hits in batches(world, 2):
-        found = estimate(hits[:, 1] - hits[:, 0], sizes)
+        found = estimate(hits[:, 1] - hits[:, 0], world.sizes())
         half = half_width(found, 0.05)
         inside.append(np.abs(found.effect - truth) <= half)
         width.append(2 * half)
@@ -136,8 +77,8 @@ def test_the_claim_rule_fires_in_at_most_five_percent_of_null_studies(seeds, see
 WORLDS = {
     "sd 3": {"seed_sd": (3.0, 3.0)},
     "sd 6": {"seed_sd": (6.0, 6.0)},
-    "sd 3, two captions a clip": {"seed_sd": (3.0, 3.0), "captions": 2},
-    "sd 6, two captions a clip": {"seed_sd": (6.0, 6.0), "captions": 2},
+    "sd 3, two captions a clip": {"seed_sd": (3.0, 3.0), "captions": 2, "clips": 250},
+    "sd 6, two captions a clip": {"seed_sd": (6.0, 6.0), "captions": 2, "clips": 250},
     "sd 3, no taste": {"seed_sd": (3.0, 3.0), "taste": 0.0},
     "sd 2 against 6": {"seed_sd": (2.0, 6.0)},
     "R@1 of 4 against 7": {"seed_sd": (6.0, 6.0), "cells": (-3.1, -2.6)},

@@ -67,6 +67,11 @@ class Metric:
         return self.direction == "maximize"
 
     @property
+    def reach(self) -> float | None:
+        """The largest difference that it can have; None where there is no largest."""
+        return None if self.low is None or self.high is None else self.high - self.low
+
+    @property
     def title(self) -> str:
         """Label and unit, for heads and axes."""
         return f"{self.label} ({self.unit})" if self.unit else self.label

@@ -9,7 +9,7 @@ import streamlit as st
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet, on_demand, table
-from workbench.answer import caveats, search
+from workbench.answer import caveats, contrasts, search
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, progress
 from workbench.answer.results import Answer
@@ -45,6 +45,9 @@ def _answer(runs: Runs, answer: Answer) -> None:
     st.markdown(f"**{escaped(answer.sentence)}**")
     for caveat in answer.caveats:
         st.markdown(f"- {escaped(caveat)}")
+    if answer.contrasts:
+        registered = contrasts.table(answer.contrasts)
+        table(f"{runs.study}-contrasts", registered, caption=answer.contrasts_legend)
     words, digits = runs.rows(answer)
     table(f"{runs.study}", words, caption=legend(answer), exact=digits)
     if answer.front:

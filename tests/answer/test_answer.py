@@ -33,7 +33,9 @@ def test_a_clear_difference_is_claimed_and_a_small_one_is_not(ratios, answered):
         0: "", 1: "", 2: "better", 3: "better", 4: "better", 5: "better",
     }  # fmt: skip
     assert "beats video_ratio=0.0 text_ratio=0.0 by" in found.sentence
-    assert "after Holm over 5 comparisons" in found.sentence
+    # Of 3 x 2 cells: video_ratio has 3 tests, text_ratio 1, their interaction 3.
+    assert "holds after Holm over 12 tests (5 comparisons, 7 effects)" in found.sentence
+    assert found.family == stats.Family(comparisons=5, effects=7)
 
 
 def test_the_comparison_is_the_one_of_the_statistics_on_the_ranks(ratios, answered):

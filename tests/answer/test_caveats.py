@@ -4,19 +4,6 @@ from compared import cell, compare
 
 from workbench import stats
 from workbench.answer import caveats
-from workbench.stats.power import seeds_for_sign_flip
-
-
-def test_too_few_seeds_for_the_sign_flip_test_are_named():
-    assert caveats.few_seeds(3) == [
-        ("The sign-flip test over 3 seeds cannot go below p = 0.25; it takes 6 seeds to get below 0.05.")
-    ]
-    text = caveats.few_seeds(6, family=25)[0]
-    assert "p = 0.031, 0.78 after Holm over 25 comparisons; it takes 10 seeds" in text
-    assert caveats.few_seeds(10, family=25) == []
-    for family in range(1, 200):
-        n = seeds_for_sign_flip(family, 0.05)
-        assert stats.smallest_p(n, family) < 0.05 <= stats.smallest_p(n - 1, family)
 
 
 def test_the_detectable_difference_is_stated_with_gallery_and_seeds():

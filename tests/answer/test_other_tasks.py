@@ -110,7 +110,7 @@ def test_where_less_is_better_tables_and_fronts_are_the_right_way_up(shuffled, a
     hiding = [axes["video_ratio"] for axes in RATIOS]
     assert table["standing"].to_list() == ["better" if ratio else "" for ratio in hiding]
     shown = pictures.differences(found).moving.data
-    assert [trace.name for trace in shown] == ["better, after Holm", "cannot be told apart"]
+    assert [trace.name for trace in shown] == ["better, after Holm", "no claim"]
     assert "video_ratio=0.9" in shown[0].text[0]  # the best on top
     points = pictures.pareto(found, COST)
     on_front = {found.asked.cells[key]["video_ratio"] for key, point in points.items() if point.on_front}

@@ -40,9 +40,12 @@ def test_each_cell_is_compared_with_the_baseline_of_its_place_in_one_family(budg
             runs = found.evidence.values
             assert c.b == found.asked.labels[base]
             assert c.effect == pytest.approx(stats.compare(runs[key_of(axes)], runs[base]).effect)
-    by_p = sorted(found.comparisons.values(), key=lambda c: c.p)
-    assert [c.p_adjusted for c in by_p] == pytest.approx(stats.holm([c.p for c in by_p]))
-    assert {c.family for c in by_p} == {8}
+    # Effects of ratio alone (3), and with each of the others (2 x 3); places alone are not asked for.
+    assert {c.family for c in found.comparisons.values()} == {stats.Family(comparisons=8, effects=9)}
+    one_each = [e for e in found.effects.effects if e.levels[:-1] in ((), ("pflops",), (1,))]
+    assert len(one_each) == 9
+    tests = [*found.comparisons.values(), *one_each]
+    assert [t.p_adjusted for t in tests] == pytest.approx(stats.holm([t.p for t in tests]))
 
 
 def test_the_answer_names_the_best_choice_of_each_place_and_that_it_changes(budgets, answered):
@@ -103,7 +106,7 @@ def test_a_place_without_its_baseline_is_not_compared_yet_and_the_family_stays(b
     budgets(skip={(0, seed) for seed in range(5)})
     found = answered("budgets")
     assert len(found.comparisons) == 6
-    assert {c.family for c in found.comparisons.values()} == {8}
+    assert {c.family.comparisons for c in found.comparisons.values()} == {8}
     assert "unit=pflops times=1: ratio=0.5 4" in found.sentence
     assert "(not compared yet)" in found.sentence
 

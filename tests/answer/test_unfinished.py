@@ -63,7 +63,9 @@ def test_a_finished_study_marks_none(ratios, answered):
     ratios(seeds=(0, 1, 2))
     found = answered()
     assert ALONE not in tables.to_text(rows.readable(found)) + rows.legend(found)
-    assert pictures.differences(found).caption.endswith("with 95 % intervals over seeds and queries.")
+    caption = pictures.differences(found).caption
+    level = next(c.claimed_interval.level for c in found.comparisons.values() if c.winner)
+    assert caption.endswith(f"with 95 % intervals (of claims {100 * level:.3g} %) over seeds and queries.")
 
 
 def test_the_first_comparison_does_not_speak_for_the_others(ratios, answered):
@@ -78,7 +80,7 @@ def test_one_number_a_run_has_intervals_over_seeds_only(ratios, answered, change
             values = {"test/t2v_medr": 500.0 - 60 * i + seed**2 * (i + 1), "val/t2v_medr": 10.0 - i}
             change("ratios", key_of(axes), seed, "summary.json", values)
     found = answered()
-    assert "with 95 % intervals over seeds;" in rows.legend(found)
+    assert "over seeds; p after Holm over 12 tests" in rows.legend(found)
     assert "points" not in found.sentence
     assert "in t2v_medr" in found.sentence
     assert not any("no difference between" in caveat for caveat in found.caveats)
@@ -88,12 +90,12 @@ def test_one_number_a_run_has_intervals_over_seeds_only(ratios, answered, change
 def test_the_family_is_the_planned_one_from_the_first_comparison_on(ratios, answered):
     ratios(seeds=(0, 1, 2), skip={(cell, seed) for cell in (1, 3, 4, 5) for seed in (1, 2)})
     early = answered()
-    assert {c.family for c in early.comparisons.values()} == {5}
+    assert {c.family for c in early.comparisons.values()} == {stats.Family(comparisons=5, effects=7)}
     ratios(seeds=(0, 1, 2))
     late = answered()
     key = key_of(RATIOS[2])
     assert late.comparisons[key].p_adjusted <= early.comparisons[key].p_adjusted
-    assert "p after Holm over 5 comparisons" in rows.legend(early)
+    assert "p after Holm over 12 tests (5 comparisons, 7 effects)" in rows.legend(early)
 
 
 def test_seeds_that_not_every_cell_has_are_named_beside_the_effects(ratios, answered):
@@ -130,7 +132,7 @@ def test_all_that_is_computed_of_a_difference_is_in_the_exact_table(ratios, answ
     row = rows.exact(found).row(by_predicate=pl.col("key") == key, named=True)
     c = found.comparisons[key]
     shown = (
-        ("effect", c.interval),
+        ("effect", c.claimed_interval),
         ("seeds", c.over_seeds),
         ("queries", c.over_queries),
         ("bootstrap", c.bootstrap),
@@ -139,7 +141,8 @@ def test_all_that_is_computed_of_a_difference_is_in_the_exact_table(ratios, answ
         assert (row[f"{name}_low"], row[f"{name}_high"]) == (interval.low, interval.high)
     assert (row["p"], row["p_seeds"], row["p_queries"]) == (c.p, c.p_seeds, c.p_queries)
     assert row["p_seeds"] == pytest.approx(2 / 64)
-    assert row["family"] == 5
+    assert row["family"] == 12
+    assert row["effect_level"] == c.claimed_interval.level != 0.95
     means = [float(v.mean()) for v in found.evidence.values[key].values()]
     assert math.isclose(row["iqm"], stats.iqm(means))
     base = rows.exact(found).row(by_predicate=pl.col("key") == key_of(BASE), named=True)

@@ -40,6 +40,12 @@ class Asked:
     cells: Mapping[str, Mapping[str, Value]]
     """Key of each cell -> its axes."""
 
+    contrasts: tuple[Mapping[str, Any], ...] = ()
+    """Registered ones in their order: `text`, and for `of` and `against` the keys of their `cells` and the
+    `axes` that name them."""
+    exploring: bool = False
+    """Whether this is a study with registered contrasts, seen by another metric or in groups: then nothing is
+    claimed."""
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, see `workbench.study.spec.Study`; `baseline` is then one of several."""
     cost: str = ""
@@ -69,6 +75,11 @@ class Asked:
         if self.baseline is None or not self.within:
             return () if self.baseline is None else (self.baseline,)
         return tuple(base for base in dict.fromkeys(map(self.base_of, self.cells)) if base is not None)
+
+    @property
+    def registered(self) -> bool:
+        """Whether claims are made of registered contrasts alone, and of nothing else."""
+        return bool(self.contrasts) or self.exploring
 
     @property
     def against(self) -> str:
@@ -124,6 +135,7 @@ class Asked:
             seeds=tuple(description["seeds"]),
             reads=tuple(description["reads"]),
             claims=tuple(description.get("claims", ())),
+            contrasts=tuple(description.get("contrasts", ())),
             smoke=bool(description["smoke"]),
             plan=str(description["plan"]),
             labels={cell["key"]: cell["cell"] for cell in cells},

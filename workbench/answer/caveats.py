@@ -15,7 +15,7 @@ from workbench import stats
 from workbench.answer import wording
 from workbench.answer.asked import Asked
 from workbench.stats.intervals import Kind
-from workbench.stats.power import detectable, seeds_for_sign_flip, smallest_p
+from workbench.stats.power import detectable
 
 FEW_CLUSTERS = 30
 """Below this the t approximation for the query part is doubtful (docs/statistics.md)."""
@@ -49,17 +49,7 @@ def of_comparison(c: stats.Comparison, reach: float | None = None) -> list[str]:
         found.append(
             f"Only {c.clusters} clips were queried; intervals over queries are rough below {FEW_CLUSTERS}."
         )
-    return found + few_seeds(len(c.seeds), c.family) + smallest_difference(c, reach)
-
-
-def few_seeds(seeds: int, family: int = 1, alpha: float = 0.05) -> list[str]:
-    """Says so when flipping the signs of n seeds cannot reach alpha, whatever the data."""
-    floor, adjusted = smallest_p(seeds), smallest_p(seeds, family)
-    if adjusted < alpha:
-        return []
-    holm = f", {adjusted:.2g} after Holm over {family} comparisons" if family > 1 else ""
-    text = f"The sign-flip test over {_count(seeds, 'seed')} cannot go below p = {floor:.2g}{holm}"
-    return [f"{text}; it takes {seeds_for_sign_flip(family, alpha)} seeds to get below {alpha:g}."]
+    return found + smallest_difference(c, reach)
 
 
 def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list[str]:
@@ -71,9 +61,10 @@ def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list
         return [f"{_count(len(c.seeds), 'seed')}: nothing can be told from the luck of a seed."]
     if c.estimate.error == 0:
         return []
-    smallest = detectable(c.components, len(c.seeds), family=c.family, level=c.level)
+    tests = 1 if c.family is None else c.family.size
+    smallest = detectable(c.components, len(c.seeds), family=tests, level=c.level)
     given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
-    holm = f" after Holm over {c.family} comparisons" if c.family > 1 else ""
+    holm = f" after Holm over {wording.family(c.family)}" if c.family is not None and tests > 1 else ""
     if reach is not None and smallest > reach:
         return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be seen."]
     missed = f"one in five differences of {smallest:.3g} {c.unit} between {c.a} and {c.b} is missed"
@@ -195,6 +186,16 @@ def unequal_code(versions: Mapping[str, str]) -> list[str]:
     return [f"Runs were made by different versions of the code, which may make a difference: {listed}."]
 
 
+def seeds_of_contrast(text: str, seeds: Sequence[int]) -> list[str]:
+    """Seeds that some cells of a registered contrast have and others lack."""
+    if not seeds:
+        return []
+    return [
+        f"The contrast \u201c{text}\u201d leaves out seed{'' if len(seeds) == 1 else 's'} {_join(seeds)}, "
+        f"which not all of its cells have."
+    ]
+
+
 def not_compared(cell: str, why: str) -> str:
     """A cell that is left out of the comparison with the baseline."""
     return f"{cell} is not compared: {why}."
@@ -249,7 +250,8 @@ def differences_vary(comparisons: Mapping[str, stats.Comparison]) -> str:
     """What the intervals of the differences are about: "with 95 % intervals over seeds and queries"."""
     kinds = {c.interval.kind for c in comparisons.values() if c.interval is not None}
     if kinds:
-        return f"with 95 % intervals over seeds{' and queries' if 'seeds+queries' in kinds else ''}"
+        claims = wording.at_claims(comparisons.values())
+        return f"with 95 % intervals{claims} over seeds{' and queries' if 'seeds+queries' in kinds else ''}"
     if any(c.over_queries is not None for c in comparisons.values()):
         return "with 95 % intervals over queries, which say nothing about other seeds"
     return "without intervals, since one seed has nothing to vary"
@@ -271,9 +273,11 @@ def table_legend(
         text += (
             f" ({ALONE} over queries alone: one seed, or seeds without any spread, say nothing about others)"
         )
-    if any(c.interval is not None for c in comparisons.values()):
-        family = max(c.family for c in comparisons.values())
-        holm = f"p after Holm over {family} comparisons" if family > 1 else "p of that interval"
+    family = next((c.family for c in comparisons.values()), None)
+    if family is None:
+        text += f", {wording.WITHOUT_CLAIMS}"
+    elif any(c.interval is not None for c in comparisons.values()):
+        holm = f"p after Holm over {wording.family(family)}" if family.size > 1 else "p of that interval"
         text += f"; {holm}; ↑ better and ↓ worse where that may be claimed"
     return text + "."
 

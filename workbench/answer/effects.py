@@ -22,7 +22,7 @@ def joint_table(found: stats.FactorEffects) -> pl.DataFrame | None:
 
 def _table(effects: Sequence[stats.Effect]) -> pl.DataFrame:
     def interval(effect: stats.Effect) -> str:
-        i = effect.interval
+        i = effect.shown
         return "" if i is None else f" [{i.low:+.1f}, {i.high:+.1f}]"
 
     return pl.DataFrame(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,22 +10,26 @@ import polars as pl
 from workbench import stats, tables
 from workbench.answer import caveats
 from workbench.answer.asked import Asked
+from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence
 
 CODE = ("commit", "dirty", "torch")
 
 
 def limiting(
-    asked: Asked, evidence: Evidence, told: str | None,
+    asked: Asked, evidence: Evidence, told: str | None, contrasts: Sequence[Registered],
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """All caveats: those of the comparison behind the answer first, then those of the table as a whole.
 
-    told: key of the cell that the answer compares with the baseline.
+    told: key of the cell that the answer compares with the baseline; contrasts: the registered ones, of which
+    the answer is made where there are any.
     """
     found: list[str] = []
-    if told is not None and told in comparisons:
-        found += caveats.of_comparison(comparisons[told], _reach(asked))
+    if asked.registered:
+        found += _of_contrasts(asked, contrasts)
+    elif told is not None and told in comparisons:
+        found += caveats.of_comparison(comparisons[told], asked.measure.reach)
         axes = {asked.labels[key]: _differing_axes(asked, key) for key in comparisons}
         found += caveats.confounded(asked.labels[told], axes, _differing_settings(asked, evidence, told))
     if asked.search:
@@ -45,10 +49,13 @@ def limiting(
     return found
 
 
-def _reach(asked: Asked) -> float | None:
-    """The largest difference that the metric can have."""
-    low, high = asked.measure.low, asked.measure.high
-    return None if low is None or high is None else high - low
+def _of_contrasts(asked: Asked, contrasts: Sequence[Registered]) -> list[str]:
+    """Of each contrast the seeds that it leaves out, and of the one that could not be told what it missed."""
+    found = [s for contrast in contrasts for s in caveats.seeds_of_contrast(contrast.text, contrast.left_out)]
+    failed = next((contrast for contrast in contrasts if not contrast.told), None)
+    if failed is not None and failed.comparison is not None:
+        found += caveats.of_comparison(failed.comparison, asked.measure.reach)
+    return found
 
 
 def _of_search(asked: Asked, evidence: Evidence) -> list[str]:

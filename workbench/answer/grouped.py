@@ -48,6 +48,8 @@ def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Aske
         labels=labels,
         cells={name: {a: v for a, v in levels[name].items() if v is not None} for name in groups},
         claims=(),
+        contrasts=(),
+        exploring=asked.registered,
         trials=len(groups) if asked.search else 0,
     )
     runs = _runs(evidence.done, home, labels, values)

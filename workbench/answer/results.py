@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer import caveats, facts, search, wording
+from workbench.answer import caveats, contrasts, facts, search, sentences, wording
 from workbench.answer.asked import Asked
+from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence, gather
-from workbench.answer.verdicts import Verdict, judge
+from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
 from workbench.stats.intervals import Kind
 
@@ -35,6 +37,10 @@ class Answer:
     """Key -> why the cell is not compared with the baseline."""
     effects: stats.FactorEffects | None
     """Main effects and interactions, for a full grid of at least two axes."""
+    contrasts: tuple[Registered, ...]
+    """The registered ones in the order of their tests; where there are any, nothing else is claimed."""
+    family: stats.Family
+    """What is corrected together; empty where contrasts are registered."""
     verdicts: tuple[Verdict, ...]
     sentence: str
     front: tuple[str, ...]
@@ -65,6 +71,16 @@ class Answer:
         return frozenset(key for key, c in self.comparisons.items() if several and c.interval is None)
 
     @property
+    def verdict_level(self) -> float:
+        """The level of the intervals on which verdicts rest."""
+        return verdict_level(self.family)
+
+    @property
+    def contrasts_legend(self) -> str:
+        """What the table of the contrasts shows."""
+        return sentences.contrasts_legend([contrast.comparison for contrast in self.contrasts], self.metric)
+
+    @property
     def cells_vary(self) -> str:
         """What the intervals of the cells are about, in words: "over seeds"."""
         return caveats.cells_vary(self.error, set(self.cells["seeds"].to_list()))
@@ -86,7 +102,10 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     """The answer that the evidence gives; error: what the intervals of the cells are about."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable, error)
-    comparisons, refused = _compare(asked, evidence, usable)
+    found, refused = _compare(asked, evidence, usable)
+    effects = _effects(asked, usable, evidence.groups)
+    comparisons, effects, family = _corrected(asked, found, effects)
+    registered = contrasts.tested(asked, evidence, usable)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
     leading = {asked.stratum(key): key for key in reversed(ranking)}.values()
@@ -95,14 +114,16 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     bases = asked.bases
     told = next((key for key in ranking if key not in bases), None) if best in bases else best
     front = search.front(asked, evidence)
-    effects = _effects(asked, usable, evidence.groups)
     said = (
         wording.search(asked, evidence, best, front)
         if asked.search and best is not None
         else wording.ablation(asked, evidence, selected, told, comparisons, refused)
     )
-    if effects is not None and (on_average := wording.effects(effects, asked.measure)):
+    if effects is not None and (on_average := sentences.effects(effects, asked.measure)):
         said += f" {on_average}"
+    if registered and selected:
+        claims = sum(contrast.told for contrast in registered)
+        said += f" {sentences.contrasts([contrast.sentence for contrast in registered], claims)}"
     return Answer(
         asked=asked,
         evidence=evidence,
@@ -112,16 +133,21 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         comparisons=comparisons,
         refused=refused,
         effects=effects,
-        verdicts=tuple(judge(claim, asked, evidence, comparisons) for claim in asked.claims),
+        contrasts=registered,
+        family=family,
+        verdicts=tuple(
+            judge(claim, asked, evidence, comparisons, verdict_level(family)) for claim in asked.claims
+        ),
         front=front,
         sentence=said,
-        caveats=tuple(facts.limiting(asked, evidence, told, comparisons, refused)),
+        caveats=tuple(facts.limiting(asked, evidence, told, registered, comparisons, refused)),
         error=error,
     )
 
 
 def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], error: Kind) -> pl.DataFrame:
-    summaries = stats.summarise_cells(usable, evidence.groups, kind=error) if usable else {}
+    bounds = (asked.measure.low, asked.measure.high)
+    summaries = stats.summarise_cells(usable, evidence.groups, kind=error, bounds=bounds) if usable else {}
     intervals = {
         key: (found.interval.low, found.interval.high) if found.interval is not None else None
         for key, found in summaries.items()
@@ -143,10 +169,7 @@ def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
 def _compare(
     asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
-    """Every comparable cell against its baseline, and why the others are left out.
-
-    All planned cells are one family, whether or not their runs are done.
-    """
+    """Every comparable cell against its baseline, uncorrected, and why the others are left out."""
     refused, found = dict(evidence.refused), list[stats.Comparison]()
     bases = asked.bases
     for base in bases:
@@ -161,7 +184,23 @@ def _compare(
         except UserError as error:
             refused |= dict.fromkeys(paired, str(error))
     keys = {label: key for key, label in asked.labels.items()}
-    return {keys[c.a]: c for c in stats.adjust(found, len(asked.cells) - len(bases))}, refused
+    return {keys[c.a]: c for c in found}, refused
+
+
+def _corrected(
+    asked: Asked, compared: Mapping[str, stats.Comparison], effects: stats.FactorEffects | None
+) -> tuple[dict[str, stats.Comparison], stats.FactorEffects | None, stats.Family]:
+    """All that an answer tests is one family, whether or not its runs are done; nothing is tested where
+    contrasts are registered."""
+    if asked.registered:
+        return {key: c.untested() for key, c in compared.items()}, effects, stats.Family()
+    family = stats.Family(
+        comparisons=len(asked.cells) - len(asked.bases) if asked.bases else 0,
+        effects=stats.distinct_tests(_grid(asked), asked.within),
+        verdicts=sum(not is_counted(claim) for claim in asked.claims),
+    )
+    found, effects = stats.adjust_together(compared.values(), effects, family)
+    return dict(zip(compared, found, strict=True)), effects, family
 
 
 def _against(
@@ -174,25 +213,31 @@ def _against(
         groups=evidence.groups,
         unit=asked.measure.in_units,
         higher_is_better=asked.maximize,
+        reach=asked.measure.reach,
     ).values()
+
+
+def _grid(asked: Asked) -> dict[str, int]:
+    """Number of levels of each axis that varies; empty where the cells are no full grid of at least two."""
+    levels = {axis: {cell.get(axis) for cell in asked.cells.values()} for axis in asked.axes}
+    varying = {axis: len(found) for axis, found in levels.items() if len(found) > 1}
+    full = math.prod(varying.values()) == len(asked.cells) and not any(
+        None in found for found in levels.values()
+    )
+    return varying if len(varying) > 1 and full and not asked.search else {}
 
 
 def _effects(
     asked: Asked, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
 ) -> stats.FactorEffects | None:
     """None where the cells are no full grid of at least two axes, or one of them is missing."""
-    varying = [axis for axis in asked.axes if len({cell.get(axis) for cell in asked.cells.values()}) > 1]
+    varying = list(_grid(asked))
     grid = {tuple(asked.cells[key].get(axis) for axis in varying): runs for key, runs in usable.items()}
-    if (
-        asked.search
-        or len(varying) < 2
-        or len(usable) < len(asked.cells)
-        or any(None in levels for levels in grid)
-    ):
+    if not varying or len(usable) < len(asked.cells):
         return None
     try:
-        found = stats.factor_effects(grid, varying, groups=groups)  # type: ignore[arg-type]
-    except UserError:  # a grid with holes, or seeds that no cell shares: the caveats name what is missing
+        found = stats.factor_effects(grid, varying, groups=groups, reach=asked.measure.reach)  # type: ignore[arg-type]
+    except UserError:  # seeds that no cell shares: the caveats name what is missing
         return None
     # What is not to be compared has no effect of its own; that it changes another one is a question.
     return replace(found, effects=tuple(e for e in found.effects if not set(e.factors) <= set(asked.within)))

@@ -1,30 +1,22 @@
-"""The sentences that say what was found and how certain it is: comparisons, answers, effects, verdicts.
+"""The sentences that say what was found and how certain it is: comparisons and answers.
 
-What limits an answer, and what its intervals are about, is said in `workbench.answer.caveats`. There are no
-sentences on certainty elsewhere. Both files are given numbers and kinds and make words of them.
+Those on effects, verdicts and registered contrasts are in `workbench.answer.sentences`; what limits an
+answer, and what its intervals are about, is said in `workbench.answer.caveats`. There are no sentences on
+certainty elsewhere. These files are given numbers and kinds and make words of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from workbench import stats, tables
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
-from workbench.metrics import Metric
 from workbench.stats.power import MOST_SEEDS, detectable, seeds_needed
 
-MOST_LISTED = 4
-"""Levels or pairs of levels that a sentence names."""
-
-VERDICT_RULE = (
-    "A claim holds when the whole 95 % interval of its figure satisfies the rule, does not when the "
-    "whole interval fails it, and cannot be told otherwise."
-)
-NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
-BOTH_SIDES = "the interval reaches to both sides of the rule"
+WITHOUT_CLAIMS = "shown without claims: those of this study are its registered contrasts"
 WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
     "one seed": "one seed says nothing about other seeds",
     "repeated seeds": "all seeds gave the same answers and count as one",
@@ -33,13 +25,52 @@ WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
 """Why the verdict on a figure without an interval is open."""
 
 
+# What is tested together, and intervals
+
+
+def percent(level: float) -> str:
+    """As in "95 %" and "98.3 %"."""
+    return f"{100 * level:.3g} %"
+
+
+def family(found: stats.Family) -> str:
+    """As in "5 comparisons" and "16 tests (5 comparisons, 11 effects)"."""
+    counts = {"comparison": found.comparisons, "effect": found.effects, "verdict": found.verdicts}
+    parts = [f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in counts.items() if n]
+    if len(parts) == 1 and found.comparisons:
+        return parts[0]
+    return f"{found.size} test{'' if found.size == 1 else 's'} ({', '.join(parts)})"
+
+
+def at_claims(found: Iterable[stats.Comparison | stats.Effect]) -> str:
+    """As in " (of claims 98.3 %)", where claims have intervals of another level; else empty."""
+    levels = {c.claimed_interval.level for c in found if c.claimed_interval is not None} - {0.95}
+    return f" (of claims {percent(min(levels))})" if levels else ""
+
+
+def p_value(p: float | None) -> str:
+    """A p value in a table; empty where nothing was tested."""
+    if p is None:
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def difference_with_interval(c: stats.Comparison | None) -> str:
+    """As in `+3.2 [+1.0, +5.4]`; over queries alone where there is one seed."""
+    if c is None:
+        return ""
+    found = c.shown or c.over_queries
+    limits = f" [{found.low:+.1f}, {found.high:+.1f}]" if found is not None else ""
+    return f"{c.effect:+.1f}{limits}"
+
+
 # One comparison
 
 
 def interval(found: stats.Interval, decimals: int = 1, *, negated: bool = False) -> str:
     """As in "95 % interval 5.2 to 11.0"; negated: of the difference the other way round."""
     low, high = (-found.high, -found.low) if negated else (found.low, found.high)
-    return f"{100 * found.level:.3g} % interval {low:.{decimals}f} to {high:.{decimals}f}"
+    return f"{percent(found.level)} interval {low:.{decimals}f} to {high:.{decimals}f}"
 
 
 def comparison(c: stats.Comparison, worth: float | None = None) -> str:
@@ -49,11 +80,14 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
     difference as large as the one observed.
     """
     if c.outcome == "told apart":
-        assert c.interval is not None
+        assert c.shown is not None
         loser = c.b if c.winner == c.a else c.a
-        family = f"; holds after Holm over {c.family} comparisons" if c.family > 1 else ""
-        limits = interval(c.interval, _decimals(c), negated=c.effect < 0)
-        return f"{c.winner} beats {loser} by {_difference(c)} ({limits}; {_seeds(c)}{family})"
+        limits = interval(c.shown, _decimals(c), negated=c.effect < 0)
+        return (
+            f"{c.winner} beats {loser} by {_difference(c)} ({limits}; {_seeds(c)}{_after_holm(c, '; holds')})"
+        )
+    if c.outcome == "not tested":
+        return _not_tested(c)
     if c.outcome in ("one seed", "repeated seeds"):
         return _one_seed(c)
     if c.outcome == "constant":
@@ -65,10 +99,27 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
         return f"{c.a} and {c.b} had the same results throughout, in all {_seeds(c)}"
     assert c.interval is not None
     limits = interval(c.interval, _decimals(c))
-    holm = f", not after Holm over {c.family} comparisons" if c.interval.excludes_zero() else ""
+    holm = _after_holm(c, ", not") if c.interval.excludes_zero() else ""
     return (
         f"{c.a} and {c.b} cannot be told apart with {_seeds(c)} "
         f"(difference {c.effect:.{_decimals(c)}f} {c.unit}, {limits}{holm}){_outlook(c, worth)}"
+    )
+
+
+def _after_holm(c: stats.Comparison, holds: str) -> str:
+    many = c.family is not None and c.family.size > 1
+    return f"{holds} after Holm over {family(c.family)}" if c.family is not None and many else ""
+
+
+def _not_tested(c: stats.Comparison) -> str:
+    """A difference that is shown beside the claims of a study and is none."""
+    found = c.interval or c.over_queries
+    limits = "" if found is None else f"{interval(found, _decimals(c))}; "
+    over = " over queries" if c.interval is None and found is not None else ""
+    limits = limits.replace("; ", f"{over}; ")
+    return (
+        f"{c.a} minus {c.b} is {c.effect:+.{_decimals(c)}f} {c.unit} ({limits}{_seeds(c)}), "
+        "without a test and without a claim"
     )
 
 
@@ -85,22 +136,24 @@ def _one_seed(c: stats.Comparison) -> str:
 
 
 def _outlook(c: stats.Comparison, worth: float | None) -> str:
-    """How many more seeds a difference of `worth` would take."""
+    """How many seeds a fresh study would need for a difference of `worth`. Not how many more: adding seeds
+    until a claim appears makes claims of luck."""
     difference = abs(c.effect) if worth is None else worth
     if c.components is None or difference == 0:
         return ""
     size = f"{difference:.{_decimals(c)}f}"
-    needed = seeds_needed(c.components, difference, family=c.family, level=c.level)
+    tests = 1 if c.family is None else c.family.size
+    needed = seeds_needed(c.components, difference, family=tests, level=c.level)
     if needed is None:
-        limit = detectable(c.components, MOST_SEEDS, family=c.family, level=c.level)
+        limit = detectable(c.components, MOST_SEEDS, family=tests, level=c.level)
         return (
             f"; even {MOST_SEEDS:,} seeds would not do to see a difference of {size} with these "
             f"{c.clusters} clips: the limit is about {limit:.{_decimals(c)}f}"
         )
-    more = needed - len(c.seeds)
-    if more <= 0:
+    if needed <= len(c.seeds):
         return f"; a difference of {size} would have been seen with a chance of at least 80 %"
-    return f"; about {more} more would be needed to see a difference of {size}"
+    seeds = float(f"{needed:.1g}")
+    return f"; a fresh study would need on the order of {seeds:,.0f} seeds to see a difference of {size}"
 
 
 def _difference(c: stats.Comparison) -> str:
@@ -134,6 +187,11 @@ def ablation(
         return "No run is complete yet."
     if asked.within:
         return _strata(asked, evidence, selected, comparisons)
+    if asked.registered:
+        means = {key: _mean(evidence, key, f"test/{asked.metric}") for key in selected}
+        listed = ", ".join(f"{asked.labels[key]} is best by val/{asked.metric} and reaches "
+                           f"test/{asked.metric} {mean:.1f}" for key, mean in means.items())  # fmt: skip
+        return f"{listed}, which by itself is no claim."
     best = selected[0]
     mean = _mean(evidence, best, f"test/{asked.metric}")
     reached = f"{asked.labels[best]} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"
@@ -169,10 +227,10 @@ def _against_baseline(asked: Asked, key: str, comparisons: Mapping[str, stats.Co
         return " (the baseline)"
     if (c := comparisons.get(key)) is None:
         return " (not compared yet)"
-    if c.winner is None or c.interval is None:
-        return f" ({c.effect:+.1f}, not told apart)"
+    if c.winner is None or c.shown is None:
+        return f" ({c.effect:+.1f}, not {'tested' if c.family is None else 'told apart'})"
     verb = "beats it" if c.winner == c.a else "loses to it"
-    return f" ({verb} by {abs(c.effect):.1f}, {interval(c.interval, negated=c.effect < 0)})"
+    return f" ({verb} by {abs(c.effect):.1f}, {interval(c.shown, negated=c.effect < 0)})"
 
 
 def search(asked: Asked, evidence: Evidence, best: str, front: Sequence[str]) -> str:
@@ -204,93 +262,3 @@ def trials(count: int) -> str:
 def _mean(evidence: Evidence, key: str, metric: str) -> float:
     runs = evidence.per_seed(key, metric)
     return sum(runs.values()) / len(runs)
-
-
-# Effects over a grid
-
-
-def effects(found: stats.FactorEffects, measure: Metric) -> str:
-    """Which axes matter, and which of them act together; empty where nothing was tested (one seed)."""
-    if not found.tested:
-        return ""
-    distinct: dict[str, list[stats.Effect]] = {}
-    for effect in found.of_one_axis:
-        distinct.setdefault(effect.factors[0], []).extend([effect] if effect.distinguishable else [])
-    parts = [f"{axis} matters: {_largest(levels)}" for axis, levels in distinct.items() if levels]
-    if silent := [axis for axis, levels in distinct.items() if not levels]:
-        parts.append(f"no main effect of {' or '.join(silent)} is distinguishable")
-    rest = ""
-    if any(distinct.values()):
-        rest = f" ({_scale(measure)} from the mean of all cells; told after Holm)"
-    text = f"On average over the other choices, {'; '.join(parts)}{rest}."
-    if joint := [effect for effect in found.of_two_axes if effect.distinguishable]:
-        return f"{text} Beyond that, together: {_largest(joint)}."
-    return f"{text} No interaction of two axes is distinguishable."
-
-
-def effects_legend(found: stats.FactorEffects, measure: Metric) -> str:
-    """What a table of main effects shows and over which seeds."""
-    return (
-        f"Mean of the cells with this choice minus the mean of all cells, {_scale(measure)}, "
-        f"{effects_vary(found)}. {effects_seeds(found)}"
-    )
-
-
-def effects_vary(found: stats.FactorEffects) -> str:
-    """What intervals and p values the effects have: "with 95 % intervals over seeds; ..."."""
-    if found.tested:
-        kinds = {effect.interval.kind for effect in found.effects if effect.interval is not None}
-        over = "seeds and queries" if "seeds+queries" in kinds else "seeds"
-        return f"with 95 % intervals over {over}; p after Holm over the choices of one axis or pair"
-    if len(found.seeds) == 1:
-        return "one seed: no interval and no test"
-    return f"{WITHOUT_INTERVAL['repeated seeds']}: no interval and no test"
-
-
-def effects_seeds(found: stats.FactorEffects) -> str:
-    """Which seeds were used, and how many runs of which seeds were not, as a sentence."""
-    used = f"Seeds used: {', '.join(map(str, found.seeds))}"
-    if not found.unused_seeds:
-        return f"{used}."
-    unused = sorted({seed for left in found.unused_seeds.values() for seed in left})
-    runs = sum(len(left) for left in found.unused_seeds.values())
-    return (
-        f"{used}; left out {'was' if runs == 1 else 'were'} {runs} run{'' if runs == 1 else 's'} of seed"
-        f"{'' if len(unused) == 1 else 's'} {', '.join(map(str, unused))}, which not every cell has."
-    )
-
-
-def _largest(effects: Sequence[stats.Effect]) -> str:
-    """The largest ones, with their intervals."""
-    largest = sorted(effects, key=lambda effect: -abs(effect.effect))[:MOST_LISTED]
-    more = f" and {len(effects) - len(largest)} more" if len(effects) > len(largest) else ""
-    return ", ".join(f"{_levels(effect)} by {_size(effect)}" for effect in largest) + more
-
-
-def _levels(effect: stats.Effect) -> str:
-    if len(effect.levels) == 1:
-        return tables.number(effect.levels[0])
-    pairs = zip(effect.factors, effect.levels, strict=True)
-    return " with ".join(f"{factor}={tables.number(level)}" for factor, level in pairs)
-
-
-def _size(effect: stats.Effect) -> str:
-    i = effect.interval
-    return f"{effect.effect:+.1f}" + (f" ({i.low:+.1f} to {i.high:+.1f})" if i is not None else "")
-
-
-def _scale(measure: Metric) -> str:
-    """As in "in points of R@1"."""
-    return f"in {measure.difference}" if measure.difference else measure.in_units
-
-
-# Verdicts
-
-
-def verdict(text: str, verdict: str, reason: str, measured: str, paper: str, rule: str) -> str:
-    """All of a verdict on one line, for the terminal and the dashboard."""
-    why = f" ({reason})" if reason else ""
-    return (
-        f"{text}: {verdict}{why}; here {measured}, paper {paper}; "
-        f"it holds when the whole 95 % interval is {rule}"
-    )

@@ -195,7 +195,7 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
     for standing, name in (
         ("better", "better, after Holm"),
         ("worse", "worse, after Holm"),
-        ("", "cannot be told apart"),
+        ("", "no claim"),
     ):
         part = table.filter(pl.col("standing") == standing)
         if part.is_empty():

@@ -142,7 +142,7 @@ def curves(
 def effects(table: pl.DataFrame, *, title: str) -> Figure:
     """Differences to the baseline with 95 % intervals, the first on top; coloured where claimed."""
     figure, (axes,) = _panels(1, width=6.4, height=1.5 + 0.24 * table.height)
-    names = {"better": "better after Holm", "worse": "worse after Holm", "": "cannot be told apart"}
+    names = {"better": "better after Holm", "worse": "worse after Holm", "": "no claim"}
     shapes = {"better": "^", "worse": "v", "": "o"}
     height = {cell: -i for i, cell in enumerate(table["cell"])}
     for standing, name in names.items():

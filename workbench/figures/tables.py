@@ -177,17 +177,17 @@ def curves_table(
 
 
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
-    """Differences to the baseline, the best first: key, cell, effect, low, high, holm_low, holm_high,
-    p, p_adjusted, standing. With one seed all limits are over queries only; where some cells have more, those
-    of one seed have none, since theirs would say something else. Of very many cells the largest differences
-    are kept, either way."""
+    """Differences to the baseline, the best first: key, cell, effect, low, high (of a claim at its own
+    level), p, p_adjusted, standing. With one seed all limits are over queries only; where some cells have
+    more, those of one seed have none, since theirs would say something else. Of very many cells the largest
+    differences are kept, either way."""
     rows = []
     several = any(c.interval is not None for c in comparisons.values())
     for key, c in comparisons.items():
-        interval, holm = c.interval if several else c.over_queries, c.interval_adjusted
+        interval = c.shown if several else c.over_queries
         rows.append((
             key, c.a, c.effect, *((interval.low, interval.high) if interval else (None, None)),
-            *((holm.low, holm.high) if holm else (None, None)), c.p, c.p_adjusted, standing.get(key, ""),
+            c.p, c.p_adjusted, standing.get(key, ""),
         ))  # fmt: skip
     if not rows:
         return None
@@ -204,8 +204,6 @@ _EFFECTS = {
     "effect": pl.Float64(),
     "low": pl.Float64(),
     "high": pl.Float64(),
-    "holm_low": pl.Float64(),
-    "holm_high": pl.Float64(),
     "p": pl.Float64(),
     "p_adjusted": pl.Float64(),
     "standing": pl.String(),
@@ -215,19 +213,19 @@ _EFFECTS = {
 def factors_table(found: FactorEffects, *, maximize: bool, interactions: bool) -> pl.DataFrame | None:
     """Main effects, or interactions, in the form of `effects_table`, in the order of the factors.
 
-    Of very many the largest are kept. standing: after Holm over the levels of the factor or the pair.
+    Of very many the largest are kept. standing: after Holm over all tests of the answer.
     """
     rows = []
     for effect in found.effects:
         if (len(effect.factors) > 1) == interactions:
             pairs = zip(effect.factors, effect.levels, strict=True)
             named = " × ".join(f"{factor}={shown(level)}" for factor, level in pairs)
-            limits = (effect.interval.low, effect.interval.high) if effect.interval else (None, None)
+            limits = (effect.shown.low, effect.shown.high) if effect.shown else (None, None)
             standing = ""
             if effect.distinguishable:
                 standing = "better" if (effect.effect > 0) == maximize else "worse"
             size = round(effect.effect, 9)  # what is left of a sum that should be zero is zero
-            rows.append((named, named, size, *limits, None, None, effect.p, effect.p_adjusted, standing))
+            rows.append((named, named, size, *limits, effect.p, effect.p_adjusted, standing))
     if not rows:
         return None
     table = pl.DataFrame(rows, schema=_EFFECTS, orient="row").with_row_index("order")

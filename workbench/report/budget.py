@@ -71,7 +71,8 @@ def at_budget(answer: Answer, found: Learning, budget: float) -> pl.DataFrame:
         for seed, (x, y) in seeds.items():
             if x[0] <= budget <= x[-1] * (1 + EQUAL):
                 values.setdefault(key, {})[seed] = [float(np.interp(budget, x, y))]
-    summaries = stats.summarise_cells(values) if values else {}
+    bounds = (answer.asked.measure.low, answer.asked.measure.high)
+    summaries = stats.summarise_cells(values, bounds=bounds) if values else {}
     rows = []
     for key in answer.cells["key"]:
         mine = summaries.get(key)

@@ -12,7 +12,7 @@ from workbench import tables
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import latex, rows
-from workbench.report.page import CELLS, CHOICES, CLAIMS, FRONT, MATTERED, ORIGIN, lead, page
+from workbench.report.page import CELLS, CHOICES, CLAIMS, CONTRASTS, FRONT, MATTERED, ORIGIN, lead, page
 from workbench.report.saved import Table, paragraphs, read_csv, read_markdown, read_tex
 
 CLOSE = 1e-6
@@ -23,7 +23,10 @@ WRITERS = {
     ".md": lambda answer: page(answer, ()),
 }
 READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown}
-ROWS_GO_BY = {CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"), ORIGIN: ("cell",)}
+ROWS_GO_BY = {
+    CONTRASTS: ("contrast",), CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"),
+    ORIGIN: ("cell",),
+}  # fmt: skip
 """Columns that tell the rows of a table of the page apart; the others go by the axes."""
 
 

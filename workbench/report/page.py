@@ -8,12 +8,13 @@ import polars as pl
 
 import workbench
 from workbench import tables
-from workbench.answer import caveats, search, wording
+from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
 from workbench.answer.results import Answer
 from workbench.report import rows
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
+CONTRASTS = "The registered contrasts"
 CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
 """The headings above tables, by which `check` finds them again."""
 
@@ -38,6 +39,9 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
     """The whole page. pictures: name and caption of each file `<name>.png`."""
     asked = answer.asked
     parts = [f"# {plain(asked.name)}", f"**{plain(asked.question)}**", *lead(answer)]
+    if answer.contrasts:
+        registered = tables.to_markdown(contrasts.table(answer.contrasts))
+        parts += [f"## {CONTRASTS}", registered, plain(answer.contrasts_legend)]
     if answer.verdicts:
         parts += [f"## {CLAIMS}", _claims(answer)]
     if answer.caveats:
@@ -96,7 +100,8 @@ def _claims(answer: Answer) -> str:
         "rule": [v.rule for v in answer.verdicts],
         "verdict": [v.verdict + (f": {v.reason}" if v.reason else "") for v in answer.verdicts],
     }
-    return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{wording.VERDICT_RULE}"
+    rule = sentences.verdict_rule(answer.family, answer.verdict_level)
+    return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{rule}"
 
 
 def _effects(answer: Answer) -> list[str]:
@@ -104,12 +109,12 @@ def _effects(answer: Answer) -> list[str]:
     assert found is not None
     parts = [
         tables.to_markdown(effect_tables.main_table(found)),
-        plain(wording.effects_legend(found, answer.asked.measure)),
+        plain(sentences.effects_legend(found, answer.asked.measure)),
     ]
-    if not found.tested:
+    if not found.tested or found.family is None:
         return parts
     if (joint := effect_tables.joint_table(found)) is None:
-        return [*parts, wording.NO_INTERACTION]
+        return [*parts, sentences.NO_INTERACTION]
     together = "Choices that do more (or less) together than each by itself:"
     return [*parts, together, tables.to_markdown(joint)]
 

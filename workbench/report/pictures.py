@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import figures, stats, tasks
-from workbench.answer import search, wording
+from workbench.answer import search, sentences
 from workbench.answer.caveats import differences_vary
 from workbench.answer.results import Answer
 from workbench.figures import paper
@@ -83,7 +83,8 @@ def grid(answer: Answer) -> Picture | None:
         return None
     across = {"row": where.curve, "column": where.x, "metric": answer.metric}
     marks = ""
-    if answer.asked.baseline is not None and any(c.interval for c in answer.comparisons.values()):
+    tested = any(c.interval is not None and c.family is not None for c in answer.comparisons.values())
+    if answer.asked.baseline is not None and tested:
         marks = f" ↑ better and ↓ worse than {answer.asked.against}, after Holm."
     return Picture(
         name="grid",
@@ -217,13 +218,13 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
-    kind = wording.effects_vary(answer.effects)
-    if answer.effects.tested:
+    kind = sentences.effects_vary(answer.effects)
+    if answer.effects.tested and answer.effects.family is not None:
         kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
-        caption=f"{answer.metric}: {what}, {title}, {kind}. {wording.effects_seeds(answer.effects)}",
+        caption=f"{answer.metric}: {what}, {title}, {kind}. {sentences.effects_seeds(answer.effects)}",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )

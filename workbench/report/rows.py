@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from workbench import stats, tables
+from workbench.answer import wording
 from workbench.answer.caveats import ALONE, table_legend
 from workbench.answer.results import Answer
 
@@ -27,8 +28,8 @@ def readable(answer: Answer) -> pl.DataFrame:
 def exact(answer: Answer) -> pl.DataFrame:
     """All digits: the cell table with the interquartile mean and all that is known of the difference.
 
-    Limits of the difference: `effect` (those that are shown), `seeds`, `queries` (over these alone),
-    `bootstrap` (hierarchical); `p` belongs to `effect`, `p_seeds` is that of flipping signs.
+    Limits of the difference: `effect` (those that are shown, at `effect_level`), `seeds`, `queries` (over
+    these alone), `bootstrap` (hierarchical), at 95 %; `p_seeds` is that of flipping signs.
     """
     keys, notes = answer.cells["key"].to_list(), answer.notes
     found = [_numbers(answer, key) for key in keys]
@@ -43,7 +44,7 @@ def exact(answer: Answer) -> pl.DataFrame:
 
 _LIMITS = ("effect", "seeds", "queries", "bootstrap")
 _NUMBERS = ("iqm", "effect", *(f"{name}_{end}" for name in _LIMITS for end in ("low", "high")),
-            "p", "p_adjusted", "p_seeds", "p_queries", "family")  # fmt: skip
+            "effect_level", "p", "p_adjusted", "p_seeds", "p_queries", "family")  # fmt: skip
 
 
 def _numbers(answer: Answer, key: str) -> dict[str, float | None]:
@@ -53,17 +54,20 @@ def _numbers(answer: Answer, key: str) -> dict[str, float | None]:
         row["iqm"] = stats.iqm([float(values.mean()) for values in seeds.values()])
     if (c := answer.comparisons.get(key)) is None:
         return row
-    limits = (c.interval or c.over_queries, c.over_seeds, c.over_queries, c.bootstrap)
+    shown = c.shown or c.over_queries
+    limits = (shown, c.over_seeds, c.over_queries, c.bootstrap)
     for name, interval in zip(_LIMITS, limits, strict=True):
         if interval is not None:
             row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     tests = {"p": c.p, "p_adjusted": c.p_adjusted, "p_seeds": c.p_seeds, "p_queries": c.p_queries}
-    return row | tests | {"effect": c.effect, "family": float(c.family)}
+    size = None if c.family is None else float(c.family.size)
+    level = None if shown is None else shown.level
+    return row | tests | {"effect": c.effect, "effect_level": level, "family": size}
 
 
 def _kind(answer: Answer, key: str) -> str:
     c = answer.comparisons.get(key)
-    interval = None if c is None else c.interval or c.over_queries
+    interval = None if c is None else c.shown or c.over_queries
     return "" if interval is None else interval.kind
 
 
@@ -77,14 +81,11 @@ def _difference(answer: Answer, key: str) -> str:
     c = answer.comparisons.get(key)
     if c is None:
         return ""
-    interval = c.interval or c.over_queries
-    limits = f" [{interval.low:+.1f}, {interval.high:+.1f}]" if interval is not None else ""
-    mark = ALONE if limits and key in answer.alone else MARKS[answer.standing(key)]
-    return f"{c.effect:+.1f}{limits}{' ' + mark if mark else ''}"
+    limited = (c.shown or c.over_queries) is not None
+    mark = ALONE if limited and key in answer.alone else MARKS[answer.standing(key)]
+    return wording.difference_with_interval(c) + (f" {mark}" if mark else "")
 
 
 def _p(answer: Answer, key: str) -> str:
     c = answer.comparisons.get(key)
-    if c is None or c.p_adjusted is None:
-        return ""
-    return "<0.001" if c.p_adjusted < 0.001 else f"{c.p_adjusted:.2g}"
+    return "" if c is None else wording.p_value(c.p_adjusted)

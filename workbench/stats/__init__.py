@@ -1,41 +1,56 @@
 """Statistics of ablation: pure functions on arrays, no files, no torch.
 
 `compare` and `compare_family` pair cells by seed and by query, `factor_effects` averages over a grid,
-`pareto` finds fronts, `power` tells what a number of seeds can show. They return numbers and kinds and know
-no name of a metric; `workbench.answer.wording` makes sentences. Read `docs/statistics.md` for the reasons.
+`families` says what is tested together, `pareto` finds fronts, `power` tells what a number of seeds can show.
+They return numbers and kinds and know no name of a metric; `workbench.answer.wording` makes sentences. Read
+`docs/statistics.md` for the reasons.
 """
 
-from workbench.stats.compare import Comparison, Outcome, adjust, compare, compare_family, holm, sign_flip
+from workbench.stats.compare import (
+    Comparison,
+    Outcome,
+    adjust,
+    adjust_in_order,
+    compare,
+    compare_family,
+    sign_flip,
+)
 from workbench.stats.components import Components
-from workbench.stats.effects import Effect, FactorEffects, factor_effects
+from workbench.stats.effects import Effect, FactorEffects, adjust_together, distinct_tests, factor_effects
+from workbench.stats.families import Family, claimed_level, holm, in_order
 from workbench.stats.inputs import Runs
 from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front
-from workbench.stats.power import detectable, power, seeds_needed, smallest_p
+from workbench.stats.power import detectable, power, seeds_needed
 
 __all__ = [
     "Comparison",
     "Components",
     "Effect",
     "FactorEffects",
+    "Family",
     "Interval",
     "Outcome",
     "ParetoPoint",
     "Runs",
     "Summary",
     "adjust",
+    "adjust_in_order",
+    "adjust_together",
+    "claimed_level",
     "compare",
     "compare_family",
     "detectable",
+    "distinct_tests",
     "factor_effects",
     "holm",
+    "in_order",
     "iqm",
     "pareto",
     "pareto_front",
     "power",
     "seeds_needed",
     "sign_flip",
-    "smallest_p",
     "summarise",
     "summarise_cells",
 ]

@@ -1,8 +1,8 @@
-"""Paired comparison of cells: over seeds, over queries, over both; Holm over a family.
+"""Paired comparison of cells: over seeds, over queries, over both; corrected within a family.
 
 "A beats B" is a claim about two ways of training, so it has to survive other seeds and other
-queries. It may be made only when the seeds+queries interval of the difference excludes zero after
-Holm's correction over all comparisons of the family (`Comparison.winner`).
+queries. It may be made only when the p value of the seeds+queries interval is below 0.05 after Holm's
+correction over all tests of the answer, or in its turn among registered contrasts (`Comparison.winner`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from scipy import stats
 
 import workbench.stats.intervals as intervals
 from workbench.errors import UserError
-from workbench.stats.components import Components, Estimate, estimate, half_width, p_values
+from workbench.stats.components import Components, Estimate, estimate, p_values
+from workbench.stats.families import Family, claimed_level, corrected, in_order
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 from workbench.stats.intervals import RESAMPLES, Interval
 
 LEVEL = 0.95
-Outcome = Literal["told apart", "open", "equal", "constant", "repeated seeds", "one seed"]
-"""What a comparison comes to. `equal`, `constant`: every seed shows no difference, or the very same one."""
+Outcome = Literal["told apart", "open", "equal", "constant", "repeated seeds", "one seed", "not tested"]
+"""What a comparison comes to. `equal`, `constant`: every seed shows no difference, or the very same one;
+`not tested`: it belongs to no family."""
 EXACT_SIGN_FLIPS = 2**16
 """All flips of the signs are tried up to 16 seeds; beyond that, as many random ones."""
 
@@ -62,16 +64,24 @@ class Comparison:
     repeated_seeds: bool
     """Every seed gave the same answers in both arms, so all of them count as one."""
 
-    family: int = 1
-    """Comparisons that are corrected together, those included that cannot be made yet."""
+    reach: float | None = None
+    """Largest difference that the metric can have; no interval reaches beyond it."""
+
+    family: Family | None = None
+    """What it is tested together with; None where it is shown without a test and nothing is claimed of it."""
     p_adjusted: float | None = None
-    interval_adjusted: Interval | None = None
-    """At the level that Holm's correction gave to this comparison."""
+    claimed_interval: Interval | None = None
+    """Of a claim: at the level that makes up for its being shown because it is one, see `claimed_level`."""
+
+    @property
+    def shown(self) -> Interval | None:
+        """The interval to be shown: that of the claim, or else the plain one."""
+        return self.claimed_interval or self.interval
 
     @property
     def winner(self) -> str | None:
         """The cell that may be said to beat the other; None when they cannot be told apart."""
-        if self.interval_adjusted is None or not self.interval_adjusted.excludes_zero():
+        if self.p_adjusted is None or self.p_adjusted >= 1 - self.level:
             return None
         return self.ahead
 
@@ -85,11 +95,32 @@ class Comparison:
         """What kind of statement the comparison allows."""
         if self.winner is not None:
             return "told apart"
+        if self.family is None:
+            return "not tested"
         if self.estimate is None:
             return "repeated seeds" if self.repeated_seeds else "one seed"
         if self.interval is None:
             return "constant"
         return "equal" if self.estimate.error == 0 else "open"
+
+    def judged(self, p_adjusted: float, claimed: float) -> Comparison:
+        """With its p after correction and, if that makes it a claim, its interval at the level `claimed`."""
+        found = replace(self, p_adjusted=p_adjusted, claimed_interval=None)
+        return replace(found, claimed_interval=self.interval_at(claimed)) if found.winner else found
+
+    def untested(self) -> Comparison:
+        """As one that belongs to no family: shown without a claim."""
+        return replace(self, family=None, p_adjusted=None, claimed_interval=None)
+
+    def interval_at(self, level: float) -> Interval | None:
+        """The interval that decides, at another level."""
+        # A constant difference has no scale to judge it by.
+        if self.estimate is None or (self.estimate.error == 0 and self.effect != 0):
+            return None
+        return self._limited(intervals.both_interval(self.estimate, level))
+
+    def _limited(self, interval: Interval) -> Interval:
+        return interval.within(None if self.reach is None else -self.reach, self.reach)
 
 
 def compare(
@@ -101,15 +132,17 @@ def compare(
     unit: str = "points",
     higher_is_better: bool = True,
     level: float = LEVEL,
+    reach: float | None = None,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> Comparison:
     """Compare two cells.
 
-    groups: [Q], the clip of each query; unit: what the effect is in; see `Runs` for the values.
+    groups: [Q], the clip of each query; unit: what the effect is in; reach: see `Comparison`; see `Runs` for
+    the values.
     """
     tables = [tabulate(runs, groups, name=name) for runs, name in zip((a, b), names, strict=True)]
-    found = _against(tables[1], tables[:1], unit, higher_is_better, level, resamples, rng)
+    found = _against(tables[1], tables[:1], unit, higher_is_better, level, reach, resamples, rng)
     return adjust(found)[0]
 
 
@@ -121,6 +154,7 @@ def compare_family(
     unit: str = "points",
     higher_is_better: bool = True,
     level: float = LEVEL,
+    reach: float | None = None,
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Comparison]:
@@ -132,48 +166,49 @@ def compare_family(
         raise UserError(f"the baseline {baseline!r} is not among the cells {sorted(cells)}")
     tables = {name: tabulate(cells[name], groups, name=name) for name in sorted(cells)}
     arms = [table for name, table in tables.items() if name != baseline]
-    found = _against(tables[baseline], arms, unit, higher_is_better, level, resamples, rng)
+    found = _against(tables[baseline], arms, unit, higher_is_better, level, reach, resamples, rng)
     return {comparison.a: comparison for comparison in adjust(found)}
 
 
-def holm(p: ArrayLike) -> Array:
-    """Holm's adjusted p values (1979): valid whatever the dependence between the tests.
-
-    p: [..., m], one family along the last axis.
-    """
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values, axis=-1, kind="stable")
-    factors = np.arange(values.shape[-1], 0, -1)
-    stepped = np.maximum.accumulate(np.take_along_axis(values, order, -1) * factors, axis=-1)
-    out = np.empty_like(stepped)
-    np.put_along_axis(out, order, np.minimum(stepped, 1.0), -1)
-    return out
-
-
-def adjust(comparisons: Iterable[Comparison], family: int = 0) -> tuple[Comparison, ...]:
+def adjust(
+    comparisons: Iterable[Comparison], family: Family | None = None, others: Sequence[float] = ()
+) -> tuple[Comparison, ...]:
     """Holm over a family of comparisons; those without a p value get none.
 
-    family: how many comparisons are planned, where that is more than have a p value by now. Those to come
-    count as if their p were 1, so that a mark does not vanish because another cell gets its second seed.
-    `interval_adjusted` is at the level of the comparison's own step, so that it excludes zero exactly when
-    the adjusted p is below 1 - level.
+    family: what is planned, where that is more than these; others: p values of its other tests.
     """
     out = list(comparisons)
-    p = np.array([np.nan if c.p is None else c.p for c in out])
-    tested = np.flatnonzero(~np.isnan(p))
-    m = max(family, len(tested), 1)
-    adjusted = dict(zip(tested.tolist(), holm([*p[tested], *[1.0] * (m - len(tested))]), strict=False))
-    order = tested[np.argsort(p[tested], kind="stable")].tolist()
-    step = 0
-    for rank, i in enumerate(order):
-        # Holm stops at the first comparison that fails; those after it are judged at its level.
-        if step == rank - 1 and adjusted[order[rank - 1]] < 1 - out[i].level:
-            step = rank
-        out[i] = replace(
-            out[i], p_adjusted=float(adjusted[i]),
-            interval_adjusted=_both_interval(out[i], 1 - (1 - out[i].level) / (m - step)),
-        )  # fmt: skip
-    return tuple(replace(c, family=m) for c in out)
+    tested = [i for i, c in enumerate(out) if c.p is not None]
+    family = family or Family(comparisons=len(tested))
+    level = out[0].level if out else LEVEL
+    p = [p for i in tested if (p := out[i].p) is not None]
+    adjusted, claimed = corrected([*p, *others], family.size, level)
+    for i, value in zip(tested, adjusted, strict=False):
+        out[i] = out[i].judged(float(value), claimed)
+    return tuple(replace(c, family=family) for c in out)
+
+
+def adjust_in_order(comparisons: Sequence[Comparison | None]) -> tuple[Comparison | None, ...]:
+    """Registered contrasts in their fixed order, each at 1 - level; testing stops at the first that fails.
+
+    None stands for one that cannot be made yet, which fails as well. Those after the first that fails belong
+    to no family: they are not tested, and nothing is claimed of them.
+    """
+    known = [1.0 if c is None or c.p is None else c.p for c in comparisons]
+    level = next((c.level for c in comparisons if c is not None), LEVEL)
+    adjusted = in_order(known)
+    claims = int(np.count_nonzero(adjusted < 1 - level))
+    claimed = claimed_level(claims, len(known), level)
+    family = Family(contrasts=len(known))
+    out: list[Comparison | None] = []
+    for i, c in enumerate(comparisons):
+        if c is None or i > claims:
+            out.append(None if c is None else c.untested())
+        elif c.p is None:
+            out.append(replace(c, family=family))
+        else:
+            out.append(replace(c.judged(float(adjusted[i]), claimed), family=family))
+    return tuple(out)
 
 
 def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> float:
@@ -194,7 +229,7 @@ def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> flo
 
 def _against(
     baseline: Table, arms: Sequence[Table], unit: str, higher_is_better: bool,
-    level: float, resamples: int, rng: int | np.random.Generator,
+    level: float, reach: float | None, resamples: int, rng: int | np.random.Generator,
 ) -> list[Comparison]:  # fmt: skip
     """Each arm minus the baseline, unadjusted."""
     if not 0.5 <= level < 1:
@@ -214,13 +249,13 @@ def _against(
     out = []
     for arm, column in zip(arms, columns[1:], strict=True):
         pair = None if draws is None else (draws[:, column], draws[:, columns[0]])
-        out.append(_pair(arm, baseline, pair, unit, higher_is_better, level, seed))
+        out.append(_pair(arm, baseline, pair, unit, higher_is_better, level, reach, seed))
     return out
 
 
 def _pair(
     a: Table, b: Table, draws: tuple[Array, Array] | None, unit: str, higher_is_better: bool,
-    level: float, seed: int,
+    level: float, reach: float | None, seed: int,
 ) -> Comparison:  # fmt: skip
     """draws: the resampled metric of every run of A [B, n_A] and of B [B, n_B]."""
     seeds = tuple(s for s in a.seeds if s in b.seeds)
@@ -249,15 +284,20 @@ def _pair(
         seeds=seeds,
         unpaired={t.name: rest for t in (a, b)
                   if (rest := tuple(s for s in t.seeds if s not in seeds))},
-        clusters=clusters, level=level, interval=None, p=None,
+        clusters=clusters, level=level, interval=None, p=None, reach=reach,
         over_seeds=intervals.seed_interval(differences, level) if found is not None else None,
         p_seeds=sign_flip(differences, seed) if found is not None else None,
         over_queries=over_queries, p_queries=p_queries, bootstrap=bootstrap,
         components=found.components() if found is not None else None,
         estimate=found, repeated_seeds=repeated,
     )  # fmt: skip
-    interval = _both_interval(comparison, level)
-    return replace(comparison, interval=interval, p=_p_value(comparison))
+    return _with_interval(comparison)
+
+
+def _with_interval(c: Comparison) -> Comparison:
+    """Every interval within what the metric can reach, and the one that decides with its p value."""
+    over_seeds = None if c.over_seeds is None else c._limited(c.over_seeds)
+    return replace(c, over_seeds=over_seeds, interval=c.interval_at(c.level), p=_p_value(c))
 
 
 def _p_value(c: Comparison) -> float | None:
@@ -267,14 +307,3 @@ def _p_value(c: Comparison) -> float | None:
         return float(p_values(c.estimate))
     # No variance at all: equal arms are equal, and a constant difference has no scale to judge by.
     return 1.0 if c.effect == 0 else None
-
-
-def _both_interval(c: Comparison, level: float) -> Interval | None:
-    """The seeds+queries interval at any level; for a metric without queries, over seeds."""
-    if c.estimate is None or (c.estimate.error == 0 and c.effect != 0):
-        return None
-    half = float(half_width(c.estimate, 1 - level))
-    return Interval(
-        low=c.effect - half, high=c.effect + half, level=level,
-        kind="seeds+queries" if c.clusters > 1 else "seeds", n=len(c.seeds),
-    )  # fmt: skip

@@ -64,6 +64,15 @@ class Estimate:
         """[...] standard error of the effect."""
         return np.sqrt(self.seed_part + self.query_part)
 
+    def at(self, index: int) -> Estimate:
+        """That of one contrast of a row of them."""
+        seed, query, rest = (np.asarray(square[index]) for square in self.mean_squares)
+        return Estimate(
+            effect=np.asarray(self.effect[index]), seed_part=np.asarray(self.seed_part[index]),
+            query_part=np.asarray(self.query_part[index]), mean_squares=(seed, query, rest),
+            seeds=self.seeds, clusters=self.clusters,
+        )  # fmt: skip
+
     def components(self) -> Components:
         """The components of a single contrast; estimates below zero are zero."""
         ms_seed, ms_query, ms_rest = (float(m) for m in self.mean_squares)

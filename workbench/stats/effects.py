@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
 
 from workbench.errors import UserError
-from workbench.stats.compare import LEVEL, holm
-from workbench.stats.components import Estimate, estimate, half_width, p_values
+from workbench.stats.compare import LEVEL, Comparison, adjust
+from workbench.stats.components import Estimate, estimate, p_values
+from workbench.stats.families import Family, corrected
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
-from workbench.stats.intervals import Interval
+from workbench.stats.intervals import Interval, both_interval
 
 Level = str | float | int | bool
 
@@ -32,13 +34,31 @@ class Effect:
     interval: Interval | None
     """None with one seed. Seeds+queries as in `Comparison.interval`, without correction."""
     p: float | None
-    p_adjusted: float | None
-    """Holm over the levels of this term (one factor, or one pair of factors)."""
+    estimate: Estimate | None = None
+    reach: float | None = None
+    """Largest effect that the metric allows; no interval reaches beyond it."""
+    p_adjusted: float | None = None
+    """Holm over the family; None where it is shown without a test."""
+    claimed_interval: Interval | None = None
+    """Of a claim, see `Comparison.claimed_interval`."""
+
+    @property
+    def shown(self) -> Interval | None:
+        """The interval to be shown: that of the claim, or else the plain one."""
+        return self.claimed_interval or self.interval
 
     @property
     def distinguishable(self) -> bool:
-        """Whether it is told from zero after Holm."""
+        """Whether it is told from zero after correction."""
         return self.p_adjusted is not None and self.p_adjusted < 1 - LEVEL
+
+    def judged(self, p_adjusted: float, claimed: float) -> Effect:
+        """With its p after correction and, if that makes it a claim, its interval at the level `claimed`."""
+        found = replace(self, p_adjusted=p_adjusted, claimed_interval=None)
+        if not found.distinguishable or found.estimate is None:
+            return found
+        interval = both_interval(found.estimate, claimed)
+        return replace(found, claimed_interval=interval.within(*_limits(found.reach)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +70,12 @@ class FactorEffects:
     """Seeds that every cell has; only these are used."""
     unused_seeds: dict[tuple[Level, ...], tuple[int, ...]]
     """Levels of a cell -> its seeds that another cell lacks."""
+    family: Family | None = None
+    """What the effects are tested together with; None where they are shown without a test."""
 
     @property
     def tested(self) -> bool:
-        """Whether there are intervals and tests: not with one seed, nor with seeds that agree in all."""
+        """Whether tests are possible: not with one seed, nor with seeds that agree in all."""
         return any(effect.p is not None for effect in self.effects)
 
     @property
@@ -73,10 +95,12 @@ def factor_effects(
     *,
     groups: Sequence[str] | None = None,
     level: float = LEVEL,
+    reach: float | None = None,
 ) -> FactorEffects:
-    """Main effects and two-way interactions of a full grid, computed for each seed as a block.
+    """Main effects and two-way interactions of a full grid, computed for each seed as a block, without tests.
 
-    cells: levels of the factors, in their order -> runs. Raises UserError for an incomplete grid.
+    cells: levels of the factors, in their order -> runs; reach: largest difference of two cells that the
+    metric can have. `adjust_together` tests the effects. Raises UserError for an incomplete grid.
     """
     grid = _levels(cells, factors)
     keys = list(product(*grid))
@@ -93,14 +117,62 @@ def factor_effects(
         for size in (1, 2)
         for term in combinations(axes, size)
         if all(len(grid[axis]) > 1 for axis in term)
-        for effect in _term(values, term, factors, grid, tables[0].sizes, level)
+        for effect in _term(values, term, factors, grid, tables[0].sizes, level, reach)
     ]
     return FactorEffects(effects=tuple(effects), seeds=seeds, unused_seeds=_unused(keys, tables, seeds))
 
 
+def distinct_tests(levels: Mapping[str, int], apart: Collection[str] = ()) -> int:
+    """How many different tests the main effects and interactions of a full grid have.
+
+    levels: factor -> how many levels it has; apart: effects of these factors alone are not asked for.
+    Effects of the two levels of a factor are mirror images and count once: a factor of L levels has L tests,
+    or 1 with two levels; an interaction has as many as the product of both numbers.
+    """
+    tests = {factor: n if n > 2 else 1 for factor, n in levels.items() if n > 1}
+    terms = [term for size in (1, 2) for term in combinations(tests, size) if not set(term) <= set(apart)]
+    return sum(math.prod(tests[factor] for factor in term) for term in terms)
+
+
+def adjust_together(
+    comparisons: Iterable[Comparison], found: FactorEffects | None, family: Family
+) -> tuple[tuple[Comparison, ...], FactorEffects | None]:
+    """Holm over the comparisons and the distinct tests of the effects of one answer.
+
+    family: what is planned; tests that cannot be made yet, and verdicts, count as if their p were 1.
+    """
+    comparisons = list(comparisons)
+    p = [c.p for c in comparisons if c.p is not None]
+    if found is None:
+        return adjust(comparisons, family), None
+    tests = _distinct(found.effects)
+    known = {key: effect.p for effect, key in zip(found.effects, tests, strict=True) if effect.p is not None}
+    adjusted, claimed = corrected([*known.values(), *p], family.size, LEVEL)
+    values = dict(zip(known, adjusted.tolist(), strict=False))
+    effects = [
+        effect.judged(values[key], claimed) if key in values else effect
+        for effect, key in zip(found.effects, tests, strict=True)
+    ]
+    return adjust(comparisons, family, list(known.values())), replace(
+        found, effects=tuple(effects), family=family
+    )
+
+
+def _distinct(effects: Sequence[Effect]) -> list[tuple[object, ...]]:
+    """What tells the test of each effect from the others: mirror images share theirs."""
+    levels: dict[tuple[tuple[str, ...], int], set[Level]] = {}
+    for effect in effects:
+        for i, level in enumerate(effect.levels):
+            levels.setdefault((effect.factors, i), set()).add(level)
+    return [
+        (e.factors, *(level if len(levels[e.factors, i]) > 2 else None for i, level in enumerate(e.levels)))
+        for e in effects
+    ]
+
+
 def _term(
-    values: Array, term: tuple[int, ...], factors: Sequence[str],
-    grid: Sequence[Sequence[Level]], sizes: Array, level: float,
+    values: Array, term: tuple[int, ...], factors: Sequence[str], grid: Sequence[Sequence[Level]],
+    sizes: Array, level: float, reach: float | None,
 ) -> list[Effect]:  # fmt: skip
     """All levels of one main effect or interaction."""
     others = tuple(axis for axis in range(len(factors)) if axis not in term)
@@ -108,34 +180,29 @@ def _term(
     for axis in range(len(term)):
         contrast = contrast - contrast.mean(axis=axis, keepdims=True)
     contrast = contrast.reshape(-1, *contrast.shape[-2:])  # [levels, n, C]
-    names = tuple(factors[axis] for axis in term)
-    levels = list(product(*(grid[axis] for axis in term)))
+    # The weights of the cells with a plus add up to this, so that no effect can be larger.
+    share = len(term) * math.prod(1 - 1 / len(grid[axis]) for axis in term)
+    largest = None if reach is None else share * reach
     # Seeds that all give the same answers are one seed.
     repeated = bool(np.all(values == values[..., :1, :]))
     found = None if repeated else estimate(contrast, sizes)
-    if found is None or not found.error.any():
-        return [
-            Effect(factors=names, levels=key, effect=float(c.mean(0).sum() / sizes.sum()),
-                   interval=None, p=None, p_adjusted=None)
-            for key, c in zip(levels, contrast, strict=True)
-        ]  # fmt: skip
-    p = np.where(found.error > 0, p_values(found), 1.0)
-    return [
-        Effect(
-            factors=names, levels=key, effect=float(found.effect[i]),
-            interval=_interval(found, i, level), p=float(p[i]), p_adjusted=float(adjusted),
-        )
-        for i, (key, adjusted) in enumerate(zip(levels, holm(p), strict=True))
-    ]  # fmt: skip
+    tested = found is not None and bool(found.error.any())
+    out = []
+    for i, key in enumerate(product(*(grid[axis] for axis in term))):
+        mine = found.at(i) if found is not None and tested else None
+        out.append(
+            Effect(
+                factors=tuple(factors[axis] for axis in term), levels=key,
+                effect=float(contrast[i].mean(0).sum() / sizes.sum()), reach=largest, estimate=mine,
+                interval=None if mine is None else both_interval(mine, level).within(*_limits(largest)),
+                p=None if mine is None else float(p_values(mine)) if mine.error > 0 else 1.0,
+            )
+        )  # fmt: skip
+    return out
 
 
-def _interval(found: Estimate, i: int, level: float) -> Interval:
-    half, effect = float(half_width(found, 1 - level)[i]), float(found.effect[i])
-    both = found.clusters > 1
-    return Interval(
-        low=effect - half, high=effect + half, level=level,
-        kind="seeds+queries" if both else "seeds", n=found.seeds,
-    )  # fmt: skip
+def _limits(reach: float | None) -> tuple[float | None, float | None]:
+    return (None, None) if reach is None else (-reach, reach)
 
 
 def _levels(cells: Mapping[tuple[Level, ...], Runs], factors: Sequence[str]) -> list[list[Level]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from workbench.stats.components import estimate, half_width
+from workbench.stats.components import Estimate, estimate, half_width
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 
 Kind = Literal["seeds", "queries", "seeds+queries"]
@@ -36,6 +36,12 @@ class Interval:
 
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
+
+    def within(self, low: float | None, high: float | None) -> Interval:
+        """Without what lies outside the values that there can be; None where there is no limit."""
+        least = self.low if low is None else max(self.low, low)
+        most = self.high if high is None else min(self.high, high)
+        return replace(self, low=least, high=most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +71,15 @@ def summarise_cells(
     *,
     kind: Kind = "seeds",
     level: float = 0.95,
+    bounds: tuple[float | None, float | None] = (None, None),
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Summary]:
     """`summarise` of every cell; those that need draws of queries share them, so many take seconds.
 
     kind: what the intervals are about. With one seed only queries can vary, and they are drawn whatever
-    the kind. The cells must have answered the same queries.
+    the kind. bounds: the least and the largest value that the metric can have; no interval reaches beyond.
+    The cells must have answered the same queries.
     """
     tables = {name: tabulate(runs, groups, name=name) for name, runs in cells.items()}
     drawn = [t for t in tables.values() if len(t.sizes) > 1 and (kind == "queries" or len(t.seeds) == 1)]
@@ -82,10 +90,12 @@ def summarise_cells(
         ends = np.cumsum([len(t.seeds) for t in drawn])
         parts = zip(drawn, np.split(found, ends[:-1], axis=1), strict=True)
         draws = {table.name: part.mean(1) for table, part in parts}
-    return {name: _summary(table, draws.get(name), kind, level) for name, table in tables.items()}
+    return {name: _summary(table, draws.get(name), kind, level, bounds) for name, table in tables.items()}
 
 
-def _summary(table: Table, draws: Array | None, kind: Kind, level: float) -> Summary:
+def _summary(
+    table: Table, draws: Array | None, kind: Kind, level: float, bounds: tuple[float | None, float | None]
+) -> Summary:
     """draws: [B], the metric of the cell's runs on resampled queries."""
     means = table.means
     interval: Interval | None = None
@@ -94,17 +104,16 @@ def _summary(table: Table, draws: Array | None, kind: Kind, level: float) -> Sum
     elif len(means) > 1 and kind == "seeds":
         interval = seed_interval(means, level)
     elif len(means) > 1 and kind == "seeds+queries":
-        interval = _both_interval(table, level)
-    return Summary(mean=float(means.mean()), interval=interval)
+        interval = both_interval(estimate(table.sums, table.sizes), level)
+    return Summary(mean=float(means.mean()), interval=None if interval is None else interval.within(*bounds))
 
 
-def _both_interval(table: Table, level: float) -> Interval:
-    """Of a cell's mean over other seeds and other queries, as that of a comparison."""
-    found = estimate(table.sums, table.sizes)
-    half, mean, both = float(half_width(found, 1 - level)), float(found.effect), len(table.sizes) > 1
+def both_interval(found: Estimate, level: float) -> Interval:
+    """Of a single contrast over other seeds and other queries; of one number a run, over other seeds."""
+    half, effect = float(half_width(found, 1 - level)), float(found.effect)
     return Interval(
-        low=mean - half, high=mean + half, level=level,
-        kind="seeds+queries" if both else "seeds", n=len(table.seeds),
+        low=effect - half, high=effect + half, level=level,
+        kind="seeds+queries" if found.clusters > 1 else "seeds", n=found.seeds,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a number of seeds can show at all: smallest p, smallest detectable difference, seeds needed.
+"""What a number of seeds can show at all: smallest detectable difference, seeds needed.
 
 Legend: n = seeds, C = clusters of queries (clips), m = comparisons in the family.
 """
@@ -15,18 +15,6 @@ from workbench.stats.components import Components
 POWER = 0.8
 MOST_SEEDS = 1000
 _GRID = (np.arange(400) + 0.5) / 400
-
-
-def smallest_p(seeds: int, family: int = 1) -> float:
-    """The smallest p that n paired seeds can reach by flipping signs, after Holm over m."""
-    if seeds < 1:
-        raise UserError("the smallest p needs at least one seed")
-    return min(1.0, family * 2.0 / 2.0**seeds)
-
-
-def seeds_for_sign_flip(family: int = 1, alpha: float = 0.05) -> int:
-    """How many paired seeds the sign-flip test needs before it can go below alpha."""
-    return int(np.floor(np.log2(2 * family / alpha))) + 1
 
 
 def power(
@@ -61,7 +49,7 @@ def detectable(
 ) -> float:  # fmt: skip
     """Smallest true difference that n seeds would show with the given chance (80 %).
 
-    family: the worst case of Holm, one comparison judged at alpha / m. Needs two seeds.
+    family: tests that are corrected together; the worst case of Holm, judged at alpha / m. Needs two seeds.
     """
     if seeds < 2:
         raise UserError("a detectable difference needs at least two seeds")

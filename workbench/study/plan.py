@@ -13,7 +13,7 @@ from workbench import data as datasets
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
-from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.spec import Choice, Study, alone, registered, under
 from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
@@ -109,6 +109,8 @@ class Plan:
     seeds: tuple[int, ...]
     baselines: tuple[Cell, ...]
     """One for each choice of the study's `within`; none where the study has no baseline."""
+    contrasts: tuple[dict[str, Any], ...] = ()
+    """The registered ones in their order, see `workbench.study.spec.registered`."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
@@ -173,6 +175,7 @@ class Plan:
             "sampler": study.sampler,
             "trials": self.trials,
             "claims": [asdict(claim) for claim in study.claims],
+            "contrasts": list(self.contrasts),
             "smoke": self.options.smoke,
             "plan": str(self.options),
             "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in self.cells],
@@ -267,6 +270,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         cells=found,
         seeds=options.seeds or study.seeds,
         baselines=_baselines(study, found),
+        contrasts=registered(study.contrasts, {c.key: (c.axes, *c.twins) for c in found}),
     )
 
 

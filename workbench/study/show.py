@@ -13,7 +13,7 @@ import polars as pl
 from tqdm import tqdm
 
 from workbench import tables
-from workbench.answer import caveats, search
+from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.metrics import CORE_WAIT, disturbed
@@ -68,6 +68,9 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     else:
         rest = sum(seconds.get(key, usual) for key in left)
         lines.append(f"{total}; {len(left)} left, about {tables.duration(rest)}.")
+    if plan.contrasts:
+        texts = [f"  {i}. {contrast['text']}" for i, contrast in enumerate(plan.contrasts, 1)]
+        lines += ["", sentences.ORDER_OF_CONTRASTS, *texts]
     return "\n".join(lines)
 
 
@@ -132,6 +135,9 @@ def answer_text(answer: Answer) -> str:
     if asked.importances:
         table = search.importance_table(asked)
         lines += ["What mattered:", tables.to_text(table), "", caveats.IMPORTANCE_LEGEND, ""]
+    if answer.contrasts:
+        table = contrasts.table(answer.contrasts)
+        lines += ["The registered contrasts:", tables.to_text(table), "", answer.contrasts_legend, ""]
     lines.append(f"Answer: {answer.sentence}")
     lines += [f"  Claim: {verdict.line}" for verdict in answer.verdicts]
     return "\n".join(lines + [f"  Note: {caveat}" for caveat in answer.caveats])

@@ -1,0 +1,173 @@
+"""The sentences on effects over a grid, on verdicts, and on registered contrasts.
+
+Those on single comparisons and on the answer as a whole are in `workbench.answer.wording`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench import stats, tables
+from workbench.answer import wording
+from workbench.metrics import Metric
+from workbench.stats.compare import LEVEL
+
+MOST_LISTED = 4
+"""Levels or pairs of levels that a sentence names."""
+
+NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
+ORDER_OF_CONTRASTS = (
+    "Registered contrasts, each tested at 5 % in this order, up to the first that cannot be told:"
+)
+BOTH_SIDES = "the interval reaches to both sides of the rule"
+
+
+# Effects over a grid
+
+
+def effects(found: stats.FactorEffects, measure: Metric) -> str:
+    """Which axes matter, and which of them act together; empty where nothing was tested (one seed, or
+    registered contrasts instead)."""
+    if not found.tested or found.family is None:
+        return ""
+    distinct: dict[str, list[stats.Effect]] = {}
+    for effect in found.of_one_axis:
+        distinct.setdefault(effect.factors[0], []).extend([effect] if effect.distinguishable else [])
+    parts = [f"{axis} matters: {_largest(levels)}" for axis, levels in distinct.items() if levels]
+    if silent := [axis for axis, levels in distinct.items() if not levels]:
+        parts.append(f"no main effect of {' or '.join(silent)} is distinguishable")
+    rest = ""
+    if any(distinct.values()):
+        told = next(e.claimed_interval for e in found.effects if e.claimed_interval is not None)
+        rest = (
+            f" ({_scale(measure)} from the mean of all cells, with {wording.percent(told.level)} intervals; "
+            f"told after Holm over {wording.family(found.family)})"
+        )
+    text = f"On average over the other choices, {'; '.join(parts)}{rest}."
+    if joint := [effect for effect in found.of_two_axes if effect.distinguishable]:
+        return f"{text} Beyond that, together: {_largest(joint)}."
+    return f"{text} No interaction of two axes is distinguishable."
+
+
+def effects_legend(found: stats.FactorEffects, measure: Metric) -> str:
+    """What a table of main effects shows and over which seeds."""
+    return (
+        f"Mean of the cells with this choice minus the mean of all cells, {_scale(measure)}, "
+        f"{effects_vary(found)}. {effects_seeds(found)}"
+    )
+
+
+def effects_vary(found: stats.FactorEffects) -> str:
+    """What intervals and p values the effects have: "with 95 % intervals over seeds; ..."."""
+    if found.tested:
+        kinds = {effect.interval.kind for effect in found.effects if effect.interval is not None}
+        over = "seeds and queries" if "seeds+queries" in kinds else "seeds"
+        if found.family is None:
+            return f"with 95 % intervals over {over}, {wording.WITHOUT_CLAIMS}"
+        limits = f"with 95 % intervals{wording.at_claims(found.effects)} over {over}"
+        return f"{limits}; p after Holm over {wording.family(found.family)}"
+    if len(found.seeds) == 1:
+        return "one seed: no interval and no test"
+    return f"{wording.WITHOUT_INTERVAL['repeated seeds']}: no interval and no test"
+
+
+def effects_seeds(found: stats.FactorEffects) -> str:
+    """Which seeds were used, and how many runs of which seeds were not, as a sentence."""
+    used = f"Seeds used: {', '.join(map(str, found.seeds))}"
+    if not found.unused_seeds:
+        return f"{used}."
+    unused = sorted({seed for left in found.unused_seeds.values() for seed in left})
+    runs = sum(len(left) for left in found.unused_seeds.values())
+    return (
+        f"{used}; left out {'was' if runs == 1 else 'were'} {runs} run{'' if runs == 1 else 's'} of seed"
+        f"{'' if len(unused) == 1 else 's'} {', '.join(map(str, unused))}, which not every cell has."
+    )
+
+
+def _largest(effects: Sequence[stats.Effect]) -> str:
+    """The largest ones, with their intervals."""
+    largest = sorted(effects, key=lambda effect: -abs(effect.effect))[:MOST_LISTED]
+    more = f" and {len(effects) - len(largest)} more" if len(effects) > len(largest) else ""
+    return ", ".join(f"{_levels(effect)} by {_size(effect)}" for effect in largest) + more
+
+
+def _levels(effect: stats.Effect) -> str:
+    if len(effect.levels) == 1:
+        return tables.number(effect.levels[0])
+    pairs = zip(effect.factors, effect.levels, strict=True)
+    return " with ".join(f"{factor}={tables.number(level)}" for factor, level in pairs)
+
+
+def _size(effect: stats.Effect) -> str:
+    i = effect.shown
+    return f"{effect.effect:+.1f}" + (f" ({i.low:+.1f} to {i.high:+.1f})" if i is not None else "")
+
+
+def _scale(measure: Metric) -> str:
+    """As in "in points of R@1"."""
+    return f"in {measure.difference}" if measure.difference else measure.in_units
+
+
+# Verdicts
+
+
+def verdict_rule(found: stats.Family, level: float) -> str:
+    """When a claim holds, as a sentence."""
+    text = (
+        f"A claim holds when the whole {wording.percent(level)} interval of its figure satisfies the rule, "
+        "does not when the whole interval fails it, and cannot be told otherwise"
+    )
+    if found.size == 1:
+        return f"{text}."
+    return f"{text}; that is 95 % for all {wording.family(found)} of this answer together."
+
+
+def verdict(text: str, verdict: str, reason: str, measured: str, paper: str, rule: str, level: float) -> str:
+    """All of a verdict on one line, for the terminal and the dashboard."""
+    why = f" ({reason})" if reason else ""
+    return (
+        f"{text}: {verdict}{why}; here {measured}, paper {paper}; "
+        f"it holds when the whole {wording.percent(level)} interval is {rule}"
+    )
+
+
+# Registered contrasts
+
+
+def contrast(text: str, c: stats.Comparison | None, why: str, after: str) -> str:
+    """One sentence on a registered contrast, without a full stop."""
+    if after or c is None:
+        return f"{text}: {contrast_result(c, why, after)}"
+    return f"{text}: {wording.comparison(c)}"
+
+
+def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
+    """What came of a registered contrast, in a few words."""
+    if after:
+        return f"not tested, since \u201c{after}\u201d could not be told"
+    if c is None:
+        return f"cannot be told yet: {why}"
+    return "cannot be told" if c.winner is None else f"told: {c.winner} is better"
+
+
+def contrasts(sentences: Sequence[str], told: int) -> str:
+    """The registered contrasts as the answer of a study."""
+    many = f"{len(sentences)} registered contrast{'' if len(sentences) == 1 else 's'}"
+    return f"Of {many}, tested in their order, {told} can be told. {'. '.join(sentences)}."
+
+
+def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> str:
+    """What a table of registered contrasts shows."""
+    claimed = [c.claimed_interval for c in found if c is not None and c.claimed_interval is not None]
+    text = (
+        f"Difference of the means of {metric} between the cells of both sides, over the seeds that all "
+        "of them have. Each is tested at 5 % in this order, up to the first that cannot be told; p is the "
+        "largest so far"
+    )
+    if not claimed or claimed[0].level == LEVEL:
+        return f"{text}. Intervals are at 95 %."
+    level = wording.percent(claimed[0].level)
+    return (
+        f"{text}. Intervals are at 95 %, of claims at {level}, so that at most 5 % of the claims have one "
+        "that misses the truth; since the claim itself rests on p, such an interval may reach zero."
+    )
