@@ -1,6 +1,7 @@
-"""What a study says before any comparison: was anything learned, by how many runs; is selecting worth it."""
+"""What a study says besides its comparisons: whether anything was learned, by how many of its runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from workbench.answer.evidence import gather
 from workbench.answer.learned import learned
 from workbench.tracking.run_dir import RunDir
 
-VAL = [1] * QUERIES
+VAL = (1,) * QUERIES
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def found(results):
 
     def judge(name="ratios", val=VAL):
         asked = load(results, name)
-        return learned(asked, gather(asked, results), val)
+        return learned(asked, replace(gather(asked, results), val_captions=val))
 
     return judge
 
@@ -50,22 +51,18 @@ def test_random_ranks_are_nothing_that_was_learned(ratios, rank, found):
             rank(cell, seed, rng.integers(1, QUERIES + 1, QUERIES))
     said = found()
     assert not said.best.told
-    assert said.sentences[0].startswith(
-        "Nothing was learned that can be told from chance: the best of 6 cells"
-    )
-    assert "random ranks 0.2 %" in said.sentences[0]
-    assert "after Bonferroni over 6 cells; it would take 1.0 %" in said.sentences[0]
-    assert "12 of 12 runs collapsed" in said.sentences[1]
+    assert said.nothing.startswith("Nothing was learned that can be told from chance: the best of 6 cells")
+    assert "random ranks 0.2 %" in said.nothing
+    assert "after Bonferroni over 6 cells; it would take 1.0 %" in said.nothing
+    assert "12 of 12 runs collapsed" in said.caveats[0]
 
 
 def test_what_was_learned_is_told_from_chance(ratios, found):
     ratios(seeds=(0, 1, 2))
     said = found()
     assert said.best.told
-    assert said.sentences[0].startswith(
-        "Something was learned: the best of 6 cells reaches text-to-video R@1 "
-    )
-    assert "(p below 0.001 after Bonferroni over 6 cells)" in said.sentences[0]
+    assert said.best.p_adjusted < 0.001
+    assert said.nothing == "", "that something was learned goes without saying"
 
 
 def test_captions_of_one_clip_are_one_thing_to_find(ratios, found):
@@ -82,7 +79,7 @@ def test_no_collapse_is_said_with_what_it_cannot_rule_out(ratios, found):
     expected = (
         "No run collapsed; 3 runs of a cell without a collapse cannot rule out that 63 % of its runs do."
     )
-    assert said.sentences[1] == expected
+    assert said.caveats[0] == expected
 
 
 def test_collapsed_runs_are_counted_and_named(ratios, rank, found):
@@ -91,16 +88,16 @@ def test_collapsed_runs_are_counted_and_named(ratios, rank, found):
     said = found()
     label = label_of(RATIOS[4])
     assert said.training[label].collapsed == (1,)
-    assert "1 of 18 runs collapsed (val/t2v_r1 not above 1.0 %" in said.sentences[1]
-    assert f"{label}: 2 of 3 train, 9 to 99 %" in said.sentences[1]
-    assert "about the runs that train" in said.sentences[1]
+    assert "1 of 18 runs collapsed (val/t2v_r1 not above 1.0 %" in said.caveats[0]
+    assert f"{label}: 2 of 3 train, 9 to 99 %" in said.caveats[0]
+    assert "A comparison of means says little of such cells." in said.caveats[0]
 
 
 def test_no_run_is_called_collapsed_where_the_gallery_of_val_is_unknown(ratios, found):
     ratios(seeds=(0, 1))
     said = found(val=None)
     assert (said.training, said.threshold) == ({}, None)
-    assert len(said.sentences) == 2
+    assert len(said.caveats) == 1
 
 
 def test_selecting_is_judged_by_seeds_that_had_no_say(ratios, found):
@@ -111,11 +108,10 @@ def test_selecting_is_judged_by_seeds_that_had_no_say(ratios, found):
     assert selected.mean < selected.apparent
     assert (
         "On a seed that had no say, selecting by val/t2v_r1 with 2 seeds reaches test/t2v_r1"
-        in said.sentences[2]
+        in said.caveats[1]
     )
     assert (
-        f"{selected.cell}, with test/t2v_r1 {selected.apparent:.1f}, is selected by all 3"
-        in said.sentences[2]
+        f"{selected.cell}, with test/t2v_r1 {selected.apparent:.1f}, is selected by all 3" in said.caveats[1]
     )
 
 
@@ -123,8 +119,8 @@ def test_with_one_seed_nothing_is_held_out(ratios, found):
     ratios(seeds=(0,))
     said = found()
     assert said.selected[""].mean is None
-    assert "one seed cannot tell how large a part" in said.sentences[2]
-    assert "1 run of a cell without a collapse cannot rule out that 95 %" in said.sentences[1]
+    assert "one seed cannot tell how large a part" in said.caveats[1]
+    assert "1 run of a cell without a collapse cannot rule out that 95 %" in said.caveats[0]
 
 
 def test_each_stratum_selects_for_itself(ratios, found):
@@ -144,4 +140,55 @@ def test_other_metrics_than_ranks_have_no_chance_here(ratios, found):
 
 def test_a_study_without_runs_says_nothing(ratios, found):
     ratios(seeds=(0,), skip={(i, 0) for i in range(len(RATIOS))}, baseline=BASE)
-    assert found().sentences == ()
+    assert (found().nothing, found().caveats) == ("", ())
+
+
+def test_the_gallery_of_val_is_read_from_the_runs(ratios, results):
+    ratios(seeds=(0, 1))
+    asked = load(results, "ratios")
+
+    def noted(text, seeds=(0, 1)):
+        for seed in seeds:
+            for cell in RATIOS:
+                file = RunDir.of(results, "ratios", key_of(cell), seed).file("environment.json")
+                file.write_text(json.dumps(json.loads(file.read_text()) | {"val_captions": text}))
+        return gather(asked, results).val_captions
+
+    assert gather(asked, results).val_captions is None, "runs of an earlier version do not tell"
+    assert noted("1:3,20:2") == (1, 1, 1, 20, 20)
+    assert noted("1:4", seeds=(1,)) is None, "runs that do not agree have no one gallery"
+    assert noted("a:b") is None
+
+
+@pytest.mark.parametrize("collapse", [None, 5.0])
+def test_collapsed_runs_are_left_out_where_the_study_has_said_what_that_means(
+    ratios, rank, answered, results, collapse
+):
+    ratios(seeds=(0, 1, 2), baseline=BASE, collapse=collapse)
+    rank(4, 1, np.full(QUERIES, 17))
+    found = answered()
+    compared = found.comparisons[key_of(RATIOS[4])]
+    assert compared.seeds == ((0, 1, 2) if collapse is None else (0, 2))
+    left_out = any(
+        "left out of what is tested, which is about the runs that train" in s for s in found.caveats
+    )
+    assert left_out == (collapse is not None)
+    row = found.cells.filter(found.cells["key"] == key_of(RATIOS[4]))
+    assert row["seeds"].item() == 3, "the table has all runs"
+
+
+def test_a_cell_of_which_no_run_trains_is_not_compared(ratios, rank, answered):
+    ratios(seeds=(0, 1), baseline=BASE, collapse=5.0)
+    for seed in (0, 1):
+        rank(4, seed, np.full(QUERIES, 17))
+    found = answered()
+    assert key_of(RATIOS[4]) not in found.comparisons
+    assert len(found.comparisons) == len(RATIOS) - 2
+
+
+def test_an_answer_on_random_ranks_says_so_first(ratios, rank, answered):
+    ratios(seeds=(0,))
+    rng = np.random.default_rng(0)
+    for cell in range(len(RATIOS)):
+        rank(cell, 0, rng.integers(1, QUERIES + 1, QUERIES))
+    assert answered().sentence.startswith("Nothing was learned that can be told from chance")

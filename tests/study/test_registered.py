@@ -5,8 +5,9 @@ from test_plan import config, plan_of
 
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
+from workbench.study.contrasts import Contrast
 from workbench.study.show import plan_text
-from workbench.study.spec import Claim, Contrast, Study
+from workbench.study.spec import Claim, Study
 
 
 def configure(trial):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,12 @@ class Asked:
     """Registered ones in their order: `text`, and for `of` and `against` the keys of their `cells` and the
     `axes` that name them."""
     exploring: bool = False
-    """Whether this is a study with registered contrasts, seen by another metric or in groups: then nothing is
-    claimed."""
+    """Whether nothing is claimed: a study with registered contrasts, seen by another metric or in groups, or
+    one with planned looks, seen with other numbers of seeds."""
+    collapse: float | None = None
+    """A run whose metric on val is no better has collapsed and is left out of what is tested."""
+    looks: Mapping[int, float] = field(default_factory=dict)
+    """Planned looks: number of seeds -> what that look may spend of the 5 %; empty without a plan."""
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, see `workbench.study.spec.Study`; `baseline` is then one of several."""
     cost: str = ""
@@ -136,6 +140,8 @@ class Asked:
             reads=tuple(description["reads"]),
             claims=tuple(description.get("claims", ())),
             contrasts=tuple(description.get("contrasts", ())),
+            collapse=description.get("collapse"),
+            looks={int(seeds): float(alpha) for seeds, alpha in description.get("looks", {}).items()},
             smoke=bool(description["smoke"]),
             plan=str(description["plan"]),
             labels={cell["key"]: cell["cell"] for cell in cells},

@@ -62,7 +62,8 @@ def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list
     if c.estimate.error == 0:
         return []
     tests = 1 if c.family is None else c.family.size
-    smallest = detectable(c.components, len(c.seeds), family=tests, level=c.level)
+    level = c.level if c.family is None else 1 - c.family.alpha
+    smallest = detectable(c.components, len(c.seeds), family=tests, level=level)
     given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
     holm = f" after Holm over {wording.family(c.family)}" if c.family is not None and tests > 1 else ""
     if reach is not None and smallest > reach:

@@ -49,10 +49,12 @@ class Registered:
         return sentences.contrast(self.text, self.comparison, self.why, self.after)
 
 
-def tested(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> tuple[Registered, ...]:
-    """Every contrast in its order; usable: key of a cell -> its runs, those that can be compared."""
+def tested(
+    asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], alpha: float
+) -> tuple[Registered, ...]:
+    """Every contrast in its order, each at alpha; usable: key of a cell -> its runs that can be compared."""
     made = [_made(contrast, asked, evidence, usable) for contrast in asked.contrasts]
-    judged = stats.adjust_in_order([contrast.comparison for contrast in made])
+    judged = stats.adjust_in_order([contrast.comparison for contrast in made], alpha)
     found: list[Registered] = []
     failed = ""
     for contrast, comparison in zip(made, judged, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from workbench import stats, tasks
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
 from workbench.metrics import Queries, score
+from workbench.stats.looks import Look
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 
@@ -32,6 +34,10 @@ class Evidence:
     """Key of a cell -> seed -> what each query contributes to the metric on test, [Q], or the metric, [1]."""
     groups: Sequence[str] | None
     """[Q], the clip of each query; None where each query counts by itself."""
+    looks: tuple[Look, ...]
+    """With which seeds the study's answer was given before, see `workbench.answer.looked`."""
+    val_captions: tuple[int, ...] | None
+    """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]
     """Key of a cell -> why it cannot be compared query by query with the others."""
 
@@ -126,6 +132,22 @@ def queries_of(metric: str) -> Queries | None:
     return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries
 
 
+def looks_file(results: Path, study: str) -> Path:
+    """The record of the looks that were taken at a study's claims."""
+    return results / "runs" / study / "looks.json"
+
+
+def read_looks(file: Path) -> tuple[Look, ...]:
+    """The looks of a record in their order, none without one; `UserError` for a damaged one."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(Look(seeds=tuple(map(int, look["seeds"])), plan=str(look["plan"])) for look in found)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} is damaged, and with it which looks were taken: {error!r}") from error
+
+
 def gather(
     asked: Asked, results: Path, table: pl.DataFrame | None = None, known: QueryValues | None = None
 ) -> Evidence:
@@ -160,8 +182,23 @@ def gather(
         others=others,
         values={key: {seed: q.values for seed, q in cell.items()} for key, cell in found.items()},
         groups=example.groups if example is not None else None,
+        looks=read_looks(looks_file(results, asked.name)),
+        val_captions=_val_captions(complete),
         refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual, where))},
     )
+
+
+def _val_captions(runs: pl.DataFrame) -> tuple[int, ...] | None:
+    """Captions of each clip of val, as runs note them: `1:480,3:20` for 480 clips with one and 20 with 3."""
+    column = "env.val_captions"
+    found = set(runs[column].to_list()) if column in runs.columns else set()
+    if len(found) != 1 or not isinstance(text := found.pop(), str):
+        return None
+    try:
+        pairs = [tuple(map(int, pair.split(":"))) for pair in text.split(",")]
+        return tuple(captions for captions, clips in pairs for _ in range(clips))
+    except ValueError:
+        return None
 
 
 def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Answered]]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.answer import wording
+from workbench import stats
+from workbench.answer import sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence, queries_of
 from workbench.errors import UserError
@@ -31,27 +32,51 @@ class Learned:
     """On val; runs that are no better have collapsed."""
     selected: Mapping[str, selection.Selected]
     """Stratum -> what selecting by val reaches there; the stratum is empty where cells are not separated."""
-    sentences: tuple[str, ...]
+    nothing: str
+    """Said before anything else where nothing was learned that can be told from chance; else empty."""
+    caveats: tuple[str, ...]
+    """On runs that collapsed or may do so, and on the score of what was selected."""
 
 
-def learned(asked: Asked, evidence: Evidence, val_captions: Sequence[int] | None) -> Learned:
+def learned(asked: Asked, evidence: Evidence) -> Learned:
     """What the complete runs of a plan say.
 
-    val_captions: captions of each clip of val, from which the threshold of collapse follows; None where it is
-    not known, and then no run is called collapsed.
+    The threshold of collapse is the study's own, or else chance level on val, with which no run is left out
+    of anything; where neither is known, no run is called collapsed.
     """
     best = _from_chance(asked, evidence)
-    null = None if val_captions is None else _null(asked, val_captions)
-    threshold = None if null is None else null.threshold()
+    null = None if evidence.val_captions is None else _null(asked, evidence.val_captions)
+    threshold = null.threshold() if asked.collapse is None and null is not None else asked.collapse
     training = {} if threshold is None else _training(asked, evidence, threshold)
-    selected = _selected(asked, evidence)
-    said = [] if best is None else [_say_chance(asked, best)]
-    if threshold is not None and training:
+    selected = {} if asked.search else _selected(asked, evidence)
+    said = []
+    if threshold is not None and training and not asked.search:
         said.append(_say_training(asked, training, threshold))
     said += [_say_selected(asked, stratum, found) for stratum, found in selected.items()]
+    nothing = "" if best is None or best.told else _say_chance(asked, best)
     return Learned(
-        best=best, training=training, threshold=threshold, selected=selected, sentences=tuple(said)
+        best=best,
+        training=training,
+        threshold=threshold,
+        selected=selected,
+        nothing=nothing,
+        caveats=tuple(said),
     )
+
+
+def of_those_that_train(
+    asked: Asked, training: Mapping[str, collapse.Training], usable: Mapping[str, stats.Runs]
+) -> dict[str, stats.Runs]:
+    """The runs that are tested, key -> seed -> values: without those that have collapsed, where the study has
+    said beforehand what that means."""
+    if asked.collapse is None:
+        return dict(usable)
+    lost = {key: training[label].collapsed for key, label in asked.labels.items() if label in training}
+    kept = {
+        key: {seed: values for seed, values in runs.items() if seed not in lost.get(key, ())}
+        for key, runs in usable.items()
+    }
+    return {key: runs for key, runs in kept.items() if runs}
 
 
 def _null(asked: Asked, captions: Sequence[int]) -> chance.Null | None:
@@ -117,8 +142,6 @@ def _say_chance(asked: Asked, found: chance.FromChance) -> str:
     reached = f"{cells} reaches {_score(asked, found.value)}, random ranks {_number(asked, found.expected)}"
     corrected = f" after Bonferroni over {found.cells} cells" if found.cells > 1 else ""
     p = "p below 0.001" if found.p_adjusted < 0.001 else f"p {found.p_adjusted:.2g}"
-    if found.told:
-        return f"Something was learned: {reached} ({p}{corrected})."
     at = "no value would do" if found.needed is None else f"it would take {_number(asked, found.needed)}"
     return f"Nothing was learned that can be told from chance: {reached} ({p}{corrected}; {at})."
 
@@ -132,18 +155,21 @@ def _say_training(asked: Asked, training: Mapping[str, collapse.Training], thres
         share = f"{100 * collapse.unseen(fewest):.0f} % of its runs"
         return f"No run collapsed; {many} cannot rule out that {share} do."
     better = "above" if asked.maximize else "below"
-    rule = f"val/{asked.metric} not {better} {_number(asked, threshold)}, as 999 of 1,000 by chance"
+    chance_level = "" if asked.collapse is not None else ", as 999 of 1,000 by chance"
+    rule = f"val/{asked.metric} not {better} {_number(asked, threshold)}{chance_level}"
+    rest = (
+        "They are left out of what is tested, which is about the runs that train."
+        if asked.collapse is not None
+        else "A comparison of means says little of such cells."
+    )
     listed = "; ".join(
         f"{label}: {len(one.trained)} of {one.runs} train, {100 * one.low:.0f} to {100 * one.high:.0f} %"
-        for label, one in list(lost.items())[: wording.MOST_LISTED]
+        for label, one in list(lost.items())[: sentences.MOST_LISTED]
     )
-    more = len(lost) - wording.MOST_LISTED
+    more = len(lost) - sentences.MOST_LISTED
     listed += f"; and {more} more cells" if more > 0 else ""
     number = sum(len(one.collapsed) for one in lost.values())
-    return (
-        f"{number} of {runs} runs collapsed ({rule}): {listed}. A comparison of means says little of "
-        "such cells; one of the pairs that train is about the runs that train."
-    )
+    return f"{number} of {runs} runs collapsed ({rule}): {listed}. {rest}"
 
 
 def _say_selected(asked: Asked, stratum: str, found: selection.Selected) -> str:

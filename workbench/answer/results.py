@@ -10,12 +10,13 @@ from pathlib import Path
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer import caveats, contrasts, facts, search, sentences, wording
+from workbench.answer import caveats, contrasts, facts, learned, looked, search, sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence, gather
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
+from workbench.stats.families import ALPHA
 from workbench.stats.intervals import Kind
 
 
@@ -102,10 +103,13 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     """The answer that the evidence gives; error: what the intervals of the cells are about."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable, error)
-    found, refused = _compare(asked, evidence, usable)
-    effects = _effects(asked, usable, evidence.groups)
-    comparisons, effects, family = _corrected(asked, found, effects)
-    registered = contrasts.tested(asked, evidence, usable)
+    asked, alpha = looked.judged(asked, evidence), looked.alpha(asked, evidence) or ALPHA
+    before = learned.learned(asked, evidence)
+    trained = learned.of_those_that_train(asked, before.training, usable)
+    found, refused = _compare(asked, evidence, trained)
+    effects = _effects(asked, trained, evidence.groups)
+    comparisons, effects, family = _corrected(asked, found, effects, alpha)
+    registered = contrasts.tested(asked, evidence, trained, alpha)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
     leading = {asked.stratum(key): key for key in reversed(ranking)}.values()
@@ -124,6 +128,9 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     if registered and selected:
         claims = sum(contrast.told for contrast in registered)
         said += f" {sentences.contrasts([contrast.sentence for contrast in registered], claims)}"
+    if before.nothing:
+        said = f"{before.nothing} {said}"
+    limits = [*before.caveats, *looked.caveats(asked, evidence)]
     return Answer(
         asked=asked,
         evidence=evidence,
@@ -140,7 +147,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         ),
         front=front,
         sentence=said,
-        caveats=tuple(facts.limiting(asked, evidence, told, registered, comparisons, refused)),
+        caveats=(*facts.limiting(asked, evidence, told, registered, comparisons, refused), *limits),
         error=error,
     )
 
@@ -188,7 +195,7 @@ def _compare(
 
 
 def _corrected(
-    asked: Asked, compared: Mapping[str, stats.Comparison], effects: stats.FactorEffects | None
+    asked: Asked, compared: Mapping[str, stats.Comparison], effects: stats.FactorEffects | None, alpha: float
 ) -> tuple[dict[str, stats.Comparison], stats.FactorEffects | None, stats.Family]:
     """All that an answer tests is one family, whether or not its runs are done; nothing is tested where
     contrasts are registered."""
@@ -198,6 +205,7 @@ def _corrected(
         comparisons=len(asked.cells) - len(asked.bases) if asked.bases else 0,
         effects=stats.distinct_tests(_grid(asked), asked.within),
         verdicts=sum(not is_counted(claim) for claim in asked.claims),
+        alpha=alpha,
     )
     found, effects = stats.adjust_together(compared.values(), effects, family)
     return dict(zip(compared, found, strict=True)), effects, family

@@ -11,13 +11,14 @@ from workbench import stats, tables
 from workbench.answer import wording
 from workbench.metrics import Metric
 from workbench.stats.compare import LEVEL
+from workbench.stats.families import ALPHA
 
 MOST_LISTED = 4
 """Levels or pairs of levels that a sentence names."""
 
 NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
 ORDER_OF_CONTRASTS = (
-    "Registered contrasts, each tested at 5 % in this order, up to the first that cannot be told:"
+    "Registered contrasts, tested in this order at the same level, up to the first that cannot be told:"
 )
 BOTH_SIDES = "the interval reaches to both sides of the rule"
 
@@ -119,7 +120,8 @@ def verdict_rule(found: stats.Family, level: float) -> str:
     )
     if found.size == 1:
         return f"{text}."
-    return f"{text}; that is 95 % for all {wording.family(found)} of this answer together."
+    together = wording.percent(1 - found.alpha)
+    return f"{text}; that is {together} for all {wording.family(found)} of this answer together."
 
 
 def verdict(text: str, verdict: str, reason: str, measured: str, paper: str, rule: str, level: float) -> str:
@@ -159,15 +161,17 @@ def contrasts(sentences: Sequence[str], told: int) -> str:
 def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> str:
     """What a table of registered contrasts shows."""
     claimed = [c.claimed_interval for c in found if c is not None and c.claimed_interval is not None]
+    alpha = next((c.family.alpha for c in found if c is not None and c.family is not None), ALPHA)
     text = (
         f"Difference of the means of {metric} between the cells of both sides, over the seeds that all "
-        "of them have. Each is tested at 5 % in this order, up to the first that cannot be told; p is the "
-        "largest so far"
+        f"of them have. Each is tested at {wording.percent(alpha)} in this order, up to the first that "
+        "cannot be told; p is the largest so far"
     )
     if not claimed or claimed[0].level == LEVEL:
         return f"{text}. Intervals are at 95 %."
     level = wording.percent(claimed[0].level)
     return (
-        f"{text}. Intervals are at 95 %, of claims at {level}, so that at most 5 % of the claims have one "
-        "that misses the truth; since the claim itself rests on p, such an interval may reach zero."
+        f"{text}. Intervals are at 95 %, of claims at {level}, so that at most {wording.percent(alpha)} of "
+        "the claims have one that misses the truth; since the claim itself rests on p, such an interval may "
+        "reach zero."
     )

@@ -64,8 +64,8 @@ def is_counted(claim: Mapping[str, Any]) -> bool:
 
 
 def verdict_level(family: stats.Family) -> float:
-    """The level of the intervals on which verdicts rest: a part of 5 % for each test of the answer."""
-    return 1 - 0.05 / family.size
+    """The level of the intervals on which verdicts rest: a part of alpha for each test of the answer."""
+    return 1 - family.alpha / family.size
 
 
 def judge(

@@ -16,7 +16,7 @@ from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
 from workbench.stats.power import MOST_SEEDS, detectable, seeds_needed
 
-WITHOUT_CLAIMS = "shown without claims: those of this study are its registered contrasts"
+WITHOUT_CLAIMS = "shown without claims, which a study has for its registered contrasts or its planned looks"
 WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
     "one seed": "one seed says nothing about other seeds",
     "repeated seeds": "all seeds gave the same answers and count as one",
@@ -143,9 +143,10 @@ def _outlook(c: stats.Comparison, worth: float | None) -> str:
         return ""
     size = f"{difference:.{_decimals(c)}f}"
     tests = 1 if c.family is None else c.family.size
-    needed = seeds_needed(c.components, difference, family=tests, level=c.level)
+    level = c.level if c.family is None else 1 - c.family.alpha
+    needed = seeds_needed(c.components, difference, family=tests, level=level)
     if needed is None:
-        limit = detectable(c.components, MOST_SEEDS, family=tests, level=c.level)
+        limit = detectable(c.components, MOST_SEEDS, family=tests, level=level)
         return (
             f"; even {MOST_SEEDS:,} seeds would not do to see a difference of {size} with these "
             f"{c.clusters} clips: the limit is about {limit:.{_decimals(c)}f}"

@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(study: str, results: Path, saved: Path | None) -> int:
     from workbench.answer.asked import load
+    from workbench.answer.looked import note
     from workbench.answer.results import answer
 
     asked = load(results, study)
@@ -70,6 +71,7 @@ def _report(study: str, results: Path, saved: Path | None) -> int:
     from workbench.report.write import write
 
     folder = write(found, results)
+    note(asked, found.evidence, results)
     print(f"{asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
     return DONE
 

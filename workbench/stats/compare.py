@@ -18,7 +18,7 @@ from scipy import stats
 import workbench.stats.intervals as intervals
 from workbench.errors import UserError
 from workbench.stats.components import Components, Estimate, estimate, p_values
-from workbench.stats.families import Family, claimed_level, corrected, in_order
+from workbench.stats.families import ALPHA, Family, claimed_level, corrected, in_order
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 from workbench.stats.intervals import RESAMPLES, Interval
 
@@ -81,7 +81,7 @@ class Comparison:
     @property
     def winner(self) -> str | None:
         """The cell that may be said to beat the other; None when they cannot be told apart."""
-        if self.p_adjusted is None or self.p_adjusted >= 1 - self.level:
+        if self.p_adjusted is None or self.family is None or self.p_adjusted >= self.family.alpha:
             return None
         return self.ahead
 
@@ -179,27 +179,28 @@ def adjust(
     """
     out = list(comparisons)
     tested = [i for i, c in enumerate(out) if c.p is not None]
-    family = family or Family(comparisons=len(tested))
-    level = out[0].level if out else LEVEL
+    family = family or Family(comparisons=len(tested), alpha=1 - (out[0].level if out else LEVEL))
     p = [p for i in tested if (p := out[i].p) is not None]
-    adjusted, claimed = corrected([*p, *others], family.size, level)
+    adjusted, claimed = corrected([*p, *others], family)
+    out = [replace(c, family=family) for c in out]
     for i, value in zip(tested, adjusted, strict=False):
         out[i] = out[i].judged(float(value), claimed)
-    return tuple(replace(c, family=family) for c in out)
+    return tuple(out)
 
 
-def adjust_in_order(comparisons: Sequence[Comparison | None]) -> tuple[Comparison | None, ...]:
-    """Registered contrasts in their fixed order, each at 1 - level; testing stops at the first that fails.
+def adjust_in_order(
+    comparisons: Sequence[Comparison | None], alpha: float = ALPHA
+) -> tuple[Comparison | None, ...]:
+    """Registered contrasts in their fixed order, each at alpha; testing stops at the first that fails.
 
     None stands for one that cannot be made yet, which fails as well. Those after the first that fails belong
     to no family: they are not tested, and nothing is claimed of them.
     """
     known = [1.0 if c is None or c.p is None else c.p for c in comparisons]
-    level = next((c.level for c in comparisons if c is not None), LEVEL)
     adjusted = in_order(known)
-    claims = int(np.count_nonzero(adjusted < 1 - level))
-    claimed = claimed_level(claims, len(known), level)
-    family = Family(contrasts=len(known))
+    claims = int(np.count_nonzero(adjusted < alpha))
+    claimed = claimed_level(claims, len(known), 1 - alpha)
+    family = Family(contrasts=len(known), alpha=alpha)
     out: list[Comparison | None] = []
     for i, c in enumerate(comparisons):
         if c is None or i > claims:
@@ -207,7 +208,7 @@ def adjust_in_order(comparisons: Sequence[Comparison | None]) -> tuple[Compariso
         elif c.p is None:
             out.append(replace(c, family=family))
         else:
-            out.append(replace(c.judged(float(adjusted[i]), claimed), family=family))
+            out.append(replace(c, family=family).judged(float(adjusted[i]), claimed))
     return tuple(out)
 
 

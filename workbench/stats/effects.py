@@ -12,7 +12,7 @@ import numpy as np
 from workbench.errors import UserError
 from workbench.stats.compare import LEVEL, Comparison, adjust
 from workbench.stats.components import Estimate, estimate, p_values
-from workbench.stats.families import Family, corrected
+from workbench.stats.families import ALPHA, Family, corrected
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 from workbench.stats.intervals import Interval, both_interval
 
@@ -39,6 +39,8 @@ class Effect:
     """Largest effect that the metric allows; no interval reaches beyond it."""
     p_adjusted: float | None = None
     """Holm over the family; None where it is shown without a test."""
+    alpha: float = ALPHA
+    """Of the family; the effect is told from zero where the adjusted p is below it."""
     claimed_interval: Interval | None = None
     """Of a claim, see `Comparison.claimed_interval`."""
 
@@ -50,11 +52,11 @@ class Effect:
     @property
     def distinguishable(self) -> bool:
         """Whether it is told from zero after correction."""
-        return self.p_adjusted is not None and self.p_adjusted < 1 - LEVEL
+        return self.p_adjusted is not None and self.p_adjusted < self.alpha
 
-    def judged(self, p_adjusted: float, claimed: float) -> Effect:
+    def judged(self, p_adjusted: float, claimed: float, alpha: float) -> Effect:
         """With its p after correction and, if that makes it a claim, its interval at the level `claimed`."""
-        found = replace(self, p_adjusted=p_adjusted, claimed_interval=None)
+        found = replace(self, p_adjusted=p_adjusted, claimed_interval=None, alpha=alpha)
         if not found.distinguishable or found.estimate is None:
             return found
         interval = both_interval(found.estimate, claimed)
@@ -147,10 +149,10 @@ def adjust_together(
         return adjust(comparisons, family), None
     tests = _distinct(found.effects)
     known = {key: effect.p for effect, key in zip(found.effects, tests, strict=True) if effect.p is not None}
-    adjusted, claimed = corrected([*known.values(), *p], family.size, LEVEL)
+    adjusted, claimed = corrected([*known.values(), *p], family)
     values = dict(zip(known, adjusted.tolist(), strict=False))
     effects = [
-        effect.judged(values[key], claimed) if key in values else effect
+        effect.judged(values[key], claimed, family.alpha) if key in values else effect
         for effect, key in zip(found.effects, tests, strict=True)
     ]
     return adjust(comparisons, family, list(known.values())), replace(

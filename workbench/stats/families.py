@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike
 
 from workbench.stats.inputs import Array
 
+ALPHA = 0.05
+"""What the claims of an answer may err by, all together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
@@ -33,10 +36,12 @@ class Family:
     """Of published claims, those that rest on an interval."""
     contrasts: int = 0
     """Registered contrasts; then the others are 0, since contrasts are a study's one family."""
+    alpha: float = ALPHA
+    """What all of it may err by: 0.05, or what a planned look may spend of it."""
 
     @property
     def size(self) -> int:
-        """A test is judged at 0.05 divided by this at worst; contrasts in a fixed order are not corrected."""
+        """A test is judged at alpha divided by this at worst; contrasts in an order are not corrected."""
         return max(1, self.comparisons + self.effects + self.verdicts)
 
 
@@ -54,15 +59,15 @@ def holm(p: ArrayLike) -> Array:
     return out
 
 
-def corrected(p: Sequence[float], size: int, level: float) -> tuple[Array, float]:
+def corrected(p: Sequence[float], family: Family) -> tuple[Array, float]:
     """Holm's adjusted p values [len(p)], and the level of the intervals of what may be claimed.
 
-    size: tests of the family. Those that are not among `p` count as if their p were 1, so that a mark does
+    Tests of the family that are not among `p` count as if their p were 1, so that a mark does
     not vanish because another cell gets its second seed.
     """
-    m = max(size, len(p), 1)
+    m = max(family.size, len(p))
     adjusted = holm([*p, *[1.0] * (m - len(p))])[: len(p)]
-    return adjusted, claimed_level(int(np.count_nonzero(adjusted < 1 - level)), m, level)
+    return adjusted, claimed_level(int(np.count_nonzero(adjusted < family.alpha)), m, 1 - family.alpha)
 
 
 def claimed_level(claims: int, size: int, level: float) -> float:

@@ -14,9 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from workbench.errors import UserError
-
-ALPHA = 0.05
-"""What all looks together may spend."""
+from workbench.stats.families import ALPHA
 
 Standing = Literal["planned", "repeated", "unplanned"]
 """`repeated`: the same seeds under the same plan as before, which shows nothing new and costs nothing."""

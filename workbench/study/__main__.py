@@ -289,6 +289,7 @@ def _work(
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     from workbench.answer.asked import Asked
+    from workbench.answer.looked import note
     from workbench.answer.results import answer
     from workbench.report.write import write
     from workbench.study.description import describe
@@ -305,6 +306,7 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     print(show.answer_text(found))
     if found.cells.height:
         print(f"\nTables and pictures: {write(found, results)}")
+        note(asked, found.evidence, results)
     if ledger.exhausted:
         print(f"\nThere is nothing new to try after {done} trials.")
     if ledger.exhausted or done >= ledger.plan.expected:

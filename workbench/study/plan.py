@@ -13,7 +13,8 @@ from workbench import data as datasets
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
-from workbench.study.spec import Choice, Study, alone, registered, under
+from workbench.study.contrasts import Choice, registered
+from workbench.study.spec import Study, alone, under
 from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
@@ -110,7 +111,7 @@ class Plan:
     baselines: tuple[Cell, ...]
     """One for each choice of the study's `within`; none where the study has no baseline."""
     contrasts: tuple[dict[str, Any], ...] = ()
-    """The registered ones in their order, see `workbench.study.spec.registered`."""
+    """The registered ones in their order, see `workbench.study.contrasts.registered`."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
@@ -176,6 +177,9 @@ class Plan:
             "trials": self.trials,
             "claims": [asdict(claim) for claim in study.claims],
             "contrasts": list(self.contrasts),
+            # Runs of a smoke test learn nothing, and nothing is claimed of them.
+            "collapse": None if self.options.smoke else study.collapse,
+            "looks": {} if self.options.smoke else {str(n): alpha for n, alpha in study.looks.items()},
             "smoke": self.options.smoke,
             "plan": str(self.options),
             "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in self.cells],

@@ -12,7 +12,8 @@ import numpy as np
 
 from workbench.config import RunConfig
 from workbench.errors import UserError
-from workbench.study.spec import Choice, Trial
+from workbench.study.contrasts import Choice
+from workbench.study.spec import Trial
 
 Configure = Callable[[Trial], RunConfig]
 _C = TypeVar("_C", bound=Choice)

@@ -15,6 +15,7 @@ from workbench.masking.preview import preview
 from workbench.metrics import full_name
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng, Masks
+from workbench.tasks.gallery import Gallery
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import Session
@@ -37,6 +38,7 @@ def describe(
             "frames_sha256": store.frames_sha256,
             "decoder": store.decoder,
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
+            "val_captions": _captions_of_clips(session.galleries[""]["val"]),
             "tokens_per_caption": session.vocabulary.length,
             "captions_cut": {name: session.vocabulary.cut(texts) for name, texts in _read(session).items()},
             "start": _start(session.recipe),
@@ -51,6 +53,12 @@ def describe(
     picture = io.BytesIO()
     mask_preview(session).save(picture, format="PNG")
     write_atomic(run.file("mask_preview.png"), picture.getvalue())
+
+
+def _captions_of_clips(part: Gallery) -> str:
+    """As in `1:480,3:20`: 480 clips with one caption and 20 with three, from which chance level follows."""
+    counts, clips = np.unique(np.bincount(part.owner, minlength=len(part.clips)), return_counts=True)
+    return ",".join(f"{count}:{number}" for count, number in zip(counts, clips, strict=True))
 
 
 def _read(session: Session) -> dict[str, list[str]]:
