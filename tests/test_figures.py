@@ -189,7 +189,8 @@ def test_less_is_better_turns_the_standing_round():
     runs = {
         (a, b): {s: 50.0 * a + rng.standard_normal(40) for s in range(4)} for a in (0, 1) for b in (0, 1)
     }  # fmt: skip
-    found = stats.factor_effects(runs, ["a", "b"])
+    effects = stats.factor_effects(runs, ["a", "b"])
+    _, found = stats.adjust_together([], effects, stats.Family(effects=3))
     up, down = (figures.factors_table(found, maximize=m, interactions=False) for m in (True, False))
     assert up["standing"].to_list()[:2] == ["worse", "better"]
     assert down["standing"].to_list()[:2] == ["better", "worse"]

@@ -86,7 +86,8 @@ def test_an_accuracy_of_another_task_is_compared_query_by_query(shuffled, answer
         for key in (HIDING, key_of(BASE))
     ]
     assert c.effect == pytest.approx(means[0] - means[1])
-    assert "points of order accuracy (95 % interval" in found.sentence
+    level = 100 * c.claimed_interval.level
+    assert f"points of order accuracy ({level:.3g} % interval" in found.sentence
     assert "in points of order accuracy" in page(found, [])
     assert "no difference between" not in " ".join(found.caveats)
 

@@ -62,3 +62,19 @@ def test_the_next_look_finds_what_has_changed(ratios, opened, monkeypatch):
     page.run()
     assert not page.exception
     assert "17 done, 1 running" in words(page)
+
+
+def test_registered_contrasts_are_told_in_their_order(ratios, opened):
+    def side(*ratio):
+        cells = [key_of(axes) for axes in RATIOS if axes["video_ratio"] in ratio]
+        return {"cells": cells, "axes": {"video_ratio": list(ratio)}}
+
+    listed = [
+        {"text": "hiding video helps", "of": side(0.5, 0.9), "against": side(0.0)},
+        {"text": "more is better", "of": side(0.9), "against": side(0.5)},
+    ]
+    page = opened_at(ratios, opened, contrasts=listed, seeds=range(5), spread=1.0)
+    table = page.dataframe[0].value
+    assert table["contrast"].tolist() == ["hiding video helps", "more is better"]
+    assert table["result"].tolist() == ["told: video_ratio=0.5 or 0.9 is better", "cannot be told"]
+    assert "tested in their order, 1 can be told" in words(page)
