@@ -11,7 +11,8 @@ from workbench.answer.evidence import gather, looks_file
 from workbench.errors import UserError
 from workbench.stats.looks import Look
 
-LOOKS = {"3": 0.01, "5": 0.015, "8": 0.025}
+LOOKS = {"6": 0.02, "8": 0.03}
+SIX = (0, 1, 2, 3, 4, 5)
 
 
 @pytest.fixture
@@ -37,27 +38,28 @@ def said(found):
 
 
 def test_a_planned_look_claims_with_its_share(look):
-    found = look((0, 1, 2), looks=LOOKS)
+    found = look(SIX, looks=LOOKS)
     assert claims(found) > 0
-    assert found.family.alpha == 0.01
-    assert all(c.winner is None or c.p_adjusted < 0.01 for c in found.comparisons.values())
-    assert said(found) == ["This look with 3 seeds may err by 1 % (planned: 3, 5, 8)."]
-    assert look((0, 1, 2, 3, 4), looks=LOOKS).family.alpha == 0.015
+    assert found.family.alpha == 0.02
+    assert all(c.winner is None or c.p_adjusted < 0.02 for c in found.comparisons.values())
+    assert said(found) == ["This look with 6 seeds may err by 2 % (planned: 6, 8)."]
+    assert look((*SIX, 6, 7), looks=LOOKS).family.alpha == 0.03
 
 
 def test_a_look_that_was_not_planned_claims_nothing(look):
-    found = look((0, 1, 2, 3), looks=LOOKS)
+    assert claims(look(SIX, looks=LOOKS)) > 0
+    found = look((*SIX, 6), looks=LOOKS)
     assert claims(found) == 0
     assert not [e for e in found.effects.effects if e.distinguishable]
     assert said(found) == [
-        "Nothing is claimed: claims are looked for with 3, 5, 8 seeds that every cell has, once each."
+        "Nothing is claimed: claims are looked for with 6, 8 seeds that every cell has, once each."
     ]
-    assert claims(look((0, 1, 2, 5, 6), looks=LOOKS)) == 0, "seed 3, which was seen, is left out"
+    assert claims(look((0, 1, 2, 3, 4, 7, 8, 9), looks=LOOKS)) == 0, "seeds 5 and 6, which were seen, are left out"
 
 
 def test_the_same_look_again_is_the_same_look(look, results):
-    first = look((0, 1, 2), looks=LOOKS)
-    again = look((0, 1, 2), looks=LOOKS)
+    first = look(SIX, looks=LOOKS)
+    again = look(SIX, looks=LOOKS)
     assert claims(again) == claims(first)
     assert len(json.loads(looks_file(results, "ratios").read_text())) == 1
 
