@@ -1,6 +1,8 @@
 """Sentences that limit an answer: each is said where it holds and nowhere else."""
 
+import pytest
 from compared import cell, compare
+from synthetic import RATIOS, key_of, label_of
 
 from workbench import stats
 from workbench.answer import caveats
@@ -101,3 +103,15 @@ def test_cost_on_different_machines_or_decoders_is_not_comparable():
         "Cost and speed are not comparable: runs differ in decoder: av 18.1 (1), decord 0.6.0 (1)."
     ]
     assert caveats.unequal_hardware({"r1": runs["r1"]}) == []
+
+
+@pytest.mark.parametrize(("reads", "said"), [(["speed/clips_per_s"], True), (["train/steps"], False)])
+def test_a_speed_that_was_measured_beside_other_work_is_named(ratios, answered, change, reads, said):
+    ratios(seeds=(0, 1), reads=reads)
+    change("ratios", key_of(RATIOS[2]), 1, "summary.json", {"speed/core_wait_share": 0.42})
+    change("ratios", key_of(RATIOS[3]), 1, "summary.json", {"speed/core_wait_share": 0.02})
+    expected = (
+        "The speed of 1 of 12 runs was measured beside other work (threads were without a core for up to "
+        f"42 % of the time) and is too low: {label_of(RATIOS[2])} seed 1."
+    )
+    assert [text for text in answered().caveats if "other work" in text] == ([expected] if said else [])

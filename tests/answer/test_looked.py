@@ -54,7 +54,9 @@ def test_a_look_that_was_not_planned_claims_nothing(look):
     assert said(found) == [
         "Nothing is claimed: claims are looked for with 6, 8 seeds that every cell has, once each."
     ]
-    assert claims(look((0, 1, 2, 3, 4, 7, 8, 9), looks=LOOKS)) == 0, "seeds 5 and 6, which were seen, are left out"
+    assert claims(look((0, 1, 2, 3, 4, 7, 8, 9), looks=LOOKS)) == 0, (
+        "seeds 5 and 6, which were seen, are left out"
+    )
 
 
 def test_the_same_look_again_is_the_same_look(look, results):

@@ -14,6 +14,7 @@ from typing import Any
 from workbench import stats
 from workbench.answer import wording
 from workbench.answer.asked import Asked
+from workbench.metrics import disturbed
 from workbench.stats.intervals import Kind
 from workbench.stats.power import detectable
 
@@ -176,6 +177,18 @@ def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str]
             listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
             out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")
     return out
+
+
+def beside_other_work(waits: Mapping[str, float | None]) -> list[str]:
+    """Runs whose speed other work on their machine has lowered. waits: run in words -> its `CORE_WAIT`."""
+    found = {run: wait for run, wait in waits.items() if wait is not None and disturbed(wait)}
+    if not found:
+        return []
+    without = f"threads were without a core for up to {100 * max(found.values()):.0f} % of the time"
+    return [
+        f"The speed of {len(found)} of {_count(len(waits), 'run')} was measured beside other work "
+        f"({without}) and is too low: {_some(list(found))}."
+    ]
 
 
 def unequal_code(versions: Mapping[str, str]) -> list[str]:
