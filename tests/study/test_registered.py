@@ -1,13 +1,16 @@
 """Contrasts are registered with the plan: resolved to cells, in their order, before anything runs."""
 
+import json
+
 import pytest
 from test_plan import config, plan_of
 
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
 from workbench.study.contrasts import Contrast
+from workbench.study.plan import Options
 from workbench.study.show import plan_text
-from workbench.study.spec import Claim, Study
+from workbench.study.spec import Claim, Study, under
 
 
 def configure(trial):
@@ -73,3 +76,43 @@ def test_contrasts_are_all_that_a_study_tests():
         Study(**fields, mode="search", contrasts=(MORE,))
     with pytest.raises(UserError, match="text of its own"):
         Study(**fields, contrasts=(MORE, MORE))
+
+
+def test_contrasts_belong_to_the_default_recipe():
+    study = Study(
+        question="?", configure=configure, contrasts=(MORE,), recipes=("mac", "simvtp"), recipe="mac"
+    )
+    assert under(study, "mac").contrasts == (MORE,)
+    assert under(study, "simvtp").contrasts == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"looks": {5: 0.01, 3: 0.01}}, "increasing numbers of seeds"),
+        ({"looks": {1: 0.01}}, "from 2 on"),
+        ({"looks": {3: 0.03, 5: 0.03}}, "add up to at most 0.05"),
+        ({"looks": {3: 0.0}}, "above 0"),
+        ({"looks": {2.5: 0.01}}, "increasing numbers of seeds"),
+        ({"collapse": float("nan")}, "a value of its metric, not nan"),
+        ({"looks": {3: 0.01}, "mode": "search"}, "a search has no looks and no collapse"),
+        ({"collapse": 1.0, "mode": "search"}, "a search has no looks and no collapse"),
+    ],
+)
+def test_looks_and_collapse_that_cannot_be_meant_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        Study(question="?", configure=configure, **fields)
+
+
+def test_looks_and_collapse_are_stored_with_the_plan(tmp_path):
+    plan = plan_of(configure, tmp_path, looks={3: 0.01, 5: 0.04}, collapse=1.5)
+    asked = Asked.of(json.loads(json.dumps(plan.description())))
+    assert (dict(asked.looks), asked.collapse) == ({3: 0.01, 5: 0.04}, 1.5)
+    text = plan_text(plan, [], {})
+    assert "Claims are looked for with 3 seeds at 1 %, 5 seeds at 4 %." in text
+    assert "A run whose val/t2v_r1 is not better than 1.5 has collapsed" in text
+    plain = Asked.of(plan_of(configure, tmp_path).description())
+    assert (dict(plain.looks), plain.collapse) == ({}, None)
+    tried = plan_of(configure, tmp_path, Options(smoke=True), looks={3: 0.01}, collapse=1.5)
+    smoke = Asked.of(tried.description())
+    assert (dict(smoke.looks), smoke.collapse) == ({}, None), "nothing is claimed of a smoke test"

@@ -71,6 +71,12 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     if plan.contrasts:
         texts = [f"  {i}. {contrast['text']}" for i, contrast in enumerate(plan.contrasts, 1)]
         lines += ["", sentences.ORDER_OF_CONTRASTS, *texts]
+    if study.looks and not plan.options.smoke:
+        each = ", ".join(f"{seeds} seeds at {100 * alpha:.3g} %" for seeds, alpha in study.looks.items())
+        lines += ["", f"Claims are looked for with {each}."]
+    if study.collapse is not None and not plan.options.smoke:
+        rule = f"A run whose val/{study.metric} is not better than {study.collapse:g} has collapsed"
+        lines += ["", f"{rule} and is left out of what is tested."]
     return "\n".join(lines)
 
 

@@ -209,7 +209,11 @@ def load(name: str) -> Study:
 
 
 def under(study: Study, recipe: str) -> Study:
-    """The study under another of its recipes: the same question with runs, ledger and report of its own."""
+    """The study under another of its recipes: the same question with runs, ledger and report of its own.
+
+    Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
+    have other choices, and is compared cell by cell.
+    """
     if recipe in ("", study.recipe):
         return study
     if recipe not in study.recipes:
@@ -218,7 +222,7 @@ def under(study: Study, recipe: str) -> Study:
         allowed = allowed or f"--recipe is for {elsewhere}"
         raise UserError(f"study {study.name} does not run under {recipe!r}; {allowed}")
     question = f"{study.question.removesuffix('?')}, under {recipe}?"
-    return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe)
+    return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe, contrasts=())
 
 
 def alone(study: Study) -> Study:
