@@ -179,7 +179,8 @@ def adjust(
     """
     out = list(comparisons)
     tested = [i for i, c in enumerate(out) if c.p is not None]
-    family = family or Family(comparisons=len(tested), alpha=1 - (out[0].level if out else LEVEL))
+    level = out[0].level if out else LEVEL
+    family = family or Family(comparisons=len(tested), alpha=round(1 - level, 12))  # 1 - 0.95 is not 0.05
     p = [p for i in tested if (p := out[i].p) is not None]
     adjusted, claimed = corrected([*p, *others], family)
     out = [replace(c, family=family) for c in out]
