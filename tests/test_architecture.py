@@ -69,7 +69,7 @@ LAYERS = {
     "study.spec study.plan study.outcome study.storage study.ledger study.search",
     "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
-    "workbench/study/*": f"{CORE} data recipes tasks tracking study",
+    "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
     "answer report tables figures inspection data.workers data.store masking.names",

@@ -9,7 +9,7 @@ from synthetic import BASE, QUERIES, RATIOS, grid, key_of, label_of
 
 from workbench.answer.asked import load
 from workbench.answer.evidence import gather
-from workbench.answer.learned import learned
+from workbench.answer.luck.learned import learned
 from workbench.tracking.run_dir import RunDir
 
 VAL = (1,) * QUERIES

@@ -5,9 +5,9 @@ import json
 import pytest
 from synthetic import RATIOS, key_of
 
-from workbench.answer import looked
 from workbench.answer.asked import load
 from workbench.answer.evidence import gather, looks_file
+from workbench.answer.luck import looked
 from workbench.errors import UserError
 from workbench.stats.looks import Look
 

@@ -7,10 +7,9 @@ from test_plan import config, plan_of
 
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
-from workbench.study.contrasts import Contrast
 from workbench.study.plan import Options
 from workbench.study.show import plan_text
-from workbench.study.spec import Claim, Study, under
+from workbench.study.spec import Claim, Contrast, Study, under
 
 
 def configure(trial):

@@ -35,7 +35,7 @@ class Evidence:
     groups: Sequence[str] | None
     """[Q], the clip of each query; None where each query counts by itself."""
     looks: tuple[Look, ...]
-    """With which seeds the study's answer was given before, see `workbench.answer.looked`."""
+    """With which seeds the study's answer was given before, see `workbench.answer.luck.looked`."""
     val_captions: tuple[int, ...] | None
     """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]

@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer import caveats, contrasts, facts, learned, looked, search, sentences, wording
+from workbench.answer import caveats, contrasts, facts, search, sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence, gather
+from workbench.answer.luck import learned, looked
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
 from workbench.stats.families import ALPHA

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(study: str, results: Path, saved: Path | None) -> int:
     from workbench.answer.asked import load
-    from workbench.answer.looked import note
+    from workbench.answer.luck.looked import note
     from workbench.answer.results import answer
 
     asked = load(results, study)

@@ -289,7 +289,7 @@ def _work(
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     from workbench.answer.asked import Asked
-    from workbench.answer.looked import note
+    from workbench.answer.luck.looked import note
     from workbench.answer.results import answer
     from workbench.report.write import write
     from workbench.study.description import describe

@@ -13,8 +13,7 @@ from workbench import data as datasets
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
-from workbench.study.contrasts import Choice, registered
-from workbench.study.spec import Study, alone, under
+from workbench.study.spec import Choice, Study, alone, registered, under
 from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
@@ -111,7 +110,7 @@ class Plan:
     baselines: tuple[Cell, ...]
     """One for each choice of the study's `within`; none where the study has no baseline."""
     contrasts: tuple[dict[str, Any], ...] = ()
-    """The registered ones in their order, see `workbench.study.contrasts.registered`."""
+    """The registered ones in their order, see `workbench.study.spec.registered`."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
@@ -177,9 +176,7 @@ class Plan:
             "trials": self.trials,
             "claims": [asdict(claim) for claim in study.claims],
             "contrasts": list(self.contrasts),
-            # Runs of a smoke test learn nothing, and nothing is claimed of them.
-            "collapse": None if self.options.smoke else study.collapse,
-            "looks": {} if self.options.smoke else {str(n): alpha for n, alpha in study.looks.items()},
+            **({} if self.options.smoke else study.luck),  # nothing is claimed of a smoke test
             "smoke": self.options.smoke,
             "plan": str(self.options),
             "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in self.cells],

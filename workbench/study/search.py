@@ -20,12 +20,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.errors import UserError
-from workbench.study.contrasts import Choice
 from workbench.study.description import describe
 from workbench.study.importance import importances
 from workbench.study.ledger import Ledger
 from workbench.study.outcome import Entry, Lease
 from workbench.study.plan import Builder, Cell, Plan, Run
+from workbench.study.spec import Choice
 from workbench.study.storage import retried
 from workbench.study.trials import Asking, Levels, Mismatch, Range, Replay
 from workbench.tracking.files import wait_for_lock

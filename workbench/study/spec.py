@@ -15,13 +15,12 @@ from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
 from workbench.recipes import names as recipe_names
-from workbench.stats.looks import Looks
-from workbench.study.contrasts import Choice, Contrast
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
 from workbench.tasks import metrics, overview
 from workbench.tracking.files import check_name
 
+Choice = None | bool | int | float | str
 _C = TypeVar("_C", bound=Choice)
 
 
@@ -67,6 +66,66 @@ class Claim:
                 f"the claim {self.text!r} is about {self.metric!r}, which is no metric; there are "
                 f"{overview()}, and {', '.join(metric.name for metric in RUN)} of a run"
             )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference that is registered before any run: the mean of some cells minus the mean of others.
+
+    Contrasts of a study are tested in their order at 5 % each, up to the first that cannot be told, see
+    `workbench.stats.families`. First comes what matters most, or what is surest to be seen.
+    """
+
+    text: str
+    """What would be said of it, in words."""
+    of: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
+    """Axes with the value, or the values, that a cell has there; axes not named are averaged over."""
+    against: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
+
+    def sides(self, cells: Mapping[str, Sequence[Mapping[str, Choice]]]) -> tuple[list[str], list[str]]:
+        """Keys of the cells of both sides; `UserError` where a side has none, or both share one.
+
+        cells: key -> the choices that lead to this cell.
+        """
+        of, against = (
+            [key for key, ways in cells.items() if any(_fits(pattern, axes) for axes in ways)]
+            for pattern in (self.of, self.against)
+        )
+        for pattern, found in ((self.of, of), (self.against, against)):
+            if not found:
+                names = dict.fromkeys(axis for ways in cells.values() for axes in ways for axis in axes)
+                raise UserError(
+                    f"the contrast {self.text!r} names {dict(pattern)}, which is none of the cells; the "
+                    f"axes are {', '.join(names)}, with the values of the study file"
+                )
+        if both := [key for key in of if key in against]:
+            raise UserError(
+                f"the contrast {self.text!r} has {len(both)} of the same cells on both sides, "
+                f"{dict(self.of)} and {dict(self.against)}; each cell may be on one side only"
+            )
+        return of, against
+
+
+def _fits(pattern: Mapping[str, Choice | tuple[Choice, ...]], axes: Mapping[str, Choice]) -> bool:
+    return all(
+        axis in axes and axes[axis] in (wanted if isinstance(wanted, tuple) else (wanted,))
+        for axis, wanted in pattern.items()
+    )
+
+
+def registered(
+    contrasts: Sequence[Contrast], cells: Mapping[str, Sequence[Mapping[str, Choice]]]
+) -> tuple[dict[str, Any], ...]:
+    """Contrasts in their order, as they stand in `study.json`; cells: see `Contrast.sides`."""
+    sides = [contrast.sides(cells) for contrast in contrasts]
+    return tuple(
+        {
+            "text": contrast.text,
+            "of": {"cells": of, "axes": dict(contrast.of)},
+            "against": {"cells": against, "axes": dict(contrast.against)},
+        }
+        for contrast, (of, against) in zip(contrasts, sides, strict=True)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +186,11 @@ class Study:
     name: str = ""
     """Name of the file, set by `load`; with the recipe appended where that is not the default."""
 
+    @property
+    def luck(self) -> dict[str, Any]:
+        """What is fixed beforehand about collapse and looks, as it stands in `study.json`."""
+        return {"collapse": self.collapse, "looks": {str(n): alpha for n, alpha in self.looks.items()}}
+
     def __post_init__(self) -> None:
         if "/" in self.metric:
             raise UserError(f"a study's metric has no split: {self.metric!r} should be like t2v_r1")
@@ -153,6 +217,8 @@ class Study:
                 "a study has claims or contrasts, not both: registered contrasts are all that it tests"
             )
         if self.looks:
+            from workbench.stats.looks import Looks
+
             Looks(self.looks)  # refuses what is no plan of looks
         if self.mode == "search" and (self.looks or self.collapse is not None):
             raise UserError("a search has no looks and no collapse: what it finds is no claim")

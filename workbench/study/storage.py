@@ -32,9 +32,8 @@ from tqdm import tqdm
 
 from workbench.addresses import masked
 from workbench.errors import UserError
-from workbench.study.contrasts import Choice
 from workbench.study.plan import Plan, Run
-from workbench.study.spec import Study
+from workbench.study.spec import Choice, Study
 from workbench.tracking.files import write_atomic
 
 OPEN_ATTEMPTS = 5

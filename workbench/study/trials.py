@@ -12,8 +12,7 @@ import numpy as np
 
 from workbench.config import RunConfig
 from workbench.errors import UserError
-from workbench.study.contrasts import Choice
-from workbench.study.spec import Trial
+from workbench.study.spec import Choice, Trial
 
 Configure = Callable[[Trial], RunConfig]
 _C = TypeVar("_C", bound=Choice)
