@@ -420,3 +420,15 @@ def test_attention_kernels_agree_and_are_put_back(words):
     with pytest.raises(RuntimeError), attention(model, explicit=False):
         raise RuntimeError
     assert not model.blocks[0].attn.fused_attn
+
+
+@pytest.mark.parametrize(("patch", "size"), [(4, 32), (8, 64), (14, 56), (16, 64)])
+def test_patches_of_bytes_are_those_of_numbers_whatever_their_width(patch, size):
+    encoder = VideoEncoder(VideoConfig(patch=patch, width=32, depth=1), frames=8, size=size)
+    video = torch.randint(0, 256, (3, 8, size, size, 3), dtype=torch.uint8)
+    found = encoder.patches(video)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.float(), encoder.patches(video.float()))
+    assert torch.equal(encoder.unpatch(found), video)
+    where = torch.rand(3, encoder.grid.tokens).argsort(1) < 5
+    assert torch.equal(encoder.patches(video, where), found[where].view(3, 5, -1))

@@ -132,11 +132,12 @@ class VideoEncoder(nn.Module):
         """Pixels of the tokens for which `where` [B, N] holds (the same number a sample), or of all.
 
         Returns:
-            uint8 [B, n, tubelet * patch * patch * 3], the colour channel varying fastest.
+            [B, n, tubelet * patch * patch * 3] of the clips' own type, the colour channel varying fastest.
         """
         (t, h, w), q = self.grid, self.config.tubelet
-        # A patch's pixels of one row lie side by side: copied in whole words, not byte by byte.
-        rows = video.contiguous().flatten(3).view(_word(3 * self.patch))  # [B, T, H, words of a row]
+        # A patch's pixels of one row lie side by side: bytes are copied in whole words, not one by one.
+        word = _word(3 * self.patch) if video.dtype == torch.uint8 else video.dtype
+        rows = video.contiguous().flatten(3).view(word)  # [B, T, H, words of a row]
         view = rows.unflatten(1, (t, q)).unflatten(3, (h, self.patch)).unflatten(5, (w, -1))
         view = view.permute(0, 1, 3, 5, 2, 4, 6)  # [B, t, h, w, q, p, words]
         if where is None:
@@ -147,7 +148,7 @@ class VideoEncoder(nn.Module):
             s = token % self.grid.space
             chosen = view[b, token // self.grid.space, s // w, s % w]
             chosen = chosen.reshape(len(video), -1, q * self.patch * view.shape[-1])
-        return chosen.view(torch.uint8)
+        return chosen.view(video.dtype)
 
     def unpatch(self, patches: Tensor) -> Tensor:
         """Clips [B, T, H, W, 3] of the pixels of all their tokens [B, N, P], the inverse of `patches`."""
