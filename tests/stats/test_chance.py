@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats as scipy_stats
-from worlds import STUDIES, slack
+from stats_worlds import STUDIES, slack
 
 from workbench.errors import UserError
 from workbench.stats.chance import best_from_chance, hit_chances, mean_rank, recall

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from worlds import EQUAL, STUDIES, hits, recall, slack
+from stats_worlds import STUDIES, slack
+from worlds import EQUAL, hits, recall
 
 from workbench.errors import UserError
 from workbench.stats.chance import recall as random_recall

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from worlds import EQUAL, STUDIES, hits, slack
+from stats_worlds import STUDIES, slack
+from worlds import EQUAL, hits
 
 from workbench.errors import UserError
 from workbench.stats import holm

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from worlds import EQUAL, hits, recall, slack
+from stats_worlds import slack
+from worlds import EQUAL, hits, recall
 
 from workbench.errors import UserError
 from workbench.stats.components import estimate, half_width

@@ -1,24 +1,15 @@
 """Simulated studies in which the truth is known: binary hits, lucky seeds, queries that are hard for all.
 
-A query is a hit when `cell + difficulty + taste + seed + luck > 0`, as in `tests/test_stats_simulation.py`;
+A query is a hit when `cell + difficulty + taste + seed + luck > 0`, as in `tests/stats_worlds.py`;
 the seed's part is the same on val and on test, whose queries are different ones.
 """
 
 import numpy as np
 from scipy.stats import norm
+from stats_worlds import BATCH, DIFFICULTY, LUCK, POINTS, STUDIES, TASTE
 
-STUDIES = 1000
-BATCH = 50
-DIFFICULTY, TASTE, LUCK = 1.5, 0.5, 0.7
-POINTS = 22.0
-"""R@1 points that one unit of a seed's latent effect makes, near 40 %."""
 EQUAL = -0.45
 """Latent quality of a cell with an R@1 of about 40 %."""
-
-
-def slack(share, studies=STUDIES):
-    """What 1,000 studies can miss a share by: 1.645 binomial standard errors."""
-    return 1.645 * np.sqrt(share * (1 - share) / studies)
 
 
 def recall(cells, seed_sd):

@@ -45,11 +45,11 @@ def limiting(
     }
     found += caveats.unequal_hardware(facts)
     if any(name.startswith("speed/") for name in (*asked.reads, asked.cost)):
-        waits = (
-            pl.col(f"metric.{CORE_WAIT}") if f"metric.{CORE_WAIT}" in evidence.done.columns else pl.lit(None)
-        )
-        rows = evidence.done.select("key", "seed", waits.cast(pl.Float64)).rows()
-        found += caveats.beside_other_work({f"{asked.labels[key]} seed {s}": wait for key, s, wait in rows})
+        waits = {
+            f"{asked.labels[row['key']]} seed {row['seed']}": row.get(f"metric.{CORE_WAIT}")
+            for row in evidence.done.iter_rows(named=True)
+        }
+        found += caveats.beside_other_work(waits)
     found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
     if evidence.others:
         found.append(caveats.other_plans(evidence.others))

@@ -104,7 +104,10 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     """The answer that the evidence gives; error: what the intervals of the cells are about."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable, error)
-    asked, alpha = looked.judged(asked, evidence), looked.alpha(asked, evidence) or ALPHA
+    spent = looked.alpha(asked, evidence)
+    of_looks, alpha = looked.caveats(asked, evidence, spent), spent or ALPHA
+    if spent is None:  # not a planned look: nothing is claimed
+        asked = replace(asked, contrasts=(), exploring=True)
     before = learned.learned(asked, evidence)
     trained = learned.of_those_that_train(asked, before.training, usable)
     found, refused = _compare(asked, evidence, trained)
@@ -131,7 +134,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         said += f" {sentences.contrasts([contrast.sentence for contrast in registered], claims)}"
     if before.nothing:
         said = f"{before.nothing} {said}"
-    limits = [*before.caveats, *looked.caveats(asked, evidence)]
+    limits = [*before.caveats, *of_looks]
     return Answer(
         asked=asked,
         evidence=evidence,

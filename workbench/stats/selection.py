@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workbench.errors import UserError
-from workbench.stats.components import Estimate, estimate, half_width
+from workbench.stats.components import Estimate, estimate
 from workbench.stats.inputs import Array, Runs, check_same_queries, tabulate
-from workbench.stats.intervals import Interval
+from workbench.stats.intervals import Interval, both_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,15 @@ def selected(
         return Selected(mean=None, interval=None, apparent=apparent, cell=names[first], votes={}, seeds=seeds)
     chosen = held_out_choice(sign * scores)
     found = estimate(held_out(sums, chosen), sizes)
-    mean, half = float(found.effect), float(half_width(inflated(found), 1 - level))
-    low, high = (-np.inf if lowest is None else lowest), (np.inf if highest is None else highest)
-    interval = Interval(
-        low=max(low, mean - half), high=min(high, mean + half), level=level,
-        kind="seeds+queries" if len(sizes) > 1 else "seeds", n=len(seeds),
-    )  # fmt: skip
+    interval = both_interval(inflated(found), level).within(lowest, highest)
     votes = {names[i]: int(number) for i, number in zip(*np.unique(chosen, return_counts=True), strict=True)}
     return Selected(
-        mean=mean, interval=interval, apparent=apparent, cell=names[first], votes=votes, seeds=seeds
+        mean=float(found.effect),
+        interval=interval,
+        apparent=apparent,
+        cell=names[first],
+        votes=votes,
+        seeds=seeds,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,12 @@ def alpha(asked: Asked, evidence: Evidence) -> float | None:
     return plan.alpha(len(here.seeds)) if standing == "planned" else None
 
 
-def caveats(asked: Asked, evidence: Evidence) -> list[str]:
-    """What the looks mean for the claims of this answer."""
+def caveats(asked: Asked, evidence: Evidence, spent: float | None) -> list[str]:
+    """What the looks mean for the claims of this answer; spent: its `alpha`."""
     here = _here(asked, evidence)
     planned = ", ".join(map(str, asked.looks))
     if asked.looks:
-        if (spent := alpha(asked, evidence)) is not None and here is not None:
+        if spent is not None and here is not None:
             return [
                 f"This look with {len(here.seeds)} seeds may err by {_percent(spent)} (planned: {planned})."
             ]
@@ -93,8 +92,3 @@ def _fingerprint(asked: Asked) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def judged(asked: Asked, evidence: Evidence) -> Asked:
-    """The study as this answer may judge it: without claims where it is not a planned look."""
-    return asked if alpha(asked, evidence) is not None else replace(asked, contrasts=(), exploring=True)
