@@ -131,6 +131,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Does what a system is known for help it here?",
     configure=configure,
+    says={"part": "{value}"},
     baseline={"part": PUBLISHED},
     reads=(
         "test/stage0_rerank20_t2v_r1",

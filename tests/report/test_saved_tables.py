@@ -173,7 +173,7 @@ def test_every_table_of_the_page_is_compared_and_so_is_the_answer(ratios, report
             "0" * 12,
             "Where it comes from: cell=video_ratio=0.0 text_ratio=0.0: key was 000000000000",
         ),
-        ("is best by val", "is second best by val", "the answer is now: "),
+        ("Best on val", "Second best on val", "the answer is now: "),
         ("## The claims", "## Claims", "Claims: this table is none of the report's"),
         (r"selected(?= +\|)", "rejected", "the note was rejected, is now selected"),
     ):

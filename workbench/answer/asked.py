@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench import tasks
+from workbench import naming, tasks
 from workbench.errors import UserError
 from workbench.metrics import Metric
+from workbench.naming import Value
 from workbench.tracking.files import check_name
-
-Value = None | bool | int | float | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,8 @@ class Asked:
     cells: Mapping[str, Mapping[str, Value]]
     """Key of each cell -> its axes."""
 
+    says: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> how its choices are said, see `workbench.naming`."""
     contrasts: tuple[Mapping[str, Any], ...] = ()
     """Registered ones in their order: `text`, and for `of` and `against` the keys of their `cells` and the
     `axes` that name them."""
@@ -95,11 +96,11 @@ class Asked:
 
     def stratum(self, key: str) -> str:
         """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""
-        return _label(self._split(key)[0])
+        return naming.cell(self._split(key)[0], self.says)
 
     def choice(self, key: str) -> str:
         """A cell's choices of all other axes, as in `ratio=0.9`."""
-        return _label(self._split(key)[1]) or self.labels[key]
+        return naming.cell(self._split(key)[1], self.says) or self.labels[key]
 
     def _split(self, key: str) -> tuple[dict[str, Value], dict[str, Value]]:
         """A cell's axes: those of `within`, and the others."""
@@ -134,6 +135,7 @@ class Asked:
             metric=str(description["metric"]),
             maximize=description["direction"] == "maximize",
             axes=tuple(description["axes"]),
+            says=description.get("says", {}),
             baseline=description["baseline"],
             within=tuple(description.get("within", ())),
             seeds=tuple(description["seeds"]),
@@ -151,10 +153,6 @@ class Asked:
             arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
-
-
-def _label(axes: Mapping[str, Value]) -> str:
-    return " ".join(f"{name}={value}" for name, value in axes.items())
 
 
 def command(study: str) -> str:

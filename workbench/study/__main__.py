@@ -18,7 +18,8 @@ from workbench.runner import quota
 from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.plan import Options, Plan, make_plan, parse_seeds
+from workbench.study.plan import Options, Plan, make_plan
+from workbench.study.stages import parse_seeds
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--status", action="store_true", help="print what is done, running, failed and missing")
     add("--reconcile", action="store_true", help="settle what killed processes left behind, run nothing")
     add("--smoke", action="store_true", help="try the whole path in about two minutes")
+    add(
+        "--quick",
+        action="store_true",
+        help="one seed of each cell: a first look, in which nothing is claimed",
+    )
     add("--recipe", default="", help="another of the study's recipes, such as simvtp")
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
@@ -122,6 +128,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         recipe=options.recipe,
         trials=options.trials,
         single=options.single,
+        quick=options.quick,
         smoke=options.smoke,
     )
     plan = make_plan(study, asked, data_root)

@@ -46,7 +46,7 @@ def arguments(plan: Plan) -> list[str]:
         "--budget": options.budget,
         "--data": options.data,
     }
-    flags = {"--smoke": options.smoke, "--single": options.single}
+    flags = {"--smoke": options.smoke, "--single": options.single, "--quick": options.quick}
     name = plan.study.name.partition("-")[0]  # what follows stands for a recipe or `single`
     found = [name, *(flag for flag, on in flags.items() if on)]
     found += [word for option, value in given.items() if value for word in (option, value)]

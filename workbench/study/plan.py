@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench import data as datasets
-from workbench import tasks
+from workbench import naming, tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, registered, under
@@ -42,6 +42,8 @@ class Options:
     """Of a search; 0 stands for the study's own."""
     single: bool = False
     """Search for the metric alone where the study asks for a Pareto front."""
+    quick: bool = False
+    """The first of the study's seeds alone."""
     smoke: bool = False
 
     def source(self, name: str) -> str | None:
@@ -60,14 +62,12 @@ class Cell:
     """One configuration, without a seed."""
 
     key: str
+    label: str
+    """As people say it, see `workbench.naming`."""
     axes: dict[str, Choice]
     config: RunConfig
     twins: tuple[dict[str, Choice], ...] = ()
     """Other choices that lead to the same configuration."""
-
-    @property
-    def label(self) -> str:
-        return " ".join(f"{name}={value}" for name, value in self.axes.items()) or self.key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +166,7 @@ class Plan:
             "metric": study.metric,
             "direction": study.direction,
             "axes": self.axes,
+            **({"says": dict(study.says)} if study.says else {}),
             "baseline": self.baseline.key if self.baseline is not None else None,
             "within": list(study.within),
             "seeds": list(self.seeds),
@@ -211,7 +212,8 @@ class Builder:
             optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
             seed=0,
         )
-        return Cell(key=config.key(), axes=axes, config=config)
+        key = config.key()
+        return Cell(key=key, label=naming.cell(axes, self.study.says) or key, axes=axes, config=config)
 
     def _check_metric(self, config: RunConfig) -> None:
         """Refuses a run that would not measure what the study asks for."""
@@ -257,6 +259,8 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         return _search(study, options, build)
     if options.trials:
         raise UserError(f"study {study.name} runs every cell; --trials is for searches")
+    if options.quick and options.seeds:
+        raise UserError("--quick is one seed of each cell, and --seeds says which seeds: give one of them")
     cells: dict[str, Cell] = {}
     for axes, config in walk(study.configure, study.recipe):
         cell = build.cell(axes, config)
@@ -264,12 +268,13 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
             cell = replace(known, twins=(*known.twins, axes))
         cells[cell.key] = cell
     found = tuple(cells.values())
+    naming.check_axes(study.says, [axis for cell in found for axis in cell.axes])
     return Plan(
         study=study,
         options=options,
         root=build.root,
         cells=found,
-        seeds=options.seeds or study.seeds,
+        seeds=options.seeds or (study.seeds[:1] if options.smoke or options.quick else study.seeds),
         baselines=_baselines(study, found),
         contrasts=registered(study.contrasts, {c.key: (c.axes, *c.twins) for c in found}),
     )
@@ -277,8 +282,10 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
 
 def _search(study: Study, options: Options, build: Builder) -> Plan:
     """A plan without cells: those are proposed one after another, each knowing how the others did."""
-    if options.seeds:
-        raise UserError("a search gives every trial seed 0; --seeds is for studies that run every cell")
+    if options.seeds or options.quick:
+        raise UserError(
+            "a search gives every trial seed 0; --seeds and --quick are for studies that run every cell"
+        )
     rng = np.random.default_rng(0)
     axes: dict[str, Levels] = {}
     examples: dict[str, Cell] = {}
@@ -308,25 +315,6 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
         name = options.data.partition(":")[0]
         config = replace(config, data=replace(config.data, name=name, digest=""))
     return config
-
-
-MOST_SEEDS = 1000
-"""More would be a seed that was taken for a number of seeds."""
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
-    numbers = [int(part) for part in parts]
-    if len(numbers) == 1 and "," not in text:
-        if numbers[0] > MOST_SEEDS:
-            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
-        numbers = list(range(numbers[0]))
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
-    return tuple(numbers)
 
 
 def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:

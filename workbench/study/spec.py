@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from workbench import naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
@@ -153,6 +154,8 @@ class Study:
     """Of a search: who proposes."""
     cost: str = ""
     """Of a search: what is to be low while the metric is good, such as `cost/train_pflops`."""
+    says: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> how people say a choice of it, such as `{share} video hidden`, see `workbench.naming`."""
     baseline: Mapping[str, Choice] = field(default_factory=dict)
     """The cell that the others are compared with, given by its axes."""
     within: tuple[str, ...] = ()
@@ -199,6 +202,7 @@ class Study:
             raise UserError(
                 f"a study's metric is one of {overview()}, on other data as NAME:metric, not {self.metric!r}"
             )
+        naming.check(self.says)
         if not self.direction:
             object.__setattr__(self, "direction", metric_of(f"val/{self.metric}").direction)
         if self.direction not in ("maximize", "minimize"):
