@@ -1,7 +1,7 @@
 """The design of `make study`, simulated: what it would see, and how often its claims would be wrong.
 
-`python -m pytest tests/test_stats_first_answer.py -s` prints the figures of `docs/statistics.md`. The contrasts
-are those of `studies/mask_ratio.py`, in their order, with its number of seeds.
+`python -m pytest tests/test_stats_first_answer.py -s` prints the figures of `docs/statistics.md`. The
+contrasts are those of `studies/mask_ratio.py`, in their order, with its number of seeds.
 """
 
 from __future__ import annotations
