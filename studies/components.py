@@ -4,8 +4,8 @@
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
 arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
 alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
-these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed`, of which it is asked too
-when something happens. What is not measured stays empty. 5 to 8 cells.
+these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed` and
+is also asked when something happens. What is not measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
