@@ -4,7 +4,8 @@
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
 arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
 alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
-these; and by probes of the frozen encoder. What is not measured stays empty. 5 to 8 cells.
+these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed` and
+is also asked when something happens. What is not measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
@@ -14,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench import recipes
-from workbench.config import RunConfig
+from workbench.config import DataConfig, RunConfig
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import (
     BlockMasking,
@@ -29,6 +30,8 @@ from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
 """Of which a recipe is asked those that it can do."""
+LOCATES = ("locvtp",)
+"""Recipes that are known for telling when something happens."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
 """Names a change of some of the recipe's weights."""
@@ -80,6 +83,21 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "pulled to the other fused vector": {"fused_hides": "other"},
         "blocks of 40 %": {"video_masking": BlockMasking(ratio=0.4)},
     },
+    "locvtp": {
+        "one right caption a clip": {"targets": "hard"},
+        "no contrast of steps and words": {WEIGHTS: {"fine": 0.0}},
+        "no shifted contrast": {WEIGHTS: {"shifted": 0.0}},
+        "no splicing": {WEIGHTS: {"splice": 0.0}},
+        "clip and caption alone": {WEIGHTS: {"fine": 0.0, "shifted": 0.0, "splice": 0.0}},
+        "the released weights": {WEIGHTS: {"fine": 10.0, "shifted": 1000.0}},
+    },
+    "hitea": {
+        "no moments": {WEIGHTS: {"moment": 0.0}},
+        "no relations": {WEIGHTS: {"relation": 0.0}},
+        "neither": {WEIGHTS: {"moment": 0.0, "relation": 0.0}},
+        "1 word a moment": {"words": 1},
+        "short views of a quarter": {"short": 0.25},
+    },
     "vlc": {
         "no transport": {WEIGHTS: {"wpa": 0.0}},
         "no pixels": {WEIGHTS: {"mvm": 0.0}},
@@ -119,12 +137,14 @@ def configure(trial: Trial) -> RunConfig:
         if WEIGHTS in changes:
             changes[WEIGHTS] = replace(recipe.weights, **changes[WEIGHTS])
         recipe = replace(recipe, **changes)
+    locates = trial.recipe in LOCATES
     return RunConfig(
         recipe=recipe,
+        data=DataConfig(name="moving_shapes_timed") if locates else DataConfig(),
         stages=pretrain_then_align(0.02),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tasks_of(trial.recipe, TASKS),
+        tasks=tasks_of(trial.recipe, (*TASKS, "grounding") if locates else TASKS),
     )
 
 
@@ -138,6 +158,7 @@ STUDY = Study(
         "test/stage0_gallery100_t2v_r1",
         "test/stage0_caption_slots",
         "test/stage0_order_pairs",
+        "test/stage0_grounding_miou",
         "test/stage0_probe_label_linear",
         "test/probe_label_linear",
         "cost/train_pflops",

@@ -70,3 +70,17 @@ def frames_of(
     else:
         numbers = np.array([centre_frames(stored, data.frames)] * len(clips))
     return np.asarray(frames[clips[:, None], numbers])
+
+
+def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:
+    """Of the frames that an evaluation takes when each begins and the last one ends, as shares of the clip.
+
+    Each lasts until the next one that is taken. Without `data`, all stored frames are.
+
+    Returns: float64 [T + 1]; 0 and 1 at its ends unless a window is taken.
+    """
+    if data is None or data.sampling != "contiguous":
+        count = stored if data is None else data.frames
+        return np.arange(count + 1) / count
+    first = contiguous_frames(stored, data.frames, data.stride, 1, None)[0, 0]
+    return (first + data.stride * np.arange(data.frames + 1)) / stored

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import DataConfig
-from workbench.data.sampling import frames_of
+from workbench.data.sampling import edges, frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
@@ -49,6 +49,11 @@ class Gallery:
     def length(self) -> int:
         """Frames of a clip."""
         return self.store.frames.shape[1] if self.data is None else self.data.frames
+
+    @property
+    def edges(self) -> np.ndarray:
+        """When each frame begins and the last one ends, as shares of a clip, float64 [T + 1]."""
+        return edges(self.store.frames.shape[1], self.data)
 
     @property
     def owners(self) -> list[str]:
