@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import DataConfig
-from workbench.data.sampling import frames_of
+from workbench.data.sampling import evaluated_frames, frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
@@ -49,6 +49,12 @@ class Gallery:
     def length(self) -> int:
         """Frames of a clip."""
         return self.store.frames.shape[1] if self.data is None else self.data.frames
+
+    @property
+    def taken(self) -> list[int]:
+        """Numbers of those of the stored frames that a clip's frames are."""
+        stored = self.store.frames.shape[1]
+        return list(range(stored)) if self.data is None else evaluated_frames(stored, self.data)
 
     @property
     def owners(self) -> list[str]:
