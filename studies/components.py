@@ -107,6 +107,14 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "1 clip": {"clips": 1},
         "clips of 1 frame": {"frames": 1},
     },
+    "slan": {
+        "all regions kept": {"levels": (21, 21)},
+        "regions not moved": {"adapt": False},
+        "one level": {"levels": (4,)},
+        "no regions found": {"levels": ()},
+        "no fine alignment": {WEIGHTS: {"region": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 

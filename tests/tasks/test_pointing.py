@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scenes import Words
+from small import build, recipes_with
 
 from workbench.config import DataConfig
 from workbench.data import load, read_index
@@ -217,3 +218,39 @@ def test_boxes_overlap_by_what_is_common_and_hold_what_lies_inside():
     places = np.array([[0.0, 0.0], [0.5, 0.5], [0.49, 0.99]])
     assert inside(places, one).tolist() == [True, False, True]
     assert not inside(places, np.full(4, np.nan)).any()
+
+
+@pytest.mark.parametrize("name", sorted({*recipes_with("attended"), *recipes_with("regions")}))
+def test_every_recipe_that_can_point_says_where_in_the_picture(name, vocabulary, batch):
+    recipe, part = build(name, vocabulary).eval(), SimpleNamespace(store=None)
+    time, height, width = recipe.grid
+    with torch.no_grad():
+        found = pointing.point(Judged(recipe, part), batch.video, batch.text)
+        assert found.places.shape == (8, time, 2)
+        assert ((found.places > 0) & (found.places < 1)).all()
+        other = batch.text.select(torch.arange(8).roll(3))
+        if hasattr(recipe, "regions"):
+            (boxes, scores), (_, others) = (recipe.regions(batch.video, text) for text in (batch.text, other))
+            assert found.boxes.shape == (8, time, 4)
+            assert (boxes[..., :2] < boxes[..., 2:]).all()
+            assert boxes.shape[:-1] == scores.shape
+        else:
+            scores, others = (recipe.attended(batch.video, text) for text in (batch.text, other))
+            assert scores.shape == (8, time * height * width)
+            row, column = divmod(int(scores[3, : height * width].argmax()), width)
+            assert found.places[3, 0].tolist() == [(column + 0.5) / width, (row + 0.5) / height]
+            assert (scores >= 0).all()
+        assert not torch.allclose(scores, others), "it looks where it is told"
+
+
+def test_padding_attends_to_nothing(vocabulary, batch):
+    recipe = build("clover", vocabulary).eval()
+    text = batch.text
+    n = int(text.layout.valid[0].sum())
+    short = text._replace(
+        tokens=text.tokens[:1, :n], layout=type(text.layout)(*(x[:1, :n] for x in text.layout))
+    )
+    with torch.no_grad():
+        whole = recipe.attended(batch.video[:1], text.select(slice(0, 1)))
+        assert torch.allclose(whole, recipe.attended(batch.video[:1], short), atol=1e-6)
+        assert 0 < whole.sum().item() < 1, "words look at each other too"
