@@ -3,8 +3,8 @@
 `--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
 arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
-alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
-these; and by probes of the frozen encoder. What is not measured stays empty. 5 to 8 cells.
+alignment moves its encoders: pairs judged together, captions, the order of actions, places, where a recipe
+can do these; and by probes of the frozen encoder. What is not measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
@@ -29,6 +29,8 @@ from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
 """Of which a recipe is asked those that it can do."""
+MORE = {"slan": ("pointing",)}
+"""Recipe -> what it is asked besides, since its own part is for that."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
 """Names a change of some of the recipe's weights."""
@@ -132,7 +134,7 @@ def configure(trial: Trial) -> RunConfig:
         stages=pretrain_then_align(0.02),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tasks_of(trial.recipe, TASKS),
+        tasks=tasks_of(trial.recipe, (*TASKS, *MORE.get(trial.recipe, ()))),
     )
 
 
@@ -145,6 +147,7 @@ STUDY = Study(
         "test/stage0_gallery100_t2v_r1",
         "test/stage0_caption_slots",
         "test/stage0_order_pairs",
+        "test/stage0_pointing",
         "test/stage0_probe_label_linear",
         "test/probe_label_linear",
         "cost/train_pflops",

@@ -98,6 +98,8 @@ class Recipe(DualEncoder):
     Letters: B batch, P pairs, T frames, S patches of one, N = T S, R regions of one, L words, D width.
     """
 
+    anchors: Tensor
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -109,8 +111,6 @@ class Recipe(DualEncoder):
         self.match_head = nn.Linear(fusion.width, 2)
         self.build_heads(config)
         self.register_buffer("anchors", anchors(), persistent=False)
-
-    anchors: Tensor
 
     def encoders(self) -> dict[str, Encoder]:
         adaptor: dict[str, Encoder] = {} if self.adaptor is None else {"adaptor": self.adaptor}
@@ -159,7 +159,8 @@ class Recipe(DualEncoder):
         keep, content: Boolean [P, L], what is no padding, and which words the regions are compared with.
         """
         cells, named = (self.grid.height, self.grid.width), self.word_head(words)  # [P, L, E]
-        keys, seen_keys = torch.cat([words, patches], 1), keep.new_ones(patches.shape[:2])
+        keys = torch.cat([words, patches], 1)  # [P, L + N, D]
+        no_padding = torch.cat([keep, keep.new_ones(patches.shape[:2])], 1)
         tokens = patches.unflatten(1, (self.grid.time, -1))  # [P, T, S, D]
         boxes = self.anchors.expand(*tokens.shape[:2], -1, -1)  # [P, T, R, 4]
         weight = boxes.new_ones(boxes.shape[:3])
@@ -171,8 +172,7 @@ class Recipe(DualEncoder):
             weight = weight.gather(2, index) * chosen
             seen = sample(tokens, boxes, cells)
             if self.adaptor is not None:
-                together = torch.cat([keep, seen_keys], 1)
-                boxes = self.adaptor(boxes, seen * weight[..., None], keys, together)
+                boxes = self.adaptor(boxes, seen * weight[..., None], keys, no_padding)
                 seen = sample(tokens, boxes, cells)
         return Located(boxes, seen * weight[..., None], cosines(self.region_head(seen), named))
 
