@@ -3,9 +3,9 @@
 `--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
 arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
-alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
-these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed` and
-is also asked when something happens. What is not measured stays empty. 5 to 8 cells.
+alignment moves its encoders: pairs judged together, captions, the order of actions, places, times, where a
+recipe can do these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed`. What is not
+measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
@@ -30,8 +30,10 @@ from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
 """Of which a recipe is asked those that it can do."""
-LOCATES = ("locvtp",)
-"""Recipes that are known for telling when something happens."""
+MORE = {"slan": ("pointing",), "locvtp": ("grounding",)}
+"""Recipe -> what it is asked besides, since its own part is for that."""
+WORLDS = {"locvtp": "moving_shapes_timed"}
+"""Recipe -> the data on which it is asked, where the default ones lack what its part is for."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
 """Names a change of some of the recipe's weights."""
@@ -125,6 +127,14 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "1 clip": {"clips": 1},
         "clips of 1 frame": {"frames": 1},
     },
+    "slan": {
+        "all regions kept": {"levels": (21, 21)},
+        "regions not moved": {"adapt": False},
+        "one level": {"levels": (4,)},
+        "no regions found": {"levels": ()},
+        "no fine alignment": {WEIGHTS: {"region": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 
@@ -137,14 +147,13 @@ def configure(trial: Trial) -> RunConfig:
         if WEIGHTS in changes:
             changes[WEIGHTS] = replace(recipe.weights, **changes[WEIGHTS])
         recipe = replace(recipe, **changes)
-    locates = trial.recipe in LOCATES
     return RunConfig(
         recipe=recipe,
-        data=DataConfig(name="moving_shapes_timed") if locates else DataConfig(),
+        data=DataConfig(name=WORLDS.get(trial.recipe, DataConfig().name)),
         stages=pretrain_then_align(0.02),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tasks_of(trial.recipe, (*TASKS, "grounding") if locates else TASKS),
+        tasks=tasks_of(trial.recipe, (*TASKS, *MORE.get(trial.recipe, ()))),
     )
 
 
@@ -159,6 +168,7 @@ STUDY = Study(
         "test/stage0_caption_slots",
         "test/stage0_order_pairs",
         "test/stage0_grounding_miou",
+        "test/stage0_pointing",
         "test/stage0_probe_label_linear",
         "test/probe_label_linear",
         "cost/train_pflops",

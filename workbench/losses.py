@@ -259,6 +259,21 @@ def transport_plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int 
     return plan
 
 
+def words_in_regions(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor:
+    """How well regions of clips fit the words of captions, [P]: what each word finds, the mean over words.
+
+    A word w finds sum_r softmax_r(c_wr / temperature) c_wr over all regions r; fine alignment, as in FILIP
+    (arXiv:2111.07783), which takes the greatest c_wr instead.
+
+    Args:
+        cosine: [P, T, R, L], regions by words.
+        keep: Boolean [P, L], words that count; a caption without any has 0.
+    """
+    each = cosine.float().flatten(1, 2)  # [P, T * R, L]
+    found = (each * (each / temperature).softmax(1)).sum(1)  # [P, L]
+    return (found * keep).sum(1) / keep.sum(1).clamp(min=1)
+
+
 def mvm_codes(logits: Tensor, codes: Tensor) -> Tensor:
     """As `mvm`, for codes: cross-entropy of logits [M, codes] at the M hidden positions [M]."""
     return mlm(logits, codes)

@@ -259,7 +259,8 @@ def search(asked: Asked, evidence: Evidence, best: str, front: Sequence[str]) ->
         ends = [front[0]] if len(front) == 1 else [front[0], front[-1]]
         said = " to ".join(_reached(asked, evidence, key) for key in ends)
         against = f"{asked.measure.label} on val against {tasks.metric(asked.cost).label}"
-        text = f"{len(front)} of {many} {'is' if len(front) == 1 else 'are'} on the Pareto front of {against}: {said}"
+        are = "is" if len(front) == 1 else "are"
+        text = f"{len(front)} of {many} {are} on the Pareto front of {against}: {said}"
     else:
         text = f"Of {many}, {_reached(asked, evidence, best)} is best on val"
     return f"{text}. Selected on val among {many} with one seed each, this is no claim."

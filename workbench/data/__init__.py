@@ -8,7 +8,7 @@ A data set is a module or a package below this one, at any depth, with two funct
 Its name is the last part of its path. It may have two constants: ``SOURCE``, in words what has to be given
 with ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path), and
 ``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for. A drawn one
-may know more than pixels: ``motion(store, rows)``, see `truth.Truth`.
+may know more than pixels: ``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import UserError
 
@@ -71,7 +72,7 @@ class Described(NamedTuple):
     """The configuration with the digest of its content."""
     train_clips: int
     known: frozenset[str]
-    """What is known of its clips, see `Index.known`."""
+    """What is known of its clips, see `known_of`."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
@@ -85,7 +86,7 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
     index = read_index(data, source, root)
     check(data, index.known)
     train = sum(clip.split == "train" for clip in index.clips)
-    return Described(replace(data, digest=index.digest), train, index.known)
+    return Described(replace(data, digest=index.digest), train, index.known | _boxed(data.name))
 
 
 def read_index(data: DataConfig, source: str | None, root: Path | None = None) -> Index:
@@ -122,18 +123,33 @@ def truth_of(store: FrameStore) -> Truth:
 
     from workbench.data.truth import Truth
 
-    known = load(store.name).motion if knows_motion(store.name) else None
+    motion, boxes = (_knowing(store.name, what) for what in ("motion", "boxes"))
     return Truth(
         data=store.name,
         clips=len(store.clip_ids),
         training=np.unique(store.splits["train"].clips),
-        motion=functools.partial(known, store) if known is not None else None,
+        motion=functools.partial(motion, store) if motion is not None else None,
+        boxes=functools.partial(boxes, store) if boxes is not None else None,
     )
+
+
+def known_of(store: FrameStore) -> frozenset[str]:
+    """What is known of every clip of a store: `FrameStore.known`; `box` where its data set has `boxes`."""
+    return store.known | _boxed(store.name)
 
 
 def knows_motion(name: str) -> bool:
     """Whether it is known how the clips of a data set move."""
-    return name in names() and hasattr(load(name), "motion")
+    return _knowing(name, "motion") is not None
+
+
+def _boxed(name: str) -> frozenset[str]:
+    return frozenset({"box"} if _knowing(name, "boxes") is not None else ())
+
+
+def _knowing(name: str, what: str) -> Callable[..., Any] | None:
+    """The function of a data set that knows something of its clips; None where there is none."""
+    return getattr(load(name), what, None) if name in names() else None
 
 
 def load(name: str) -> ModuleType:

@@ -46,6 +46,14 @@ def span(count: int, stride: int) -> int:
     return (count - 1) * stride + 1
 
 
+def evaluated_frames(stored: int, data: DataConfig) -> list[int]:
+    """Which of the stored frames evaluation takes: the centres, or the centred window."""
+    if data.sampling == "contiguous":
+        window: list[int] = contiguous_frames(stored, data.frames, data.stride, 1, None)[0].tolist()
+        return window
+    return centre_frames(stored, data.frames)
+
+
 def frames_of(
     frames: np.ndarray, clips: np.ndarray, data: DataConfig, rng: np.random.Generator | None = None
 ) -> np.ndarray:
@@ -63,12 +71,12 @@ def frames_of(
     stored = frames.shape[1]
     if stored == data.frames:
         return np.take(frames, clips, axis=0)
-    if data.sampling == "contiguous":
+    if rng is None or data.sampling == "centre":
+        numbers = np.array([evaluated_frames(stored, data)] * len(clips))
+    elif data.sampling == "contiguous":
         numbers = contiguous_frames(stored, data.frames, data.stride, len(clips), rng)
-    elif data.sampling == "random" and rng is not None:
-        numbers = random_frames(stored, data.frames, len(clips), rng)
     else:
-        numbers = np.array([centre_frames(stored, data.frames)] * len(clips))
+        numbers = random_frames(stored, data.frames, len(clips), rng)
     return np.asarray(frames[clips[:, None], numbers])
 
 

@@ -53,6 +53,15 @@ class Fused(NamedTuple):
     """[B, 1 + L, n]: how much the class token and each word look at each patch, the mean over heads and
     blocks; None unless asked for."""
 
+    def attended(self, keep: Tensor) -> Tensor:
+        """How much a caption's words look at each patch, the mean over words, [B, n]; of what was shown.
+
+        keep: Boolean [B, L], False at padding.
+        """
+        assert self.attention is not None, "attention is returned where it is asked for"
+        words = keep.to(self.attention.dtype)[:, None]  # [B, 1, L]
+        return (words @ self.attention[:, 1:])[:, 0] / words.sum(2).clamp(min=1)
+
 
 class FusionEncoder(nn.Module):
     """Tokens of both sides, each knowing of the other."""

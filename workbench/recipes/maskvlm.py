@@ -141,6 +141,11 @@ class Recipe(DualEncoder):
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         return logits[:, 1] - logits[:, 0]
 
+    def attended(self, video: Tensor, text: Text) -> Tensor:
+        """How much the words of each caption look at each token of its clip, [B, N]."""
+        keep = text.layout.valid
+        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)
+
     @property
     def reconstruction(self) -> Reconstruction:
         return Reconstruction(self.config.condition)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import DataConfig
-from workbench.data.sampling import edges, frames_of
+from workbench.data.sampling import edges, evaluated_frames, frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
@@ -54,6 +54,12 @@ class Gallery:
     def edges(self) -> np.ndarray:
         """When each frame begins and the last one ends, as shares of a clip, float64 [T + 1]."""
         return edges(self.store.frames.shape[1], self.data)
+
+    @property
+    def taken(self) -> list[int]:
+        """Numbers of those of the stored frames that a clip's frames are."""
+        stored = self.store.frames.shape[1]
+        return list(range(stored)) if self.data is None else evaluated_frames(stored, self.data)
 
     @property
     def owners(self) -> list[str]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
-from workbench.data import knows_motion, truth_of
+from workbench.data import known_of, knows_motion, truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -150,7 +150,7 @@ class Session:
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in tasks.askable(wanted, parts[split].store.known)
+                    for name in tasks.askable(wanted, known_of(parts[split].store))
                 }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
@@ -197,7 +197,7 @@ def open_session(
     check(config)
     training = [told(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
-    known = {data.name: stores[data].known for data in evaluated.values()}
+    known = {data.name: known_of(stores[data]) for data in evaluated.values()}
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
         raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]

@@ -78,18 +78,12 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 
 def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """See `truth.Truth.motion`. Scenes are drawn anew from their random numbers, as `index` does, and belong
-    to the clips of the store where their digest is the store's; `UserError` where it is not.
-    """
-    from workbench.config import DataConfig
+    """See `truth.Truth.motion`; `UserError` where the clips of the store were drawn by another version."""
+    from workbench.data.moving_shapes.anew import scenes
     from workbench.data.moving_shapes.drawing import actor
     from workbench.data.sampling import centre_frames
 
-    train = len(set(store.splits["train"].groups)) + sum(one["split"] == "train" for one in store.skipped)
-    known = index(DataConfig(clips=train), None, Digests())
-    if known.digest != store.digest:
-        raise UserError(f"the clips in {store.path} were drawn by another version: their motion is not known")
-    clips = {clip.id: clip for clip in known.clips}
+    clips = scenes(store, index)
     _, stored, _, size, _ = store.frames.shape
     taken = centre_frames(world.VIDEO_FRAMES, stored)
     scale = np.array([size / world.VIDEO_SIZE] * 3 + [1.0], np.float32)
@@ -97,6 +91,13 @@ def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np
         chunk = [clips[store.clip_ids[row]] for row in rows[first : first + MOTION_CLIPS]]
         poses, covers = zip(*(actor(clip.attributes, clip.scene, taken) for clip in chunk), strict=True)
         yield np.stack(poses) * scale, np.stack(covers)
+
+
+def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
+    """See `truth.Truth.boxes`, of one actor; `UserError` as of `motion`."""
+    from workbench.data.moving_shapes.anew import boxes_of
+
+    return boxes_of(store, rows, index)
 
 
 def digest_of(clips: Sequence[Clip], more: Mapping[str, Any] = MappingProxyType({})) -> str:

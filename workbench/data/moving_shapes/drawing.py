@@ -59,13 +59,19 @@ def draw_task(task: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def draw(parts: Mapping[str, str], scene: Mapping[str, Any]) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] of one scene."""
-    cover = actor(parts, scene)[1][..., None]
-    background = _background(parts["background"], scene)[None]
-    colour = np.array(world.COLOURS[parts["colour"]], np.float32)
-    frames = background + cover * (colour - background)
+    frames = _background(parts["background"], scene)[None]
+    for one in actors(parts, scene):
+        colour = np.array(world.COLOURS[one["colour"]], np.float32)
+        frames = frames + actor(one, one)[1][..., None] * (colour - frames)
     rng = np.random.Generator(np.random.PCG64(scene["seed"]))
     noise = rng.standard_normal(frames.shape[:3], dtype=np.float32) * world.NOISE
     return np.clip(frames + noise[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def actors(parts: Mapping[str, str], scene: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Who is seen, each with its parts and its place: the `actors` of a scene, or the one of `parts`."""
+    found: Sequence[Mapping[str, Any]] = scene.get("actors", ({**parts, **scene},))
+    return found
 
 
 def actor(
@@ -73,10 +79,15 @@ def actor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the actor is in some frames: its pose, float32 [T, 4] (x, y, radius in pixels, angle in radians,
     clockwise as seen), and the share of each pixel that it covers, float32 [T, H, W], 0 while it blinks."""
-    moves = _motion(parts["first"], parts["second"], scene.get("times"))
-    x, y, scale, angle, visible = (values[frames] for values in moves)
+    pose, visible = (values[frames] for values in poses(parts, scene))
+    return pose, _cover(parts["shape"], *pose.T) * visible[:, None, None]
+
+
+def poses(parts: Mapping[str, str], scene: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The actor's pose in every frame, as `actor` gives it, and how visible it is, float32 [T], 0 or 1."""
+    x, y, scale, angle, visible = _motion(parts["first"], parts["second"], scene.get("times"))
     pose = scene["x"] + x, scene["y"] + y, scene["radius"] * scale, scene["tilt"] + angle
-    return np.stack(pose, 1), _cover(parts["shape"], *pose) * visible[:, None, None]
+    return np.stack(pose, 1), visible
 
 
 def _motion(
