@@ -128,6 +128,8 @@ def truth_of(store: FrameStore) -> Truth:
         clips=len(store.clip_ids),
         training=np.unique(store.splits["train"].clips),
         motion=functools.partial(known, store) if known is not None else None,
+        attributes=store.attributes,
+        labels=[store.label_names[label] for label in store.labels],
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +26,7 @@ class Truth:
     in pixels of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the
     share of each place of the picture that the actor covers, all 0 where it is not to be seen.
     """
+    attributes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Name -> a value for each clip, None where it is not known, as `FrameStore.attributes`."""
+    labels: Sequence[str] = ()
+    """The class of each clip in words, empty where it has none."""
