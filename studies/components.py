@@ -107,6 +107,19 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "1 clip": {"clips": 1},
         "clips of 1 frame": {"frames": 1},
     },
+    "omnivl": {  # images first, then both, is a matter of stages, and not among these
+        "each pair for itself": {"labels": False},
+        "no class names": {"labelled": 0.0},
+        "no queue, no averages": {"queue": 0},
+        "averages say nothing of the target": {"alpha": 0.0},
+        "no images": {"images": 0.0},
+    },
+    "internvideo": {
+        "contrastive encoder alone": {"coordinate": "off"},
+        "a perceptron over both": {"coordinate": "concat"},
+        "no captioning": {WEIGHTS: {"lm": 0.0}},
+        "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 

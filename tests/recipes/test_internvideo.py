@@ -1,4 +1,4 @@
-"""InternVideo: its coordinator adds nothing at first and moves no encoder; its stages; parts of other runs."""
+"""InternVideo: its coordinator adds nothing at first and moves no encoder; its stages; parts of others."""
 
 from dataclasses import replace
 
