@@ -65,6 +65,8 @@ EACH_TIME = False
 
 
 def evaluate(judged: Judged) -> Found:
+    from torch.nn.functional import normalize
+
     from workbench.tasks.gallery import Found
 
     part = judged.gallery
@@ -82,8 +84,8 @@ def evaluate(judged: Judged) -> Found:
         if len(names) < 2 or not asked.any():
             continue
         said = judged.saying([caption for name in names for caption in captions[name]]).embed_texts()
-        vectors = said.double().view(len(names), -1, said.shape[1]).mean(1)
-        scores = (video @ (vectors / vectors.norm(dim=1, keepdim=True)).T).float().numpy()[asked]  # [Q, C]
+        vectors = normalize(said.double().view(len(names), -1, said.shape[1]).mean(1), dim=1)  # [C, E]
+        scores = (video @ vectors.T).float().numpy()[asked]  # [Q, C]
         if not np.isfinite(scores).all():
             raise FloatingPointError("similarities are not finite: the model has diverged")
         right = truth[asked][:, None] == names  # [Q, C], nowhere for a class of no training clip
