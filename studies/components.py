@@ -135,6 +135,19 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no fine alignment": {WEIGHTS: {"region": 0.0}},
         "no matching": {WEIGHTS: {"vtm": 0.0}},
     },
+    "omnivl": {  # images first, then both, is a matter of stages, and not among these
+        "each pair for itself": {"labels": False},
+        "no class names": {"labelled": 0.0},
+        "no queue, no averages": {"queue": 0},
+        "averages say nothing of the target": {"alpha": 0.0},
+        "no images": {"images": 0.0},
+    },
+    "internvideo": {
+        "contrastive encoder alone": {"coordinate": "off"},
+        "a perceptron over both": {"coordinate": "concat"},
+        "no captioning": {WEIGHTS: {"lm": 0.0}},
+        "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 

@@ -90,6 +90,50 @@ def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
     return -F.cosine_similarity(predicted.float(), target.detach().float(), dim=-1).mean()
 
 
+def univlc(
+    video: Tensor,
+    text: Tensor,
+    keys: tuple[Tensor, Tensor],
+    same: Tensor,
+    scale: Tensor | float,
+    *,
+    alpha: float = 0.0,
+    real: Tensor | None = None,
+) -> Tensor:
+    """Contrast over a batch and a queue in which all of one label belong together (OmniVL, arXiv:2209.07526).
+
+    Over keys j, s_ij = scale * <v_i, t'_j>, and what teachers make of it, r_ij = scale * <v'_i, t'_j>:
+    L = -1/(2B) sum_ij y_ij log softmax_j(s_ij) and the same with the sides exchanged, where
+    y_ij = (1 - alpha) [i and j belong together] + alpha softmax_j(r_ij). Targets are not divided by how many
+    belong together. Where each row belongs to itself only and the keys are the features, it is `vtc`.
+
+    Args:
+        video: unit vectors [B, E]; row i belongs to row i of `text`.
+        text: unit vectors [B, E].
+        keys: unit vectors of clips and of captions, [K, E] each, of which the first B are these same samples.
+        same: Boolean [B, K], which belong together.
+        scale: inverse temperature.
+        alpha: how much of the target is what the teachers say.
+        real: Boolean [K], False for keys that are none yet; None where all are.
+    """
+    with torch.autocast(video.device.type, enabled=False):  # see `vtc`
+        sides = (video.float(), text.float())
+        others = (keys[1].float(), keys[0].float())
+        empty = torch.zeros_like(same[:1]) if real is None else ~real[None]
+        loss = video.new_zeros((), dtype=torch.float32)
+        for side, other, own in zip(sides, others, keys, strict=True):
+            target = same.float()
+            if alpha:
+                with torch.no_grad():
+                    told = scale * own[: len(side)].float() @ other.T  # [B, K]
+                    told = told.masked_fill(empty, float("-inf")).softmax(1)
+                target = (1 - alpha) * target + alpha * told
+            # Finite, though its exponential is 0: minus infinity times a target of 0 is not a number.
+            logits = (scale * side @ other.T).masked_fill(empty, -1e4)
+            loss = loss + F.cross_entropy(logits, target) / 2
+    return loss
+
+
 def multi_positive_nce(
     anchor: Tensor, positives: Sequence[Tensor], scale: Tensor | float, *, exclusive: bool
 ) -> Tensor:

@@ -130,6 +130,8 @@ def truth_of(store: FrameStore) -> Truth:
         training=np.unique(store.splits["train"].clips),
         motion=functools.partial(motion, store) if motion is not None else None,
         boxes=functools.partial(boxes, store) if boxes is not None else None,
+        attributes=store.attributes,
+        labels=[store.label_names[label] for label in store.labels],
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +33,7 @@ class Truth:
     in shares of the picture's sides), the actor that the caption names first; not a number where an actor is
     not seen.
     """
+    attributes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Name -> a value for each clip, None where it is not known, as `FrameStore.attributes`."""
+    labels: Sequence[str] = ()
+    """The class of each clip in words, empty where it has none."""

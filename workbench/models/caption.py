@@ -122,6 +122,7 @@ class CaptionDecoder(nn.Module):
             raise UserError("a causal decoder starts from no BERT weights: leave text.pretrained empty")
         if not config.depth:
             raise UserError("a caption decoder needs text.depth of at least 1")
+        split = split and embeds
         self.config, self.vocabulary, self.split = config, vocabulary, split
         self.width = config.width
         self.bos, self.eos = vocabulary.id(BOS), vocabulary.id(EOS)
@@ -165,7 +166,7 @@ class CaptionDecoder(nn.Module):
 
     def read(self, text: Text) -> Read:
         """Captions alone, without a memory."""
-        assert self.cls is not None, "a decoder that embeds captions"
+        assert self.cls is not None, "this decoder only writes"
         assert self.norm_pooled is not None
         words, tokens, valid = self.words(text)
         x = torch.cat([words, self.cls.expand(len(words), 1, -1)], 1)  # [B, S + 1, D]
@@ -175,12 +176,12 @@ class CaptionDecoder(nn.Module):
         return Read(self.norm_pooled(x[:, -1]), x[:, :-1] if self.split else words, tokens, valid)
 
     def words(self, text: Text) -> tuple[Tensor, Tensor, Tensor]:
-        """Captions as the lowest block reads them [B, S, D]; their tokens and which are real ones [B, S]."""
+        """Words as the first block meets them [B, S, D], their tokens, and which are not padding [B, S]."""
         tokens, valid = self.spell(text)
         return self.token(tokens) + self.position, tokens, valid
 
     def forward(self, states: Tensor, memory: Tensor) -> Tensor:
-        """Logits [B, n, V] of the word after each of n places, from `Read.states` and memory."""
+        """Logits [B, n, V] of the word after each of n places, from `Read.states` or `words`, and memory."""
         x = self.upper(states, _causal(states.shape[1], states.device), memory)
         logits: Tensor = self.head(self.norm(x))
         return logits

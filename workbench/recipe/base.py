@@ -154,9 +154,8 @@ class BaseRecipe(nn.Module, ABC):
         Embeddings count from then on. Of the others any other objective moves the encoders under the layers
         that it does not train, and they count no more.
         """
-        if ability == "match" and not self.weights().get("vtm", 1.0):
-            return ()
-        return ("recipe",)
+        term = {"match": "vtm", "generate": "lm"}.get(ability, "")
+        return ("recipe",) if self.weights().get(term, 1.0) else ()
 
     @property
     def name(self) -> str:
