@@ -48,10 +48,10 @@ def test_no_two_tasks_share_a_metric():
 
 
 def test_what_a_recipe_defines_decides():
-    either = {"shuffling", "order", "probe", "video_qa"}
-    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in {"retrieval"} | either]
-    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"retrieval", "pair_retrieval"} | either
-    assert set(tasks.possible(EVERY, recipe("coca"))) == {"retrieval", "captioning"} | either
+    embeds, either = {"retrieval", "caption_sets"}, {"shuffling", "order", "probe", "video_qa"}
+    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in embeds | either]
+    assert set(tasks.possible(EVERY, recipe("simvtp"))) == embeds | {"pair_retrieval"} | either
+    assert set(tasks.possible(EVERY, recipe("coca"))) == embeds | {"captioning"} | either
     assert set(tasks.possible(EVERY, toys.Recipe)) == {"pair_retrieval"} | either
     assert tasks.possible(["shuffling", "retrieval"], recipe("mac")) == ["shuffling", "retrieval"], "in order"
     assert tasks.possible(["pair_retrieval"], recipe("mac")) == []

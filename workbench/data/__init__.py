@@ -18,10 +18,11 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import UserError
@@ -79,6 +80,8 @@ class Described(NamedTuple):
     """Whether all its clips are single pictures."""
     notes: tuple[str, ...] = ()
     """What was decided for the user, see `Index.notes`."""
+    words: Mapping[int, int] = MappingProxyType({})
+    """Words of a caption -> how many captions have as many."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
@@ -93,7 +96,12 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
     check(data, index.known)
     train = sum(clip.split == "train" for clip in index.clips)
     return Described(
-        replace(data, digest=index.digest), train, index.known, pictures=index.pictures, notes=index.notes
+        replace(data, digest=index.digest),
+        train,
+        index.known,
+        pictures=index.pictures,
+        notes=index.notes,
+        words=Counter(len(caption.split()) for clip in index.clips for caption in clip.captions),
     )
 
 

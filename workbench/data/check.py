@@ -19,6 +19,7 @@ from workbench.config import DataConfig
 from workbench.data import folder
 from workbench.data.build import DEADLINE
 from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey
+from workbench.data.store import SPLITS
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
@@ -103,7 +104,7 @@ def _report(path: Path, index: Index | None, problem: str, progress: bool) -> Re
     split = {name: clip.split for name, clip in clips.items()}
     return Report(
         problem=problem,
-        splits=dict(Counter(split.values())),
+        splits={name: count for name in SPLITS if (count := list(split.values()).count(name))},
         facts=facts,
         refused=refused,
         duplicate_clips=list(same.values()),

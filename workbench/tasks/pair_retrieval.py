@@ -4,8 +4,7 @@ Two protocols, and the metric's name says which:
 
 - `rerank20_*`: a model that also embeds both sides proposes for each query the 20 best by cosine similarity;
   `match` ranks these, and a right answer that is not among them keeps its rank (as ALBEF re-ranks,
-  arXiv:2107.07651, with another number of candidates). Of several right answers the one that is proposed first
-  is judged.
+  arXiv:2107.07651, with another number of candidates). Of several right answers one is judged.
 - `gallery100_*`: a model without embeddings, or with none that a stage has trained, judges all pairs of a
   fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
   fixed seed.

@@ -1,8 +1,8 @@
 """Text-video retrieval, unmasked: recall, median and mean rank in both directions.
 
 Protocol: every caption searches all clips of the split and every clip all captions, by cosine similarity;
-ties count against the model; of a clip with several captions the best-ranked one counts, and of a caption with
-several clips (`FrameStore.shared`) the best-ranked clip.
+ties count against the model; of a clip with several captions the best-ranked one counts, and of a caption
+with several clips (`FrameStore.shared`) the best-ranked clip.
 """
 
 from __future__ import annotations

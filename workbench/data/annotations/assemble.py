@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -87,7 +88,7 @@ class _Gathered:
 
 def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row]) -> _Gathered:
     """A clip for each video or segment with all its captions, in the order of the annotations."""
-    clips: dict[str, Clip] = {}
+    clips: dict[tuple[str, float, float], Clip] = {}
     faults: list[str] = []
     doubles: list[tuple[str, ...]] = []
     empty = 0
@@ -98,14 +99,14 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
             empty += not row.fault
             continue
         name = str(PurePosixPath(row.video))
-        key = f"{name}@{row.start:g}-{row.end:g}" if row.start or row.end else name
+        key = name, row.start, row.end
         known = clips.get(key)
         if known is None:
             places = tree.places(name)
             if len(places) > 1:
                 doubles.append(tuple(places))
             clips[key] = Clip(
-                id=key,
+                id=name,
                 path=places[0] if places else _where(name, benchmark.layout),
                 split=row.split,
                 captions=(row.caption,),
@@ -126,7 +127,12 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
         notes.append(f"{empty} empty captions left out")
     if faults:
         notes.append(f"{len(faults)} segments left out that no clip can have, such as {faults[0]}")
-    return _Gathered(tuple(clips.values()), tuple(faults), tuple(doubles), tuple(notes))
+    segments = Counter(clip.id for clip in clips.values())
+    named = (
+        replace(clip, id=f"{clip.id}@{clip.start:g}-{clip.end:g}") if segments[clip.id] > 1 else clip
+        for clip in clips.values()
+    )
+    return _Gathered(tuple(named), tuple(faults), tuple(doubles), tuple(notes))
 
 
 def _where(name: str, layout: str) -> str:

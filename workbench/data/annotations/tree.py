@@ -61,7 +61,6 @@ class Tree:
         keys = dict.fromkeys((path.name, without_suffix(path.name), path.name.rstrip(".")))
         found = next((self.media[key] for key in keys if key in self.media), [])
 
-
         def distance(one: str) -> tuple[bool, bool, int, str]:
             return not f"/{one}".endswith(f"/{path}"), not one.endswith(path.name), one.count("/"), one
 
