@@ -15,8 +15,8 @@ import PIL
 from PIL import Image, ImageOps
 
 VERSION = PIL.__version__
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
-"""What Pillow is asked to read. MPO is a JPEG with further views behind, as some telephones write it."""
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""What Pillow is asked to read. It calls a JPEG with further views behind, as telephones write it, an MPO."""
 
 
 class PictureError(Exception):
