@@ -13,12 +13,6 @@ VIDEOS = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp
 """Suffixes of videos."""
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file is a picture by its name; CC3M's pictures have no suffix."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return not suffix or suffix in PICTURES
-
-
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One video file, its captions and what is known about it."""
@@ -88,8 +82,10 @@ class Index:
 
     @property
     def pictures(self) -> bool:
-        """Whether all clips are pictures, by their names."""
-        return all(is_picture(clip.path) for clip in self.clips)
+        """Whether all clips are pictures, by their suffixes; of a benchmark also those without, as of
+        CC3M."""
+        suffixes = {PurePosixPath(clip.path).suffix.lower() for clip in self.clips}
+        return bool(suffixes) and suffixes <= (PICTURES if self.survey is None else PICTURES | {""})
 
     @property
     def known(self) -> frozenset[str]:
