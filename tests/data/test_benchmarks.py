@@ -10,9 +10,10 @@ import pytest
 from benchmark_files import FORMS, annotate, folder_of, items, msrvtt_tables, place_of, several
 
 from workbench.config import DataConfig
-from workbench.data import describe, names, read_index
+from workbench.data import describe, names, prepare, read_index
 from workbench.data.__main__ import main
 from workbench.data.index import Index
+from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
 EVERY = [(name, number) for name, forms in FORMS.items() for number in range(len(forms))]
@@ -169,6 +170,32 @@ def test_videos_of_another_benchmark_are_refused(tmp_path: Path) -> None:
     said = refusal("msrvtt", tmp_path)
     assert "none of the 5 videos of train lies in" in said
     assert "where the first would be videos/all/film" in said
+
+
+def test_a_caption_of_a_video_that_is_not_there(tmp_path: Path) -> None:
+    source = folder_of("msrvtt", tmp_path / "own")
+    data = DataConfig(name="msrvtt", frames=1, size=32)
+    index = read_index(data, str(source))
+    by_split = {split: [c.path for c in index.clips if c.split == split] for split in ("train", "test")}
+    (source / by_split["train"][0]).unlink()
+    left = FrameStore.open(prepare(data, source=str(source), root=tmp_path / "root", progress=False))
+    assert [one["reason"] for one in left.skipped] == ["there is no such file"]
+    (source / by_split["test"][0]).unlink()
+    with pytest.raises(UserError) as caught:
+        prepare(data, source=str(source), root=tmp_path / "root", progress=False)
+    said = "1 videos of val or test cannot be used: videos/all/video6.mp4 (there is no such file); mend or"
+    assert str(caught.value).startswith(said)
+
+
+def test_captions_may_hold_commas_quotes_and_odd_line_ends(tmp_path: Path) -> None:
+    texts = msrvtt_tables(items(val=0))
+    table = 'video_id,sentence\r\nvideo6,"a ""red"" ball,\u2028and\n a cup"\r\nvideo7,a cup\r\n'
+    annotate(tmp_path, texts | {"MSRVTT_JSFUSION_test.csv": table})
+    found = read_index(DataConfig(name="msrvtt"), str(tmp_path), usable=False)
+    assert [c.captions for c in found.clips if c.split == "test"] == [
+        ('a "red" ball, and a cup',),
+        ("a cup",),
+    ]
 
 
 def test_a_video_in_two_splits_is_refused(tmp_path: Path) -> None:

@@ -180,9 +180,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"{len(facts) + len(report.refused)} videos: {len(facts)} fine, {len(report.refused)} refused"
     if (survey := report.survey) is not None:
         yield f"annotations: {survey.taken}"
-        for count in survey.counts:
-            beside = "" if count.published is None else f", {count.published} published by {count.source}"
-            yield f"{count.what}: {count.found}{beside}{' (differs)' if count.differs else ''}"
+        for one in survey.counts:
+            beside = "" if one.published is None else f", {one.published} published by {one.source}"
+            yield f"{one.what}: {one.found}{beside}{' (differs)' if one.differs else ''}"
         for title, names in (
             ("segments that no clip can have", list(survey.invalid_times)),
             ("several files of one video, the first is taken", [", ".join(d) for d in survey.doubles]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,7 +148,8 @@ class _Found(NamedTuple):
     say."""
 
 
-class _Pick(NamedTuple):
+@dataclass(frozen=True)
+class _Pick:
     """Which frames are wanted: the centres of `count` equal intervals of a segment."""
 
     count: int

@@ -156,9 +156,9 @@ def fitted(
         config = replace(config, tasks=(*config.tasks, *more))
         notes += [f"{name}: measured by {task} too" for task in more]
     for data in config.all_data:
-        notes += describe(data).notes
-    limit = getattr(getattr(config.recipe, "text", None), "max_tokens", None)
-    for data in config.all_data if limit is not None else ():
+        notes += [f"{data.name}: {note}" for note in describe(data).notes]
+    limit: int = config.recipe.text.max_tokens if hasattr(config.recipe, "text") else 0
+    for data in config.all_data if limit else ():
         words = describe(data).words
         longer = sum(count for length, count in words.items() if length > limit)
         if longer:

@@ -55,7 +55,7 @@ def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
         digest=_digest(tree.root, clips, digests, benchmark.shared),
         clips=clips,
         notes=(
-            f"{benchmark.name}: {benchmark.protocol}",
+            f"protocol: {benchmark.protocol}",
             f"annotations read: {taken}",
             *(f"{c.what}: {c.found} here, {c.published} published" for c in counts if c.differs),
             *found.notes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ def text_of(path: Path) -> str:
 
 def lines_of(path: Path) -> list[str]:
     """The lines that are not empty, without spaces at their ends."""
-    return [line.strip() for line in text_of(path).splitlines() if line.strip()]
+    # Not `splitlines`: captions hold other signs that it takes for the end of a line.
+    return [line.strip() for line in text_of(path).split("\n") if line.strip()]
 
 
 def json_of(path: Path) -> Any:
@@ -74,7 +76,7 @@ def table_of(path: Path, *columns: str) -> Iterator[Mapping[str, str]]:
     text = text_of(path)
     header = text.partition("\n")[0]
     delimiter = "\t" if "\t" in header else ","
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=delimiter == ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:

@@ -71,7 +71,8 @@ def rows_of(
             continue
         length = seconds_of(path, entry["duration"])
         if not moments:
-            yield Row(video, *captions_of(path, entry["sentences"], paragraph=True), split, end=length)
+            (caption,) = captions_of(path, entry["sentences"], paragraph=True)
+            yield Row(video, caption, split, end=length)
             continue
         captions, times = captions_of(path, entry["sentences"]), entry["timestamps"]
         if not isinstance(times, list) or len(times) != len(captions):

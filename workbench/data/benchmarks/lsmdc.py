@@ -58,7 +58,7 @@ def _rows(files: Files, tree: Tree) -> Iterator[Row]:
 
 def rows_of(path: Path, split: str, tree: Tree) -> Iterator[Row]:
     """Rows of one file, of clips or, where only that is there, of a film."""
-    for number, line in enumerate(text_of(path).splitlines(), start=1):
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) != 6:
             if not line.strip():
