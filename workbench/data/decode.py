@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from workbench.data import pictures
+from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
 from workbench.data.sampling import centre_frames, frames_within
 
 try:
@@ -43,7 +43,7 @@ def decoder_names(used: Mapping[str, int]) -> str:
     versions = {
         "pyav": av.__version__,
         "decord": getattr(decord, "__version__", ""),
-        "pillow": pictures.VERSION,
+        "pillow": PILLOW,
     }
     names = [f"{name} {versions[name]}" for name in sorted(used)]
     if len(names) == 1:
@@ -72,8 +72,8 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
         _check_file(path)
-        if pictures.looks_like_one(path):
-            still = fit(pictures.read(path, LARGEST), size)
+        if is_picture(path):
+            still = fit(read_picture(path, LARGEST), size)
             return _answer("pillow", np.repeat(still[None], count, axis=0), 1)
         found = _probe(path)
         pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found.times)
@@ -83,7 +83,7 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             except (decord.DECORDError, DecodeError, MemoryError):
                 pass  # PyAV judges what decord gives up on
         return _answer("pyav", *_with_pyav(path, pick, size, found.packets))
-    except (DecodeError, pictures.PictureError) as error:
+    except (DecodeError, PictureError) as error:
         return {"reason": str(error)}, b""
     except MemoryError:
         return {"reason": "it needs more memory than a decoder may take"}, b""
@@ -113,8 +113,8 @@ def repeated_frames(frames: np.ndarray, total: int) -> int:
 
 def _facts(path: Path) -> dict[str, Any]:
     """Codec, size in pixels, seconds, and whether the rate varies by more than rounding."""
-    if pictures.looks_like_one(path):
-        codec, width, height = pictures.facts(path, LARGEST)
+    if is_picture(path):
+        codec, width, height = picture_facts(path, LARGEST)
         return {"codec": codec, "width": width, "height": height, "seconds": 0.0, "variable_rate": False}
     with _open(path) as container:
         stream = container.streams.video[0]

@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-VERSION = PIL.__version__
+PILLOW = PIL.__version__
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What Pillow is asked to read. It calls a JPEG with further views behind, as telephones write it, an MPO."""
 
@@ -23,7 +23,7 @@ class PictureError(Exception):
     """A picture that cannot be used; the message is the reason."""
 
 
-def looks_like_one(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """Whether a file begins as a JPEG, PNG or WebP does, whatever it is called; not if it cannot be read."""
     try:
         with open(path, "rb") as stream:
@@ -33,8 +33,8 @@ def looks_like_one(path: Path) -> bool:
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (head[:4] + head[8:] == b"RIFFWEBP")
 
 
-def facts(path: Path, most: int) -> tuple[str, int, int]:
-    """Format and size in pixels, width before height, before it is turned. See `read` for errors."""
+def picture_facts(path: Path, most: int) -> tuple[str, int, int]:
+    """Format and size in pixels, width before height, before it is turned. See `read_picture` for errors."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
@@ -49,9 +49,9 @@ def facts(path: Path, most: int) -> tuple[str, int, int]:
         raise PictureError(f"it is not a readable picture ({_words(error)})") from error
 
 
-def read(path: Path, most: int) -> np.ndarray:
+def read_picture(path: Path, most: int) -> np.ndarray:
     """Pixels uint8 [H, W, 3] of a picture of at most `most` pixels; `PictureError` with the reason else."""
-    facts(path, most)
+    picture_facts(path, most)
     try:
         with Image.open(path, formats=FORMATS) as picture:
             picture.load()
