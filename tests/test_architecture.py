@@ -40,7 +40,7 @@ LAYERS = {
     "workbench/errors.py": "",
     "workbench/metrics.py": "",
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
-    "workbench/tasks/*": f"{CORE} data.moving_shapes data.store stats tasks",
+    "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
     "workbench/recipe/batch.py": "",
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",

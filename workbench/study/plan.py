@@ -14,7 +14,7 @@ from workbench import naming, tasks
 from workbench.config import DataConfig, RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Study, alone, registered, under
-from workbench.study.stages import with_budget
+from workbench.study.stages import fitted, with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
@@ -68,6 +68,8 @@ class Cell:
     config: RunConfig
     twins: tuple[dict[str, Choice], ...] = ()
     """Other choices that lead to the same configuration."""
+    notes: tuple[str, ...] = ()
+    """What was decided for the user, see `workbench.study.stages.fitted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +197,7 @@ class Builder:
 
     def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
         """A batch larger than the training split is made as large as the split."""
-        config = _apply(config, self.study, self.options)
+        config, notes = fitted(_apply(config, self.study, self.options), self._describe)
         known = {data: self._describe(data) for data in config.all_data}
         self._check_metric(config)
         self._check_tasks(config, known)
@@ -213,7 +215,8 @@ class Builder:
             seed=0,
         )
         key = config.key()
-        return Cell(key=key, label=naming.cell(axes, self.study.says) or key, axes=axes, config=config)
+        label = naming.cell(axes, self.study.says) or key
+        return Cell(key=key, label=label, axes=axes, config=config, notes=notes)
 
     def _check_metric(self, config: RunConfig) -> None:
         """Refuses a run that would not measure what the study asks for."""
@@ -243,8 +246,7 @@ class Builder:
 
     def _describe(self, data: DataConfig) -> datasets.Described:
         if data not in self._described:
-            source = self.options.source(data.name)
-            self._described[data] = datasets.describe(data, source, root=self.root)
+            self._described[data] = datasets.describe(data, self.options.source(data.name), root=self.root)
         return self._described[data]
 
 
@@ -312,8 +314,7 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
     if options.budget:
         config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data:
-        name = options.data.partition(":")[0]
-        config = replace(config, data=replace(config.data, name=name, digest=""))
+        config = replace(config, data=replace(config.data, name=options.data.partition(":")[0], digest=""))
     return config
 
 

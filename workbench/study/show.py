@@ -68,6 +68,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     else:
         rest = sum(seconds.get(key, usual) for key in left)
         lines.append(f"{total}; {len(left)} left, about {tables.duration(rest)}.")
+    lines += _notes(plan)
     if plan.contrasts:
         texts = [f"  {i}. {contrast['text']}" for i, contrast in enumerate(plan.contrasts, 1)]
         lines += ["", sentences.ORDER_OF_CONTRASTS, *texts]
@@ -100,7 +101,13 @@ def search_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float])
     done = sum(entry.state in ("complete", "pruned") for entry in entries)
     left = max(0, plan.trials - done)
     time_left = f", about {tables.duration(left * fmean(seconds.values()))}" if seconds else ""
-    return "\n".join([*lines, f"{done} done; {left} left{time_left}."])
+    return "\n".join([*lines, f"{done} done; {left} left{time_left}.", *_notes(plan)])
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What was decided for the user about the data of the cells, a line each."""
+    notes = dict.fromkeys(note for cell in plan.samples for note in cell.notes)
+    return ["", *notes] if notes else []
 
 
 def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
