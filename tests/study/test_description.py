@@ -6,8 +6,8 @@ import pytest
 
 from workbench.answer.asked import Asked
 from workbench.study.__main__ import _parser
+from workbench.study.cells.options import Options, parse_seeds
 from workbench.study.description import arguments
-from workbench.study.plan import Options, parse_seeds
 
 
 @pytest.mark.parametrize(

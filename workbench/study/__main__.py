@@ -18,7 +18,8 @@ from workbench.runner import quota
 from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.plan import Options, Plan, make_plan, parse_seeds
+from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.plan import Plan, make_plan
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
     add("--budget", default="", help=BUDGET)
     add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of every cell, such as optim.lr=3e-4 or recipe.video_masking.ratio=0.8",
+    )
+    add(
         "--data",
         action="append",
         default=[],
@@ -123,6 +132,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         trials=options.trials,
         single=options.single,
         smoke=options.smoke,
+        settings=tuple(options.set),
     )
     plan = make_plan(study, asked, data_root)
     if options.plan and module == "workbench.train":

@@ -50,4 +50,5 @@ def arguments(plan: Plan) -> list[str]:
     name = plan.study.name.partition("-")[0]  # what follows stands for a recipe or `single`
     found = [name, *(flag for flag, on in flags.items() if on)]
     found += [word for option, value in given.items() if value for word in (option, value)]
-    return found + [word for place in options.more_data for word in ("--data", place)]
+    found += [word for place in options.more_data for word in ("--data", place)]
+    return found + (["--set", *options.settings] if options.settings else [])

@@ -40,6 +40,9 @@ class Trial(Protocol):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """A number of three significant digits; only a search can draw from a range."""
 
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number, both ends included; only a search can draw from a range."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
