@@ -17,6 +17,7 @@ from workbench.study.description import arguments
         Options(smoke=True, recipe="simvtp"),
         Options(seeds=(0,), budget="2x", data="folder:/own videos/it's"),
         Options(seeds=(4, 7), single=True, trials=30),
+        Options(budget="2x", settings=("optim.betas=0.8,0.95", "optim.lr=0.0003")),
         Options(data="moving_shapes", more_data=("folder:/own", "other:/there")),
     ],
 )
@@ -28,6 +29,7 @@ def test_the_command_line_reads_them_as_the_same_options(options):
         seeds=parse_seeds(read.seeds) if read.seeds else (),
         data=next(iter(read.data), ""),
         more_data=tuple(read.data[1:]),
+        settings=tuple(read.set),
         **{name: getattr(read, name) for name in ("budget", "recipe", "trials", "single", "smoke")},
     )
     assert again == options
