@@ -328,12 +328,10 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
 
 
 def _look_further(options: argparse.Namespace, results: Path) -> str:
-    where = "" if options.results == "results" else f" RESULTS={results}"
-    commands = [] if options.mlflow else [f"make mlflow{where}"]
-    if Path("app/dashboard.py").exists():
-        commands.append(f"make dashboard{where}")
-    elif not options.storage:
-        commands.append(f"optuna-dashboard sqlite:///{results / 'optuna.db'}")
+    checkout = Path("app/dashboard.py").exists() and Path("Makefile").exists()
+    where = "" if options.results == "results" else f" {'RESULTS=' if checkout else ''}{results}"
+    commands = [] if options.mlflow or not checkout else [f"make mlflow{where}"]
+    commands.append(f"make dashboard{where}" if checkout else f"workbench dash{where}")
     return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
 
 

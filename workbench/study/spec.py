@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
+from workbench.places import ours
 from workbench.recipes import names as recipe_names
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
@@ -304,8 +305,8 @@ def alone(study: Study) -> Study:
 
 
 def find() -> dict[str, Path]:
-    """Names and files of all studies: in `./studies` and beside the package, the former first."""
-    folders = (Path.cwd() / "studies", Path(__file__).parents[2] / "studies")
+    """Names and files of all studies: in `./studies` and those of this project, the former first."""
+    folders = (Path.cwd() / "studies", ours("studies"))
     found = {
         file.stem: file
         for folder in reversed(folders)
