@@ -6,9 +6,8 @@ import pytest
 
 from workbench.answer.asked import Asked
 from workbench.study.__main__ import _parser
+from workbench.study.cells.options import Options, parse_seeds
 from workbench.study.description import arguments
-from workbench.study.plan import Options
-from workbench.study.stages import parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -19,6 +18,7 @@ from workbench.study.stages import parse_seeds
         Options(quick=True),
         Options(seeds=(0,), budget="2x", data="folder:/own videos/it's"),
         Options(seeds=(4, 7), single=True, trials=30),
+        Options(budget="2x", settings=("optim.betas=0.8,0.95", "optim.lr=0.0003")),
         Options(data="moving_shapes", more_data=("folder:/own", "other:/there")),
     ],
 )
@@ -30,6 +30,7 @@ def test_the_command_line_reads_them_as_the_same_options(options):
         seeds=parse_seeds(read.seeds) if read.seeds else (),
         data=next(iter(read.data), ""),
         more_data=tuple(read.data[1:]),
+        settings=tuple(read.set),
         **{name: getattr(read, name) for name in ("budget", "recipe", "trials", "single", "smoke", "quick")},
     )
     assert again == options

@@ -8,9 +8,9 @@ from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
 from workbench.study.__main__ import main
-from workbench.study.plan import Options, make_plan
+from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.plan import make_plan
 from workbench.study.spec import Study
-from workbench.study.stages import parse_seeds
 from workbench.study.trials import walk
 
 

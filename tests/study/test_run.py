@@ -28,7 +28,7 @@ def test_a_study_runs_every_cell_and_says_what_it_found(write_study, study, caps
     assert "4 runs: 4 cells x 1 seeds" in out
     assert "[4/4] hidden=0.5 words=replace seed 0" in out
     assert "Answer: Best on val: hidden=0.5 words=drop, with text-to-video R@1 of " in out
-    assert "optuna-dashboard sqlite:///results/optuna.db" in out
+    assert "Look further:\n  workbench dash\n" in out
     assert [run.status().state for run in run_dirs()] == ["complete"] * 4
     assert {t.user_attrs["cell"] for t in trials("COMPLETE")} == {
         f"hidden={hidden} words={words}" for hidden in (0.0, 0.5) for words in ("drop", "replace")

@@ -13,7 +13,10 @@ from workbench import naming, tasks
 from workbench.errors import UserError
 from workbench.metrics import Metric
 from workbench.naming import Value
-from workbench.tracking.files import check_name
+from workbench.tracking.files import check_name, slug
+
+PLAIN = "as the study asks"
+"""The plan of a study under no option that changes its cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,14 @@ class Asked:
         return inside, {axis: value for axis, value in axes.items() if axis not in self.within}
 
     @property
+    def report(self) -> str:
+        """Name of the report: the study's, and what was asked of it otherwise than the study asks."""
+        parts = [] if self.plan == PLAIN else [slug(self.plan)]
+        if self.smoke and not self.plan.startswith("smoke"):
+            parts.insert(0, "smoke")
+        return "-".join([self.name, *parts])
+
+    @property
     def search(self) -> bool:
         """Whether cells were proposed rather than planned."""
         return self.trials > 0
@@ -163,10 +174,10 @@ def command(study: str) -> str:
 
 
 def load(results: Path, study: str) -> Asked:
-    """The study's description in `results`; `UserError` says which command makes one."""
+    """The description of what was asked of a study last; `UserError` says which command makes one."""
     path = results / "runs" / check_name(study, "study name") / "study.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        return _read(path, study)
     except (FileNotFoundError, NotADirectoryError) as error:
         if any(path.parent.glob("*/run.json")):
             raise UserError(
@@ -177,10 +188,33 @@ def load(results: Path, study: str) -> Asked:
             f"there are no runs of study {study!r} in {results}; "
             f"`{command(study)}` makes them{_others(results)}"
         ) from error
+
+
+def load_asked(results: Path, study: str, plan: str = "") -> tuple[Asked, tuple[str, ...]]:
+    """What was asked of a study by one of its plans, and the other plans of which there are descriptions.
+
+    plan: as reports name it, such as `budget 2x`; empty stands for the study's own, or else for the last.
+    """
+    last = load(results, study)
+    folder = results / "runs" / study
+    known = {
+        asked.plan: asked for path in sorted(folder.glob("asked-*.json")) for asked in [_read(path, study)]
+    }
+    known[last.plan] = last  # also where an earlier version described it
+    wanted = plan or (PLAIN if PLAIN in known and not known[PLAIN].smoke else last.plan)
+    if wanted not in known:
+        raise UserError(
+            f"study {study!r} was not asked {plan!r}; --asked is one of {', '.join(map(repr, known))}"
+        )
+    return known[wanted], tuple(one for one in known if one != wanted)
+
+
+def _read(path: Path, study: str) -> Asked:
+    """A description; `UserError` for one that is damaged or of another version."""
+    try:
+        return Asked.of({"study": study} | json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable JSON: {error}") from error
-    try:
-        return Asked.of({"study": study} | description)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is of another version; `{command(study)}` writes it anew") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import polars as pl
@@ -10,6 +11,7 @@ import workbench
 from workbench import tables
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
+from workbench.answer.asked import PLAIN, Asked
 from workbench.answer.results import Answer
 from workbench.report import rows
 
@@ -76,7 +78,7 @@ def provenance(answer: Answer) -> list[str]:
     lines = [
         f"study {asked.name} ({asked.plan}): {done.height} of {asked.expected} runs complete, seeds "
         f"{', '.join(map(str, asked.seeds))}",
-        f"check: python -m workbench.report {asked.name} --check FILE",
+        f"check: {check_command(asked)} --check FILE",
         f"workbench: {workbench.__version__}",
     ]
     for fact, name in FACTS.items():
@@ -84,6 +86,14 @@ def provenance(answer: Answer) -> list[str]:
             values = [str(value) for value in done[column].unique(maintain_order=True)]
             lines.append(f"{name}: {', '.join(values)}")
     return lines
+
+
+def check_command(asked: Asked) -> str:
+    """What compares a saved table with the runs, but for `--check FILE`."""
+    usual = asked.plan in (PLAIN, "smoke")
+    return shlex.join(
+        ["python", "-m", "workbench.report", asked.name, *([] if usual else ["--asked", asked.plan])]
+    )
 
 
 def plain(text: str) -> str:

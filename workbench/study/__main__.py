@@ -18,8 +18,8 @@ from workbench.runner import quota
 from workbench.runner.device import pin_device
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.plan import Options, Plan, make_plan
-from workbench.study.stages import parse_seeds
+from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.plan import Plan, make_plan
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -96,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
     add("--budget", default="", help=BUDGET)
     add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of every cell, such as optim.lr=3e-4 or recipe.video_masking.ratio=0.8",
+    )
+    add(
         "--data",
         action="append",
         default=[],
@@ -130,6 +138,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         single=options.single,
         quick=options.quick,
         smoke=options.smoke,
+        settings=tuple(options.set),
     )
     plan = make_plan(study, asked, data_root)
     if options.plan and module == "workbench.train":
@@ -325,12 +334,10 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
 
 
 def _look_further(options: argparse.Namespace, results: Path) -> str:
-    where = "" if options.results == "results" else f" RESULTS={results}"
-    commands = [] if options.mlflow else [f"make mlflow{where}"]
-    if Path("app/dashboard.py").exists():
-        commands.append(f"make dashboard{where}")
-    elif not options.storage:
-        commands.append(f"optuna-dashboard sqlite:///{results / 'optuna.db'}")
+    checkout = Path("app/dashboard.py").exists() and Path("Makefile").exists()
+    where = "" if options.results == "results" else f" {'RESULTS=' if checkout else ''}{results}"
+    commands = [] if options.mlflow or not checkout else [f"make mlflow{where}"]
+    commands.append(f"make dashboard{where}" if checkout else f"workbench dash{where}")
     return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
 
 

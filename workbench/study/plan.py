@@ -3,73 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench import data as datasets
-from workbench import naming, tasks
-from workbench.config import DataConfig, RunConfig
+from workbench import naming
+from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.study.cells.build import Builder, Cell
+from workbench.study.cells.options import Options
 from workbench.study.spec import Choice, Study, alone, registered, under
-from workbench.study.stages import fitted, with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
 """Trials of a search with `--smoke`."""
 SAMPLED_CELLS = 64
 """Random cells that a search draws to find out which axes there are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command line changes in every cell; all of it becomes part of the cells' keys."""
-
-    seeds: tuple[int, ...] = ()
-    """Empty stands for the study's own."""
-    budget: str = ""
-    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
-    whole run, see `workbench.study.stages.with_budget`."""
-    data: str = ""
-    """A data set's name, or `NAME:PATH` for one that takes a path."""
-    more_data: tuple[str, ...] = ()
-    """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
-    recipe: str = ""
-    """One of the study's recipes; empty stands for its first."""
-    trials: int = 0
-    """Of a search; 0 stands for the study's own."""
-    single: bool = False
-    """Search for the metric alone where the study asks for a Pareto front."""
-    quick: bool = False
-    """The first of the study's seeds alone."""
-    smoke: bool = False
-
-    def source(self, name: str) -> str | None:
-        """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
-        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
-        return given.get(name) or None
-
-    def __str__(self) -> str:
-        data = " ".join((self.data, *self.more_data))
-        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip()]
-        return ", ".join(p for p in parts if p) or "as the study asks"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One configuration, without a seed."""
-
-    key: str
-    label: str
-    """As people say it, see `workbench.naming`."""
-    axes: dict[str, Choice]
-    config: RunConfig
-    twins: tuple[dict[str, Choice], ...] = ()
-    """Other choices that lead to the same configuration."""
-    notes: tuple[str, ...] = ()
-    """What was decided for the user, see `workbench.study.stages.fitted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +68,8 @@ class Plan:
     """Only of a search."""
     trials: int = 0
     """Only of a search: how many there are to be."""
+    changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What `--set` changes in every cell: name -> (the study's own value, the value now)."""
 
     @property
     def baseline(self) -> Cell | None:
@@ -156,6 +109,7 @@ class Plan:
         if self.options.more_data:
             others = self.space.examples[0].config.all_data[1:]
             parts += [f"{other.name} {other.digest[:12]}" for other in others]
+        parts += self.options.settings
         changed = ", ".join(part for part in parts if part)
         return f"{self.study.name} ({changed})" if changed else self.study.name
 
@@ -186,70 +140,6 @@ class Plan:
         }
 
 
-class Builder:
-    """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
-
-    def __init__(self, study: Study, options: Options, root: Path) -> None:
-        self.study = study
-        self.options = options
-        self.root = root
-        self._described: dict[DataConfig, datasets.Described] = {}
-
-    def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
-        """A batch larger than the training split is made as large as the split."""
-        config, notes = fitted(_apply(config, self.study, self.options), self._describe)
-        known = {data: self._describe(data) for data in config.all_data}
-        self._check_metric(config)
-        self._check_tasks(config, known)
-        # A stage on fewer clips makes its own batches smaller; it does not shrink those of the others.
-        clips = max(known[data].train_clips for data in config.training_data)
-        config = replace(
-            config,
-            data=known[config.data].data,
-            stages=tuple(
-                replace(stage, data=known[stage.data].data if stage.data is not None else None)
-                for stage in config.stages
-            ),
-            evaluate_on=tuple(known[data].data for data in config.evaluate_on),
-            optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
-            seed=0,
-        )
-        key = config.key()
-        label = naming.cell(axes, self.study.says) or key
-        return Cell(key=key, label=label, axes=axes, config=config, notes=notes)
-
-    def _check_metric(self, config: RunConfig) -> None:
-        """Refuses a run that would not measure what the study asks for."""
-        other, _, name = self.study.metric.rpartition(":")
-        task = tasks.task_of(name)
-        if task not in config.tasks:
-            raise UserError(
-                f"study {self.study.name} asks for {name}, which the task {task} measures, but its runs have "
-                f"tasks={config.tasks!r}"
-            )
-        known = [data.name for data in config.evaluate_on]
-        if other and other not in known:
-            raise UserError(
-                f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
-                f"{', '.join(known) or 'no other data'}: evaluate_on names them"
-            )
-
-    def _check_tasks(self, config: RunConfig, known: Mapping[DataConfig, datasets.Described]) -> None:
-        """Refuses a task that none of the data can be asked, and the study's metric on data that cannot."""
-        evaluated = {data.name: known[data].known for data in (config.data, *config.evaluate_on)}
-        other, _, name = self.study.metric.rpartition(":")
-        where = other or config.data.name
-        refusal = tasks.unknown(config.tasks, evaluated)
-        refusal = refusal or tasks.unknown([tasks.task_of(name)], {where: evaluated[where]})
-        if refusal:
-            raise UserError(f"study {self.study.name}: {refusal}")
-
-    def _describe(self, data: DataConfig) -> datasets.Described:
-        if data not in self._described:
-            self._described[data] = datasets.describe(data, self.options.source(data.name), root=self.root)
-        return self._described[data]
-
-
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
     """Enumerates the cells; of a search, looks what it may propose. Prepares nothing; the digests
     of one's own files are kept in the data root, so that they are read once."""
@@ -271,10 +161,12 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         cells[cell.key] = cell
     found = tuple(cells.values())
     naming.check_axes(study.says, [axis for cell in found for axis in cell.axes])
+    changes = build.changes()
     return Plan(
         study=study,
-        options=options,
+        options=options.with_values({name: now for name, (_, now) in changes.items()}),
         root=build.root,
+        changes=changes,
         cells=found,
         seeds=options.seeds or (study.seeds[:1] if options.smoke or options.quick else study.seeds),
         baselines=_baselines(study, found),
@@ -296,26 +188,18 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
         cell = build.cell(trial.axes, trial.ask(study.configure))
         examples[cell.key] = cell
         axes |= trial.levels
+    changes = build.changes()
     return Plan(
         study=study,
-        options=options,
+        options=options.with_values({name: now for name, (_, now) in changes.items()}),
         root=build.root,
+        changes=changes,
         cells=(),
         seeds=(0,),
         baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
         trials=options.trials or (min(study.trials, SMOKE_TRIALS) if options.smoke else study.trials),
     )
-
-
-def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
-    if options.smoke:
-        config = study.smoke(config)
-    if options.budget:
-        config = replace(config, stages=with_budget(config.stages, options.budget))
-    if options.data:
-        config = replace(config, data=replace(config.data, name=options.data.partition(":")[0], digest=""))
-    return config
 
 
 def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:

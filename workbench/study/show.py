@@ -58,7 +58,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     left = [entry.run.cell.key for entry in entries if entry.state not in FINAL]
     budgets = [stage.budget for entry in entries for stage in entry.run.cell.config.stages]
     total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
-    lines = [f"{study.name}: {study.question}", "", tables.to_text(pl.DataFrame(rows)), ""]
+    lines = [f"{study.name}: {study.question}", *_changes(plan), "", tables.to_text(pl.DataFrame(rows)), ""]
     if all(budget.unit == "pflops" for budget in budgets):
         total += f", {sum(budget.amount for budget in budgets):.4g} training PFLOPs in all"
     if not left:
@@ -92,7 +92,7 @@ def search_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float])
     budgets = {" + ".join(str(s.budget) for s in cell.config.stages) for cell in space.examples}
     who = "NSGA-II" if study.sampler == "nsga2" else "TPE"
     lines = [
-        f"{study.name}: {study.question}", "",
+        f"{study.name}: {study.question}", *_changes(plan), "",
         tables.to_text(pl.DataFrame({"axis": list(space.axes), "may be": levels})), "",
         f"{plan.trials} trials with seed 0, proposed by {who} for val/{study.metric}"
         + (f" against {study.cost}." if study.cost else "; what lags at equal FLOPs is pruned."),
@@ -108,6 +108,13 @@ def _notes(plan: Plan) -> list[str]:
     """What was decided for the user about the data of the cells, a line each."""
     notes = dict.fromkeys(note for cell in plan.samples for note in cell.notes)
     return ["", *notes] if notes else []
+
+
+def _changes(plan: Plan) -> list[str]:
+    """What `--set` changes, a line each."""
+    own = {name: tables.number(before) for name, (before, _) in plan.changes.items()}
+    given = [(text, own[text.partition("=")[0]]) for text in plan.options.settings]
+    return [f"  in every cell {text} (the study has {before or 'null'})" for text, before in given]
 
 
 def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:

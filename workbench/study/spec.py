@@ -15,6 +15,7 @@ from workbench import naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
+from workbench.places import ours
 from workbench.recipes import names as recipe_names
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
@@ -40,6 +41,9 @@ class Trial(Protocol):
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """A number of three significant digits; only a search can draw from a range."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number, both ends included; only a search can draw from a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,8 +309,8 @@ def alone(study: Study) -> Study:
 
 
 def find() -> dict[str, Path]:
-    """Names and files of all studies: in `./studies` and beside the package, the former first."""
-    folders = (Path.cwd() / "studies", Path(__file__).parents[2] / "studies")
+    """Names and files of all studies: in `./studies` and those of this project, the former first."""
+    folders = (Path.cwd() / "studies", ours("studies"))
     found = {
         file.stem: file
         for folder in reversed(folders)

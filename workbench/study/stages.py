@@ -1,5 +1,5 @@
-"""Stages, learning rates and tasks that studies share; what `--budget`, `--smoke`, `--seeds` and the data
-make of a run."""
+"""Stages, learning rates and tasks that studies share; what `--budget`, `--smoke` and the data make of
+a run."""
 
 from __future__ import annotations
 
@@ -34,8 +34,6 @@ CHOSEN: dict[str, float] = {
     "vlc": 2e-3,
 }
 """Recipe -> the best of the rates by val (docs/findings.md); one that is not here gets the middle one."""
-MOST_SEEDS = 1000
-"""More would be a seed that was taken for a number of seeds."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
@@ -138,21 +136,6 @@ def _whole(shares: Sequence[float], total: int) -> list[float]:
         able = [i for i, count in enumerate(found) if step > 0 or count > 1]
         found[max(able, key=lambda i: step * short[i])] += step
     return [float(count) for count in found]
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
-    numbers = [int(part) for part in parts]
-    if len(numbers) == 1 and "," not in text:
-        if numbers[0] > MOST_SEEDS:
-            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
-        numbers = list(range(numbers[0]))
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
-    return tuple(numbers)
 
 
 def fitted(
