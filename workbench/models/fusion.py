@@ -109,8 +109,8 @@ class FusionEncoder(nn.Module):
             keep: Boolean [B, L], False at padding.
             attend: of `concat`, added to all scores, [1 + n + L, 1 + n + L] or with a batch in front, such as
                 `seq2seq`.
-            weight: of `xattn`, how many times each patch counts for the words that look at it, [B, n]. Scaled
-                tokens would not do: the norm before attention takes every scale away, and its gradient.
+            weight: of `xattn`, times what each patch tells the words that look at it, [B, n]. Scaled tokens
+                would not do: the norm before attention takes every scale away, and its gradient.
             show: returns attention too.
         """
         assert weight is None or self.config.mode == "xattn", "patches have weights where words query them"
@@ -124,12 +124,11 @@ class FusionEncoder(nn.Module):
         together, words_only = padding(keep_all), padding(keep_all[:, n:])
         if attend is not None:
             together = together + attend.view(-1, 1, *attend.shape[-2:])
-        counts = None if weight is None else weight.log()[:, None, None]  # added to scores, [B, 1, 1, n]
         words = torch.cat([self._class(0, text), text], 1)
         shares: list[Tensor] = []
         for block in self.blocks:
             if block.crosses:
-                words, share = block(words, words_only, video, counts, show)
+                words, share = block(words, words_only, video, None, show, weight)
             else:
                 # In one sequence: class token, patches, words.
                 x = torch.cat([words[:, :1], video.to(words.dtype), words[:, 1:]], 1)

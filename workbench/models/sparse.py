@@ -18,12 +18,17 @@ from workbench.models.video import VideoEncoder
 class Frames(NamedTuple):
     """A clip that was read frame by frame."""
 
-    pooled: Tensor
-    """[B, D], the mean over frames."""
+    vectors: Tensor
+    """[B, T, D], one of each frame, as the encoder pools it."""
     tokens: Tensor
     """[B, T, m, D]"""
     left: Tensor
     """Boolean [B, N], True for the T * m patches that were read to the end."""
+
+    @property
+    def all(self) -> Tensor:
+        """[B, T, 1 + m, D], the frame's vector, then its patches."""
+        return torch.cat([self.vectors[:, :, None], self.tokens], 2)
 
 
 class Kept(NamedTuple):
@@ -60,8 +65,8 @@ def read_frames(
     else:
         pooled, tokens = encoder.encode(tokens)
     left = torch.zeros(rows, space, dtype=torch.bool, device=video.device).scatter(1, place, True)
-    pooled, tokens, left = (x.unflatten(0, (len(video), time)) for x in (pooled, tokens, left))
-    return Frames(pooled.mean(1), tokens, left.flatten(1))
+    vectors, tokens, left = (x.unflatten(0, (len(video), time)) for x in (pooled, tokens, left))
+    return Frames(vectors, tokens, left.flatten(1))
 
 
 class KeepAttended:
@@ -120,7 +125,7 @@ class FrameSelector(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(video_width + text_width, video_width), nn.GELU(), score)
 
     def share(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """p of the frames, float32 [P, T], from their mean tokens and vectors of captions."""
+        """p of the frames, float32 [P, T], from the means of their tokens and vectors of captions."""
         frames = tokens.mean(2)  # [P, T, D]
         both = torch.cat([frames, text[:, None].expand(-1, frames.shape[1], -1).to(frames.dtype)], -1)
         score: Tensor = self.mlp(both)[..., 0].float()
@@ -135,9 +140,9 @@ class FrameSelector(nn.Module):
         return highest(score if chance is None else score - (-chance.log()).log(), self.count)
 
     def forward(self, tokens: Tensor, text: Tensor, chance: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens [P, K * m, D] of the chosen frames, and the weight of each, float32 [P, K * m].
+        """Tokens [P, K * n, D] of the chosen frames, and the weight of each, float32 [P, K * n].
 
-        tokens: of all frames, [P, T, m, D]; text: vectors of captions [P, text_width]; chance: see `choose`.
+        tokens: of all frames, [P, T, n, D]; text: vectors of captions [P, text_width]; chance: see `choose`.
         """
         share = self.share(tokens, text)
         chosen = self.choose(share, chance)

@@ -11,10 +11,10 @@ Differs from the paper: only its abstract and the caption of a figure could be r
 interpretation. Masking of both sides, a masked autoencoder that reads frames, the two parts and the
 prediction of pixels are the paper's. All else is our choice: ratios; how the sparsifier scores, after which
 block and how much it keeps; the selector's layers, how much it keeps and how it learns (frames are drawn by
-their scores in training, and a straight-through gradient comes by the attention that words pay to them); the
-set of losses and their weights; a decoder that reads the whole clip; alignment of masked clips and captions,
-by the mean class token of all frames; a clip and a caption that nearly fit as negatives of each pair; the
-shared small core from a random start.
+their scores in training; a straight-through gradient comes by what they tell the words); the set of losses
+and their weights; a decoder that reads the whole clip; words that query class tokens of frames as well as
+patches, and the mean class token for the alignment, which is one of masked clips and captions; a clip and a
+caption that nearly fit as negatives of each pair; the shared small core from a random start.
 """
 
 from __future__ import annotations
@@ -128,23 +128,23 @@ class Recipe(HardPairs):
         if not (told or weights.vtc):
             return terms
         caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
-        embedded = unit(self.video_head(clip.pooled)), unit(self.text_head(caption.pooled))
+        embedded = unit(self.video_head(clip.vectors.mean(1))), unit(self.text_head(caption.pooled))
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if told:
-            own = self._read(clip.tokens, caption, keep, _chance(draw, slice(0, 1)))
+            own = self._read(clip.all, caption, keep, _chance(draw, slice(0, 1)))
         if words is not None:
             terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
         if weights.vtm:
             rows, columns = self.wrong_pairs(*embedded, draw)  # [2B] each
             other = Encoded(caption.pooled[columns], caption.tokens[columns])
-            wrong = self._read(clip.tokens[rows], other, keep[columns], _chance(draw, slice(1, 3)))
+            wrong = self._read(clip.all[rows], other, keep[columns], _chance(draw, slice(1, 3)))
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
         return terms
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
         """Unit vectors [B, E] of uint8 clips, of all frames and all patches that `mask` [B, N] leaves."""
-        return unit(self.video_head(self._encode(video, mask).pooled))
+        return unit(self.video_head(self._encode(video, mask).vectors.mean(1)))
 
     def features(self, video: Tensor) -> Tensor:
         """Tokens [B, N, D] of clips, for probes."""
@@ -152,7 +152,7 @@ class Recipe(HardPairs):
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        fused = self._read(self._encode(video).tokens, self.text(text), text.layout.valid)
+        fused = self._read(self._encode(video).all, self.text(text), text.layout.valid)
         logits = judgement(self.match_head, fused.pooled)
         return logits[:, 1] - logits[:, 0]
 
@@ -168,7 +168,7 @@ class Recipe(HardPairs):
         if self.selector is None:
             share = torch.full(clip.tokens.shape[:2], 1 / self.grid.time, device=batch.video.device)
             return Kept(clip.left, share > 0, share)
-        share = self.selector.share(clip.tokens, self.text(batch.text, draw.text_mask).pooled)
+        share = self.selector.share(clip.all, self.text(batch.text, draw.text_mask).pooled)
         chosen = self.selector.choose(share, _chance(draw, slice(0, 1)))
         return Kept(clip.left, torch.zeros_like(share).scatter(1, chosen, 1.0) > 0, share)
 
@@ -183,10 +183,10 @@ class Recipe(HardPairs):
         return pixels
 
     def _read(self, video: Tensor, caption: Encoded, keep: Tensor, chance: Tensor | None = None) -> Fused:
-        """Words of each pair query the frames of its clip [P, T, m, D] that are selected for it."""
+        """Words of each pair query the frames of its clip [P, T, 1 + m, D] that are selected for it."""
         chosen, weight = video.flatten(1, 2), None
         if self.selector is not None:
-            chosen, weight = self.selector(video, caption.pooled, chance)  # [P, K * m, D], [P, K * m]
+            chosen, weight = self.selector(video, caption.pooled, chance)  # [P, K * (1 + m), D]
         fused: Fused = self.fusion(chosen, caption.tokens, keep, weight=weight)
         return fused
 
