@@ -148,6 +148,21 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no captioning": {WEIGHTS: {"lm": 0.0}},
         "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
     },
+    "smaug": {
+        "no sparsifier": {"keep_patches": 1.0},
+        "no frame selector": {"keep_frames": 1.0},
+        "a quarter of the visible patches kept": {"keep_patches": 0.25},
+        "2 of 8 frames selected": {"keep_frames": 0.25},
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "75 % of each frame hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
+    "vlmae": {
+        "no features": {WEIGHTS: {"features": 0.0}},
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "neither": {WEIGHTS: {"features": 0.0, "mvm": 0.0}},
+        "the encoder itself as teacher": {"momentum": 0.0},
+        "75 % of each slot hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 

@@ -17,7 +17,8 @@ from workbench.recipe.reconstruction import filled
 
 RECIPES = recipes_with("reconstruct")
 HEADS = {"simvtp": "decoder", "videomae": "decoder", "vlc": "decoder", "maskvlm": "pixel_head",
-         "violet": "code_head", "violetv2": "mvm_head", "internvideo": "decoder"}  # fmt: skip
+         "violet": "code_head", "violetv2": "mvm_head", "smaug": "decoder",
+         "vlmae": "pixel_head", "internvideo": "decoder"}  # fmt: skip
 """The part whose output is compared with the target, [..., values or codes of a patch]."""
 
 
@@ -115,7 +116,7 @@ def is_the_clip_if_perfect(recipe, batch, monkeypatch):
     recipe.losses(batch, full)
 
     def perfect(module, given, out):
-        (target,) = wanted
+        target = wanted[0]  # of pixels or codes; vlmae predicts features too
         return target.view_as(out) if target.is_floating_point() else F.one_hot(target, out.shape[-1])
 
     getattr(recipe, HEADS[recipe.name]).register_forward_hook(perfect)

@@ -36,8 +36,9 @@ from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
-from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.dual import DualConfig
+from workbench.recipe.hard_pairs import HardPairs
 from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
@@ -74,7 +75,7 @@ class Config(DualConfig):
             raise UserError("maskvlm needs text.hidden and video.hidden 'replace', and fusion.mode='both'")
 
 
-class Recipe(DualEncoder):
+class Recipe(HardPairs):
     """Encode both sides twice, align them, predict what was hidden on either, judge pairs.
 
     Letters: B batch, N tokens of a clip, L places of a caption, D width.
@@ -98,13 +99,6 @@ class Recipe(DualEncoder):
     def rates(self) -> dict[str, float]:
         return {"video.": self.config.encoder_rate, "text.": self.config.encoder_rate}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2]."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or not self.config.weights.vtm:
-            return draw
-        return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
-
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights, condition = self.config.weights, self.config.condition
         keep, terms = batch.text.layout.valid, {}  # [B, L]
@@ -126,10 +120,8 @@ class Recipe(DualEncoder):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
-            scores = self.temperature() * embedded[0] @ embedded[1].T
-            own = torch.arange(len(scores), device=scores.device)
-            other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
-            rows, columns = torch.cat([own, other[0], own]), torch.cat([own, own, other[1]])
+            own = torch.arange(len(keep), device=keep.device)
+            rows, columns = (torch.cat([own, other]) for other in self.wrong_pairs(*embedded, draw))
             logits = self._judge(video.tokens[rows], text.tokens[columns], keep[columns])  # [3B, 2]
             terms["vtm"] = losses.vtm(logits, rows == columns)
         if not terms:
