@@ -146,7 +146,7 @@ def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     step = np.arange(alone.length) * found.places.shape[1] // alone.length  # of each frame
     truth = truth_of(store).boxes
     known = np.zeros((alone.length, 0, 4)) if truth is None else truth(row)[0, alone.taken]
-    seen: Any = np.isfinite(known).all(-1)  # [T, actors]
+    seen = np.asarray(np.isfinite(known).all(-1))  # [T, actors]
     here = found.places[0, step]
     return {
         "frames": alone.taken,

@@ -30,8 +30,7 @@ from workbench.metrics import Metric, Queries
 if TYPE_CHECKING:
     import torch
 
-    from workbench.recipe.batch import Text
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Found, Judged, Text
 
 FILE = "pointing.npz"
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+import workbench.data.moving_shapes.world as world
 from workbench.config import DataConfig
 from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index
-from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.drawing import actor, actors
 from workbench.data.sampling import centre_frames
 from workbench.data.store import FrameStore
