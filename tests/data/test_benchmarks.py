@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from benchmark_files import FORMS, annotate, folder_of, items, msrvtt_tables, pl
 from workbench.config import DataConfig
 from workbench.data import describe, names, prepare, read_index
 from workbench.data.__main__ import main
-from workbench.data.index import Index
+from workbench.data.check import Report
+from workbench.data.index import Index, Survey
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
@@ -245,6 +247,16 @@ def test_check_reports_on_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[lines.index(late) + 1].startswith("  deep/video9.mp4")
     record = json.loads((tmp_path / "found.json").read_text())
     assert record["survey"]["invalid_times"] == ["video8: a segment from 25 to 15 s lies outside its 30 s"]
+
+
+def test_times_that_cannot_be_alone_are_not_fine() -> None:
+    survey = Survey(taken="", counts=(), invalid_times=("a: ends before it begins",), doubles=())
+    report = Report(
+        problem="", splits={}, facts={"a": {}}, refused={}, duplicate_clips=[], leaks=[],
+        duplicate_captions={}, survey=survey,
+    )  # fmt: skip
+    assert not report.fine
+    assert replace(report, survey=replace(survey, invalid_times=())).fine
 
 
 def test_check_shows_counts_beside_the_published_ones(

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.data import decode as module
 from workbench.data.decode import decode_task
-from workbench.data.sampling import frames_within
+from workbench.data.sampling import centre_frames, frames_within
 
 TIMES = [0.0, 0.5, 1.0, 1.5]
 
@@ -89,3 +89,32 @@ def test_a_segment_outside_the_video_is_a_reason(tmp_path: Path) -> None:
         {"path": str(tmp_path / "a.mp4"), "count": 2, "size": 32, "start": 5.0, "end": 9.0}
     )
     assert answer["reason"] == "its segment begins at 5 s, and the video ends at 1.00 s"
+
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+FILES = (
+    "clips/fight-surv/fight/fi001.mp4",
+    "clips/grid/bbaf2n.mpg",
+    "clips/mmaction2/test.avi",
+    "edge_cases/androidx-media/mkv__sample_with_multiple_key_frames.mkv",
+    "edge_cases/androidx-media/mp4__sample_android_slow_motion.mp4",
+    "edge_cases/androidx-media/mp4__edit_list_positive_shift.mp4",
+)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real clips are not here")
+@pytest.mark.parametrize("name", FILES)
+def test_segments_of_real_files_are_those_of_decoding_in_order(name: str) -> None:
+    """Against every frame with the time at which the decoder says it is shown."""
+    with av.open(str(REAL / name)) as container:
+        frames = [(frame.time, np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+                  for frame in container.decode(video=0)]  # fmt: skip
+    begin = frames[0][0]
+    length = frames[-1][0] - begin
+    start, end = 0.3 * length, 0.8 * length
+    inside = [pixels for time, pixels in frames if start - 1e-6 <= time - begin < end - 1e-6]
+    wanted = [module.fit(inside[i], 32) for i in centre_frames(len(inside), 3)]
+    task = {"path": str(REAL / name), "count": 3, "size": 32, "start": start, "end": end}
+    answer, payload = decode_task(task)
+    assert "reason" not in answer, answer
+    assert np.array_equal(np.frombuffer(payload, np.uint8).reshape(3, 32, 32, 3), np.stack(wanted))

@@ -89,6 +89,7 @@ class _Gathered:
 def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row]) -> _Gathered:
     """A clip for each video or segment with all its captions, in the order of the annotations."""
     clips: dict[tuple[str, float, float], Clip] = {}
+    splits: dict[str, str] = {}
     faults: list[str] = []
     doubles: list[tuple[str, ...]] = []
     empty = 0
@@ -99,6 +100,10 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
             empty += not row.fault
             continue
         name = str(PurePosixPath(row.video))
+        if (split := splits.setdefault(name, row.split)) != row.split:
+            raise UserError(
+                f"{row.video} is in {split} and in {row.split} of {taken}; a video belongs to one split"
+            )
         key = name, row.start, row.end
         known = clips.get(key)
         if known is None:
@@ -113,10 +118,6 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
                 label=row.label,
                 start=row.start,
                 end=row.end,
-            )
-        elif known.split != row.split:
-            raise UserError(
-                f"{row.video} is in {known.split} and in {row.split} of {taken}; a video belongs to one split"
             )
         else:
             clips[key] = replace(known, captions=(*known.captions, row.caption))
