@@ -71,7 +71,8 @@ class Above(NamedTuple):
     text: str
     first: int
     """The first of its columns, from 0."""
-    count: int
+    over: int
+    """How many columns it stands above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def _total(columns: Sequence[Column], above: Sequence[Above], size: int, gap: fl
     """How wide a table gets; a head that is wider than its columns makes them wider."""
     points = [column.points(size) + 2 * gap for column in columns]
     heads = [
-        width(one.text, size) - sum(points[one.first : one.first + one.count]) + 2 * gap for one in above
+        width(one.text, size) - sum(points[one.first : one.first + one.over]) + 2 * gap for one in above
     ]
     return sum(points) + sum(extra for extra in heads if extra > 0)
 
