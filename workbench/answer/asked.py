@@ -62,6 +62,8 @@ class Asked:
     """Of a search: how many there are to be; 0 for a study that runs every cell."""
     importances: tuple[Mapping[str, Any], ...] = ()
     """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
+    optuna: str = ""
+    """Of a search: the version that proposes; empty where an earlier version did not note it."""
     arguments: tuple[str, ...] = ()
     """Of the command that made the plan; empty where an earlier version did, which did not note them."""
 
@@ -161,6 +163,7 @@ class Asked:
             cost=str(description.get("cost", "")),
             trials=int(description.get("trials", 0)),
             importances=tuple((description.get("importances") or {}).get("axes", ())),
+            optuna=str(description.get("optuna", "")),
             arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
@@ -197,16 +200,22 @@ def load_asked(results: Path, study: str, plan: str = "") -> tuple[Asked, tuple[
     """
     last = load(results, study)
     folder = results / "runs" / study
-    known = {
-        asked.plan: asked for path in sorted(folder.glob("asked-*.json")) for asked in [_read(path, study)]
-    }
-    known[last.plan] = last  # also where an earlier version described it
-    wanted = plan or (PLAIN if PLAIN in known and not known[PLAIN].smoke else last.plan)
+    known = {_plan(path): path for path in sorted(folder.glob("asked-*.json"))}
+    known[last.plan] = folder / "study.json"  # also where an earlier version described it
+    wanted = plan or (PLAIN if PLAIN in known else last.plan)
     if wanted not in known:
         raise UserError(
             f"study {study!r} was not asked {plan!r}; --asked is one of {', '.join(map(repr, known))}"
         )
-    return known[wanted], tuple(one for one in known if one != wanted)
+    return _read(known[wanted], study), tuple(one for one in known if one != wanted)
+
+
+def _plan(path: Path) -> str:
+    """The plan that a file describes; its name where it is damaged, so that the others can be asked for."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["plan"])
+    except (ValueError, TypeError, KeyError):
+        return path.stem.removeprefix("asked-")
 
 
 def _read(path: Path, study: str) -> Asked:

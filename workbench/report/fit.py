@@ -71,7 +71,8 @@ class Above(NamedTuple):
     text: str
     first: int
     """The first of its columns, from 0."""
-    columns: int
+    over: int
+    """How many columns it stands above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +125,7 @@ def fit(columns: Sequence[Column], above: Sequence[Above] = ()) -> Fitted:
 def _total(columns: Sequence[Column], above: Sequence[Above], size: int, gap: float) -> float:
     """How wide a table gets; a head that is wider than its columns makes them wider."""
     points = [column.points(size) + 2 * gap for column in columns]
-    heads = [
-        width(one.text, size) - sum(points[one.first : one.first + one.columns]) + 2 * gap for one in above
-    ]
+    heads = [width(one.text, size) - sum(points[one.first : one.first + one.over]) + 2 * gap for one in above]
     return sum(points) + sum(extra for extra in heads if extra > 0)
 
 

@@ -112,8 +112,8 @@ def _above(above: Sequence[fit.Above], columns: int) -> list[str]:
     cells, rules, at = list[str](), list[str](), 0
     for one in above:
         cells += [""] * (one.first - at)
-        cells.append(rf"\multicolumn{{{one.columns}}}{{c}}{{{escape(one.text)}}}")
-        at = one.first + one.columns
+        cells.append(rf"\multicolumn{{{one.over}}}{{c}}{{{escape(one.text)}}}")
+        at = one.first + one.over
         rules.append(rf"\cmidrule(lr){{{one.first + 1}-{at}}}")
     cells += [""] * (columns - at)
     return [rf"    {' & '.join(cells)} \\", f"    {' '.join(rules)}"]

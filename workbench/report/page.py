@@ -81,6 +81,8 @@ def provenance(answer: Answer) -> list[str]:
         f"check: {check_command(asked)} --check FILE",
         f"workbench: {workbench.__version__}",
     ]
+    if asked.optuna:
+        lines.append(f"optuna: {asked.optuna}")
     for fact, name in FACTS.items():
         if (column := f"env.{fact}") in done.columns:
             values = [str(value) for value in done[column].unique(maintain_order=True)]

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from workbench.study.plan import Plan
+from workbench.study.spec import find
 from workbench.tracking.files import kept_file, write_atomic
 
 
 def describe(plan: Plan, results: Path, importances: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Writes it and returns its content. A smoke test does not replace the description of the real plan.
 
-    Each plan has a description of its own beside that of the last, so that one may ask for its answer again.
+    Each plan has a description of its own beside that of the last, so that one may ask for its answer again,
+    and with it the study file that made it.
     importances: of a search that has ended, see `workbench.study.importance`.
     """
     description = plan.description() | {"arguments": arguments(plan)}
+    if plan.space is not None:
+        description["optuna"] = metadata.version("optuna")
     if importances is not None:
         description["importances"] = importances
     folder = results / "runs" / plan.study.name
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / "study.json", json.dumps(description, indent=2) + "\n"
-    if (last := _described(path)) and not (kept := kept_file(folder, str(last["plan"]))).exists():
-        write_atomic(kept, path.read_bytes())  # an earlier version described it
-    write_atomic(kept_file(folder, str(description["plan"])), text)
+    if (last := _described(path)) and not (first := kept_file(folder, str(last["plan"]))).exists():
+        write_atomic(first, path.read_bytes())  # an earlier version described it
+    kept = kept_file(folder, str(description["plan"]))
+    write_atomic(kept, text)
+    if (source := find().get(plan.study.name.partition("-")[0])) is not None:
+        write_atomic(kept.with_suffix(".py"), source.read_bytes())
     if not (plan.options.smoke and last.get("smoke") is False):
         write_atomic(path, text)
     return description

@@ -191,10 +191,20 @@ class SearchLedger(Ledger):
             self._close([number], "duplicate", "was proposed before")
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Arguments are written out: their defaults changed between Optuna 4.9 and 5."""
         seed = _seed(self.name, number)
         if self.plan.study.sampler == "nsga2":
-            return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
-        return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
+            return optuna.samplers.NSGAIISampler(
+                population_size=POPULATION, crossover_prob=0.9, swapping_prob=0.5, seed=seed
+            )
+        return optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP_TRIALS,
+            n_ei_candidates=24,
+            multivariate=not self.plan.study.cost,
+            group=False,
+            constant_liar=True,
+            seed=seed,
+        )
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         """The same proposal once more, after a failure."""
