@@ -144,8 +144,8 @@ def test_a_baseline_that_is_no_cell_is_refused(tmp_path):
 def test_own_videos_need_a_place(tmp_path):
     with pytest.raises(UserError, match="--data folder:PATH"):
         plan_of(lambda trial: config(), tmp_path, Options(data="folder"))
-    with pytest.raises(UserError, match="no data set 'webvid'"):
-        plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
+    with pytest.raises(UserError, match="no data set 'nonsense'"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="nonsense"))
     with pytest.raises(UserError, match="moving_shapes takes no place"):
         plan_of(lambda trial: config(), tmp_path, Options(data="moving_shapes:here"))
 

@@ -225,7 +225,7 @@ def test_status_tells_done_from_failed(write_study, study, capsys):
         (["../fake"], "no study '../fake'"),
         (["fake", "--seeds", "x"], "--seeds is how many"),
         (["fake", "--budget", "much"], "--budget is a factor"),
-        (["fake", "--data", "webvid"], "no data set 'webvid'"),
+        (["fake", "--data", "nonsense"], "no data set 'nonsense'"),
         (["fake", "--data", "folder"], "own videos need a place"),
         (["fake", "--device", "toaster"], "--device is"),
         (["fake", "--deadline", "0"], "--deadline"),
