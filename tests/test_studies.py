@@ -66,7 +66,7 @@ def test_a_study_says_what_it_asks_and_what_to_read(name):
 def test_the_smoke_test_of_a_study_keeps_its_baseline(name, tmp_path):
     plan = make_plan(spec.load(name), Options(smoke=True), tmp_path)
     assert (plan.baseline is not None) == (name in ABLATIONS)
-    assert plan.expected <= max(36, len(RATES) * len(recipes.names())), "each system at each rate is the most"
+    assert plan.expected <= max(36, len(RATES) * len(recipes.names()))  # those of `systems_rates`
     stages = [stage for cell in plan.samples for stage in cell.config.stages]
     assert all(str(stage.budget) == "12 steps" for stage in stages)
 
