@@ -30,7 +30,7 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config fields serial errors addresses metrics places"
+CORE = "config fields serial errors addresses metrics naming places"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
@@ -41,6 +41,7 @@ LAYERS = {
     "workbench/places.py": "",
     "workbench/commands.py": "places",
     "workbench/metrics.py": "",
+    "workbench/naming.py": "errors",
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
     "workbench/recipe/batch.py": "",

@@ -9,7 +9,13 @@ from small import SIZE
 from workbench.models.attention import attention
 from workbench.models.decoder import DecoderConfig, HiddenDecoder, PixelDecoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
-from workbench.models.sparse import FrameSelector, KeepAttended, class_attention, count_of, read_frames
+from workbench.models.selectors.sparse import (
+    FrameSelector,
+    KeepAttended,
+    class_attention,
+    count_of,
+    read_frames,
+)
 from workbench.models.video import VideoConfig, VideoEncoder
 
 SMALL = VideoConfig(width=32, depth=3, heads=2, patch=4, tubelet=1)

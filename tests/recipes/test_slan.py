@@ -14,7 +14,15 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import PerFrameMasking
-from workbench.models.regions import ANCHORS, anchors, cosines, most_relevant, move, relevance, sample
+from workbench.models.selectors.regions import (
+    ANCHORS,
+    anchors,
+    cosines,
+    most_relevant,
+    move,
+    relevance,
+    sample,
+)
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.models.text import vocabulary as words_of
 from workbench.recipe.batch import Batch, BatchRng

@@ -117,7 +117,6 @@ class CaptionDecoder(nn.Module):
         embeds: bool = True,
     ) -> None:
         super().__init__()
-        assert embeds or not split, "the lower half is there to embed"
         if config.pretrained:
             raise UserError("a causal decoder starts from no BERT weights: leave text.pretrained empty")
         if not config.depth:

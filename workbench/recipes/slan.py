@@ -33,7 +33,7 @@ from workbench.errors import UserError
 from workbench.fields import positive
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
-from workbench.models.regions import (
+from workbench.models.selectors.regions import (
     ANCHORS,
     RegionAdaptor,
     anchors,

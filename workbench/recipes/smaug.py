@@ -31,7 +31,7 @@ from workbench.masking.video import PerFrameMasking, TubeMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
-from workbench.models.sparse import Frames, FrameSelector, Kept, count_of, read_frames
+from workbench.models.selectors.sparse import Frames, FrameSelector, Kept, count_of, read_frames
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
