@@ -37,7 +37,7 @@ SINGLE = {
     "workbench.models.encoder": "models",
 } | {
     f"workbench.{name}": "config, metrics, batch"
-    for name in ("config", "fields", "serial", "metrics", "errors", "addresses", "places")
+    for name in ("config", "fields", "serial", "metrics", "errors", "addresses", "naming", "places")
 }
 """Modules that are no part of their package's box."""
 SAID = {
