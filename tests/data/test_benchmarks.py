@@ -26,7 +26,9 @@ def index_of(name: str, path: Path, form: int = 0) -> Index:
 
 
 def test_every_benchmark_has_a_form_here() -> None:
-    assert set(FORMS) == set(names()) - {"folder", "moving_shapes"}
+    assert set(FORMS) == {
+        name for name in names() if name != "folder" and not name.startswith("moving_shapes")
+    }
 
 
 @pytest.mark.parametrize(("name", "form"), EVERY, ids=lambda value: str(value))

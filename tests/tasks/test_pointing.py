@@ -36,6 +36,9 @@ def part(request):
         clip_ids=[clip.id for clip in (*test, *train)],
         splits={"train": SimpleNamespace(clips=np.arange(40, 280), groups=[clip.id for clip in train])},
         skipped=[],
+        attributes={},
+        label_names=[""],
+        labels=np.zeros(len(numbers), int),
     )
     ids, owner = store.clip_ids[:40], np.arange(40)
     captions = [clip.captions[0] for clip in test]
