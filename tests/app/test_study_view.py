@@ -77,4 +77,4 @@ def test_registered_contrasts_are_told_in_their_order(ratios, opened):
     table = page.dataframe[0].value
     assert table["contrast"].tolist() == ["hiding video helps", "more is better"]
     assert table["result"].tolist() == ["told: video_ratio=0.5 or 0.9 is better", "cannot be told"]
-    assert "tested in their order, 1 can be told" in words(page)
+    assert "tested in their order, 1 may be claimed" in words(page)

@@ -66,7 +66,7 @@ def test_hostile_addresses_do_no_harm(page, served):
 
 def test_a_table_comes_down_as_csv_and_latex(page, served, tmp_path):
     visit(page, served, study="mask_ratio", view="study")
-    for kind, mark in (("CSV", "video_ratio"), ("TEX", "\\toprule")):
+    for kind, mark in (("CSV", "90 % of the video hidden"), ("TEX", "\\toprule")):
         with page.expect_download() as waiting:
             page.get_by_role("button", name=kind, exact=True).first.click()
         file = tmp_path / f"table.{kind}"
