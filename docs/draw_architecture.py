@@ -36,7 +36,7 @@ SINGLE = {
     "workbench.models.encoder": "models",
 } | {
     f"workbench.{name}": "config, metrics, batch"
-    for name in ("config", "fields", "serial", "metrics", "errors", "addresses")
+    for name in ("config", "fields", "serial", "metrics", "errors", "addresses", "distributed")
 }
 """Modules that are no part of their package's box."""
 SAID = {

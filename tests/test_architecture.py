@@ -30,7 +30,7 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config fields serial errors addresses metrics"
+CORE = "config fields serial errors addresses metrics distributed"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
@@ -38,10 +38,11 @@ LAYERS = {
     "workbench/fields.py": "errors",
     "workbench/serial.py": "errors",
     "workbench/errors.py": "",
+    "workbench/distributed.py": "",
     "workbench/metrics.py": "",
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store stats tasks",
-    "workbench/recipe/batch.py": "",
+    "workbench/recipe/batch.py": "distributed",
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,

@@ -47,7 +47,11 @@ def span(count: int, stride: int) -> int:
 
 
 def frames_of(
-    frames: np.ndarray, clips: np.ndarray, data: DataConfig, rng: np.random.Generator | None = None
+    frames: np.ndarray,
+    clips: np.ndarray,
+    data: DataConfig,
+    rng: np.random.Generator | None = None,
+    own: slice = slice(None),
 ) -> np.ndarray:
     """The frames of some clips that a step takes, by the rule of `data`.
 
@@ -56,17 +60,18 @@ def frames_of(
         clips: int64 [B], rows of `frames`.
         data: says how many frames are taken, and by which rule.
         rng: of training; evaluation has none and takes the centres, or the centred window.
+        own: those of the clips that are read; frames are drawn for all.
 
     Returns:
         uint8 [B, data.frames, H, W, 3], in memory. Nothing is drawn where all stored frames are taken.
     """
     stored = frames.shape[1]
     if stored == data.frames:
-        return np.take(frames, clips, axis=0)
+        return np.take(frames, clips[own], axis=0)
     if data.sampling == "contiguous":
         numbers = contiguous_frames(stored, data.frames, data.stride, len(clips), rng)
     elif data.sampling == "random" and rng is not None:
         numbers = random_frames(stored, data.frames, len(clips), rng)
     else:
         numbers = np.array([centre_frames(stored, data.frames)] * len(clips))
-    return np.asarray(frames[clips[:, None], numbers])
+    return np.asarray(frames[clips[own, None], numbers[own]])

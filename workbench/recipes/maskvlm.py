@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import one_of, positive
 from workbench.masking.text import TextMasking, TokenMasking
@@ -80,6 +81,8 @@ class Recipe(DualEncoder):
     Letters: B batch, N tokens of a clip, L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -126,15 +129,24 @@ class Recipe(DualEncoder):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
-            scores = self.temperature() * embedded[0] @ embedded[1].T
-            own = torch.arange(len(scores), device=scores.device)
-            other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
+            own = own_rows(len(keep), keep.device)
+            other = self._negatives(*embedded, draw.chosen["negatives"])
             rows, columns = torch.cat([own, other[0], own]), torch.cat([own, own, other[1]])
-            logits = self._judge(video.tokens[rows], text.tokens[columns], keep[columns])  # [3B, 2]
+            clips, words, real = gather(video.tokens), gather(text.tokens), gather(keep)  # of all processes
+            logits = self._judge(clips[rows], words[columns], real[columns])  # [3B, 2]
             terms["vtm"] = losses.vtm(logits, rows == columns)
         if not terms:
             raise UserError("maskvlm has nothing to learn where nothing is hidden, aligned or judged")
         return terms
+
+    @torch.no_grad()
+    def _negatives(self, video: Tensor, text: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
+        """For each caption and each clip of this process a row of the whole batch, int64 [B] each."""
+        scores = gather(self.temperature() * video @ gather(text).T)
+        rows = torch.arange(len(scores), device=scores.device)
+        clips, captions = losses.hard_negatives(scores, rows[:, None] == rows, gather(chance))
+        own = own_rows(len(video), video.device)
+        return clips[own], captions[own]
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
