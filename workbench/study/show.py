@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TextIO
@@ -184,11 +184,35 @@ def _others(count: int) -> list[str]:
     return [f"{text}{'' if count > 1 else 's'} to other plans (budget, data or study file differ)."]
 
 
-class Screen:
-    """Live progress: a line for each run that ends, and a bar with time left and the leader."""
+def look_further(results: Path, folder: str, mlflow: str, storage: str) -> str:
+    """What else shows the results; folder, mlflow and storage as they were given to the command."""
+    where = "" if folder == "results" else f" RESULTS={results}"
+    commands = [] if mlflow else [f"make mlflow{where}"]
+    if Path("app/dashboard.py").exists():
+        commands.append(f"make dashboard{where}")
+    elif not storage:
+        commands.append(f"optuna-dashboard sqlite:///{results / 'optuna.db'}")
+    return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
 
-    def __init__(self, plan: Plan, entries: Sequence[Entry], results: Path) -> None:
-        self.plan = plan
+
+class Screen:
+    """Live progress: a line for each run that ends, and a bar with time left and the leader.
+
+    Args:
+        entries: the runs, as they are before anything begins.
+        look: where all runs stand now, those of other processes too.
+        worker: number of this one among several whose bars stand below each other; 0 alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        entries: Sequence[Entry],
+        results: Path,
+        look: Callable[[], Sequence[Entry]],
+        worker: int = 0,
+    ) -> None:
+        self.plan, self._look, self._worker = plan, look, worker
         self._states = {entry.run.name: entry.state for entry in entries}
         self._key = {run.name: run.cell.key for run in plan.runs}
         self._labels = {cell.key: cell.label for cell in plan.cells}
@@ -207,7 +231,12 @@ class Screen:
             disable=not sys.stderr.isatty(),
             bar_format="{bar:24} {n:.1f} of {total} runs{postfix}",
             leave=False,
+            position=max(0, worker - 1),
         )
+
+    @property
+    def _said(self) -> str:
+        return f"worker {self._worker}: " if self._worker else ""
 
     @property
     def _done(self) -> int:
@@ -229,11 +258,12 @@ class Screen:
         run, took = lease.run, time.monotonic() - self._began
         if outcome.state == "interrupted":
             return
+        self._states |= {entry.run.name: entry.state for entry in self._look()}
         self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
         total = self.plan.expected
         count = f"[{self._done:{len(str(total))}d}/{total}]"
-        label = f"{count} {run.cell.label} seed {run.seed}"
+        label = f"{self._said}{count} {run.cell.label} seed {run.seed}"
         if outcome.state == "complete":
             self._seconds.setdefault(run.cell.key, []).append(took)
             self._note_value(run.cell.key, lease.directory)
@@ -248,10 +278,8 @@ class Screen:
 
     def waiting(self, entries: Sequence[Entry]) -> None:
         one = len(entries) == 1
-        self._print(
-            f"{len(entries)} run{'' if one else 's'} of this study {'is' if one else 'are'} in the hands "
-            "of another process; waiting for it"
-        )
+        runs = "1 run of this study is" if one else f"{len(entries)} runs of this study are"
+        self._print(f"{self._said}{runs} in the hands of another process; waiting for it")
 
     def close(self) -> None:
         self._bar.close()
