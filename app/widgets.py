@@ -137,12 +137,14 @@ def table(
     *,
     caption: str = "",
     exact: pl.DataFrame | None = None,
+    tex: Callable[[], str] | None = None,
     config: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
     """A table with downloads; `exact` is what the CSV holds when the shown one is rounded.
 
-    config: how columns are written, where it is not as in their words; options: of `st.dataframe`.
+    tex: the LaTeX file, where a report has one of its own; config: how columns are written, where it is not
+    as in their words; options: of `st.dataframe`.
     """
     digits = {"p": exact["p_adjusted"]} if exact is not None and "p_adjusted" in exact.columns else None
     numbers, forms = sortable(frame, digits)
@@ -160,7 +162,7 @@ def table(
         caption,
         {
             "csv": lambda: tables.to_csv(full).encode(),
-            "tex": lambda: latex.plain_table(frame, caption or name).encode(),
+            "tex": lambda: (tex() if tex else latex.plain_table(frame, caption or name, name)).encode(),
         },
     )
     return state

@@ -28,6 +28,7 @@ ROWS = (
 SINGLE = {
     "workbench.study.__main__": "python -m workbench.study",
     "workbench.study.show": "python -m workbench.study",
+    "workbench.commands": "python -m workbench.study",
     "workbench.losses": "losses, targets",
     "workbench.targets": "losses, targets",
     **{f"workbench.targets.{name}": "losses, targets" for name in ("pixels", "hog", "motion", "features")},
@@ -36,7 +37,17 @@ SINGLE = {
     "workbench.models.encoder": "models",
 } | {
     f"workbench.{name}": "config, metrics, batch"
-    for name in ("config", "fields", "serial", "metrics", "errors", "addresses", "distributed")
+    for name in (
+        "config",
+        "fields",
+        "serial",
+        "metrics",
+        "errors",
+        "addresses",
+        "distributed",
+        "naming",
+        "places",
+    )
 }
 """Modules that are no part of their package's box."""
 SAID = {

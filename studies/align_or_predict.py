@@ -34,6 +34,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Mask-then-align, mask-then-predict, or both?",
     configure=configure,
+    says={"arm": "{value}"},
     baseline={"arm": "predict"},
     reads=(
         "test/stage0_t2v_r1",

@@ -32,6 +32,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Does the best ratio change with the budget?",
     configure=configure,
+    says={"unit": "budget in {value}", "times": "{value} times", "ratio": "{share} video hidden"},
     baseline={"ratio": 0.0},
     within=("unit", "times"),
 )

@@ -3,8 +3,9 @@
 `--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
 arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
-alignment moves its encoders: pairs judged together, captions, the order of actions, where a recipe can do
-these; and by probes of the frozen encoder. What is not measured stays empty. 5 to 8 cells.
+alignment moves its encoders: pairs judged together, captions, the order of actions, places, times, where a
+recipe can do these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed`. What is not
+measured stays empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """
@@ -14,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench import recipes
-from workbench.config import RunConfig
+from workbench.config import DataConfig, RunConfig
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import (
     BlockMasking,
@@ -29,6 +30,10 @@ from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
 """Of which a recipe is asked those that it can do."""
+MORE = {"slan": ("pointing",), "locvtp": ("grounding",)}
+"""Recipe -> what it is asked besides, since its own part is for that."""
+WORLDS = {"locvtp": "moving_shapes_timed"}
+"""Recipe -> the data on which it is asked, where the default ones lack what its part is for."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
 """Names a change of some of the recipe's weights."""
@@ -80,6 +85,21 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "pulled to the other fused vector": {"fused_hides": "other"},
         "blocks of 40 %": {"video_masking": BlockMasking(ratio=0.4)},
     },
+    "locvtp": {
+        "one right caption a clip": {"targets": "hard"},
+        "no contrast of steps and words": {WEIGHTS: {"fine": 0.0}},
+        "no shifted contrast": {WEIGHTS: {"shifted": 0.0}},
+        "no splicing": {WEIGHTS: {"splice": 0.0}},
+        "clip and caption alone": {WEIGHTS: {"fine": 0.0, "shifted": 0.0, "splice": 0.0}},
+        "the released weights": {WEIGHTS: {"fine": 10.0, "shifted": 1000.0}},
+    },
+    "hitea": {
+        "no moments": {WEIGHTS: {"moment": 0.0}},
+        "no relations": {WEIGHTS: {"relation": 0.0}},
+        "neither": {WEIGHTS: {"moment": 0.0, "relation": 0.0}},
+        "1 word a moment": {"words": 1},
+        "short views of a quarter": {"short": 0.25},
+    },
     "vlc": {
         "no transport": {WEIGHTS: {"wpa": 0.0}},
         "no pixels": {WEIGHTS: {"mvm": 0.0}},
@@ -107,6 +127,42 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "1 clip": {"clips": 1},
         "clips of 1 frame": {"frames": 1},
     },
+    "slan": {
+        "all regions kept": {"levels": (21, 21)},
+        "regions not moved": {"adapt": False},
+        "one level": {"levels": (4,)},
+        "no regions found": {"levels": ()},
+        "no fine alignment": {WEIGHTS: {"region": 0.0}},
+        "no matching": {WEIGHTS: {"vtm": 0.0}},
+    },
+    "omnivl": {  # images first, then both, is a matter of stages, and not among these
+        "each pair for itself": {"labels": False},
+        "no class names": {"labelled": 0.0},
+        "no queue, no averages": {"queue": 0},
+        "averages say nothing of the target": {"alpha": 0.0},
+        "no images": {"images": 0.0},
+    },
+    "internvideo": {
+        "contrastive encoder alone": {"coordinate": "off"},
+        "a perceptron over both": {"coordinate": "concat"},
+        "no captioning": {WEIGHTS: {"lm": 0.0}},
+        "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},
+    },
+    "smaug": {
+        "no sparsifier": {"keep_patches": 1.0},
+        "no frame selector": {"keep_frames": 1.0},
+        "a quarter of the visible patches kept": {"keep_patches": 0.25},
+        "2 of 8 frames selected": {"keep_frames": 0.25},
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "75 % of each frame hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
+    "vlmae": {
+        "no features": {WEIGHTS: {"features": 0.0}},
+        "no pixels": {WEIGHTS: {"mvm": 0.0}},
+        "neither": {WEIGHTS: {"features": 0.0, "mvm": 0.0}},
+        "the encoder itself as teacher": {"momentum": 0.0},
+        "75 % of each slot hidden": {"video_masking": PerFrameMasking(ratio=0.75)},
+    },
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 
@@ -121,22 +177,26 @@ def configure(trial: Trial) -> RunConfig:
         recipe = replace(recipe, **changes)
     return RunConfig(
         recipe=recipe,
+        data=DataConfig(name=WORLDS.get(trial.recipe, DataConfig().name)),
         stages=pretrain_then_align(0.02),
         optim=optim_of(trial.recipe),
         evaluations=2,
-        tasks=tasks_of(trial.recipe, TASKS),
+        tasks=tasks_of(trial.recipe, (*TASKS, *MORE.get(trial.recipe, ()))),
     )
 
 
 STUDY = Study(
     question="Does what a system is known for help it here?",
     configure=configure,
+    says={"part": "{value}"},
     baseline={"part": PUBLISHED},
     reads=(
         "test/stage0_rerank20_t2v_r1",
         "test/stage0_gallery100_t2v_r1",
         "test/stage0_caption_slots",
         "test/stage0_order_pairs",
+        "test/stage0_grounding_miou",
+        "test/stage0_pointing",
         "test/stage0_probe_label_linear",
         "test/probe_label_linear",
         "cost/train_pflops",

@@ -29,6 +29,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Do MAC's claims hold here: 60 % of the FLOPs off, three times faster, R@1 not lower?",
     configure=configure,
+    says={"masking": "masking: {value}"},
     baseline={"masking": "none"},
     reads=("cost/video_gflops_per_clip", "cost/train_gflops_per_clip", "speed/clips_per_s", "train/steps"),
     claims=(

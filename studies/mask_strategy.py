@@ -40,6 +40,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Does it matter where the video is hidden?",
     configure=configure,
+    says={"strategy": "{value} masking", "ratio": "{share} video hidden"},
     baseline={"strategy": "random", "ratio": 0.75},
     reads=("mask/video_hidden", "cost/train_pflops", "speed/clips_per_s", "train/steps"),
     recipes=("mac", "simvtp"),

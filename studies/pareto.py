@@ -44,6 +44,13 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="What is the best quality for each cost?",
     configure=configure,
+    says={
+        "size": "{value} core",
+        "strategy": "{value} masking",
+        "video_ratio": "{share} video hidden",
+        "text_ratio": "{share} text hidden",
+        "lr": "learning rate {value}",
+    },
     mode="search",
     trials=40,
     cost="cost/train_pflops",

@@ -35,6 +35,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Which published system learns most from the same FLOPs?",
     configure=configure,
+    says={"system": "{value}"},
     baseline={"system": "mac"},
     reads=(
         "test/t2v_r10",

@@ -27,6 +27,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="At which learning rate should each system be compared?",
     configure=configure,
+    says={"system": "{value}", "lr": "learning rate {value}"},
     metric="t2v_meanr",
     baseline={"lr": RATES[1]},
     within=("system",),

@@ -42,6 +42,7 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="How should words be hidden?",
     configure=configure,
+    says={"ratio": "{share} text hidden", "hidden": "{value}", "words": "each {value}"},
     baseline={"ratio": 0.0},
     reads=(
         "mask/text_hidden",

@@ -28,5 +28,6 @@ def configure(trial: Trial) -> RunConfig:
 STUDY = Study(
     question="Does a last unmasked stretch help?",
     configure=configure,
+    says={"unmasked_share": "{share} budget unmasked"},
     baseline={"unmasked_share": 0.0},
 )

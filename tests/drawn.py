@@ -1,4 +1,4 @@
-"""Clips of moving_shapes as they are drawn, put into a store without being encoded: quick, and exact."""
+"""Clips of drawn worlds as they are drawn, put into a store without being encoded: quick, and exact."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.config import DataConfig
-from workbench.data.digests import Digests
-from workbench.data.moving_shapes import index
+from workbench.data import read_index
 from workbench.data.moving_shapes.drawing import draw
 from workbench.data.store import FrameStore, write_record
 
@@ -16,9 +15,9 @@ CLIPS = 12
 """Training clips; val and test have two each."""
 
 
-def write_drawn(path: Path, *, frames: int = 8, shrink: int = 1) -> FrameStore:
+def write_drawn(path: Path, *, frames: int = 8, shrink: int = 1, name: str = "moving_shapes") -> FrameStore:
     """Store of `frames` of the 16 drawn frames of each clip, every `shrink`-th pixel of them."""
-    known = index(DataConfig(clips=CLIPS), None, Digests())
+    known = read_index(DataConfig(name=name, clips=CLIPS), None)
     step = 16 // frames
     path.mkdir(parents=True)
     drawn = [draw(clip.attributes, clip.scene)[step // 2 :: step] for clip in known.clips]
@@ -27,7 +26,7 @@ def write_drawn(path: Path, *, frames: int = 8, shrink: int = 1) -> FrameStore:
         {"id": c.id, "split": c.split, "captions": c.captions, "attributes": dict(c.attributes)}
         for c in known.clips
     ]
-    record = {"name": "moving_shapes", "digest": known.digest, "decoder": "none", "clips": clips}
+    record = {"name": name, "digest": known.digest, "decoder": "none", "clips": clips}
     record |= {"skipped": [], "repeated_frames": 0, "frames_sha256": "0" * 64, "notes": []}
     write_record(path, record)
     return FrameStore.open(path)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as scipy_stats
 
+from workbench.stats.components import estimate, p_values
+
 STUDIES = int(os.environ.get("STATS_STUDIES", "1000"))
 TASTE, LUCK, DIFFICULTY = 0.5, 0.7, 1.5
 POINTS = 22.0
@@ -116,3 +118,35 @@ def batches(world: World, seed: int, studies: int = STUDIES) -> Iterator[np.ndar
     rng = np.random.default_rng([seed, world.seeds, int(10 * world.seed_sd[0])])
     for start in range(0, studies, BATCH):
         yield world.draw(rng, min(BATCH, studies - start))
+
+
+KINDS = {
+    "equal spread": {},
+    "unequal spread": {"spread": (2.0, 10.0, 4.0, 8.0, 6.0, 6.0, 8.0, 3.0, 5.0, 7.0, 2.0, 9.0)},
+    "heavy tails": {"heavy": True},
+    "floor": {"at": 2.0},
+    "ceiling": {"at": 97.0},
+    "30 clips, 5 captions": {"clips": 30, "captions": 5},
+    "correlated arms": {"shared": 0.8},
+}
+"""What may spoil a test. The spread of seeds is 6 points near 40 %, and constant on the probit scale."""
+
+
+def world_of(kind: str, recall, **more) -> World:
+    """recall: [cells] expected R@1 in percent; with `at` in the kind, all cells are there instead."""
+    options = KINDS[kind] | more
+    spread, at = options.pop("spread", ()), options.pop("at", None)
+    recall = recall if at is None else [at] * len(recall)
+    return grid_world(recall, seed_sd=spread[: len(recall)], **options)
+
+
+def estimates(world: World, weights: np.ndarray, seed: int):
+    """Batches of the estimates of these contrasts, [batch, tests]."""
+    for hits in batches(world, seed):
+        yield estimate(np.einsum("tk,bknc->btnc", weights, hits), world.sizes())
+
+
+def p_of(found) -> np.ndarray:
+    """p values; 1 where nothing varies and nothing differs."""
+    p = p_values(found)
+    return np.where(np.isnan(p), 1.0, p)

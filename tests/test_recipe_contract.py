@@ -292,7 +292,7 @@ class TestJudgementsInBfloat16:
             scores = recipe.eval().match(clips.to(torch.uint8), text)
         assert scores.dtype == torch.float32
         coarse = scores.to(torch.bfloat16).unique().numel()
-        assert scores.unique().numel() > 120 > coarse, "bfloat16 would make ties of many"
+        assert scores.unique().numel() > max(120, coarse), "bfloat16 would make ties"
 
     def test_it_is_trained_as_it_judges(self, name, recipe, batch):
         head = getattr(recipe, "match_head", None) or recipe.word_head

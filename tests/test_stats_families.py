@@ -11,30 +11,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from stats_worlds import STUDIES, World, batches, grid_world, slack
+from stats_worlds import KINDS, STUDIES, World, batches, estimates, p_of, slack, world_of
 
 from workbench import stats
-from workbench.stats.components import estimate, half_width, p_values
-
-KINDS = {
-    "equal spread": {},
-    "unequal spread": {"spread": (2.0, 10.0, 4.0, 8.0, 6.0, 6.0, 8.0, 3.0, 5.0, 7.0, 2.0, 9.0)},
-    "heavy tails": {"heavy": True},
-    "floor": {"at": 2.0},
-    "ceiling": {"at": 97.0},
-    "30 clips, 5 captions": {"clips": 30, "captions": 5},
-    "correlated arms": {"shared": 0.8},
-}
-"""What may spoil a test. The spread of seeds is 6 points near 40 %, and constant on the probit scale."""
-
-
-def world_of(kind: str, recall, **more) -> World:
-    """recall: [cells] expected R@1 in percent; with `at` in the kind, all cells are there instead."""
-    options = KINDS[kind] | more
-    spread, at = options.pop("spread", ()), options.pop("at", None)
-    recall = recall if at is None else [at] * len(recall)
-    return grid_world(recall, seed_sd=spread[: len(recall)], **options)
-
+from workbench.stats.components import estimate, half_width
 
 # The whole answer, without contrasts
 
@@ -50,18 +30,6 @@ def answer_tests(*levels: int) -> np.ndarray:
     once = [n if n > 2 else 1 for n in levels]
     rows += [first[: once[0]], second[: once[1]], both[: once[0], : once[1]].reshape(-1, cells)]
     return np.concatenate(rows)
-
-
-def estimates(world: World, weights: np.ndarray, seed: int):
-    """Batches of the estimates of these contrasts, [batch, tests]."""
-    for hits in batches(world, seed):
-        yield estimate(np.einsum("tk,bknc->btnc", weights, hits), world.sizes())
-
-
-def p_of(found) -> np.ndarray:
-    """p values; 1 where nothing varies and nothing differs."""
-    p = p_values(found)
-    return np.where(np.isnan(p), 1.0, p)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,7 +22,7 @@ EXPECTED = {
     "align_or_predict": 3,
     "budget": 36,
     "mac_claims": 2,
-    "mask_ratio": 12,
+    "mask_ratio": 5,
     "mask_strategy": 12,
     "text_masking": 19,
     "unmasked_tuning": 4,
@@ -66,7 +66,7 @@ def test_a_study_says_what_it_asks_and_what_to_read(name):
 def test_the_smoke_test_of_a_study_keeps_its_baseline(name, tmp_path):
     plan = make_plan(spec.load(name), Options(smoke=True), tmp_path)
     assert (plan.baseline is not None) == (name in ABLATIONS)
-    assert plan.expected <= 36
+    assert plan.expected <= max(36, len(RATES) * len(recipes.names()))  # those of `systems_rates`
     stages = [stage for cell in plan.samples for stage in cell.config.stages]
     assert all(str(stage.budget) == "12 steps" for stage in stages)
 
@@ -77,7 +77,8 @@ def test_the_smoke_test_of_a_study_keeps_its_baseline(name, tmp_path):
 def test_all_arms_spend_the_same_flops(plans, name):
     for cell in plans[name].cells:
         assert {stage.budget.unit for stage in cell.config.stages} == {"pflops"}
-        assert sum(stage.budget.amount for stage in cell.config.stages) == pytest.approx(0.015)
+        amount = sum(stage.budget.amount for stage in cell.config.stages)
+        assert amount == pytest.approx(0.01 if name == "mask_ratio" else 0.015)
 
 
 def test_every_strategy_has_slots_enough_to_hide(plans):
@@ -144,12 +145,12 @@ def test_reports_find_all_they_need_in_the_description(plans, name):
     assert re.fullmatch(r"[a-z_]+", asked.name)
 
 
-@pytest.mark.parametrize("name", ["mask_ratio", "mask_strategy"])
-def test_under_mask_then_predict_every_arm_ends_with_the_same_alignment(plans, name, tmp_path):
+@pytest.mark.parametrize(("name", "cells"), [("mask_ratio", 6), ("mask_strategy", 12)])
+def test_under_mask_then_predict_every_arm_ends_with_the_same_alignment(plans, name, cells, tmp_path):
     plan = make_plan(spec.load(name), Options(recipe="simvtp"), tmp_path)
     assert plan.study.name == f"{name}-simvtp"
     assert plan.baseline is not None
-    assert len(plan.cells) == EXPECTED[name]
+    assert len(plan.cells) == cells
     assert not {cell.key for cell in plan.cells} & {cell.key for cell in plans[name].cells}
     for cell in plan.cells:
         assert cell.config.recipe_name == "simvtp"

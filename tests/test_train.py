@@ -283,7 +283,8 @@ class TestStages:
         asked += [replace(asked[0], objective="question"), replace(asked[0], objective="caption")]
         session = session_of(run_config("lavender", stages=tuple(asked)), store)
         embeds = {"embed_video", "embed_text"}
-        for trained in ({"match", "answer"}, embeds, embeds | {"answer"}, embeds | {"generate"}):
+        own = {"match", "answer", "regions", "attended"}
+        for trained in (own, embeds, embeds | {"answer"}, embeds | {"generate"}):
             assert set(ABILITIES) - session.untrained == trained
             session.progress.next_stage()
         assert set(ABILITIES) - session.untrained == embeds | {"generate"}, "as the last stage leaves it"

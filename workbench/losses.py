@@ -35,6 +35,112 @@ def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
+def vtc_soft(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+    """As `vtc`, but samples that resemble each other are right answers for each other too.
+
+    With s_ij = scale * <v_i, t_j> and targets q_i = softmax_j(scale * (<v_i, v_j> + <t_i, t_j>) / 2):
+    L = -1/(2B) sum_ij q_ij [log softmax_j(s_ij) + log softmax_j(s_ji)] (LocVTP's code, arXiv:2207.10362).
+    No gradient goes through the targets.
+    """
+    with torch.autocast(video.device.type, enabled=False):  # see `vtc`
+        video, text = video.float(), text.float()
+        logits = scale * video @ text.T  # [B, B]
+        alike = (scale * (video @ video.T + text @ text.T) / 2).softmax(1).detach()
+    return (F.cross_entropy(logits, alike) + F.cross_entropy(logits.T, alike)) / 2
+
+
+def nce_among(positive: Tensor, negatives: Tensor, counts: Tensor, temperature: float) -> Tensor:
+    """Contrast of each anchor's positive with negatives of its own: the mean of -log softmax of the positive.
+
+    Args:
+        positive: similarities [...].
+        negatives: similarities [..., K], minus infinity where there is none.
+        counts: Boolean [...], which of the anchors are there; without one the loss is zero.
+    """
+    with torch.autocast(positive.device.type, enabled=False):
+        right = positive.float() / temperature
+        every = torch.cat([right[..., None], negatives.float() / temperature], -1)
+        each = every.logsumexp(-1) - right
+    return (each * counts).sum() / counts.sum().clamp(min=1)
+
+
+def moment_nce(
+    clip: Tensor, words: Tensor, tokens: Tensor, keep: Tensor, count: int, scale: Tensor | float
+) -> Tensor:
+    """Contrast of clips with those words of their captions that fit them best.
+
+    A positive of clip i is each of the `count` words k of its own caption with the largest <c_i, w_ik>; its
+    term is -log [e^s_k / (e^s_k + sum of e^s over the words of all other captions)], s = scale * cosine.
+    Words that are the same as the positive are no negatives. The mean over positives; the choice has no
+    gradient. Ours, after what the abstract of HiTeA (arXiv:2212.14546) says of moments.
+
+    Args:
+        clip: unit vectors [B, E].
+        words: unit vectors [B, L, E].
+        tokens: [B, L], which word each is.
+        keep: Boolean [B, L], the words that may be chosen and contrasted; of a caption with fewer than
+            `count` all are positives, and without any the loss is zero.
+    """
+    with torch.autocast(clip.device.type, enabled=False):
+        scores = scale * torch.einsum("be,jle->bjl", clip.float(), words.float())  # [B, B, L]
+    own = scores.diagonal(dim1=0, dim2=1).T  # [B, L]
+    best = own.masked_fill(~keep, float("-inf")).topk(min(count, own.shape[1]), 1).indices  # [B, K]
+    positive = own.gather(1, best)
+    others = keep[None] & ~torch.eye(len(keep), dtype=torch.bool, device=keep.device)[..., None]  # [B, B, L]
+    differs = tokens.gather(1, best)[..., None, None] != tokens  # [B, K, B, L]
+    negatives = scores[:, None].masked_fill(~(others[:, None] & differs), float("-inf")).flatten(2)
+    return nce_among(positive, negatives, keep.gather(1, best), 1.0)
+
+
+def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+    """Minus the mean cosine of vectors [B, D]; no gradient goes to the target (SimSiam, arXiv:2011.10566)."""
+    return -F.cosine_similarity(predicted.float(), target.detach().float(), dim=-1).mean()
+
+
+def univlc(
+    video: Tensor,
+    text: Tensor,
+    keys: tuple[Tensor, Tensor],
+    same: Tensor,
+    scale: Tensor | float,
+    *,
+    alpha: float = 0.0,
+    real: Tensor | None = None,
+) -> Tensor:
+    """Contrast over a batch and a queue in which all of one label belong together (OmniVL, arXiv:2209.07526).
+
+    Over keys j, s_ij = scale * <v_i, t'_j>, and what teachers make of it, r_ij = scale * <v'_i, t'_j>:
+    L = -1/(2B) sum_ij y_ij log softmax_j(s_ij) and the same with the sides exchanged, where
+    y_ij = (1 - alpha) [i and j belong together] + alpha softmax_j(r_ij). Targets are not divided by how many
+    belong together. Where each row belongs to itself only and the keys are the features, it is `vtc`.
+
+    Args:
+        video: unit vectors [B, E]; row i belongs to row i of `text`.
+        text: unit vectors [B, E].
+        keys: unit vectors of clips and of captions, [K, E] each, of which the first B are these same samples.
+        same: Boolean [B, K], which belong together.
+        scale: inverse temperature.
+        alpha: how much of the target is what the teachers say.
+        real: Boolean [K], False for keys that are none yet; None where all are.
+    """
+    with torch.autocast(video.device.type, enabled=False):  # see `vtc`
+        sides = (video.float(), text.float())
+        others = (keys[1].float(), keys[0].float())
+        empty = torch.zeros_like(same[:1]) if real is None else ~real[None]
+        loss = video.new_zeros((), dtype=torch.float32)
+        for side, other, own in zip(sides, others, keys, strict=True):
+            target = same.float()
+            if alpha:
+                with torch.no_grad():
+                    told = scale * own[: len(side)].float() @ other.T  # [B, K]
+                    told = told.masked_fill(empty, float("-inf")).softmax(1)
+                target = (1 - alpha) * target + alpha * told
+            # Finite, though its exponential is 0: minus infinity times a target of 0 is not a number.
+            logits = (scale * side @ other.T).masked_fill(empty, -1e4)
+            loss = loss + F.cross_entropy(logits, target) / 2
+    return loss
+
+
 def multi_positive_nce(
     anchor: Tensor, positives: Sequence[Tensor], scale: Tensor | float, *, exclusive: bool
 ) -> Tensor:
@@ -203,6 +309,21 @@ def transport_plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int 
         word = real / (length * (plan @ patch) + padding)
         plan = word * plan * patch.mT
     return plan
+
+
+def words_in_regions(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor:
+    """How well regions of clips fit the words of captions, [P]: what each word finds, the mean over words.
+
+    A word w finds sum_r softmax_r(c_wr / temperature) c_wr over all regions r; fine alignment, as in FILIP
+    (arXiv:2111.07783), which takes the greatest c_wr instead.
+
+    Args:
+        cosine: [P, T, R, L], regions by words.
+        keep: Boolean [P, L], words that count; a caption without any has 0.
+    """
+    each = cosine.float().flatten(1, 2)  # [P, T * R, L]
+    found = (each * (each / temperature).softmax(1)).sum(1)  # [P, L]
+    return (found * keep).sum(1) / keep.sum(1).clamp(min=1)
 
 
 def mvm_codes(logits: Tensor, codes: Tensor) -> Tensor:

@@ -53,6 +53,8 @@ class Metric:
     unit: str = ""
     difference: str = ""
     """What a difference is in, to be put behind a number, such as `points of R@1`."""
+    short: str = ""
+    """For the head of a column, without the unit; empty stands for the words of the name."""
     direction: Literal["maximize", "minimize"] = "maximize"
     low: float | None = None
     """Least possible value; None where there is none."""
@@ -75,6 +77,12 @@ class Metric:
     def title(self) -> str:
         """Label and unit, for heads and axes."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def head(self) -> str:
+        """A short name with the unit, for the head of a column of a printed table."""
+        words = self.short or self.name.rpartition("/")[2].replace("_", " ")
+        return f"{words} ({self.unit})" if self.unit else words
 
     @property
     def in_units(self) -> str:
@@ -138,6 +146,7 @@ def rank_metrics_of(file: str, prefix: str = "", note: str = "") -> tuple[Metric
                 label=label % f"R@{k}",
                 unit="%",
                 difference=f"points of R@{k}" if plain else f"points of {name}",
+                short=f"R@{k}" if plain else name.replace("_", " ").replace(f" r{k}", f" R@{k}"),
                 low=0.0,
                 high=100.0,
                 queries=replace(queries, at_most=k),
@@ -151,8 +160,10 @@ def rank_metrics_of(file: str, prefix: str = "", note: str = "") -> tuple[Metric
     return tuple(found)
 
 
-def _cost(name: str, label: str, unit: str = "", *, counted: bool = False) -> Metric:
-    return Metric(name=name, label=label, unit=unit, direction="minimize", low=0.0, counted=counted)
+def _cost(name: str, label: str, unit: str = "", *, counted: bool = False, short: str = "") -> Metric:
+    return Metric(
+        name=name, label=label, unit=unit, direction="minimize", low=0.0, counted=counted, short=short
+    )
 
 
 CORE_WAIT = "speed/core_wait_share"
@@ -171,14 +182,14 @@ RUN = (
     _cost("mask/text_hidden", "share of the words hidden", counted=True),
     _cost("cost/video_tokens_in", "video tokens of a clip", counted=True),
     _cost("cost/video_tokens_out", "video tokens encoded, all passes", counted=True),
-    _cost("cost/peak_memory_gb", "peak memory", "GB"),
+    _cost("cost/peak_memory_gb", "peak memory", "GB", short="memory"),
     _cost("cost/parameters_m", "trained parameters", "millions"),
-    _cost("cost/train_gflops_per_clip", "training GFLOPs per clip", counted=True),
-    _cost("cost/train_pflops", "training PFLOPs per run", counted=True),
+    _cost("cost/train_gflops_per_clip", "training GFLOPs per clip", counted=True, short="GFLOPs/clip"),
+    _cost("cost/train_pflops", "training PFLOPs per run", counted=True, short="PFLOPs"),
     _cost("cost/video_gflops_per_clip", "video encoder, GFLOPs per clip", counted=True),
     _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip", counted=True),
-    _cost("speed/train_seconds", "training time per run", "s"),
-    Metric(name="speed/clips_per_s", label="clips per second", low=0.0),
+    _cost("speed/train_seconds", "training time per run", "s", short="training"),
+    Metric(name="speed/clips_per_s", label="clips per second", low=0.0, short="clips/s"),
     Metric(name="speed/cores_used", label="processor cores used", low=0.0),
     _cost(CORE_WAIT, "time without a core, of all threads, per training time"),
     Metric(name="speed/mfu", label="model FLOPs utilisation", low=0.0, high=1.0),

@@ -41,14 +41,14 @@ def from_dict(value: Any, name: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     fields = dict(value)
-    cls = _class(fields.pop("type"))
-    hints = _hints(cls)
+    cls = class_of(fields.pop("type"))
+    hints = hints_of(cls)
     parts = {f.name: f.metadata["before"] for f in dataclasses.fields(cls) if "before" in f.metadata}
     parts |= {k: from_dict(v, f"{name}.{k}" if name else k) for k, v in fields.items()}
     for k, part in parts.items():
         if k in hints and not _fits(part, hints[k]):
             shown = type(part).__name__ if dataclasses.is_dataclass(part) else repr(part)[:80]
-            raise UserError(f"{f'{name}.{k}' if name else k} is {_words(hints[k])}, not {shown}")
+            raise UserError(f"{f'{name}.{k}' if name else k} is {in_words(hints[k])}, not {shown}")
     return cls(**parts)
 
 
@@ -58,7 +58,7 @@ def _recorded(cls: type) -> str:
     return next((recorded for recorded, place in MOVED.items() if place == now), now)
 
 
-def _class(path: str) -> type:
+def class_of(path: str) -> type:
     """The configuration class of this package that a file names, e.g. `models.text.TextConfig`."""
     module, _, name = MOVED.get(path, path).rpartition(".")
     if not f"{module}.".startswith(SERIALISABLE):
@@ -73,7 +73,8 @@ def _class(path: str) -> type:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a configuration class."""
     return get_type_hints(cls)
 
 
@@ -98,15 +99,15 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def _words(hint: Any) -> str:
+def in_words(hint: Any) -> str:
     """An annotation in words."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if origin is tuple:
-        return f"a list of {_words(inner[0])}" if inner[-1] is ... else " and ".join(map(_words, inner))
+        return f"a list of {in_words(inner[0])}" if inner[-1] is ... else " and ".join(map(in_words, inner))
     if origin in (Union, UnionType):
-        return " or ".join(map(_words, inner))
+        return " or ".join(map(in_words, inner))
     known = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
     return known.get(hint) or ("null" if hint is type(None) else f"a {hint.__name__}")
 

@@ -61,7 +61,7 @@ def readable(table: pl.DataFrame, metric: str, notes: Mapping[str, str] | None =
         if name == metric:
             columns[name] = [score(*row) for row in table.select(metric, "low", "high").rows()]
         elif name not in ("key", "cell", "low", "high") and table[name].null_count() < table.height:
-            columns[_short(name)] = [number(value) for value in table[name]]
+            columns[short(name)] = [number(value) for value in table[name]]
     if notes:
         columns[""] = [notes.get(key, "") for key in table["key"]]
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
@@ -174,7 +174,7 @@ def _column(runs: pl.DataFrame, name: str) -> str | None:
     return next((c for c in (f"metric.{name}", name) if c in runs.columns), None)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """`cost/train_pflops` -> `train_pflops`; the splits stay, since val and test differ."""
     return name.split("/", 1)[1] if name.startswith(("cost/", "speed/")) else name
 

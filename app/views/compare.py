@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -30,6 +31,7 @@ from workbench.inspection.answers import (
     within,
 )
 from workbench.report.rows import exact, legend, readable
+from workbench.report.write import paper_table
 
 TITLE = "Compare"
 ORDER = 40
@@ -89,7 +91,9 @@ def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
             st.markdown(f"- {escaped(f'{labels[key]} cannot be compared yet')}: runs are missing.")
     if not some.cells.is_empty():
         name = f"{runs.study}-compare"
-        widgets.table(name, readable(some), caption=legend(answer), exact=exact(some))
+        widgets.table(
+            name, readable(some), caption=legend(answer), exact=exact(some), tex=partial(paper_table, some)
+        )
 
 
 def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import polars as pl
 import streamlit as st
@@ -15,6 +16,7 @@ from workbench.answer.results import Answer
 from workbench.report import pictures
 from workbench.report.pictures import Picture
 from workbench.report.rows import legend
+from workbench.report.write import paper_table
 
 TITLE = "Effects"
 ORDER = 20
@@ -66,7 +68,8 @@ def render(runs: Runs) -> None:
     with widgets.on_demand("The numbers") as opened:
         if opened:
             words, digits = runs.rows(answer)
-            widgets.table(f"{runs.study}-effects", words, caption=legend(answer), exact=digits)
+            tex = partial(paper_table, answer)
+            widgets.table(f"{runs.study}-effects", words, caption=legend(answer), exact=digits, tex=tex)
 
 
 def _pictures(answer: Answer) -> dict[str, Picture | None]:

@@ -1,4 +1,4 @@
-"""What a trained model predicts about one clip: pixels of hidden patches, a caption, answers to questions."""
+"""What a trained model predicts about one clip: hidden patches, a caption, answers, where somebody is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, choose_clip, choose_split, clips_of
 from app.markdown import escaped
-from app.predicted import answers, caption, pixels
+from app.predicted import answers, caption, pixels, places
 from app.predicted.asked import Asked
 from app.runs import Runs
 from workbench.errors import UserError
 from workbench.inspection.abilities import able
-from workbench.tasks import captioning, video_qa
+from workbench.tasks import captioning, pointing, video_qa
 
 TITLE = "Predictions"
 ORDER = 55
@@ -43,8 +43,9 @@ KINDS = {
     "pixels": Kind("hidden patches", (("reconstruct",),), "predicts no pixels of hidden patches"),
     "caption": Kind("a caption", captioning.NEEDS, "writes no captions"),
     "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
+    "places": Kind("where", pointing.NEEDS, "points at no places"),
 }
-SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show}
+SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": places.show}
 
 
 def render(runs: Runs) -> None:

@@ -122,10 +122,13 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
         assert places == sorted(places)
         assert "told: video" in text
     assert check(found, folder / "answer.md").differences == ()
-    assert (
-        "Of 3 registered contrasts, tested in their order, 1 can be told. hiding video helps: "
-        in found.sentence
+    assert found.sentence.startswith(
+        "Of 3 registered contrasts, tested in their order, 1 may be claimed: hiding video helps: +"
     )
+    claimed, rest = found.sentence.split(" Not claimed: ")
+    assert "hiding words costs" not in claimed
+    assert "cannot be told from none with 3 seeds" in rest
+    assert "more video is better: not tested, since" in rest
     write(registered(), results)
     assert not (folder / "contrasts.csv").exists()
 
@@ -152,4 +155,5 @@ def test_a_contrast_whose_runs_are_missing_stops_the_order(registered):
 def test_one_seed_tells_no_contrast(registered):
     found = registered(HIDDEN, WORDS, seeds=(0,))
     assert [contrast.told for contrast in found.contrasts] == [False, False]
-    assert "one seed" in found.sentence
+    assert "none may be claimed. Not claimed: hiding video helps: +" in found.sentence
+    assert "in the models of one seed" in found.sentence

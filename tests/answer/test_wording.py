@@ -64,8 +64,8 @@ def test_when_the_gallery_is_too_small_no_number_of_seeds_is_promised():
 
 def test_sentences_for_one_seed_repeated_seeds_constants_and_identity():
     one = compare({0: [100.0] * 50 + [0.0] * 50}, {0: [0.0] * 100})
-    assert wording.comparison(one).startswith("A and B cannot be told apart: one seed; in these trained")
-    assert "A was ahead by 50.0 points of R@1" in wording.comparison(one)
+    assert wording.comparison(one).startswith("A is ahead of B by 50.0 points of R@1 in these models (95 % ")
+    assert wording.comparison(one).endswith("over queries); `--seeds 3` tells whether that is luck")
     same = stats.compare({s: [1.0, 2.0] for s in range(3)}, {s: [1.0, 0.0] for s in range(3)})
     assert "all seeds gave the same answers and count as one" in wording.comparison(same)
     shifted = stats.compare(constant(1.0, 2.0), constant(0.0, 1.0), unit="ms")

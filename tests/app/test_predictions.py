@@ -107,6 +107,7 @@ def test_clips_are_found_by_words_of_their_captions(recipes, opened):
         ("mac", "pixels", "mac, predicts no pixels", "simvtp, videomae"),
         ("mac", "caption", "mac, writes no captions", "coca, lavender"),
         ("coca", "pixels", "coca, predicts no pixels", "maskvlm"),
+        ("mac", "places", "mac, points at no places", "slan"),
     ],
 )
 def test_what_a_recipe_cannot_predict_is_a_sentence_with_those_that_can(

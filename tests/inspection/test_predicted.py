@@ -5,18 +5,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from drawn import write_drawn
 from left_behind import leave
-from small import recipe_module, recipe_names, recipes_with, run_config
+from small import FRAMES, recipe_module, recipe_names, recipes_with, run_config
 
 from workbench import tasks
 from workbench.config import Budget, Stage
+from workbench.data import truth_of
 from workbench.data.moving_shapes import questions, world
-from workbench.data.moving_shapes.grammar import WORDS, say
+from workbench.data.moving_shapes.grammar import WORDS, actor, parse, say
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
 from workbench.recipe.batch import Batch, BatchRng, Draw
-from workbench.tasks import video_qa
+from workbench.tasks import pointing, video_qa
 from workbench.tasks.gallery import Judged, gallery
 from workbench.train.session import untrained
 
@@ -156,3 +158,39 @@ def test_clips_of_which_nothing_is_known_cannot_be_asked_about(tmp_path, vocabul
     run, _ = leave(tmp_path / "run", run_config("mac"), vocabulary)
     with pytest.raises(UserError, match="nothing to ask about the clips of random"):
         answer(task(run, store, "answers"))
+
+
+@pytest.mark.parametrize("name", sorted({*recipes_with("regions"), *recipes_with("attended")}))
+def test_a_place_is_where_the_model_points_beside_the_true_box(name, tmp_path, vocabulary):
+    drawn = write_drawn(tmp_path / "drawn", frames=FRAMES, shrink=4, name="moving_shapes_pairs")
+    run, model = leave(tmp_path / "run", run_config(name), vocabulary)
+    row = int(drawn.splits["test"].clips[1])
+    said = drawn.splits["test"].captions[1]
+    reply, _ = answer(task(run, drawn, "places", caption=said, row=row))
+    assert reply["asked"] == actor(parse(said))
+    assert reply["frames"] == list(range(FRAMES))
+    judged = Judged(model, None)
+    with torch.no_grad():
+        clip = torch.from_numpy(drawn.frames[row : row + 1].copy())
+        found = pointing.point(judged, clip, vocabulary.encode([reply["asked"]]))
+    steps = model.grid.time
+    assert np.allclose(reply["places"], found.places[0].repeat(FRAMES // steps, 0), atol=1e-6)
+    assert bool(reply["regions"]) == hasattr(model, "regions")
+    truth = truth_of(drawn).boxes(np.array([row]))[0]
+    for frame, (boxes, hits) in enumerate(zip(reply["actors"], reply["hits"], strict=True)):
+        for who, box in enumerate(boxes):
+            assert (box is None) == np.isnan(truth[frame, who]).any()
+            assert box is None or box == truth[frame, who].tolist()
+            assert hits[who] == pointing.inside(np.array(reply["places"][frame]), truth[frame, who])
+
+
+def test_places_of_filmed_clips_are_shown_without_a_truth_and_untrained_ones_are_refused(
+    tmp_path, vocabulary, store
+):
+    run, _ = leave(tmp_path / "run", run_config("slan"), vocabulary)
+    reply, _ = answer(task(run, store, "places", caption=CAPTION))
+    assert reply["asked"] == CAPTION, "no caption of the grammar: asked as it is"
+    assert reply["actors"] == reply["hits"] == [[]] * FRAMES
+    run.write_config(run_config("slan", stages=(stage("recipe"), stage("align"))))
+    with pytest.raises(UserError, match="its last stage, align, has not trained where it looks"):
+        answer(task(run, store, "places", caption=CAPTION))

@@ -66,6 +66,15 @@ def test_nothing_is_confused_where_all_is_right_or_nothing_is_known():
     assert confusions(embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1]), {}) is None
 
 
+def test_lists_are_not_compared():
+    """As the timelines of clips, which hardly two have in common."""
+    wrong = embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1])
+    timelines = {"timeline": [[["it rises", 0.0, 0.5]], [["it spins", 0.5, 1.0]]]}
+    assert confusions(wrong, timelines) is None
+    assert confusions(wrong, timelines | {"colour": ["red", "blue"]})["attribute"].to_list() == ["colour"]
+    assert differing({"timeline": [], "a": 1}, {"timeline": [1], "a": 2}) == {"a": (1, 2)}
+
+
 def test_differing_names_both_values():
     assert differing({"a": 1, "b": 2}, {"a": 1, "b": 3}) == {"b": (2, 3)}
 

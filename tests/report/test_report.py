@@ -28,7 +28,9 @@ def test_a_report_is_a_page_tables_and_pictures(ratios, report):
     assert (code, err) == (0, "")
     assert "beats" in out
     pictures = [f"{n}.{e}" for n in ("cost", "curves", "effects", "grid", "sweep") for e in ("pdf", "png")]
-    assert files(results) == sorted([*pictures, "answer.md", "figures.html", "table.csv", "table.tex"])
+    assert files(results) == sorted(
+        [*pictures, "answer.md", "figures.html", "numbers.tex", "table.csv", "table.tex"]
+    )
     page = (results / "reports/ratios/answer.md").read_text()
     for part in (
         "How much should be hidden?",

@@ -23,6 +23,8 @@ for line in gzip.decompress(FILE.read_bytes()).decode().splitlines():
     BEFORE[cell["study"]].append(cell)
 STUDIES = ("align_or_predict", "budget", "mac_claims", "mask_ratio", "mask_strategy", "pareto")
 STUDIES += ("text_masking", "unmasked_tuning")
+CHANGED = {"mask_ratio"}
+"""Studies that ask something else by now: other cells, under other budgets."""
 
 
 def test_the_fixture_has_every_study_under_every_recipe():
@@ -48,7 +50,7 @@ def includes(now, before):
     return now == before
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", sorted({*STUDIES} - CHANGED))
 def test_a_study_plans_the_cells_that_it_planned_before(name, tmp_path):
     study = spec.load(name)
     for recipe in study.recipes or ("",):

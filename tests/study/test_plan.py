@@ -8,7 +8,8 @@ from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.study import spec
 from workbench.study.__main__ import main
-from workbench.study.plan import Options, make_plan, parse_seeds
+from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.plan import make_plan
 from workbench.study.spec import Study
 from workbench.study.trials import walk
 
@@ -78,6 +79,29 @@ def test_seeds_are_outermost_and_no_part_of_a_cell(tmp_path):
     assert plan.runs[2].name == f"{plan.cells[0].key}-s7"
 
 
+def test_a_quick_look_and_a_smoke_test_take_the_first_seed(tmp_path):
+    def seeds(**options):
+        study = Study(question="?", configure=lambda trial: config(), seeds=(3, 4), name="some")
+        return make_plan(study, Options(**options), tmp_path).seeds
+
+    assert (seeds(), seeds(quick=True), seeds(smoke=True)) == ((3, 4), (3,), (3,))
+    assert seeds(smoke=True, seeds=(0, 1)) == (0, 1)
+    with pytest.raises(UserError, match="--quick is one seed of each cell, and --seeds says which"):
+        seeds(quick=True, seeds=(0,))
+
+
+def test_cells_are_called_as_the_study_says(tmp_path):
+    def configure(trial):
+        return config(trial.suggest_categorical("lr", [1e-2, 1e-3]))
+
+    study = Study(question="?", configure=configure, says={"lr": "rate {value}"}, name="some")
+    plan = make_plan(study, Options(), tmp_path)
+    assert [cell.label for cell in plan.cells] == ["rate 0.01", "rate 0.001"]
+    assert plan.description()["says"] == {"lr": "rate {value}"}
+    with pytest.raises(UserError, match="its axes are lr"):
+        make_plan(replace(study, says={"rate": "{value}"}), Options(), tmp_path)
+
+
 def test_smoke_budget_and_data_change_the_keys(tmp_path):
     plans = [
         plan_of(lambda trial: config(), tmp_path, options)
@@ -120,8 +144,8 @@ def test_a_baseline_that_is_no_cell_is_refused(tmp_path):
 def test_own_videos_need_a_place(tmp_path):
     with pytest.raises(UserError, match="--data folder:PATH"):
         plan_of(lambda trial: config(), tmp_path, Options(data="folder"))
-    with pytest.raises(UserError, match="no data set 'webvid'"):
-        plan_of(lambda trial: config(), tmp_path, Options(data="webvid"))
+    with pytest.raises(UserError, match="no data set 'nonsense'"):
+        plan_of(lambda trial: config(), tmp_path, Options(data="nonsense"))
     with pytest.raises(UserError, match="moving_shapes takes no place"):
         plan_of(lambda trial: config(), tmp_path, Options(data="moving_shapes:here"))
 

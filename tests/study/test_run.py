@@ -27,8 +27,8 @@ def test_a_study_runs_every_cell_and_says_what_it_found(write_study, study, caps
     out = capsys.readouterr().out
     assert "4 runs: 4 cells x 1 seeds" in out
     assert "[4/4] hidden=0.5 words=replace seed 0" in out
-    assert "Answer: hidden=0.5 words=drop is best by val/t2v_r1" in out
-    assert "optuna-dashboard sqlite:///results/optuna.db" in out
+    assert "Answer: Best on val: hidden=0.5 words=drop, with text-to-video R@1 of " in out
+    assert "Look further:\n  workbench dash\n" in out
     assert [run.status().state for run in run_dirs()] == ["complete"] * 4
     assert {t.user_attrs["cell"] for t in trials("COMPLETE")} == {
         f"hidden={hidden} words={words}" for hidden in (0.0, 0.5) for words in ("drop", "replace")
@@ -225,7 +225,7 @@ def test_status_tells_done_from_failed(write_study, study, capsys):
         (["../fake"], "no study '../fake'"),
         (["fake", "--seeds", "x"], "--seeds is how many"),
         (["fake", "--budget", "much"], "--budget is a factor"),
-        (["fake", "--data", "webvid"], "no data set 'webvid'"),
+        (["fake", "--data", "nonsense"], "no data set 'nonsense'"),
         (["fake", "--data", "folder"], "own videos need a place"),
         (["fake", "--device", "toaster"], "--device is"),
         (["fake", "--deadline", "0"], "--deadline"),

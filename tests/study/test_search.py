@@ -60,7 +60,7 @@ def test_a_search_runs_as_many_trials_as_asked_and_goes_on_to_more(write, study,
     assert len(proposals()) == len(run_dirs()) == 5
     out = capsys.readouterr().out
     assert "5 trials, each with seed 0" in out
-    assert "are on the Pareto front of val/t2v_r1 against cost/train_pflops: " in out
+    assert " on the Pareto front of text-to-video R@1 on val against training PFLOPs per run: " in out
     assert "Selected on val among 5 trials with one seed each, this is no claim." in out
     assert study("fake", "--trials", "5") == 0
     assert study("fake", "--trials", "8") == 0

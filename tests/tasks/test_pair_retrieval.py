@@ -130,7 +130,7 @@ class TestFixedGallery:
     @pytest.mark.parametrize("clips", [1, 2, 9, 99, 130])
     def test_ranks_are_those_of_a_naive_loop_with_ties(self, clips):
         part, recipe, found = self.values(5, clips)
-        chosen, rows = fixed_gallery(part.owner, clips)
+        chosen, rows = fixed_gallery(part.owner)
         assert chosen.tolist() == sorted(set(chosen.tolist()))
         assert len(chosen) == min(100, clips)
         assert part.owner[rows].tolist() == chosen.tolist()
@@ -149,7 +149,7 @@ class TestFixedGallery:
         assert found.costs["cost/pair_retrieval_pflops"] == pytest.approx(2 * 100 * 100 / 1e15)
 
     def test_it_is_drawn_over_the_whole_split(self):
-        chosen, _ = fixed_gallery(np.arange(1000), 1000)
+        chosen, _ = fixed_gallery(np.arange(1000))
         assert chosen.min() < 100
         assert chosen.max() > 900
 

@@ -24,7 +24,16 @@ def recipe(name):
 
 
 def test_the_scan_finds_the_tasks_we_know_and_not_what_they_share():
-    ours = {"retrieval", "pair_retrieval", "shuffling", "order", "probe", "video_qa", "captioning"}
+    ours = {
+        "retrieval",
+        "pair_retrieval",
+        "shuffling",
+        "order",
+        "probe",
+        "video_qa",
+        "captioning",
+        "grounding",
+    }
     assert ours <= set(EVERY)
     assert not {"gallery", "drops", "text_only"} & set(EVERY)
 
@@ -49,9 +58,10 @@ def test_no_two_tasks_share_a_metric():
 
 def test_what_a_recipe_defines_decides():
     either = {"shuffling", "order", "probe", "video_qa"}
-    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in {"retrieval"} | either]
-    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"retrieval", "pair_retrieval"} | either
-    assert set(tasks.possible(EVERY, recipe("coca"))) == {"retrieval", "captioning"} | either
+    embeds = either | {"retrieval", "caption_sets", "grounding", "classification"}
+    assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in embeds]
+    assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"pair_retrieval"} | embeds
+    assert set(tasks.possible(EVERY, recipe("coca"))) == {"captioning"} | embeds
     assert set(tasks.possible(EVERY, toys.Recipe)) == {"pair_retrieval"} | either
     assert tasks.possible(["shuffling", "retrieval"], recipe("mac")) == ["shuffling", "retrieval"], "in order"
     assert tasks.possible(["pair_retrieval"], recipe("mac")) == []

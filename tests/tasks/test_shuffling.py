@@ -84,7 +84,7 @@ def test_a_model_that_reads_only_order_loses_what_a_naive_count_says(way):
     if way == "embeds":
         recipe, draws, (clips, rows) = Ordered(), 10, (np.arange(CLIPS), np.arange(len(OWNER)))
     else:
-        recipe, draws, (clips, rows) = Judge(True), 3, fixed_gallery(OWNER, CLIPS)
+        recipe, draws, (clips, rows) = Judge(True), 3, fixed_gallery(OWNER)
     found = evaluate(judged(recipe, part))
     arrays = found.files["shuffling.npz"]
     for side, drop in zip(("t2v", "v2t"), naive(draws, rows, clips), strict=True):
@@ -134,7 +134,7 @@ def test_pairs_of_a_large_split_are_those_of_the_fixed_gallery():
 
     found = evaluate(judged(Right(), part))
     assert found.values["shuffled_t2v_r1"] == found.values["shuffled_v2t_r1"] == 100
-    chosen, rows = fixed_gallery(part.owner, 130)
+    chosen, rows = fixed_gallery(part.owner)
     assert found.files["shuffling.npz"]["t2v_id"].tolist() == [part.caption_ids[q] for q in rows]
     assert len(chosen) == 100
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench import tasks
+from workbench import naming, tasks
 from workbench.errors import UserError
 from workbench.metrics import Metric
-from workbench.tracking.files import check_name
+from workbench.naming import Value
+from workbench.tracking.files import check_name, slug
 
-Value = None | bool | int | float | str
+PLAIN = "as the study asks"
+"""The plan of a study under no option that changes its cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Asked:
     cells: Mapping[str, Mapping[str, Value]]
     """Key of each cell -> its axes."""
 
+    says: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> how its choices are said, see `workbench.naming`."""
     contrasts: tuple[Mapping[str, Any], ...] = ()
     """Registered ones in their order: `text`, and for `of` and `against` the keys of their `cells` and the
     `axes` that name them."""
@@ -58,6 +62,8 @@ class Asked:
     """Of a search: how many there are to be; 0 for a study that runs every cell."""
     importances: tuple[Mapping[str, Any], ...] = ()
     """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
+    optuna: str = ""
+    """Of a search: the version that proposes; empty where an earlier version did not note it."""
     arguments: tuple[str, ...] = ()
     """Of the command that made the plan; empty where an earlier version did, which did not note them."""
 
@@ -95,17 +101,25 @@ class Asked:
 
     def stratum(self, key: str) -> str:
         """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""
-        return _label(self._split(key)[0])
+        return naming.cell(self._split(key)[0], self.says)
 
     def choice(self, key: str) -> str:
         """A cell's choices of all other axes, as in `ratio=0.9`."""
-        return _label(self._split(key)[1]) or self.labels[key]
+        return naming.cell(self._split(key)[1], self.says) or self.labels[key]
 
     def _split(self, key: str) -> tuple[dict[str, Value], dict[str, Value]]:
         """A cell's axes: those of `within`, and the others."""
         axes = self.cells[key]
         inside = {axis: value for axis, value in axes.items() if axis in self.within}
         return inside, {axis: value for axis, value in axes.items() if axis not in self.within}
+
+    @property
+    def report(self) -> str:
+        """Name of the report: the study's, and what was asked of it otherwise than the study asks."""
+        parts = [] if self.plan == PLAIN else [slug(self.plan)]
+        if self.smoke and not self.plan.startswith("smoke"):
+            parts.insert(0, "smoke")
+        return "-".join([self.name, *parts])
 
     @property
     def search(self) -> bool:
@@ -134,6 +148,7 @@ class Asked:
             metric=str(description["metric"]),
             maximize=description["direction"] == "maximize",
             axes=tuple(description["axes"]),
+            says=description.get("says", {}),
             baseline=description["baseline"],
             within=tuple(description.get("within", ())),
             seeds=tuple(description["seeds"]),
@@ -148,13 +163,10 @@ class Asked:
             cost=str(description.get("cost", "")),
             trials=int(description.get("trials", 0)),
             importances=tuple((description.get("importances") or {}).get("axes", ())),
+            optuna=str(description.get("optuna", "")),
             arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
         )
-
-
-def _label(axes: Mapping[str, Value]) -> str:
-    return " ".join(f"{name}={value}" for name, value in axes.items())
 
 
 def command(study: str) -> str:
@@ -165,10 +177,10 @@ def command(study: str) -> str:
 
 
 def load(results: Path, study: str) -> Asked:
-    """The study's description in `results`; `UserError` says which command makes one."""
+    """The description of what was asked of a study last; `UserError` says which command makes one."""
     path = results / "runs" / check_name(study, "study name") / "study.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        return _read(path, study)
     except (FileNotFoundError, NotADirectoryError) as error:
         if any(path.parent.glob("*/run.json")):
             raise UserError(
@@ -179,10 +191,39 @@ def load(results: Path, study: str) -> Asked:
             f"there are no runs of study {study!r} in {results}; "
             f"`{command(study)}` makes them{_others(results)}"
         ) from error
+
+
+def load_asked(results: Path, study: str, plan: str = "") -> tuple[Asked, tuple[str, ...]]:
+    """What was asked of a study by one of its plans, and the other plans of which there are descriptions.
+
+    plan: as reports name it, such as `budget 2x`; empty stands for the study's own, or else for the last.
+    """
+    last = load(results, study)
+    folder = results / "runs" / study
+    known = {_plan(path): path for path in sorted(folder.glob("asked-*.json"))}
+    known[last.plan] = folder / "study.json"  # also where an earlier version described it
+    wanted = plan or (PLAIN if PLAIN in known else last.plan)
+    if wanted not in known:
+        raise UserError(
+            f"study {study!r} was not asked {plan!r}; --asked is one of {', '.join(map(repr, known))}"
+        )
+    return _read(known[wanted], study), tuple(one for one in known if one != wanted)
+
+
+def _plan(path: Path) -> str:
+    """The plan that a file describes; its name where it is damaged, so that the others can be asked for."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["plan"])
+    except (ValueError, TypeError, KeyError):
+        return path.stem.removeprefix("asked-")
+
+
+def _read(path: Path, study: str) -> Asked:
+    """A description; `UserError` for one that is damaged or of another version."""
+    try:
+        return Asked.of({"study": study} | json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable JSON: {error}") from error
-    try:
-        return Asked.of({"study": study} | description)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is of another version; `{command(study)}` writes it anew") from error
 

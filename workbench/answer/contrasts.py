@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench import stats
+from workbench import naming, stats
 from workbench.answer import sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
@@ -101,7 +101,7 @@ def _made(
     contrast: Mapping[str, Any], asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> Registered:
     sides = [contrast[side]["cells"] for side in ("of", "against")]
-    names = [_words(contrast[side]["axes"]) for side in ("of", "against")]
+    names = [naming.cell(contrast[side]["axes"], asked.says) or "all cells" for side in ("of", "against")]
     fields: dict[str, Any] = {"text": contrast["text"], "of": names[0], "against": names[1]}
     keys = [key for side in sides for key in side]
     if missing := [key for key in keys if key not in usable]:
@@ -129,15 +129,6 @@ def _made(
 def _mean(runs: Sequence[ArrayLike]) -> np.ndarray:
     """[Q], what each query contributes on average over cells."""
     return np.stack([np.asarray(values, dtype=float) for values in runs]).mean(0)
-
-
-def _words(axes: Mapping[str, Any]) -> str:
-    """As in `video_ratio=0.5 or 0.9, text_ratio=0.0`."""
-    parts = [
-        f"{axis}={' or '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
-        for axis, value in axes.items()
-    ]
-    return " ".join(parts) or "all cells"
 
 
 def _p(c: stats.Comparison | None) -> str:

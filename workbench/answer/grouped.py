@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from workbench.answer.asked import Asked, Value
+from workbench import naming
+from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.naming import Value
 
 
 def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Asked, Evidence]:
@@ -88,5 +90,5 @@ def _label(levels: Mapping[str, Value], asked: Asked, keys: Sequence[str]) -> st
     """`strategy=tube`, or the cell's own label where it stands alone."""
     if len(keys) == 1:
         return asked.labels[keys[0]]
-    named = " ".join(f"{axis}={value}" for axis, value in levels.items() if value is not None)
+    named = naming.cell({axis: value for axis, value in levels.items() if value is not None}, asked.says)
     return f"{named or 'the rest'}, mean of {len(keys)} cells"

@@ -127,11 +127,11 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         if asked.search and best is not None
         else wording.ablation(asked, evidence, selected, told, comparisons, refused)
     )
-    if effects is not None and (on_average := sentences.effects(effects, asked.measure)):
+    if effects is not None and (on_average := sentences.effects(effects, asked.measure, asked.says)):
         said += f" {on_average}"
     if registered and selected:
-        claims = sum(contrast.told for contrast in registered)
-        said += f" {sentences.contrasts([contrast.sentence for contrast in registered], claims)}"
+        claimed, rest = ([c.sentence for c in registered if c.told is which] for which in (True, False))
+        said = f"{sentences.contrasts(claimed, rest)} {said}"
     if before.nothing:
         said = f"{before.nothing} {said}"
     limits = [*before.caveats, *of_looks]

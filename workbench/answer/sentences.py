@@ -5,9 +5,9 @@ Those on single comparisons and on the answer as a whole are in `workbench.answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from workbench import stats, tables
+from workbench import naming, stats, tables
 from workbench.answer import wording
 from workbench.metrics import Metric
 from workbench.stats.compare import LEVEL
@@ -26,16 +26,23 @@ BOTH_SIDES = "the interval reaches to both sides of the rule"
 # Effects over a grid
 
 
-def effects(found: stats.FactorEffects, measure: Metric) -> str:
+def effects(found: stats.FactorEffects, measure: Metric, says: Mapping[str, str]) -> str:
     """Which axes matter, and which of them act together; empty where nothing was tested (one seed, or
-    registered contrasts instead)."""
+    registered contrasts instead).
+
+    says: axis -> how its choices are said, see `workbench.naming`.
+    """
     if not found.tested or found.family is None:
         return ""
     distinct: dict[str, list[stats.Effect]] = {}
     for effect in found.of_one_axis:
         distinct.setdefault(effect.factors[0], []).extend([effect] if effect.distinguishable else [])
-    parts = [f"{axis} matters: {_largest(levels)}" for axis, levels in distinct.items() if levels]
-    if silent := [axis for axis, levels in distinct.items() if not levels]:
+    parts = [
+        f"{naming.axis(axis, says)} matters: {_largest(levels, says)}"
+        for axis, levels in distinct.items()
+        if levels
+    ]
+    if silent := [naming.axis(axis, says) for axis, levels in distinct.items() if not levels]:
         parts.append(f"no main effect of {' or '.join(silent)} is distinguishable")
     rest = ""
     if any(distinct.values()):
@@ -46,7 +53,7 @@ def effects(found: stats.FactorEffects, measure: Metric) -> str:
         )
     text = f"On average over the other choices, {'; '.join(parts)}{rest}."
     if joint := [effect for effect in found.of_two_axes if effect.distinguishable]:
-        return f"{text} Beyond that, together: {_largest(joint)}."
+        return f"{text} Beyond that, together: {_largest(joint, says)}."
     return f"{text} No interaction of two axes is distinguishable."
 
 
@@ -85,18 +92,18 @@ def effects_seeds(found: stats.FactorEffects) -> str:
     )
 
 
-def _largest(effects: Sequence[stats.Effect]) -> str:
+def _largest(effects: Sequence[stats.Effect], says: Mapping[str, str]) -> str:
     """The largest ones, with their intervals."""
     largest = sorted(effects, key=lambda effect: -abs(effect.effect))[:MOST_LISTED]
     more = f" and {len(effects) - len(largest)} more" if len(effects) > len(largest) else ""
-    return ", ".join(f"{_levels(effect)} by {_size(effect)}" for effect in largest) + more
+    return ", ".join(f"{_levels(effect, says)} by {_size(effect)}" for effect in largest) + more
 
 
-def _levels(effect: stats.Effect) -> str:
-    if len(effect.levels) == 1:
-        return tables.number(effect.levels[0])
-    pairs = zip(effect.factors, effect.levels, strict=True)
-    return " with ".join(f"{factor}={tables.number(level)}" for factor, level in pairs)
+def _levels(effect: stats.Effect, says: Mapping[str, str]) -> str:
+    pairs = list(zip(effect.factors, effect.levels, strict=True))
+    if len(pairs) == 1 and pairs[0][0] not in says:
+        return tables.number(pairs[0][1])
+    return " with ".join(naming.choice(factor, level, says) for factor, level in pairs)
 
 
 def _size(effect: stats.Effect) -> str:
@@ -140,7 +147,7 @@ def contrast(text: str, c: stats.Comparison | None, why: str, after: str) -> str
     """One sentence on a registered contrast, without a full stop."""
     if after or c is None:
         return f"{text}: {contrast_result(c, why, after)}"
-    return f"{text}: {wording.comparison(c)}"
+    return f"{text}: {wording.signed(c)}"
 
 
 def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
@@ -152,10 +159,15 @@ def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
     return "cannot be told" if c.winner is None else f"told: {c.winner} is better"
 
 
-def contrasts(sentences: Sequence[str], told: int) -> str:
-    """The registered contrasts as the answer of a study."""
-    many = f"{len(sentences)} registered contrast{'' if len(sentences) == 1 else 's'}"
-    return f"Of {many}, tested in their order, {told} can be told. {'. '.join(sentences)}."
+def contrasts(claimed: Sequence[str], rest: Sequence[str]) -> str:
+    """The registered contrasts as the answer of a study: what may be claimed, then what may not.
+
+    claimed, rest: sentences without full stops, both in the order of the tests.
+    """
+    many = f"{len(claimed) + len(rest)} registered contrast{'' if len(claimed) + len(rest) == 1 else 's'}"
+    listed = f": {'; '.join(claimed)}" if claimed else ""
+    text = f"Of {many}, tested in their order, {len(claimed) or 'none'} may be claimed{listed}."
+    return f"{text} Not claimed: {'; '.join(rest)}." if rest else text
 
 
 def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> str:

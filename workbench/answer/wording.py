@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from workbench import stats, tables
+from workbench import stats, tables, tasks
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
 from workbench.stats.power import MOST_SEEDS, detectable, seeds_needed
@@ -106,6 +106,22 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
     )
 
 
+def signed(c: stats.Comparison) -> str:
+    """A registered difference in a few words, of what is named first: `+3.2 points of R@1 (...)`."""
+    if c.outcome == "told apart" and c.shown is not None:
+        limits = interval(c.shown, _decimals(c))
+        return f"{c.effect:+.{_decimals(c)}f} {c.unit} ({limits}; {_seeds(c)})"
+    if c.outcome == "one seed":
+        limits = (
+            f" ({interval(c.over_queries, _decimals(c))} over queries)" if c.over_queries is not None else ""
+        )
+        return f"{c.effect:+.{_decimals(c)}f} {c.unit} in the models of one seed{limits}"
+    if c.outcome == "open" and c.interval is not None:
+        limits = interval(c.interval, _decimals(c))
+        return f"{c.effect:+.{_decimals(c)}f} {c.unit} cannot be told from none with {_seeds(c)} ({limits})"
+    return comparison(c)
+
+
 def _after_holm(c: stats.Comparison, holds: str) -> str:
     many = c.family is not None and c.family.size > 1
     return f"{holds} after Holm over {family(c.family)}" if c.family is not None and many else ""
@@ -125,13 +141,19 @@ def _not_tested(c: stats.Comparison) -> str:
 
 def _one_seed(c: stats.Comparison) -> str:
     """A comparison in which nothing varied between seeds is about these trained models at most."""
-    reason = "one seed" if c.outcome == "one seed" else WITHOUT_INTERVAL[c.outcome]
-    seen = "they had the same result" if c.effect == 0 else f"{c.ahead} was ahead by {_difference(c)}"
+    limits = ""
     if c.over_queries is not None:
-        seen += f" ({interval(c.over_queries, _decimals(c), negated=c.effect < 0)} over queries)"
+        limits = f" ({interval(c.over_queries, _decimals(c), negated=c.effect < 0)} over queries)"
+    if c.outcome == "one seed":
+        other = c.b if c.ahead == c.a else c.a
+        seen = f"{c.ahead} is ahead of {other} by {_difference(c)} in these models"
+        if c.effect == 0:
+            seen = f"{c.a} and {c.b} have the same result in these models"
+        return f"{seen}{limits}; `--seeds 3` tells whether that is luck"
+    seen = "they had the same result" if c.effect == 0 else f"{c.ahead} was ahead by {_difference(c)}"
     return (
-        f"{c.a} and {c.b} cannot be told apart: {reason}; in these trained models {seen}, "
-        "which says nothing about other seeds"
+        f"{c.a} and {c.b} cannot be told apart: {WITHOUT_INTERVAL[c.outcome]}; in these trained models "
+        f"{seen}{limits}, which says nothing about other seeds"
     )
 
 
@@ -188,14 +210,11 @@ def ablation(
         return "No run is complete yet."
     if asked.within:
         return _strata(asked, evidence, selected, comparisons)
-    if asked.registered:
-        means = {key: _mean(evidence, key, f"test/{asked.metric}") for key in selected}
-        listed = ", ".join(f"{asked.labels[key]} is best by val/{asked.metric} and reaches "
-                           f"test/{asked.metric} {mean:.1f}" for key, mean in means.items())  # fmt: skip
-        return f"{listed}, which by itself is no claim."
     best = selected[0]
-    mean = _mean(evidence, best, f"test/{asked.metric}")
-    reached = f"{asked.labels[best]} is best by val/{asked.metric} and reaches test/{asked.metric} {mean:.1f}"
+    reached = f"Best on val: {asked.labels[best]}, with {_scored(asked, evidence, best)} on test"
+    if asked.registered:
+        return f"{reached}{_costs(asked, evidence, best)}; that it is best is no claim."
+    reached += _costs(asked, evidence, best)
     if best == asked.baseline:
         second = f" {comparison(comparisons[next_best])}." if next_best and next_best in comparisons else ""
         return f"{reached}; it is the baseline: no other cell does better on val.{second}"
@@ -210,12 +229,11 @@ def _strata(
     asked: Asked, evidence: Evidence, selected: Sequence[str], comparisons: Mapping[str, stats.Comparison]
 ) -> str:
     """The best choice of each stratum by val, and whether it is the same everywhere."""
-    metric = f"test/{asked.metric}"
     parts = []
     for key in selected:
-        reached = f"{asked.choice(key)} {_mean(evidence, key, metric):.1f}"
+        reached = f"{asked.choice(key)} {_mean(evidence, key, f'test/{asked.metric}'):.1f}"
         parts.append(f"{asked.stratum(key)}: {reached}{_against_baseline(asked, key, comparisons)}")
-    text = f"Best by val/{asked.metric}, with its {metric} and against {asked.against}: {'; '.join(parts)}."
+    text = f"Best on val, with {asked.measure.title} on test, against {asked.against}: {'; '.join(parts)}."
     counts = Counter(map(asked.choice, selected))
     if len(counts) == 1:
         return f"{text} The choice by val is the same in all {len(selected)} that have runs."
@@ -240,18 +258,47 @@ def search(asked: Asked, evidence: Evidence, best: str, front: Sequence[str]) ->
     if front:
         ends = [front[0]] if len(front) == 1 else [front[0], front[-1]]
         said = " to ".join(_reached(asked, evidence, key) for key in ends)
-        against = f"val/{asked.metric} against {asked.cost}"
-        text = f"{len(front)} of {many} are on the Pareto front of {against}: {said}"
+        against = f"{asked.measure.label} on val against {tasks.metric(asked.cost).label}"
+        are = "is" if len(front) == 1 else "are"
+        text = f"{len(front)} of {many} {are} on the Pareto front of {against}: {said}"
     else:
-        text = f"Of {many}, {_reached(asked, evidence, best)} is best by val/{asked.metric}"
+        text = f"Of {many}, {_reached(asked, evidence, best)} is best on val"
     return f"{text}. Selected on val among {many} with one seed each, this is no claim."
 
 
+COSTS = ("cost/train_gflops_per_clip", "speed/clips_per_s")
+"""What the selected cell costs beside its baseline is said of these, where the study reads them."""
+
+
+def _costs(asked: Asked, evidence: Evidence, key: str) -> str:
+    """As in ` (training GFLOPs per clip: 0.112 against 0.795 of the baseline)`."""
+    base = asked.base_of(key)
+    if base is None or base == key:
+        return ""
+    found: list[str] = []
+    done = evidence.done
+    for name in COSTS:
+        if name not in asked.reads or f"metric.{name}" not in done.columns:
+            continue
+        means = [done.filter(key=which)[f"metric.{name}"].mean() for which in (key, base)]
+        if None not in means:
+            values = [tables.number(mean) for mean in means]
+            of = "" if found else " of the baseline"
+            found.append(f"{tasks.metric(name).label}: {values[0]} against {values[1]}{of}")
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def _scored(asked: Asked, evidence: Evidence, key: str) -> str:
+    """As in `text-to-video R@1 of 51.8 %`."""
+    unit = f" {asked.measure.unit}" if asked.measure.unit else ""
+    return f"{asked.measure.label} of {_mean(evidence, key, f'test/{asked.metric}'):.1f}{unit}"
+
+
 def _reached(asked: Asked, evidence: Evidence, key: str) -> str:
-    test = next(iter(evidence.per_seed(key, f"test/{asked.metric}").values()))
-    text = f"{asked.labels[key]} (test/{asked.metric} {test:.1f}"
+    text = f"{asked.labels[key]} ({_scored(asked, evidence, key)} on test"
     if asked.cost:
-        text += f" for {asked.cost} {tables.number(next(iter(evidence.per_seed(key, asked.cost).values())))}"
+        cost = next(iter(evidence.per_seed(key, asked.cost).values()))
+        text += f", {tasks.metric(asked.cost).label} {tables.number(cost)}"
     return text + ")"
 
 

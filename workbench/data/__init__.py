@@ -5,10 +5,12 @@ A data set is a module or a package below this one, at any depth, with two funct
 - ``index(data, source, digests) -> Index``: clips, captions, splits, digest; cheap, decodes nothing;
 - ``videos(index, source, cache, progress) -> Path``: the folder in which the clips lie.
 
-Its name is the last part of its path. It may have two constants: ``SOURCE``, in words what has to be given
-with ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path), and
-``GENERATED = True`` where it is made with as many training clips as `DataConfig.clips` asks for. A drawn one
-may know more than pixels: ``motion(store, rows)``, see `truth.Truth`.
+Its name is the last part of its path. It may have constants: ``SOURCE``, in words what has to be given with
+``--data NAME:PATH``, such as "own videos" (without it the data set takes no path); ``GENERATED = True``
+where it is made with as many training clips as `DataConfig.clips` asks for; ``PROTOCOLS``, endings of its
+name with what they mean, where there are several, such as ``{"": "...", "7k": "..."}``; and ``TASKS``, such
+an ending -> tasks that a run on it is evaluated by beside its own. A drawn one may know more than pixels:
+``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import UserError
 
@@ -71,7 +75,13 @@ class Described(NamedTuple):
     """The configuration with the digest of its content."""
     train_clips: int
     known: frozenset[str]
-    """What is known of its clips, see `Index.known`."""
+    """What is known of its clips, see `known_of`."""
+    pictures: bool = False
+    """Whether all its clips are single pictures."""
+    notes: tuple[str, ...] = ()
+    """What was decided for the user, see `Index.notes`."""
+    words: Mapping[int, int] = MappingProxyType({})
+    """Words of a caption -> how many captions have as many."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
@@ -85,11 +95,23 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
     index = read_index(data, source, root)
     check(data, index.known)
     train = sum(clip.split == "train" for clip in index.clips)
-    return Described(replace(data, digest=index.digest), train, index.known)
+    return Described(
+        replace(data, digest=index.digest),
+        train,
+        index.known | _boxed(data.name),
+        pictures=index.pictures,
+        notes=index.notes,
+        words=Counter(len(caption.split()) for clip in index.clips for caption in clip.captions),
+    )
 
 
-def read_index(data: DataConfig, source: str | None, root: Path | None = None) -> Index:
-    """The index of a data set; `UserError` where the path is missing, not wanted, or not usable."""
+def read_index(
+    data: DataConfig, source: str | None, root: Path | None = None, *, usable: bool = True
+) -> Index:
+    """The index of a data set; `UserError` where the path is missing, not wanted, or not usable.
+
+    usable: False also gives the index of a benchmark that no study can use, see `Index.unusable`.
+    """
     from workbench.data.digests import NAME, Digests
 
     check_source(data.name, source)
@@ -99,6 +121,8 @@ def read_index(data: DataConfig, source: str | None, root: Path | None = None) -
         index: Index = module.index(data, source, digests)
     finally:
         digests.keep()  # also after an interruption: reading goes on from there
+    if usable and index.unusable:
+        raise UserError(index.unusable)
     return index
 
 
@@ -116,24 +140,47 @@ def generated(name: str) -> bool:
     return getattr(load(name), "GENERATED", False)
 
 
+def more_tasks(name: str) -> tuple[str, ...]:
+    """Tasks that a run on a data set is evaluated by beside its own."""
+    asked: dict[str, tuple[str, ...]] = getattr(load(name), "TASKS", {})
+    return asked.get(name.partition("-")[2], ())
+
+
 def truth_of(store: FrameStore) -> Truth:
     """What is known of the clips of a store; nothing where its data set is none of ours."""
     import numpy as np
 
     from workbench.data.truth import Truth
 
-    known = load(store.name).motion if knows_motion(store.name) else None
+    motion, boxes = (_knowing(store.name, what) for what in ("motion", "boxes"))
     return Truth(
         data=store.name,
         clips=len(store.clip_ids),
         training=np.unique(store.splits["train"].clips),
-        motion=functools.partial(known, store) if known is not None else None,
+        motion=functools.partial(motion, store) if motion is not None else None,
+        boxes=functools.partial(boxes, store) if boxes is not None else None,
+        attributes=store.attributes,
+        labels=[store.label_names[label] for label in store.labels],
     )
+
+
+def known_of(store: FrameStore) -> frozenset[str]:
+    """What is known of every clip of a store: `FrameStore.known`; `box` where its data set has `boxes`."""
+    return store.known | _boxed(store.name)
 
 
 def knows_motion(name: str) -> bool:
     """Whether it is known how the clips of a data set move."""
-    return name in names() and hasattr(load(name), "motion")
+    return _knowing(name, "motion") is not None
+
+
+def _boxed(name: str) -> frozenset[str]:
+    return frozenset({"box"} if _knowing(name, "boxes") is not None else ())
+
+
+def _knowing(name: str, what: str) -> Callable[..., Any] | None:
+    """The function of a data set that knows something of its clips; None where there is none."""
+    return getattr(load(name), what, None) if name in names() else None
 
 
 def load(name: str) -> ModuleType:
@@ -151,12 +198,32 @@ def _places(roots: tuple[str, ...]) -> dict[str, str]:
     for root in map(Path, roots):
         for path in sorted(root.rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
             parts = path.relative_to(root).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts
-            if parts and {"index", "videos"} <= functions:
-                place = ".".join((__name__, *parts))
-                if known := found.get(parts[-1]):
+            if not parts or not {"index", "videos"} <= set(_names_in(tree)):
+                continue
+            place = ".".join((__name__, *parts))
+            for ending in _protocols_in(tree):
+                name = f"{parts[-1]}-{ending}" if ending else parts[-1]
+                if known := found.get(name):
                     raise ValueError(f"{known} and {place} are two data sets of one name")
-                found[parts[-1]] = place
+                found[name] = place
     return found
+
+
+def _names_in(tree: ast.Module) -> Iterator[str]:
+    """Functions that a module defines or takes from another, where it has an `index` of its own."""
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if "index" in own:
+        yield from own
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom):
+                yield from (alias.name for alias in node.names)
+
+
+def _protocols_in(tree: ast.Module) -> list[str]:
+    """Endings of the names under which a module is a data set; one empty ending where it has no protocols."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROTOCOLS":
+            return list(ast.literal_eval(node.value))
+    return [""]

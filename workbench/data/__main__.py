@@ -1,14 +1,17 @@
-"""`python -m workbench.data check PATH`: what is right and wrong with a folder of videos, or `NAME:PATH`."""
+"""`python -m workbench.data list`: the data sets. `... check PATH`: what is right and wrong with a folder of
+videos, or with `NAME:PATH`."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from workbench import data as datasets
 from workbench.data.check import check, text
 from workbench.errors import UserError
 from workbench.tracking.files import check_folder, write_atomic
@@ -17,6 +20,9 @@ from workbench.tracking.files import check_folder, write_atomic
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to check."""
     options = _parser().parse_args(arguments)
+    if options.command == "list":
+        print(listing())
+        return 0
     try:
         if options.json:  # now rather than after minutes of decoding
             folder = options.json.absolute().parent
@@ -40,9 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.fine else 1
 
 
+def listing() -> str:
+    """Each data set with how it is named on a command line, and what it is in a line."""
+    rows = []
+    for name in datasets.names():
+        module = datasets.load(name)
+        place = f"{name}:PATH" if getattr(module, "SOURCE", "") else name
+        said = getattr(module, "PROTOCOLS", {}).get(name.partition("-")[2])
+        about = (inspect.getdoc(module) or "").partition("\n\n")[0].replace("\n", " ")
+        rows.append((place, f"{about.partition(' ')[0] if said else ''} {said or about}".strip()))
+    width = max(len(place) for place, _ in rows)
+    return "\n".join(f"{place.ljust(width)}  {about}" for place, about in rows)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workbench.data", description="Look at data.")
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("list", help="the data sets, with what each takes")
     checking = commands.add_parser("check", help="report on a folder of videos; 1 where something is wrong")
     checking.add_argument(
         "place", metavar="PATH", help="the folder, with captions.csv or without, or NAME:PATH"

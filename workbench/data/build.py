@@ -129,6 +129,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
                     "attributes": dict(c.attributes),
                     "path": c.path,
                     **({"label": c.label} if c.label else {}),
+                    **({"start": c.start, "end": c.end} if c.start or c.end else {}),
                 }
                 for c in clips
             ],
@@ -140,6 +141,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
             "repeated_frames": repeated,
             "frames_sha256": sha.hexdigest(),
             "notes": [*index.notes, *missing],
+            **({"shared_captions": True} if index.shared else {}),
         },
     )
 
@@ -177,7 +179,10 @@ class _Decoded:
 def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
     """Frames of every clip into `into`."""
     size = {"count": into.shape[1], "size": job.data.size}
-    tasks = [(i, {"path": str(videos / clip.path), **size}) for i, clip in enumerate(index.clips)]
+    tasks = [
+        (i, {"path": str(videos / clip.path), "start": clip.start, "end": clip.end, **size})
+        for i, clip in enumerate(index.clips)
+    ]
     found = _Decoded()
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
         for done in _answers(tasks):

@@ -6,7 +6,7 @@ Every video is decoded as a study would decode it, in killable processes; nothin
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,13 @@ from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import folder
 from workbench.data.build import DEADLINE
-from workbench.data.index import Clip, Index
+from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey
+from workbench.data.store import SPLITS
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
-SUFFIXES = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp .ogv .gif".split())
-"""What is taken for a video in a folder without captions."""
+MISSING = "there is no such file"
+"""Said of a clip whose file is not there; its name says where it would be."""
 SHOWN = 10
 """Examples of a kind that the report names; it counts all of them."""
 
@@ -48,11 +49,16 @@ class Report:
     """Captions of more than one clip; in an evaluation such clips are ties, which count against a model."""
     unnamed: list[str] = field(default_factory=list)
     """Videos of the folder that the captions do not name."""
+    notes: tuple[str, ...] = ()
+    """What was decided for the user of a benchmark, such as how clips were split."""
+    survey: Survey | None = None
+    """Of a benchmark: what was read of it, counts beside the published ones, times that cannot be."""
 
     @property
     def fine(self) -> bool:
         """Whether a study can use all of it, and its splits share no clip."""
-        return not (self.problem or self.refused or self.leaks) and bool(self.facts)
+        invalid = self.survey is not None and self.survey.invalid_times
+        return not (self.problem or self.refused or self.leaks or invalid) and bool(self.facts)
 
 
 def check(place: str, *, progress: bool = True) -> Report:
@@ -75,45 +81,68 @@ def check(place: str, *, progress: bool = True) -> Report:
 def _named(name: str, source: str, progress: bool) -> Report:
     """A data set by name. Where its index cannot be used, the videos that lie at the place are looked at."""
     try:
-        index = datasets.read_index(DataConfig(name=name), source)
+        index = datasets.read_index(DataConfig(name=name), source, usable=False)
     except UserError as error:
         if not Path(source).is_dir():
             raise
         return _report(Path(source), None, str(error), progress)
     with TemporaryDirectory() as cache:
         videos = datasets.load(name).videos(index, source, Path(cache), progress)
-        return _report(videos, index, "", progress)
+        return _report(videos, index, index.unusable, progress)
 
 
 def _report(path: Path, index: Index | None, problem: str, progress: bool) -> Report:
     """path: the folder of the videos."""
-    there = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    clips = index.clips if index else ()
-    names = [clip.path for clip in clips] or there
-    if not names and not problem:
-        raise UserError(f"{path} has neither {folder.CAPTIONS} nor a video ({', '.join(sorted(SUFFIXES))})")
-    facts, refused = _examine(path, names, progress)
+    there = _media(path, PICTURES if index is not None and index.pictures else VIDEOS)
+    if index is None and not there:
+        there = _media(path, PICTURES)
+    clips = _named_clips(index.clips if index else ())
+    if not clips and not there and not problem:
+        raise UserError(f"{path} has neither {folder.CAPTIONS} nor a video ({', '.join(sorted(VIDEOS))})")
+    facts, refused = _examine(path, clips or dict.fromkeys(there), progress)
     same = _groups((answer["content"], name) for name, answer in facts.items())
-    split = {clip.path: clip.split for clip in clips}
+    split = {name: clip.split for name, clip in clips.items()}
     return Report(
         problem=problem,
-        splits=dict(Counter(clip.split for clip in clips)),
+        splits={name: count for name in SPLITS if (count := list(split.values()).count(name))},
         facts=facts,
         refused=refused,
         duplicate_clips=list(same.values()),
         leaks=[group for group in same.values() if len({split.get(name) for name in group}) > 1],
-        duplicate_captions=_groups(_captions(clips)),
-        unnamed=sorted(set(there) - set(names)) if index else [],
+        duplicate_captions={} if index and index.shared else _groups(_captions(clips)),
+        unnamed=sorted(set(there) - {clip.path for clip in clips.values()}) if index else [],
+        notes=index.notes if index is not None and index.survey is not None else (),
+        survey=index.survey if index is not None else None,
     )
 
 
+def _media(path: Path, suffixes: Collection[str]) -> list[str]:
+    return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in suffixes)
+
+
+def _named_clips(clips: Sequence[Clip]) -> dict[str, Clip]:
+    """Clips by their paths; several segments of one file by their times as well."""
+    files = Counter(clip.path for clip in clips)
+    return {
+        clip.path if files[clip.path] == 1 else f"{clip.path} {clip.start:g} to {clip.end:g} s": clip
+        for clip in clips
+    }
+
+
 def _examine(
-    path: Path, names: list[str], progress: bool
+    path: Path, clips: Mapping[str, Clip | None], progress: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Facts of each video that can be used, and the reason for each that cannot, in order of names."""
     size = {"count": DataConfig().frames, "size": DataConfig().size}
-    tasks = [(i, {"path": str(path / name), **size}) for i, name in enumerate(names)]
+    names, tasks = list(clips), []
     facts, refused = {}, {}
+    for number, (name, clip) in enumerate(clips.items()):
+        file = path / (clip.path if clip else name)
+        if not file.exists():
+            refused[name] = MISSING
+            continue
+        segment = {"start": clip.start, "end": clip.end} if clip else {}
+        tasks.append((number, {"path": str(file), **segment, **size}))
     answers = run_tasks(
         "workbench.data.decode:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE
     )
@@ -126,11 +155,11 @@ def _examine(
     return dict(sorted(facts.items())), dict(sorted(refused.items()))
 
 
-def _captions(clips: Iterable[Clip]) -> Iterator[tuple[str, str]]:
+def _captions(clips: Mapping[str, Clip]) -> Iterator[tuple[str, str]]:
     """Each caption once a clip, without regard to case."""
-    for clip in clips:
+    for name, clip in clips.items():
         for caption in sorted({caption.casefold() for caption in clip.captions}):
-            yield caption, clip.path
+            yield caption, name
 
 
 def _groups(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -149,6 +178,19 @@ def text(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     facts = report.facts.values()
     yield f"{len(facts) + len(report.refused)} videos: {len(facts)} fine, {len(report.refused)} refused"
+    if (survey := report.survey) is not None:
+        yield f"annotations: {survey.taken}"
+        for one in survey.counts:
+            beside = "" if one.published is None else f", {one.published} published by {one.source}"
+            yield f"{one.what}: {one.found}{beside}{' (differs)' if one.differs else ''}"
+        for title, names in (
+            ("segments that no clip can have", list(survey.invalid_times)),
+            ("several files of one video, the first is taken", [", ".join(d) for d in survey.doubles]),
+        ):
+            if names:
+                yield f"{title}: {len(names)}"
+                yield from _examples(names)
+        yield from (f"note: {note}" for note in report.notes if survey.taken not in note)
     if report.splits:
         yield "splits: " + ", ".join(f"{name} {count}" for name, count in report.splits.items())
     if report.problem:
@@ -162,7 +204,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"sizes: {_counts(sizes)}"
         seconds = [answer["seconds"] for answer in facts]
         frames = [answer["total"] for answer in facts]
-        yield f"duration: {min(seconds):.2f} to {max(seconds):.2f} s; {min(frames)} to {max(frames)} frames"
+        if any(seconds):  # pictures last no time
+            length = f"{min(seconds):.2f} to {max(seconds):.2f} s"
+            yield f"duration: {length}; {min(frames)} to {max(frames)} frames"
     for title, names in (
         ("variable rate", [name for name, answer in report.facts.items() if answer["variable_rate"]]),
         ("damaged but usable", [name for name, answer in report.facts.items() if answer["damaged"]]),

@@ -1,10 +1,11 @@
-"""The only decoder: video file in, uint8 frames out. The one home of decord and PyAV."""
+"""The only decoder: video or picture in, uint8 frames out. The one home of decord and PyAV."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from workbench.data.sampling import centre_frames
+from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
+from workbench.data.sampling import centre_frames, frames_within
 
 try:
     import decord
@@ -36,9 +38,13 @@ class DecodeError(Exception):
 def decoder_names(used: Mapping[str, int]) -> str:
     """Decoders with their versions, recorded with every run: another decoder gives other frames.
 
-    used: how many videos each has decoded, `decord` and `pyav`.
+    used: how many videos each has decoded, `decord` and `pyav`, and of pictures `pillow`.
     """
-    versions = {"pyav": av.__version__, "decord": getattr(decord, "__version__", "")}
+    versions = {
+        "pyav": av.__version__,
+        "decord": getattr(decord, "__version__", ""),
+        "pillow": PILLOW,
+    }
     names = [f"{name} {versions[name]}" for name in sorted(used)]
     if len(names) == 1:
         return names[0]
@@ -58,18 +64,26 @@ def decode(path: Path | str, count: int, size: int) -> np.ndarray:
 
 
 def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """One video for `workers.run_tasks`: answers with the decoder and the number of frames, or a reason."""
+    """One video for `workers.run_tasks`: answers with the decoder and the number of frames, or a reason.
+
+    task: `path`, `count`, `size`; `start` and `end` in seconds where a part of the file is wanted.
+    """
     # Absolute, so that no name can look like one of FFmpeg's protocols.
     path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
+        _check_file(path)
+        if is_picture(path):
+            still = fit(read_picture(path, LARGEST), size)
+            return _answer("pillow", np.repeat(still[None], count, axis=0), 1)
         found = _probe(path)
-        if decord is not None and found.plain and _intact(path, found, count):
+        pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found.times)
+        if decord is not None and found.plain and _intact(path, found, pick):
             try:
-                return _answer("decord", *_with_decord(path, count, size))
+                return _answer("decord", *_with_decord(path, pick, size))
             except (decord.DECORDError, DecodeError, MemoryError):
                 pass  # PyAV judges what decord gives up on
-        return _answer("pyav", *_with_pyav(path, count, size, found.packets))
-    except DecodeError as error:
+        return _answer("pyav", *_with_pyav(path, pick, size, found.packets))
+    except (DecodeError, PictureError) as error:
         return {"reason": str(error)}, b""
     except MemoryError:
         return {"reason": "it needs more memory than a decoder may take"}, b""
@@ -92,13 +106,16 @@ def repeated_frames(frames: np.ndarray, total: int) -> int:
 
     Frames of a video that is shorter than the sample (`total` < T) repeat by design and are not counted.
     """
-    if total < len(frames):
+    if total < len(frames) or len(frames) == 1:
         return 0
     return int((frames[1:] == frames[:-1]).reshape(len(frames) - 1, -1).all(-1).sum())
 
 
 def _facts(path: Path) -> dict[str, Any]:
     """Codec, size in pixels, seconds, and whether the rate varies by more than rounding."""
+    if is_picture(path):
+        codec, width, height = picture_facts(path, LARGEST)
+        return {"codec": codec, "width": width, "height": height, "seconds": 0.0, "variable_rate": False}
     with _open(path) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -126,11 +143,42 @@ class _Found(NamedTuple):
     packets: int
     groups: list[int]
     """Numbers of the packets with which groups of pictures begin."""
+    times: list[float]
+    """Seconds from the first frame at which frames are shown, ascending; empty where the file does not
+    say."""
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """Which frames are wanted: the centres of `count` equal intervals of a segment."""
+
+    count: int
+    start: float
+    end: float
+    """Seconds; 0 stands for the end of the video."""
+    times: list[float]
+
+    def of(self, total: int) -> list[int]:
+        """Numbers of the frames, of a video with `total` of them; `DecodeError` where it ends before."""
+        if not (self.start or self.end):
+            return centre_frames(total, self.count)
+        try:
+            first, stop = frames_within(self.times[:total], self.start, self.end)
+        except ValueError as error:
+            raise DecodeError(str(error)) from error
+        return [first + number for number in centre_frames(stop - first, self.count)]
 
 
 def _open(path: Path) -> InputContainer:
     # A playlist under the name of a video would make FFmpeg open addresses of its author's choice.
     return av.open(str(path), options={"protocol_whitelist": "file"})
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DecodeError("there is no such file")
+    if path.stat().st_size == 0:
+        raise DecodeError("the file is empty")
 
 
 def _probe(path: Path) -> _Found:
@@ -139,10 +187,6 @@ def _probe(path: Path) -> _Found:
     decord gives other frames than the file's for VP8 and VP9, for more than eight bits, and for files with
     edit lists or an index that disagrees with their content, so those go to PyAV.
     """
-    if not path.is_file():
-        raise DecodeError("there is no such file")
-    if path.stat().st_size == 0:
-        raise DecodeError("the file is empty")
     try:
         with _open(path) as container:
             if not container.streams.video:
@@ -156,22 +200,35 @@ def _probe(path: Path) -> _Found:
             plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
             plain = plain and not stream.start_time
             packets, groups = 0, []
+            ticks: list[int | None] = []
             for packet in container.demux(stream):
                 if packet.is_keyframe:
                     groups.append(packets)
-                packets += packet.size > 0
+                if packet.size:
+                    packets += 1
+                    ticks.append(packet.dts if packet.pts is None else packet.pts)
                 plain = plain and not packet.is_discard
-            return _Found(plain and stream.frames == packets and groups[:1] == [0], packets, groups)
+            plain = plain and stream.frames == packets and groups[:1] == [0]
+            return _Found(plain, packets, groups, _seconds(ticks, stream))
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
-def _intact(path: Path, found: _Found, count: int) -> bool:
+def _seconds(ticks: list[int | None], stream: av.VideoStream) -> list[float]:
+    """Times of the packets in order of presentation, by the rate where the file has no times."""
+    known = sorted(tick for tick in ticks if tick is not None)
+    if len(known) == len(ticks) and stream.time_base is not None:
+        return [float((tick - known[0]) * stream.time_base) for tick in known]
+    rate = stream.average_rate
+    return [float(number / rate) for number in range(len(ticks))] if rate else []
+
+
+def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
     """Whether the groups of pictures that hold the wanted frames decode without a fault, and upright.
 
     decord takes what its decoder made of damaged data for the frame, or another frame, and says nothing.
     """
-    needed = {bisect_right(found.groups, number) for number in centre_frames(found.packets, count)}
+    needed = {bisect_right(found.groups, number) for number in pick.of(found.packets)}
     with _open(path) as container:
         stream = container.streams.video[0]
         packets = (packet for packet in container.demux(stream) if packet.size)
@@ -193,25 +250,25 @@ def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
     return good == len(group)
 
 
-def _with_decord(path: Path, count: int, size: int) -> tuple[np.ndarray, int]:
+def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     total = len(reader)
     if total == 0:
         raise DecodeError("it has no frames")
-    wanted = centre_frames(total, count)
+    wanted = pick.of(total)
     # One at a time, for a batch would hold all of them in full size; but as a batch, for `reader[i]` gives
     # a frame of narrow width with the padding of its lines.
     return np.stack([fit(reader.get_batch([i]).asnumpy()[0], size) for i in wanted]), total
 
 
-def _with_pyav(path: Path, count: int, size: int, packets: int) -> tuple[np.ndarray, int, int]:
+def _with_pyav(path: Path, pick: _Pick, size: int, packets: int) -> tuple[np.ndarray, int, int]:
     """Decodes in order; a second time where there are more or fewer frames than packets."""
-    wanted = centre_frames(max(1, packets), count)
+    wanted = pick.of(max(1, packets))
     total, damaged, chosen = _in_order(path, wanted, size)
     if total == 0:
         raise DecodeError("it has no frame that can be decoded")
     if total != packets:
-        wanted = centre_frames(total, count)
+        wanted = pick.of(total)
         _, _, chosen = _in_order(path, wanted, size)
     return np.stack([chosen[number] for number in wanted]), total, damaged
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
+
+PICTURES = frozenset(".jpg .jpeg .png .webp".split())
+"""Suffixes of files that show one picture."""
+VIDEOS = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp .ogv .gif".split())
+"""Suffixes of videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +28,41 @@ class Clip:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     scene: Mapping[str, Any] = field(default_factory=dict)
     """How to draw the clip, for generated data."""
+    start: float = 0.0
+    """Seconds of the file at which the clip begins."""
+    end: float = 0.0
+    """Seconds of the file at which it ends; 0 stands for the end of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How much of something there is, beside what is published."""
+
+    what: str
+    """Such as `test clips`."""
+    found: int
+    published: int | None
+    """None where no figure could be read."""
+    source: str = ""
+    """Where the published figure was read."""
+
+    @property
+    def differs(self) -> bool:
+        return self.published not in (None, self.found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was found of a benchmark before anything is decoded."""
+
+    taken: str
+    """The family of annotation files that was read, with their names."""
+    counts: tuple[Count, ...]
+    """As the files have it, before own val was carved out."""
+    invalid_times: tuple[str, ...]
+    """Segments that cannot be, each in words; their clips are left out."""
+    doubles: tuple[tuple[str, ...], ...]
+    """Files of one video; the first is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +73,19 @@ class Index:
     clips: tuple[Clip, ...]
     notes: tuple[str, ...] = ()
     """Decisions made for the user, such as how clips were split."""
+    shared: bool = False
+    """Equal captions of a split are one query, of which several clips are right answers."""
+    survey: Survey | None = None
+    """Of a benchmark."""
+    unusable: str = ""
+    """Why no study can use it, in a sentence; a report on it can still be made."""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether all clips are pictures, by their suffixes; of a benchmark also those without, as of
+        CC3M."""
+        suffixes = {PurePosixPath(clip.path).suffix.lower() for clip in self.clips}
+        return bool(suffixes) and suffixes <= (PICTURES if self.survey is None else PICTURES | {""})
 
     @property
     def known(self) -> frozenset[str]:

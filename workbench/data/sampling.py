@@ -7,12 +7,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
+
+SLACK = 1e-6
+"""Seconds by which times may be off for having been rounded."""
 
 
 def centre_frames(total: int, count: int) -> list[int]:
@@ -21,6 +26,29 @@ def centre_frames(total: int, count: int) -> list[int]:
     A video with fewer than `count` frames gives some of them several times.
     """
     return [min(total - 1, int((i + 0.5) * total / count)) for i in range(count)]
+
+
+def frames_within(times: Sequence[float], start: float, end: float) -> tuple[int, int]:
+    """Numbers of the first frame that is shown in the seconds [start, end) and of the one after the last.
+
+    A segment that ends after the video ends with it; one so short that no frame begins in it has the frame
+    that is shown at its start. Raises `ValueError` where the video ends before the segment begins.
+
+    Args:
+        times: seconds at which frames are shown, ascending, from 0 on; empty where they are not known.
+        end: 0 stands for the end of the video.
+    """
+    if not times:
+        raise ValueError("its frames have no times, so that no segment of it can be found")
+    length = times[-1] + (times[-1] / (len(times) - 1) if len(times) > 1 else 0.0)
+    if start and start >= length:
+        raise ValueError(f"its segment begins at {start:g} s, and the video ends at {length:.2f} s")
+    first = bisect_left(times, start - SLACK)
+    stop = bisect_left(times, end - SLACK) if end else len(times)
+    if stop <= first:
+        first = max(0, bisect_right(times, start + SLACK) - 1)
+        stop = first + 1
+    return first, stop
 
 
 def random_frames(total: int, count: int, clips: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,6 +74,14 @@ def span(count: int, stride: int) -> int:
     return (count - 1) * stride + 1
 
 
+def evaluated_frames(stored: int, data: DataConfig) -> list[int]:
+    """Which of the stored frames evaluation takes: the centres, or the centred window."""
+    if data.sampling == "contiguous":
+        window: list[int] = contiguous_frames(stored, data.frames, data.stride, 1, None)[0].tolist()
+        return window
+    return centre_frames(stored, data.frames)
+
+
 def frames_of(
     frames: np.ndarray,
     clips: np.ndarray,
@@ -68,10 +104,24 @@ def frames_of(
     stored = frames.shape[1]
     if stored == data.frames:
         return np.take(frames, clips[own], axis=0)
-    if data.sampling == "contiguous":
+    if rng is None or data.sampling == "centre":
+        numbers = np.array([evaluated_frames(stored, data)] * len(clips))
+    elif data.sampling == "contiguous":
         numbers = contiguous_frames(stored, data.frames, data.stride, len(clips), rng)
-    elif data.sampling == "random" and rng is not None:
-        numbers = random_frames(stored, data.frames, len(clips), rng)
     else:
-        numbers = np.array([centre_frames(stored, data.frames)] * len(clips))
+        numbers = random_frames(stored, data.frames, len(clips), rng)
     return np.asarray(frames[clips[own, None], numbers[own]])
+
+
+def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:
+    """Of the frames that an evaluation takes when each begins and the last one ends, as shares of the clip.
+
+    Each lasts until the next one that is taken. Without `data`, all stored frames are.
+
+    Returns: float64 [T + 1]; 0 and 1 at its ends unless a window is taken.
+    """
+    if data is None or data.sampling != "contiguous":
+        count = stored if data is None else data.frames
+        return np.arange(count + 1) / count
+    first = contiguous_frames(stored, data.frames, data.stride, 1, None)[0, 0]
+    return (first + data.stride * np.arange(data.frames + 1)) / stored

@@ -77,6 +77,8 @@ class FrameStore:
     """Classes by their number: nothing for 0, then all labels of the data set in order."""
     labels: np.ndarray
     """int64 [N], index into `label_names`; 0 for clips without a label, as in stores of earlier versions."""
+    shared: bool = False
+    """Equal captions of a split are one query of an evaluation, with several right clips."""
 
     @property
     def known(self) -> frozenset[str]:
@@ -113,6 +115,7 @@ class FrameStore:
             files=_files(path, record),
             label_names=label_names,
             labels=labels,
+            shared=bool(record.get("shared_captions")),
         )
 
 

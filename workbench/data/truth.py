@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +26,14 @@ class Truth:
     in pixels of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the
     share of each place of the picture that the actor covers, all 0 where it is not to be seen.
     """
+    boxes: Callable[[np.ndarray], np.ndarray] | None = None
+    """Where each actor is seen in the stored frames S; None where the data set does not know.
+
+    For those rows of the store that it is called with: float32 [n, S, actors, 4] (left, top, right, bottom,
+    in shares of the picture's sides), the actor that the caption names first; not a number where an actor is
+    not seen.
+    """
+    attributes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Name -> a value for each clip, None where it is not known, as `FrameStore.attributes`."""
+    labels: Sequence[str] = ()
+    """The class of each clip in words, empty where it has none."""

@@ -3,7 +3,8 @@
     Helper("workbench.inspection.on_demand:answer", deadline).ask({"want": "text", ...})
 
 `text`: the vector of a sentence by a run's text encoder. `mask`: what a masking leaves of a clip and its
-caption, with the tokens and FLOPs that remain. `reconstruction`, `caption`, `answers`: see `predicted`.
+caption, with the tokens and FLOPs that remain. `reconstruction`, `caption`, `answers`, `places`: see
+`predicted`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
-from workbench.inspection.predicted import answers, caption, reconstruction
+from workbench.inspection.predicted import answers, caption, places, reconstruction
 from workbench.masking import names
 from workbench.masking import text as text_maskings
 from workbench.masking import video as video_maskings
@@ -34,7 +35,7 @@ Reply = tuple[dict[str, Any], bytes]
 def answer(task: dict[str, Any]) -> Reply:
     """One task for `workers`: `want` says which."""
     known = {"text": text, "mask": mask, "reconstruction": reconstruction, "caption": caption,
-             "answers": answers}  # fmt: skip
+             "answers": answers, "places": places}  # fmt: skip
     return known[task["want"]](task)
 
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from workbench.config import RunConfig
+from workbench.data import truth_of
 from workbench.data.moving_shapes import questions
+from workbench.data.moving_shapes.grammar import actor, parse
 from workbench.data.moving_shapes.questions import Question
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
@@ -18,7 +20,7 @@ from workbench.inspection.opened import frames, model, vocabulary
 from workbench.masking.preview import hide
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipe.reconstruction import hidden_places
-from workbench.tasks import video_qa
+from workbench.tasks import pointing, video_qa
 from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import untrained
@@ -115,6 +117,48 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
     ways = {way: _answered(asked, one) for way, one in found.items()}
     return {"questions": said, "ways": ways}, b""
+
+
+@torch.no_grad()
+def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Where a run points in each frame that it sees, and where actors are; in shares of the picture.
+
+    task: `run` (path), `store` (path of the frame store), `row`, `caption`.
+
+    Returns: `frames`, numbers among the stored ones; `asked`, the words that it was asked in; and for each
+    frame in `places` x and y, in `regions` the box whose middle that is (empty where it points at patches),
+    in `actors` the true boxes, the named one first, None for one that is not seen (empty where they are not
+    known), and in `hits` in which of these the place lies.
+    """
+    run = RunDir(task["run"])
+    config, words, recipe = run.config(), vocabulary(run), model(run, UNASKED)
+    store, row = FrameStore.open(task["store"]), np.array([task["row"]])
+    alone = Gallery(store, row, np.zeros(0, np.int64), [], [], [], words.encode([]), config.data)
+    judged = Judged(recipe, alone, untrained=untrained(recipe, config.stages))
+    if not (judged.can("regions") or judged.can("attended")):
+        raise UserError(
+            f"the run {run.path.name} points at nothing that would mean anything: its last stage, "
+            f"{config.stages[-1].objective}, has not trained where it looks"
+        )
+    said = parse(task["caption"])
+    asked = task["caption"] if said is None else actor(said)
+    found = pointing.point(judged, judged.video(np.zeros(1, np.int64)), words.encode([asked]))
+    step = np.arange(alone.length) * found.places.shape[1] // alone.length  # of each frame
+    truth = truth_of(store).boxes
+    known = np.zeros((alone.length, 0, 4)) if truth is None else truth(row)[0, alone.taken]
+    seen = np.asarray(np.isfinite(known).all(-1))  # [T, actors]
+    here = found.places[0, step]
+    return {
+        "frames": alone.taken,
+        "asked": asked,
+        "places": here.tolist(),
+        "regions": [] if found.boxes is None else found.boxes[0, step].tolist(),
+        "actors": [
+            [box.tolist() if there else None for box, there in zip(*frame, strict=True)]
+            for frame in zip(known, seen, strict=True)
+        ],
+        "hits": pointing.inside(here[:, None], known).tolist(),
+    }, b""
 
 
 def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:

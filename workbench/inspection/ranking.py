@@ -86,8 +86,12 @@ def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> p
 
 
 def differing(mine: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Attributes in which a clip differs from the right one: name -> (its value, the right value)."""
-    return {name: (mine.get(name), value) for name, value in right.items() if mine.get(name) != value}
+    """Attributes in which a clip differs from the right one: name -> (its value, the right value).
+
+    Lists, such as timelines, are left out: hardly any clip shares one with another.
+    """
+    named = {name: value for name, value in right.items() if not isinstance(value, list)}
+    return {name: (mine.get(name), value) for name, value in named.items() if mine.get(name) != value}
 
 
 def confusions(found: Embeddings, attributes: Mapping[str, Sequence[Any]]) -> pl.DataFrame | None:
@@ -99,15 +103,17 @@ def confusions(found: Embeddings, attributes: Mapping[str, Sequence[Any]]) -> pl
     Returns:
         attribute, wrong (of so many queries), missed (queries whose first clip is wrong), share (of these),
         chance (the share for a clip drawn at random from the others). None without attributes or misses.
+        Lists are left out, see `differing`.
     """
     first = np.concatenate(
         [_first(found, slice(i, i + CHUNK)) for i in range(0, len(found.queries), CHUNK)] or [np.array([])]
     )
     missed = first != found.right
-    if not attributes or not missed.any():
+    named = {n: v for n, v in attributes.items() if not any(isinstance(one, list) for one in v)}
+    if not named or not missed.any():
         return None
     rows = []
-    for name, values in attributes.items():
+    for name, values in named.items():
         _, code, count = np.unique([str(v) for v in values], return_inverse=True, return_counts=True)
         wrong = code[first[missed]] != code[found.right[missed]]
         others = len(values) - count[code[found.right[missed]]]

@@ -100,34 +100,45 @@ class CaptionDecoder(nn.Module):
     half as well; a learned class token, appended last, sees all words and no padding, and no word sees it.
     Otherwise every block is followed by one that looks at the memory, and to embed a caption is a pass of
     its own, in which these are left out.
+
+    embeds: whether captions are embedded at all; a decoder that does not is not split and has no class token.
     """
 
     no_decay = ("token",)
     """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
 
     def __init__(
-        self, config: TextConfig, vocabulary: Vocabulary, *, memory: int, split: bool = True
+        self,
+        config: TextConfig,
+        vocabulary: Vocabulary,
+        *,
+        memory: int,
+        split: bool = True,
+        embeds: bool = True,
     ) -> None:
         super().__init__()
         if config.pretrained:
             raise UserError("a causal decoder starts from no BERT weights: leave text.pretrained empty")
         if not config.depth:
             raise UserError("a caption decoder needs text.depth of at least 1")
+        split = split and embeds
         self.config, self.vocabulary, self.split = config, vocabulary, split
         self.width = config.width
         self.bos, self.eos = vocabulary.id(BOS), vocabulary.id(EOS)
         self.token = nn.Embedding(vocabulary.size, self.width)
         self.position = nn.Parameter(torch.empty(vocabulary.length + 2, self.width))
-        self.cls = nn.Parameter(torch.empty(self.width))
+        self.cls = nn.Parameter(torch.empty(self.width)) if embeds else None
         """The class token with its position."""
         for start in (self.token.weight, self.position, self.cls):
-            nn.init.normal_(start, std=self.width**-0.5)
+            if start is not None:
+                nn.init.normal_(start, std=self.width**-0.5)
         depth = config.depth
         self.lower = Blocks(self.width, config.heads, depth if split else 0, extra_tokens=3)
         self.upper = Blocks(
             self.width, config.heads, depth if split else 2 * depth, memory=memory, extra_tokens=1
         )
-        self.norm_pooled, self.norm = nn.LayerNorm(self.width), nn.LayerNorm(self.width)
+        self.norm_pooled = nn.LayerNorm(self.width) if embeds else None
+        self.norm = nn.LayerNorm(self.width)
         self.head = nn.Linear(self.width, vocabulary.size, bias=False)
         nn.init.normal_(self.head.weight, std=self.width**-0.5)
 
@@ -154,16 +165,22 @@ class CaptionDecoder(nn.Module):
 
     def read(self, text: Text) -> Read:
         """Captions alone, without a memory."""
-        tokens, valid = self.spell(text)
-        words = self.token(tokens) + self.position
+        assert self.cls is not None, "this decoder only writes"
+        assert self.norm_pooled is not None
+        words, tokens, valid = self.words(text)
         x = torch.cat([words, self.cls.expand(len(words), 1, -1)], 1)  # [B, S + 1, D]
         hidden = ~F.pad(valid, (0, 1), value=True)[:, None, None]  # [B, 1, 1, S + 1]
         bias = _causal(x.shape[1], x.device).masked_fill(hidden, float("-inf"))
         x = (self.lower if self.split else self.upper)(x, bias)
         return Read(self.norm_pooled(x[:, -1]), x[:, :-1] if self.split else words, tokens, valid)
 
+    def words(self, text: Text) -> tuple[Tensor, Tensor, Tensor]:
+        """Words as the first block meets them [B, S, D], their tokens, and which are not padding [B, S]."""
+        tokens, valid = self.spell(text)
+        return self.token(tokens) + self.position, tokens, valid
+
     def forward(self, states: Tensor, memory: Tensor) -> Tensor:
-        """Logits [B, n, V] of the word after each of n places, from `Read.states` and memory."""
+        """Logits [B, n, V] of the word after each of n places, from `Read.states` or `words`, and memory."""
         x = self.upper(states, _causal(states.shape[1], states.device), memory)
         logits: Tensor = self.head(self.norm(x))
         return logits

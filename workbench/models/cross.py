@@ -26,15 +26,22 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, keys: Tensor, bias: Tensor | None = None, show: bool = False
+        self,
+        x: Tensor,
+        keys: Tensor,
+        bias: Tensor | None = None,
+        show: bool = False,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
 
-        bias: added to the scores, [B or 1, 1, q or 1, k].
+        bias: added to the scores, [B or 1, 1, q or 1, k]; weight: times what each key tells, [B, k].
         """
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
         key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = None if bias is None else bias.to(query.dtype)
+        if weight is not None:
+            value = value * weight[:, None, :, None].to(value.dtype)
         if self.fused_attn and not show:
             y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
             return self.out(y.transpose(1, 2).flatten(2)), None
@@ -66,16 +73,17 @@ class FusionBlock(nn.Module):
         keys: Tensor | None = None,
         keys_bias: Tensor | None = None,
         show: bool = False,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens [B, q, D] and, on request, the attention to `keys`, or to each other where there are none.
 
-        A block that crosses leaves that part out where no keys are given.
+        A block that crosses leaves that part out where no keys are given. weight: of the keys, [B, k].
         """
         own = self.norm1(x)
         y, share = self.attention(own, own, bias, show and keys is None)
         x = x + y
         if self.crosses and keys is not None:
-            y, share = self.cross(self.norm_query(x), self.norm_keys(keys), keys_bias, show)
+            y, share = self.cross(self.norm_query(x), self.norm_keys(keys), keys_bias, show, weight)
             x = x + y
         return x + self.mlp(self.norm2(x)), share
 

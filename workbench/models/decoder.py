@@ -1,4 +1,4 @@
-"""A light transformer that predicts every hidden token from the visible ones."""
+"""Light transformers that predict hidden tokens from the visible ones, and from words where they are told."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from workbench.fields import at_least, divides
 from workbench.masking.video import Grid
+from workbench.models.cross import FusionBlock, fit, initialise, padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +28,29 @@ class DecoderConfig:
         divides("decoder.heads", self.heads, "decoder.width", self.width)
 
 
-class PixelDecoder(nn.Module):
-    """Visible tokens and a learned token at each hidden place, to pixels of the hidden places."""
+class HiddenDecoder(nn.Module):
+    """Visible tokens and a learned token at each hidden place, to tokens of the hidden places.
 
-    def __init__(self, config: DecoderConfig, *, grid: Grid, encoder_width: int, pixels: int) -> None:
+    Letters: B batch, n visible and M hidden tokens, N both, L words of a caption, d width of the decoder.
+    """
+
+    def __init__(self, config: DecoderConfig, *, grid: Grid, encoder_width: int, words: int = 0) -> None:
+        """words: width of the words of a caption that every place may query; 0 where no words are told."""
         super().__init__()
-        self.embed = nn.Linear(encoder_width, config.width)
-        self.mask_token = nn.Parameter(torch.zeros(config.width))
-        self.space = nn.Parameter(torch.empty(grid.space, config.width))
-        self.time = nn.Parameter(torch.empty(grid.time, config.width))
+        width, heads = config.width, config.heads
+        self.embed = nn.Linear(encoder_width, width)
+        self.mask_token = nn.Parameter(torch.zeros(width))
+        self.space = nn.Parameter(torch.empty(grid.space, width))
+        self.time = nn.Parameter(torch.empty(grid.time, width))
         nn.init.trunc_normal_(self.space, std=0.02)
         nn.init.trunc_normal_(self.time, std=0.02)
-        self.blocks = nn.ModuleList([Block(config.width, config.heads) for _ in range(config.depth)])
-        self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, pixels)
+        if words:
+            self.enter_words = fit(words, width).apply(initialise)
+            crossing = [FusionBlock(width, heads, crosses=True) for _ in range(config.depth)]
+            self.blocks = nn.ModuleList(crossing).apply(initialise)
+        else:
+            self.blocks = nn.ModuleList([Block(width, heads) for _ in range(config.depth)])
+        self.norm = nn.LayerNorm(width)
 
     @property
     def layers(self) -> Sequence[nn.Module]:
@@ -48,7 +58,8 @@ class PixelDecoder(nn.Module):
 
     @property
     def counted(self) -> Sequence[nn.Module]:
-        return [self.embed, *self.blocks, self.head]
+        words = [self.enter_words] if hasattr(self, "enter_words") else []
+        return [self.embed, *words, *self.blocks]
 
     @property
     def extra_tokens(self) -> int:
@@ -58,15 +69,23 @@ class PixelDecoder(nn.Module):
     def start(self) -> None:
         return None
 
-    def forward(self, visible: Tensor, mask: Tensor) -> Tensor:
-        """Predicts the hidden places in order.
+    def forward(
+        self,
+        visible: Tensor,
+        mask: Tensor,
+        words: Tensor | None = None,
+        keep: Tensor | None = None,
+        *,
+        asked: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens of the hidden places in order, [B, M, d].
 
         Args:
             visible: encoded visible tokens [B, n, D], in the order of their positions.
             mask: Boolean [B, N], True = hidden, the same number M of hidden tokens in each row.
-
-        Returns:
-            [B, M, pixels]
+            words: of a decoder that is told words, [B, L, words].
+            keep: Boolean [B, L], False at padding; every row has a word, such as a class token.
+            asked: Boolean [B, N], the same number a row: only these of the hidden places are returned.
         """
         batch = len(mask)
         x = self.embed(visible)
@@ -77,8 +96,41 @@ class PixelDecoder(nn.Module):
         order = torch.where(mask, visible.shape[1], order)
         full = source.gather(1, order[..., None].expand(-1, -1, width))
         full = full + (self.time[:, None] + self.space[None]).flatten(0, 1)
-        for block in self.blocks:
-            full = block(full)
-        index = mask.nonzero(as_tuple=True)[1].view(batch, -1)
+        if words is None:
+            for block in self.blocks:
+                full = block(full)
+        else:
+            keys, bias = self.enter_words(words), None if keep is None else padding(keep)
+            for block in self.blocks:
+                full, _ = block(full, None, keys, bias)
+        where = mask if asked is None else asked
+        index = where.nonzero(as_tuple=True)[1].view(batch, -1)
         hidden = full.gather(1, index[..., None].expand(-1, -1, width))
-        return self.head(self.norm(hidden))
+        decoded: Tensor = self.norm(hidden)
+        return decoded
+
+
+class PixelDecoder(HiddenDecoder):
+    """As `HiddenDecoder`, to pixels of the hidden places, [B, M, pixels]."""
+
+    def __init__(
+        self, config: DecoderConfig, *, grid: Grid, encoder_width: int, pixels: int, words: int = 0
+    ) -> None:
+        super().__init__(config, grid=grid, encoder_width=encoder_width, words=words)
+        self.head = nn.Linear(config.width, pixels)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return [*super().counted, self.head]
+
+    def forward(
+        self,
+        visible: Tensor,
+        mask: Tensor,
+        words: Tensor | None = None,
+        keep: Tensor | None = None,
+        *,
+        asked: Tensor | None = None,
+    ) -> Tensor:
+        pixels: Tensor = self.head(super().forward(visible, mask, words, keep, asked=asked))
+        return pixels

@@ -53,6 +53,15 @@ class Fused(NamedTuple):
     """[B, 1 + L, n]: how much the class token and each word look at each patch, the mean over heads and
     blocks; None unless asked for."""
 
+    def attended(self, keep: Tensor) -> Tensor:
+        """How much a caption's words look at each patch, the mean over words, [B, n]; of what was shown.
+
+        keep: Boolean [B, L], False at padding.
+        """
+        assert self.attention is not None, "attention is returned where it is asked for"
+        words = keep.to(self.attention.dtype)[:, None]  # [B, 1, L]
+        return (words @ self.attention[:, 1:])[:, 0] / words.sum(2).clamp(min=1)
+
 
 class FusionEncoder(nn.Module):
     """Tokens of both sides, each knowing of the other."""
@@ -100,6 +109,7 @@ class FusionEncoder(nn.Module):
         keep: Tensor,
         *,
         attend: Tensor | None = None,
+        weight: Tensor | None = None,
         show: bool = False,
     ) -> Fused:
         """Reads clips [B, n, video_width] with captions [B, L, text_width].
@@ -108,8 +118,11 @@ class FusionEncoder(nn.Module):
             keep: Boolean [B, L], False at padding.
             attend: of `concat`, added to all scores, [1 + n + L, 1 + n + L] or with a batch in front, such as
                 `seq2seq`.
+            weight: of `xattn`, times what each patch tells the words that look at it, [B, n]. Scaled tokens
+                would not do: the norm before attention takes every scale away, and its gradient.
             show: returns attention too.
         """
+        assert weight is None or self.config.mode == "xattn", "patches have weights where words query them"
         if self.config.mode == "both":
             patches, _ = self._look(video, text, keep)
             words, share = self._read(text, keep, video, show)
@@ -124,7 +137,7 @@ class FusionEncoder(nn.Module):
         shares: list[Tensor] = []
         for block in self.blocks:
             if block.crosses:
-                words, share = block(words, words_only, video, None, show)
+                words, share = block(words, words_only, video, None, show, weight)
             else:
                 # In one sequence: class token, patches, words.
                 x = torch.cat([words[:, :1], video.to(words.dtype), words[:, 1:]], 1)

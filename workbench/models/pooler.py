@@ -1,4 +1,4 @@
-"""Learned queries that read many tokens into few (CoCa, arXiv:2205.01917).
+"""Few vectors that read many tokens: learned queries (CoCa, arXiv:2205.01917), or another encoder's vector.
 
 Letters: B batch, n tokens, Q queries, D width.
 """
@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from timm.layers import Mlp
 from torch import Tensor, nn
 
 from workbench.models.attention import Attention
+from workbench.models.caption import Block
+from workbench.models.video import Encoded
 
 
 class AttentionPooler(nn.Module):
@@ -64,3 +67,50 @@ class TwoPoolers(nn.Module):
         """Reads [B, n, D]."""
         several = self.generative(tokens)
         return Pooled(self.contrastive(several if self.cascade else tokens)[:, 0], several)
+
+
+class Coordinator(nn.Module):
+    """One encoder's vector asks another encoder's tokens, and what it finds is added to it.
+
+    With `attention`, in blocks of cross-attention, whose keys are the other's tokens, and a perceptron; else
+    from both encoders' vectors side by side, by one perceptron with about as many parameters. At the start
+    nothing is added.
+
+    Letters: B batch, n tokens, D width of the vector.
+    """
+
+    start = None
+
+    def __init__(self, width: int, heads: int, depth: int, *, keys: int, attention: bool) -> None:
+        """depth: blocks; keys: width of the other encoder's tokens."""
+        super().__init__()
+        self.attends = attention
+        if attention:
+            blocks: list[nn.Module] = [Block(width, heads, memory=keys) for _ in range(depth)]
+        else:
+            blocks = [Mlp(width + keys, depth * 4 * width, width)]
+        self.blocks = nn.ModuleList(blocks)
+        for name, parameter in self.blocks.named_parameters():
+            if name.rpartition(".")[0].endswith(("attention.out", "fc2")):  # the last layer of each branch
+                nn.init.zeros_(parameter)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self.blocks)
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        return self.layers
+
+    @property
+    def extra_tokens(self) -> int:
+        return 0
+
+    def forward(self, pooled: Tensor, other: Encoded) -> Tensor:
+        """[B, D] of vectors [B, D] and of what the other encoder made of the same clips."""
+        x = pooled[:, None]  # [B, 1, D]
+        if not self.attends:
+            return pooled + self.blocks[0](torch.cat([x, other.pooled[:, None]], -1))[:, 0]
+        for block in self.blocks:
+            x = block(x, None, other.tokens)
+        return x[:, 0]

@@ -5,9 +5,10 @@ Letters: B batch, T frames, H W pixels, N all tokens of a clip, n tokens encoded
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import timm
@@ -27,6 +28,8 @@ from workbench.masking.video import Grid
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet statistics in [0, 1]; pretrained weights bring their own."""
+RunBlock = Callable[[nn.Module, Tensor], Tensor]
+"""Runs a block over [B, n, D] tokens and may return fewer of them, such as `sparse.KeepAttended`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +176,17 @@ class VideoEncoder(nn.Module):
         # An embedding look-up, because its backward pass is deterministic where plain indexing is not.
         return self.project(self._normalise(self.patches(video, visible))) + F.embedding(index, position)
 
-    def encode(self, tokens: Tensor, keep: Tensor | None = None) -> Encoded:
-        """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding."""
+    def encode(
+        self,
+        tokens: Tensor,
+        keep: Tensor | None = None,
+        *,
+        run: Mapping[int, RunBlock] = MappingProxyType({}),
+    ) -> Encoded:
+        """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding.
+
+        run: of tokens without padding, what runs a block in place of the encoder, by its number from 0.
+        """
         x, attend = tokens, None
         if self.cls is not None:
             x = torch.cat([self.cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
@@ -183,8 +195,8 @@ class VideoEncoder(nn.Module):
             seen = keep | ~keep.any(1, keepdim=True) if self.cls is None else F.pad(keep, (1, 0), value=True)
             attend = seen[:, None, None, :]  # [B, 1, 1, extra_tokens + n]
             attend = torch.zeros_like(attend, dtype=x.dtype).masked_fill(~attend, float("-inf"))
-        for block in self.blocks:
-            x = block(x, attn_mask=attend)
+        for number, block in enumerate(self.blocks):
+            x = run[number](block, x) if number in run else block(x, attn_mask=attend)
         x = self.norm(x)
         return Encoded(self._pool(x, keep), x[:, self.extra_tokens :])
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 EMBEDDINGS = ("embed_video", "embed_text")
-ABILITIES = (*EMBEDDINGS, "match", "generate", "answer")
+ABILITIES = (*EMBEDDINGS, "match", "generate", "answer", "regions", "attended")
 """Methods of a recipe whose results mean nothing before they are trained, see `BaseRecipe.trained_by`."""
 
 
@@ -46,7 +46,9 @@ class BaseRecipe(nn.Module, ABC):
     - `generate(video, prompt)` -> captions, a list of B
     - `answer(video, question, choices)` -> logits [B, A]
     - `embed_steps(video)` -> unit vectors [B, T, E] of moments
-    - `regions(video, text)` -> boxes [B, R, 4] and scores [B, R]
+    - `regions(video, text)` -> boxes [B, t, R, 4], in shares of the picture (left, top, right, bottom), and
+      how well they fit the captions, [B, t, R], in each of the t steps of the clip's grid
+    - `attended(video, text)` -> how much captions look at each token of the clip's grid, [B, N]
     - `features(video)` -> [B, N, D] for probes
     - `reconstruct(batch, draw)` -> clips in grey levels, float [B, T, H, W, 3]: what is predicted in the
       hidden places, the truth elsewhere; with `reconstruction`, what to say of it (see `reconstruction.py`)
@@ -153,12 +155,11 @@ class BaseRecipe(nn.Module, ABC):
     def trained_by(self, ability: str) -> tuple[str, ...]:
         """Objectives that train one of `ABILITIES`; unless a recipe says otherwise, its own losses.
 
-        Embeddings count from then on. Of `match`, `generate` and `answer` any other objective moves the
-        encoders under the layers that it does not train, and they count no more.
+        Embeddings count from then on. Of the others any other objective moves the encoders under the layers
+        that it does not train, and they count no more.
         """
-        if ability == "match" and not self.weights().get("vtm", 1.0):
-            return ()
-        return ("recipe",)
+        term = {"match": "vtm", "generate": "lm"}.get(ability, "")
+        return ("recipe",) if self.weights().get(term, 1.0) else ()
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench import losses
 from workbench.errors import UserError
@@ -56,6 +56,8 @@ class DualEncoder(BaseRecipe):
 
     video: VideoEncoder
     text: TextEncoder
+    video_head: nn.Module
+    text_head: nn.Module
 
     def build_heads(self, config: DualConfig, text_width: int = 0) -> None:
         """The last parts to be built: projections to the shared space, and the temperature.

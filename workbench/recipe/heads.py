@@ -29,6 +29,21 @@ def projection(width: int, embed: int) -> nn.Linear:
     return layer
 
 
+class ResidualProjection(nn.Module):
+    """To the shared space by two layers, the second around a residual, and a norm, as LocVTP has it."""
+
+    def __init__(self, width: int, embed: int) -> None:
+        super().__init__()
+        self.enter, self.inner = nn.Linear(width, embed), nn.Linear(embed, embed)
+        self.norm = nn.LayerNorm(embed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] to [..., embed]."""
+        x = self.enter(x)
+        y: Tensor = self.norm(x + self.inner(F.gelu(x)))
+        return y
+
+
 def perceptron(width: int, out: int) -> nn.Sequential:
     """A head of two layers, the hidden one twice as wide, as VIOLET has for whatever it predicts."""
     return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, out))

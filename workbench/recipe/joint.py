@@ -90,6 +90,11 @@ class JointEncoder(DualEncoder):
         found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
         return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
 
+    def attended(self, video: Tensor, text: Text) -> Tensor:
+        """How much the words of each caption look at each token of its clip, [B, N]."""
+        words, keep = self.text.embed(text)
+        return self.fusion(self.video(video).tokens, words, keep, show=True).attended(keep)
+
     def _at_mask(self, video: Tensor, text: Text) -> Tensor:
         """Logits [P, V] of words at a [MASK] that is put behind each caption."""
         text, at = text.append(self.vocabulary.mask)

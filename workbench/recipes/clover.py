@@ -36,7 +36,7 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.batch import Batch, Draw
+from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import projection, unit
 
@@ -132,3 +132,8 @@ class Recipe(DualEncoder):
         if not terms:
             raise UserError("clover has nothing to learn where nothing is hidden and weights.vtc is 0")
         return terms
+
+    def attended(self, video: Tensor, text: Text) -> Tensor:
+        """How much the words of each caption look at each token of its clip, [B, N]."""
+        keep = text.layout.valid
+        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)

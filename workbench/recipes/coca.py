@@ -93,11 +93,6 @@ class Recipe(DualEncoder):
         pooler: dict[str, Encoder] = {} if self.pooler is None else {"pooler": self.pooler}
         return {"video": self.video, **pooler, **self.text.halves}
 
-    def trained_by(self, ability: str) -> tuple[str, ...]:
-        if ability == "generate" and not self.config.weights.lm:
-            return ()
-        return super().trained_by(ability)
-
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         clip = self.look(batch.video, draw.video_mask)  # one vector [B, D] and several [B, Q, D]

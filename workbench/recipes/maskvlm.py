@@ -37,8 +37,9 @@ from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
-from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.dual import DualConfig
+from workbench.recipe.hard_pairs import HardPairs
 from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
@@ -75,7 +76,7 @@ class Config(DualConfig):
             raise UserError("maskvlm needs text.hidden and video.hidden 'replace', and fusion.mode='both'")
 
 
-class Recipe(DualEncoder):
+class Recipe(HardPairs):
     """Encode both sides twice, align them, predict what was hidden on either, judge pairs.
 
     Letters: B batch, N tokens of a clip, L places of a caption, D width.
@@ -101,13 +102,6 @@ class Recipe(DualEncoder):
     def rates(self) -> dict[str, float]:
         return {"video.": self.config.encoder_rate, "text.": self.config.encoder_rate}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2]."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or not self.config.weights.vtm:
-            return draw
-        return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
-
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights, condition = self.config.weights, self.config.condition
         keep, terms = batch.text.layout.valid, {}  # [B, L]
@@ -129,9 +123,9 @@ class Recipe(DualEncoder):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
+            rows, columns = self.wrong_pairs(*embedded, draw)
             own = own_rows(len(keep), keep.device)
-            other = self._negatives(*embedded, draw.chosen["negatives"])
-            rows, columns = torch.cat([own, other[0], own]), torch.cat([own, own, other[1]])
+            rows, columns = torch.cat([own, rows]), torch.cat([own, columns])
             clips, words, real = gather(video.tokens), gather(text.tokens), gather(keep)  # of all processes
             logits = self._judge(clips[rows], words[columns], real[columns])  # [3B, 2]
             terms["vtm"] = losses.vtm(logits, rows == columns)
@@ -139,19 +133,15 @@ class Recipe(DualEncoder):
             raise UserError("maskvlm has nothing to learn where nothing is hidden, aligned or judged")
         return terms
 
-    @torch.no_grad()
-    def _negatives(self, video: Tensor, text: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
-        """For each caption and each clip of this process a row of the whole batch, int64 [B] each."""
-        scores = gather(self.temperature() * video @ gather(text).T)
-        rows = torch.arange(len(scores), device=scores.device)
-        clips, captions = losses.hard_negatives(scores, rows[:, None] == rows, gather(chance))
-        own = own_rows(len(video), video.device)
-        return clips[own], captions[own]
-
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         return logits[:, 1] - logits[:, 0]
+
+    def attended(self, video: Tensor, text: Text) -> Tensor:
+        """How much the words of each caption look at each token of its clip, [B, N]."""
+        keep = text.layout.valid
+        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)
 
     @property
     def reconstruction(self) -> Reconstruction:

@@ -7,18 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
 from workbench.tracking.files import disk_full
 
+if TYPE_CHECKING:
+    from workbench.answer.asked import Asked
+    from workbench.report.check import Checked
+
 DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
+INTERVAL, DEVIATION = "interval", "mean ± std"
+"""What `--format` may be."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 written or matching, 1 a checked table no longer matches, 2 bad input or a full disk."""
     options = _parser().parse_args(arguments)
     try:
-        return _report(options.study, Path(options.results), options.check)
+        return _report(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -40,6 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     add("study", metavar="STUDY", help="a study that has runs")
     add("--results", default=os.environ.get("WORKBENCH_RESULTS", "results"), help="folder of all results")
     add(
+        "--asked",
+        default="",
+        metavar="PLAN",
+        help="of several plans of the study this one, such as 'budget 2x'; by default what the study asks",
+    )
+    add("--rows", nargs="+", default=[], metavar="AXIS", help="a table of its own: axes that stand down")
+    add("--columns", nargs="+", default=[], metavar="AXIS", help="axes that stand across")
+    add("--metrics", nargs="+", default=[], metavar="NAME", help="in each field, such as t2v_r1 clips_per_s")
+    add("--format", default="", metavar="FORM", help=f"'{INTERVAL}' (the default) or '{DEVIATION}'")
+    add(
         "--check",
         type=Path,
         metavar="FILE",
@@ -48,32 +65,63 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(study: str, results: Path, saved: Path | None) -> int:
-    from workbench.answer.asked import load
+def _report(options: argparse.Namespace) -> int:
+    from workbench.answer.asked import load_asked
     from workbench.answer.luck.looked import note
     from workbench.answer.results import answer
 
-    asked = load(results, study)
+    results = Path(options.results)
+    if options.format not in ("", INTERVAL, DEVIATION):
+        raise UserError(f"--format is {INTERVAL!r} or {DEVIATION!r}, not {options.format!r}")
+    asked, others = load_asked(results, options.study, options.asked)
+    if options.rows or options.columns or options.metrics or options.format:
+        return _pivot(asked, options)
     found = answer(asked, results)
     if found.cells.is_empty():
-        raise UserError(f"no run of study {study!r} is complete yet; `{asked.command}` runs what is missing")
-    if saved is not None:
+        raise UserError(
+            f"no run of study {asked.name!r} is complete yet; `{asked.command}` runs what is missing"
+        )
+    if options.check is not None:
         from workbench.report.check import check
 
-        checked = check(found, saved)
-        many = len(checked.differences)
-        print(*checked.differences, sep="\n", end="\n" if many else "")
-        verdict = (
-            f"{saved}: {many} difference{'' if many == 1 else 's'}" if many else f"{saved} matches the runs"
-        )
-        print(f"{verdict}; compared were {', '.join(checked.compared)}")
-        return DIFFERENT if many else DONE
+        return _verdict(check(found, options.check), options.check)
     from workbench.report.write import write
 
     folder = write(found, results)
     note(asked, found.evidence, results)
     print(f"{asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
+    if others:
+        print(f"asked as well: {', '.join(others)} (--asked)")
     return DONE
+
+
+def _pivot(asked: Asked, options: argparse.Namespace) -> int:
+    """A table in the layout that was asked for: written and shown, or compared with a saved one."""
+    from workbench import tables
+    from workbench.report.check import check_pivot
+    from workbench.report.pivot import Layout, pivot
+    from workbench.report.write import write_pivot
+
+    layout = Layout(
+        rows=tuple(options.rows),
+        columns=tuple(options.columns),
+        metrics=tuple(options.metrics),
+        form=options.format or INTERVAL,
+    )
+    found = pivot(asked, Path(options.results), layout)
+    if options.check is not None:
+        return _verdict(check_pivot(found, options.check), options.check)
+    paths = write_pivot(found, Path(options.results))
+    print(f"{tables.to_text(found.words())}\n\n{found.caption}", *paths, sep="\n")
+    return DONE
+
+
+def _verdict(checked: Checked, saved: Path) -> int:
+    many = len(checked.differences)
+    print(*checked.differences, sep="\n", end="\n" if many else "")
+    verdict = f"{saved}: {many} difference{'' if many == 1 else 's'}" if many else f"{saved} matches the runs"
+    print(f"{verdict}; compared were {', '.join(checked.compared)}")
+    return DIFFERENT if many else DONE
 
 
 if __name__ == "__main__":

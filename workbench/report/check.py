@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench import tables
 from workbench.answer.results import Answer
 from workbench.errors import UserError
-from workbench.report import latex, rows
+from workbench.report import macros, rows
 from workbench.report.page import CELLS, CHOICES, CLAIMS, CONTRASTS, FRONT, MATTERED, ORIGIN, lead, page
-from workbench.report.saved import Table, paragraphs, read_csv, read_markdown, read_tex
+from workbench.report.pivot import Pivot
+from workbench.report.saved import Table, paragraphs, printed, read_csv, read_markdown, read_tex
 
 CLOSE = 1e-6
 """Relative difference that rounding on another machine may make in numbers with all digits."""
-WRITERS = {
-    ".csv": lambda answer: tables.to_csv(rows.exact(answer)),
-    ".tex": lambda answer: latex.table(answer, ()),
-    ".md": lambda answer: page(answer, ()),
-}
 READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown}
 ROWS_GO_BY = {
     CONTRASTS: ("contrast",), CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"),
@@ -45,16 +41,19 @@ def check(answer: Answer, path: Path) -> Checked:
 
     Rows may be left out of a saved table, and columns other than the metric; text around it may change. Every
     row that is there must be one of the report's, recognised by its axes (CSV: by its key), and so must every
-    column. Of `answer.md` all tables and the answer itself are compared.
+    column, and every number that a file defines for prose (`macros`). Of `answer.md` all tables and the
+    answer itself are compared.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    if path.suffix not in READERS:
-        raise UserError(f"--check reads {', '.join(READERS)}, not {path.name!r}")
-    read = READERS[path.suffix]
-    now, saved = read(WRITERS[path.suffix](answer)), read(text)
+    text = _text(path)
+    saved = READERS[path.suffix](text)
+    defined = macros.read(text, answer) if path.suffix == ".tex" else {}
+    if path.suffix == ".tex":
+        saved = [_named(answer, table) for table in saved]
+        now = [_printed(answer, saved)]
+    elif path.suffix == ".csv":
+        now = read_csv(tables.to_csv(rows.exact(answer)))
+    else:
+        now = read_markdown(page(answer, ()))
     whole_page = any(table.heading == CELLS for table in saved)
     pairs = list(_by_heading(saved, now) if whole_page else _cells_only(answer, saved, now))
     differences = [
@@ -68,12 +67,81 @@ def check(answer: Answer, path: Path) -> Checked:
         if new is None:
             differences.append(f"{title}this table is none of the report's")
             continue
-        found, size = _compare(answer, old, new)
+        identity = _identity(answer, new)
+        needed = new.columns if new.heading in ROWS_GO_BY else (*identity, answer.metric)
+        found, size = _compare(old, new, identity, needed)
         differences += [title + difference for difference in found]
         compared.append(title + size)
-    if not any(old.rows for old, new in pairs if new is not None and new.heading in ("", CELLS)):
+    if defined:
+        found, size = _defined(defined, macros.macros(answer))
+        differences += found
+        compared.append(size)
+    if not defined and not any(
+        old.rows for old, new in pairs if new is not None and new.heading in ("", CELLS)
+    ):
         raise UserError(f"{path} holds no table of study {answer.asked.name} that could be checked")
     return Checked(differences=tuple(differences), compared=tuple(compared))
+
+
+def check_pivot(found: Pivot, path: Path) -> Checked:
+    """What no longer matches in a table of that layout, see `check`."""
+    text = _text(path)
+    [now] = READERS[path.suffix](
+        {
+            ".csv": lambda: tables.to_csv(found.exact()),
+            ".tex": lambda: found.printed(()),
+            ".md": lambda: tables.to_markdown(found.words()),
+        }[path.suffix]()
+    )
+    identity = now.columns[: len(found.layout.rows)]
+    others = set(now.columns) - set(identity)
+    differences, compared = list[str](), list[str]()
+    for table in READERS[path.suffix](text):
+        if set(identity) <= set(table.columns) and others & set(table.columns):
+            more, size = _compare(table, now, identity, identity)
+            differences += more
+            compared.append(size)
+    if not compared:
+        raise UserError(f"{path} holds no table of study {found.asked.name} in the layout that was asked for")
+    return Checked(differences=tuple(differences), compared=tuple(compared))
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if path.suffix not in READERS:
+        raise UserError(f"--check reads {', '.join(READERS)}, not {path.name!r}")
+    return text
+
+
+def _defined(saved: Mapping[str, str], now: Mapping[str, str]) -> tuple[list[str], str]:
+    """The differences of numbers for prose, and how many were compared."""
+    found = [
+        f"\\{name} was {said}, is now {now[name]}" if name in now else f"the report has no number \\{name}"
+        for name, said in saved.items()
+        if name not in now or said != printed(now[name])
+    ]
+    return found, f"{len(saved)} of {len(now)} numbers for prose"
+
+
+def _named(answer: Answer, table: Table) -> Table:
+    """A printed table with the names of its columns in place of its heads; earlier versions printed names."""
+    names = {printed(head): name for name, head in rows.heads(answer).items()}
+    return replace(table, columns=tuple(printed(names.get(column, column)) for column in table.columns))
+
+
+def _printed(answer: Answer, saved: Sequence[Table]) -> Table:
+    """The whole table as it would be printed, with columns without any value where a saved table has them."""
+    content, there = rows.readable(answer), {name for table in saved for name in table.columns}
+    names = [name for name in rows.heads(answer) if any(content[name]) or printed(name) in there]
+    found = content.select(names)
+    return Table(
+        heading="",
+        columns=tuple(map(printed, names)),
+        rows=tuple(tuple(map(printed, row)) for row in found.iter_rows()),
+    )
 
 
 def _by_heading(saved: Sequence[Table], now: Sequence[Table]) -> Iterator[tuple[Table, Table | None]]:
@@ -107,10 +175,13 @@ def _identity(answer: Answer, now: Table) -> tuple[str, ...]:
     return now.columns[: now.columns.index(answer.asked.cost if now.heading == FRONT else "seeds")]
 
 
-def _compare(answer: Answer, saved: Table, now: Table) -> tuple[list[str], str]:
-    """The differences of one table, and how much of it was compared."""
-    identity = _identity(answer, now)
-    needed = now.columns if now.heading in ROWS_GO_BY else (*identity, answer.metric)
+def _compare(
+    saved: Table, now: Table, identity: Sequence[str], needed: Sequence[str]
+) -> tuple[list[str], str]:
+    """The differences of one table, and how much of it was compared.
+
+    identity: columns by which rows are recognised; needed: those that may not be left out.
+    """
     missing = [name for name in needed if name not in saved.columns]
     found = [f"the column {name} is missing" for name in missing]
     for name, times in Counter(saved.columns).items():

@@ -1,4 +1,7 @@
-"""The table for a paper: booktabs, the selected cell in bold, arrows where a difference may be claimed."""
+"""The table for a paper: booktabs, the selected cell in bold, arrows where a difference may be claimed.
+
+It fits an article in one column (`fit`); heads are short and name a unit once.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from collections.abc import Sequence
 import polars as pl
 
 from workbench.answer.results import Answer
-from workbench.report import rows
-from workbench.tables import number
+from workbench.report import fit, rows
+from workbench.tables import number, short
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", '"': r"\char34{}", "|": r"\textbar{}", "–": r"\textendash{}",
-    "†": r"$\dagger$", "×": r"$\times$", "÷": r"$\div$",
+    "†": r"$\dagger$", "×": r"$\times$", "÷": r"$\div$", "±": r"$\pm$", "Δ": r"$\Delta$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 """Brackets are wrapped because one at the start of a row would be read as an option of the line break. The
@@ -33,50 +36,94 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
     provenance: lines for comments at the top.
     """
     content = rows.readable(answer)
-    note = content.columns[-1] == ""
-    columns = content.columns[:-1] if note else content.columns
-    numbers = {"seeds", rows.P, answer.metric, *answer.asked.reads}
-    align = ["r" if column in numbers else "l" for column in columns]
-    head = " & ".join(escape(column) for column in columns)
-    body = []
-    for key, row in zip(answer.cells["key"], content.select(columns).iter_rows(), strict=True):
-        cells = [escape(cell) for cell in row]
-        if key in answer.selected:
-            at = columns.index(answer.metric)
-            cells[at] = rf"\textbf{{{cells[at]}}}"
-        body.append(" & ".join(cells) + r" \\")
+    chosen = [i for i, key in enumerate(answer.cells["key"]) if key in answer.selected]
+    reads = {short(name) for name in answer.asked.reads}
+    numbers = {"seeds", rows.P, answer.metric, *reads}
+    columns = [
+        fit.Column(
+            head=head,
+            cells=tuple(content[name]),
+            right=name in numbers,
+            optional=name in reads,
+            bold=frozenset(chosen) if name == answer.metric else frozenset(),
+        )
+        for name, head in rows.heads(answer).items()
+        if any(content[name])
+    ]
     caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
-    return _environment(caption, answer.asked.name, align, head, body, provenance)
+    return environment(fit.fit(columns), caption, answer.asked.report, provenance)
 
 
-def plain_table(content: pl.DataFrame, caption: str, name: str = "") -> str:
-    """Any table as a `table` environment; numbers as people read them, to the right."""
-    align = ["r" if content[column].dtype.is_numeric() else "l" for column in content.columns]
-    head = " & ".join(escape(column) for column in content.columns)
-    body = [" & ".join(escape(number(v)) for v in row) + r" \\" for row in content.iter_rows()]
-    return _environment(caption, name or caption, align, head, body, ())
+def plain_table(content: pl.DataFrame, caption: str, name: str) -> str:
+    """Any table as a `table` environment; numbers as people read them, to the right.
+
+    name: what it is called, for the label.
+    """
+    columns = [
+        fit.Column(
+            head=column,
+            cells=tuple(number(value) for value in content[column]),
+            right=content[column].dtype.is_numeric(),
+        )
+        for column in content.columns
+    ]
+    return environment(fit.fit(columns), caption, name, ())
 
 
-def _environment(
-    caption: str, name: str, align: Sequence[str], head: str, body: Sequence[str], provenance: Sequence[str]
+def environment(
+    table: fit.Fitted, caption: str, name: str, provenance: Sequence[str], above: Sequence[fit.Above] = ()
 ) -> str:
-    lines = [
-        *(f"% {_one_line(line)}" for line in provenance),
+    """A `table` environment.
+
+    above: heads that stand above several columns each, in their order; they leave the heads one line.
+    """
+    columns = table.columns
+    heads = [("", column.head) if above else column.heads() for column in columns]
+    lines = [" & ".join(escape(head[i]) for head in heads) for i in (0, 1) if i or any(h[0] for h in heads)]
+    align = "".join("r" if column.right else "l" for column in columns)
+    body = [" & ".join(_cell(column, i) for column in columns) for i in range(len(columns[0].cells))]
+    left_out = [f"left out for want of room: {', '.join(table.left_out)}"] if table.left_out else []
+    left_out += [f"too wide for one column by about {table.over:.0f} pt"] if table.over else []
+    written = [
+        *(f"% {_one_line(line)}" for line in (*provenance, *left_out)),
         r"\begin{table}[t]",
         r"  \centering",
-        r"  \small",
+        rf"  \{table.size}",
+        rf"  \setlength{{\tabcolsep}}{{{table.gap:g}pt}}",
         rf"  \caption{{{escape(caption)}}}",
-        rf"  \label{{tab:{re.sub('[^A-Za-z0-9-]', '-', name)}}}",
-        rf"  \begin{{tabular}}{{{''.join(align)}}}",
+        rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', name)}}}",
+        rf"  \begin{{tabular}}{{@{{}}{align}@{{}}}}",
         r"    \toprule",
-        rf"    {head} \\",
+        *_above(above, len(columns)),
+        *(rf"    {line} \\" for line in lines),
         r"    \midrule",
-        *(f"    {line}" for line in body),
+        *(rf"    {line} \\" for line in body),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(written) + "\n"
+
+
+def _above(above: Sequence[fit.Above], columns: int) -> list[str]:
+    """The row of heads above several columns, with a rule below each."""
+    if not above:
+        return []
+    cells, rules, at = list[str](), list[str](), 0
+    for one in above:
+        cells += [""] * (one.first - at)
+        cells.append(rf"\multicolumn{{{one.over}}}{{c}}{{{escape(one.text)}}}")
+        at = one.first + one.over
+        rules.append(rf"\cmidrule(lr){{{one.first + 1}-{at}}}")
+    cells += [""] * (columns - at)
+    return [rf"    {' & '.join(cells)} \\", f"    {' '.join(rules)}"]
+
+
+def _cell(column: fit.Column, row: int) -> str:
+    text = escape(column.cells[row])
+    if column.wrapped is not None:
+        text = rf"\parbox[t]{{{column.wrapped:g}pt}}{{\raggedright {text}}}"
+    return rf"\textbf{{{text}}}" if row in column.bold else text
 
 
 def escape(text: str) -> str:
@@ -86,8 +133,9 @@ def escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """The text behind `escape`, without emphasis."""
+    """The text behind `escape`, without emphasis and without the box that breaks it into lines."""
     text = re.sub(r"\\textbf\{(.*)\}", r"\1", text.strip())
+    text = re.sub(r"\\parbox\[t\]\{[\d.]+pt\}\{\\raggedright (.*)\}", r"\1", text)
     return _CODE.sub(lambda match: _CODES[match[0]], text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import polars as pl
@@ -10,6 +11,7 @@ import workbench
 from workbench import tables
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
+from workbench.answer.asked import PLAIN, Asked
 from workbench.answer.results import Answer
 from workbench.report import rows
 
@@ -23,8 +25,10 @@ FACTS = {
     "dirty": "changed since that commit",
     "data": "data",
     "data_digest": "data digest",
+    "data_notes": "data notes",
     "data_skipped": "clips skipped",
     "data_repeated_frames": "frames repeated by the decoder",
+    "captions_cut_shares": "captions cut",
     "decoder": "decoder",
     "device_name": "device",
     "hostname": "host",
@@ -75,14 +79,24 @@ def provenance(answer: Answer) -> list[str]:
     lines = [
         f"study {asked.name} ({asked.plan}): {done.height} of {asked.expected} runs complete, seeds "
         f"{', '.join(map(str, asked.seeds))}",
-        f"check: python -m workbench.report {asked.name} --check FILE",
+        f"check: {check_command(asked)} --check FILE",
         f"workbench: {workbench.__version__}",
     ]
+    if asked.optuna:
+        lines.append(f"optuna: {asked.optuna}")
     for fact, name in FACTS.items():
         if (column := f"env.{fact}") in done.columns:
             values = [str(value) for value in done[column].unique(maintain_order=True)]
             lines.append(f"{name}: {', '.join(values)}")
     return lines
+
+
+def check_command(asked: Asked) -> str:
+    """What compares a saved table with the runs, but for `--check FILE`."""
+    usual = asked.plan in (PLAIN, "smoke")
+    return shlex.join(
+        ["python", "-m", "workbench.report", asked.name, *([] if usual else ["--asked", asked.plan])]
+    )
 
 
 def plain(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from workbench import stats, tables
+from workbench import stats, tables, tasks
 from workbench.answer import wording
 from workbench.answer.caveats import ALONE, table_legend
 from workbench.answer.results import Answer
@@ -23,6 +23,18 @@ def readable(answer: Answer) -> pl.DataFrame:
     found = [_difference(answer, key) for key in keys]
     table.insert_column(at, pl.Series(DIFFERENCE, found, dtype=pl.String()))
     return table.insert_column(at + 1, pl.Series(P, [_p(answer, key) for key in keys], dtype=pl.String()))
+
+
+def heads(answer: Answer) -> dict[str, str]:
+    """Column of the readable table, without the note -> its head in print: short, and with the unit."""
+    known = {answer.metric: tasks.metric(answer.metric).head, DIFFERENCE: DIFFERENCE, P: P, "seeds": "seeds"}
+    known |= {tables.short(name): tasks.metric(name).head for name in answer.asked.reads}
+    found: dict[str, str] = {}
+    for name in readable(answer).columns:
+        head = known.get(name, " ".join(name.replace("_", " ").split()))
+        if name:
+            found[name] = name if head in (*found.values(), *found) else head
+    return found
 
 
 def exact(answer: Answer) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from workbench.report import latex
 
@@ -32,6 +33,7 @@ _RULE = re.compile(
 )
 _END = re.compile(r"(?:\\\\|\\tabularnewline)\*?\s*(?:\[[^]]*\])?")
 """Of a row, with the space that may be asked for below it."""
+_WIDE = re.compile(rf"\\multicolumn\{{(\d{{1,3}})\}}{_GROUP}\{{(.*)\}}", re.DOTALL)
 _DELIMITER = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)+(\s*:?-+:?\s*)?")
 
 
@@ -41,12 +43,30 @@ def read_csv(text: str) -> list[Table]:
 
 
 def read_tex(text: str) -> list[Table]:
-    """Every `tabular`; rows end in `\\\\`, whatever follows it."""
+    """Every `tabular`; rows end in `\\\\`, whatever follows it. Lines of heads above a `midrule` are one."""
     found = []
     for match in _TABULAR.finditer(_COMMENT.sub(r"\1", text)):
-        rows = [row for row in _END.split(_RULE.sub("", match[2])) if row.strip()]
-        found += _table("", [[latex.unescape(cell) for cell in re.split(r"(?<!\\)&", row)] for row in rows])
+        head, rule, body = match[2].partition(r"\midrule")
+        above, below = (_rows(head), _rows(body)) if rule else ([], _rows(match[2]))
+        if len(above) > 1:
+            above = [
+                [" ".join(part for part in parts if part) for parts in zip_longest(*above, fillvalue="")]
+            ]
+        found += _table("", [*above, *below])
     return found
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Rows of a `tabular`; a head above several columns stands above each of them."""
+    rows = []
+    for row in _END.split(_RULE.sub("", text)):
+        if row.strip():
+            fields: list[str] = []
+            for cell in re.split(r"(?<!\\)&", row):
+                wide = _WIDE.fullmatch(cell.strip())
+                fields += [latex.unescape(wide[2])] * int(wide[1]) if wide else [latex.unescape(cell)]
+            rows.append([_tidy(field) for field in fields])
+    return rows
 
 
 def read_markdown(text: str) -> list[Table]:
@@ -60,6 +80,11 @@ def read_markdown(text: str) -> list[Table]:
             end = next(j for j in range(i + 2, len(lines)) if not lines[j].strip())
             found += _table(heading, [_fields(row) for row in (line, *lines[i + 2 : end])])
     return found
+
+
+def printed(text: str) -> str:
+    """A text as it comes back from a printed table, which lacks some letters."""
+    return _tidy(latex.unescape(latex.escape(text)))
 
 
 def paragraphs(text: str) -> set[str]:

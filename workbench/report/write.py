@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from workbench import tables
 from workbench.answer import contrasts
 from workbench.answer.results import Answer
-from workbench.report import latex, rows
-from workbench.report.page import page, provenance
+from workbench.report import latex, macros, rows
+from workbench.report.page import check_command, page, plain, provenance
 from workbench.report.pictures import pictures
 from workbench.report.pictures import write as write_pictures
+from workbench.report.pivot import Pivot
 from workbench.tracking.files import write_atomic
 
 PICTURES = ("sweep", "grid", "cost", "curves", "effects")
 
 
 def write(answer: Answer, results: Path) -> Path:
-    """Writes the report and returns its folder; reports of smoke tests have one of their own."""
-    name = f"{answer.asked.name}-smoke" if answer.asked.smoke else answer.asked.name
+    """Writes the report and returns its folder, one for each thing that was asked of the study."""
+    name = answer.asked.report
     folder = results / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
     found = pictures(answer, results)
@@ -34,6 +36,28 @@ def write(answer: Answer, results: Path) -> Path:
         words = latex.plain_table(contrasts.table(answer.contrasts), caption, f"{name}-contrasts")
         write_atomic(folder / "contrasts.tex", words)
     write_atomic(folder / "table.csv", tables.to_csv(rows.exact(answer)))
-    write_atomic(folder / "table.tex", latex.table(answer, provenance(answer)))
+    write_atomic(folder / "table.tex", paper_table(answer))
+    write_atomic(folder / "numbers.tex", macros.text(answer, provenance(answer)))
     write_atomic(folder / "answer.md", page(answer, [(p.name, p.caption) for p in found]))
     return folder
+
+
+def paper_table(answer: Answer) -> str:
+    """`table.tex`: the table of the cells for a paper, with its provenance in comments."""
+    return latex.table(answer, provenance(answer))
+
+
+def write_pivot(found: Pivot, results: Path) -> list[Path]:
+    """Writes a table in a layout of its own beside the report, as LaTeX, CSV and Markdown; the files."""
+    folder = results / "reports" / found.asked.report
+    folder.mkdir(parents=True, exist_ok=True)
+    check = f"{check_command(found.asked)} {shlex.join(found.layout.arguments)} --check FILE"
+    words = {
+        "tex": found.printed([f"check: {check}"]),
+        "csv": tables.to_csv(found.exact()),
+        "md": f"{tables.to_markdown(found.words())}\n\n{plain(found.caption)}\n",
+    }
+    paths = [folder / f"{found.layout.name}.{ending}" for ending in words]
+    for path, text in zip(paths, words.values(), strict=True):
+        write_atomic(path, text)
+    return paths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -16,9 +15,11 @@ from workbench.addresses import check_addresses
 from workbench.errors import UserError
 from workbench.runner import quota, workers
 from workbench.runner.device import pin_device
+from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
-from workbench.study.plan import Options, Plan, make_plan, parse_seeds
+from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.plan import Plan, make_plan
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -89,11 +90,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--status", action="store_true", help="print what is done, running, failed and missing")
     add("--reconcile", action="store_true", help="settle what killed processes left behind, run nothing")
     add("--smoke", action="store_true", help="try the whole path in about two minutes")
+    add(
+        "--quick",
+        action="store_true",
+        help="one seed of each cell: a first look, in which nothing is claimed",
+    )
     add("--recipe", default="", help="another of the study's recipes, such as simvtp")
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--seeds", default="", help="how many (3) or which (0,1,2)")
     add("--budget", default="", help=BUDGET)
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of every cell, such as optim.lr=3e-4 or recipe.video_masking.ratio=0.8",
+    )
     add(
         "--data",
         action="append",
@@ -130,11 +144,15 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         recipe=options.recipe,
         trials=options.trials,
         single=options.single,
+        quick=options.quick,
         smoke=options.smoke,
+        settings=tuple(options.set),
     )
     plan = make_plan(study, asked, data_root)
     if options.plan and module == "workbench.train":
-        _check_runs(plan, options.processes)
+        from workbench.study.cells.check import check_runs
+
+        check_runs(plan, options.processes)
     if options.plan or options.status:
         return _look(plan, options, results)
     if options.reconcile:
@@ -144,7 +162,9 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return COMPLETE
     options.device = pin_device(plan, results, options.device, module)
     if module == "workbench.train":
-        _try_models(plan, options.processes)
+        from workbench.study.cells.check import try_models
+
+        try_models(plan, options.processes)
     for data in dict.fromkeys(data for cell in plan.samples for data in cell.config.all_data):
         prepare(
             data,
@@ -175,36 +195,9 @@ def _check(options: argparse.Namespace, results: Path) -> None:
         check_folder(Path(options.data_root), "--data-root", writable=False)
 
 
-def _check_runs(plan: Plan, processes: int) -> None:
-    """Refuses runs that their configuration tells cannot be, and a task that no recipe can do."""
-    from workbench import tasks
-    from workbench.train.session import check, recipe_class
-
-    configs = [cell.config for cell in plan.samples]
-    asked = list(dict.fromkeys(name for config in configs for name in config.tasks))
-    if refusal := tasks.refusal(asked, list(dict.fromkeys(map(recipe_class, configs)))):
-        raise UserError(f"study {plan.study.name}: {refusal}")
-    for config in configs:
-        check(config, processes)
-
-
-def _try_models(plan: Plan, processes: int) -> None:
-    """Refuses what cannot be run, and models that cannot be built, before the data are made."""
-    from workbench.serial import to_dict
-    from workbench.train.session import try_to_build
-
-    _check_runs(plan, processes)
-    kinds, maskings = {}, ("video_masking", "text_masking")
-    for config in (cell.config for cell in plan.samples):
-        built = {name: value for name, value in to_dict(config.recipe).items() if name not in maskings}
-        kinds[json.dumps([built, config.data.frames, config.data.size])] = config
-    for config in kinds.values():
-        try_to_build(config)
-
-
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
-    from workbench.study.outcome import Entry
+    from workbench.study.outcome import Entry, measured_seconds
     from workbench.study.search import open_ledger
     from workbench.study.storage import NotBegun
 
@@ -215,7 +208,7 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     except NotBegun:
         entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
     if options.plan:
-        print(show.plan_text(plan, entries, show.measured_seconds(plan, results)))
+        print(show.plan_text(plan, entries, measured_seconds(plan, results)))
     else:
         print(show.status_text(plan, entries, others))
     return COMPLETE
@@ -304,7 +297,7 @@ def _work(
     elif not worker:
         print(f"{total} runs: {len(plan.cells)} cells x {len(plan.seeds)} seeds")
     preload = sorted({type(cell.config.recipe).__module__ for cell in plan.samples})
-    screen = show.Screen(plan, entries, ledger.results, ledger.entries, worker)
+    screen = Screen(plan, entries, ledger.results, ledger.entries, worker)
     with Launcher(module, preload, stop=lambda: bool(stop), urgent=lambda: stop.urgent) as launcher:
         try:
             work(ledger, launcher, machine, [screen, *watchers], stop)
@@ -335,7 +328,7 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     if ledger.exhausted:
         print(f"\nThere is nothing new to try after {done} trials.")
     if ledger.exhausted or done >= ledger.plan.expected:
-        print("\n" + show.look_further(results, options.results, options.mlflow, options.storage))
+        print("\n" + show.look_further(results, options.results, options.mlflow))
         return COMPLETE
     print("\n" + show.status_text(ledger.plan, entries, 0))
     print("After removing the cause, --retry tries failed runs again.")

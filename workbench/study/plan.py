@@ -3,71 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench import data as datasets
-from workbench import tasks
-from workbench.config import DataConfig, RunConfig
+from workbench import naming
+from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.study.cells.build import Builder, Cell
+from workbench.study.cells.options import Options
 from workbench.study.spec import Choice, Study, alone, registered, under
-from workbench.study.stages import with_budget
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
 """Trials of a search with `--smoke`."""
 SAMPLED_CELLS = 64
 """Random cells that a search draws to find out which axes there are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command line changes in every cell; all of it becomes part of the cells' keys."""
-
-    seeds: tuple[int, ...] = ()
-    """Empty stands for the study's own."""
-    budget: str = ""
-    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
-    whole run, see `workbench.study.stages.with_budget`."""
-    data: str = ""
-    """A data set's name, or `NAME:PATH` for one that takes a path."""
-    more_data: tuple[str, ...] = ()
-    """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
-    recipe: str = ""
-    """One of the study's recipes; empty stands for its first."""
-    trials: int = 0
-    """Of a search; 0 stands for the study's own."""
-    single: bool = False
-    """Search for the metric alone where the study asks for a Pareto front."""
-    smoke: bool = False
-
-    def source(self, name: str) -> str | None:
-        """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
-        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
-        return given.get(name) or None
-
-    def __str__(self) -> str:
-        data = " ".join((self.data, *self.more_data))
-        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip()]
-        return ", ".join(p for p in parts if p) or "as the study asks"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One configuration, without a seed."""
-
-    key: str
-    axes: dict[str, Choice]
-    config: RunConfig
-    twins: tuple[dict[str, Choice], ...] = ()
-    """Other choices that lead to the same configuration."""
-
-    @property
-    def label(self) -> str:
-        return " ".join(f"{name}={value}" for name, value in self.axes.items()) or self.key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +68,8 @@ class Plan:
     """Only of a search."""
     trials: int = 0
     """Only of a search: how many there are to be."""
+    changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What `--set` changes in every cell: name -> (the study's own value, the value now)."""
 
     @property
     def baseline(self) -> Cell | None:
@@ -154,6 +109,7 @@ class Plan:
         if self.options.more_data:
             others = self.space.examples[0].config.all_data[1:]
             parts += [f"{other.name} {other.digest[:12]}" for other in others]
+        parts += self.options.settings
         changed = ", ".join(part for part in parts if part)
         return f"{self.study.name} ({changed})" if changed else self.study.name
 
@@ -166,6 +122,7 @@ class Plan:
             "metric": study.metric,
             "direction": study.direction,
             "axes": self.axes,
+            **({"says": dict(study.says)} if study.says else {}),
             "baseline": self.baseline.key if self.baseline is not None else None,
             "within": list(study.within),
             "seeds": list(self.seeds),
@@ -183,69 +140,6 @@ class Plan:
         }
 
 
-class Builder:
-    """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
-
-    def __init__(self, study: Study, options: Options, root: Path) -> None:
-        self.study = study
-        self.options = options
-        self.root = root
-        self._described: dict[DataConfig, datasets.Described] = {}
-
-    def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
-        """A batch larger than the training split is made as large as the split."""
-        config = _apply(config, self.study, self.options)
-        known = {data: self._describe(data) for data in config.all_data}
-        self._check_metric(config)
-        self._check_tasks(config, known)
-        # A stage on fewer clips makes its own batches smaller; it does not shrink those of the others.
-        clips = max(known[data].train_clips for data in config.training_data)
-        config = replace(
-            config,
-            data=known[config.data].data,
-            stages=tuple(
-                replace(stage, data=known[stage.data].data if stage.data is not None else None)
-                for stage in config.stages
-            ),
-            evaluate_on=tuple(known[data].data for data in config.evaluate_on),
-            optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
-            seed=0,
-        )
-        return Cell(key=config.key(), axes=axes, config=config)
-
-    def _check_metric(self, config: RunConfig) -> None:
-        """Refuses a run that would not measure what the study asks for."""
-        other, _, name = self.study.metric.rpartition(":")
-        task = tasks.task_of(name)
-        if task not in config.tasks:
-            raise UserError(
-                f"study {self.study.name} asks for {name}, which the task {task} measures, but its runs have "
-                f"tasks={config.tasks!r}"
-            )
-        known = [data.name for data in config.evaluate_on]
-        if other and other not in known:
-            raise UserError(
-                f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
-                f"{', '.join(known) or 'no other data'}: evaluate_on names them"
-            )
-
-    def _check_tasks(self, config: RunConfig, known: Mapping[DataConfig, datasets.Described]) -> None:
-        """Refuses a task that none of the data can be asked, and the study's metric on data that cannot."""
-        evaluated = {data.name: known[data].known for data in (config.data, *config.evaluate_on)}
-        other, _, name = self.study.metric.rpartition(":")
-        where = other or config.data.name
-        refusal = tasks.unknown(config.tasks, evaluated)
-        refusal = refusal or tasks.unknown([tasks.task_of(name)], {where: evaluated[where]})
-        if refusal:
-            raise UserError(f"study {self.study.name}: {refusal}")
-
-    def _describe(self, data: DataConfig) -> datasets.Described:
-        if data not in self._described:
-            source = self.options.source(data.name)
-            self._described[data] = datasets.describe(data, source, root=self.root)
-        return self._described[data]
-
-
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
     """Enumerates the cells; of a search, looks what it may propose. Prepares nothing; the digests
     of one's own files are kept in the data root, so that they are read once."""
@@ -257,6 +151,8 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         return _search(study, options, build)
     if options.trials:
         raise UserError(f"study {study.name} runs every cell; --trials is for searches")
+    if options.quick and options.seeds:
+        raise UserError("--quick is one seed of each cell, and --seeds says which seeds: give one of them")
     cells: dict[str, Cell] = {}
     for axes, config in walk(study.configure, study.recipe):
         cell = build.cell(axes, config)
@@ -264,12 +160,15 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
             cell = replace(known, twins=(*known.twins, axes))
         cells[cell.key] = cell
     found = tuple(cells.values())
+    naming.check_axes(study.says, [axis for cell in found for axis in cell.axes])
+    changes = build.changes()
     return Plan(
         study=study,
-        options=options,
+        options=options.with_values({name: now for name, (_, now) in changes.items()}),
         root=build.root,
+        changes=changes,
         cells=found,
-        seeds=options.seeds or study.seeds,
+        seeds=options.seeds or (study.seeds[:1] if options.smoke or options.quick else study.seeds),
         baselines=_baselines(study, found),
         contrasts=registered(study.contrasts, {c.key: (c.axes, *c.twins) for c in found}),
     )
@@ -277,8 +176,10 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
 
 def _search(study: Study, options: Options, build: Builder) -> Plan:
     """A plan without cells: those are proposed one after another, each knowing how the others did."""
-    if options.seeds:
-        raise UserError("a search gives every trial seed 0; --seeds is for studies that run every cell")
+    if options.seeds or options.quick:
+        raise UserError(
+            "a search gives every trial seed 0; --seeds and --quick are for studies that run every cell"
+        )
     rng = np.random.default_rng(0)
     axes: dict[str, Levels] = {}
     examples: dict[str, Cell] = {}
@@ -287,46 +188,18 @@ def _search(study: Study, options: Options, build: Builder) -> Plan:
         cell = build.cell(trial.axes, trial.ask(study.configure))
         examples[cell.key] = cell
         axes |= trial.levels
+    changes = build.changes()
     return Plan(
         study=study,
-        options=options,
+        options=options.with_values({name: now for name, (_, now) in changes.items()}),
         root=build.root,
+        changes=changes,
         cells=(),
         seeds=(0,),
         baselines=(),
         space=Space(axes=axes, examples=tuple(examples.values())),
         trials=options.trials or (min(study.trials, SMOKE_TRIALS) if options.smoke else study.trials),
     )
-
-
-def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
-    if options.smoke:
-        config = study.smoke(config)
-    if options.budget:
-        config = replace(config, stages=with_budget(config.stages, options.budget))
-    if options.data:
-        name = options.data.partition(":")[0]
-        config = replace(config, data=replace(config.data, name=name, digest=""))
-    return config
-
-
-MOST_SEEDS = 1000
-"""More would be a seed that was taken for a number of seeds."""
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
-    numbers = [int(part) for part in parts]
-    if len(numbers) == 1 and "," not in text:
-        if numbers[0] > MOST_SEEDS:
-            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
-        numbers = list(range(numbers[0]))
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
-    return tuple(numbers)
 
 
 def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:

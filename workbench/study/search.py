@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.errors import UserError
+from workbench.study.cells.build import Builder, Cell
 from workbench.study.description import describe
 from workbench.study.importance import importances
 from workbench.study.ledger import Ledger
 from workbench.study.outcome import Entry, Lease
-from workbench.study.plan import Builder, Cell, Plan, Run
+from workbench.study.plan import Plan, Run
 from workbench.study.spec import Choice
 from workbench.study.storage import retried
 from workbench.study.trials import Asking, Levels, Mismatch, Range, Replay
@@ -190,10 +191,20 @@ class SearchLedger(Ledger):
             self._close([number], "duplicate", "was proposed before")
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Arguments are written out: their defaults changed between Optuna 4.9 and 5."""
         seed = _seed(self.name, number)
         if self.plan.study.sampler == "nsga2":
-            return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
-        return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
+            return optuna.samplers.NSGAIISampler(
+                population_size=POPULATION, crossover_prob=0.9, swapping_prob=0.5, seed=seed
+            )
+        return optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP_TRIALS,
+            n_ei_candidates=24,
+            multivariate=not self.plan.study.cost,
+            group=False,
+            constant_liar=True,
+            seed=seed,
+        )
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         """The same proposal once more, after a failure."""
@@ -269,7 +280,9 @@ class _Proposed(Asking):
         return self.trial.suggest_categorical(name, choices)  # type: ignore[return-value]
 
     def _draw(self, name: str, span: Range) -> float:
-        return self.trial.suggest_float(name, span.low, span.high, log=span.log)
+        if span.step is None:
+            return self.trial.suggest_float(name, span.low, span.high, log=span.log)
+        return self.trial.suggest_int(name, int(span.low), int(span.high), step=span.step, log=span.log)
 
 
 def _seed(name: str, number: int) -> int:
@@ -281,6 +294,8 @@ def _random_sampler(name: str, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _distribution(levels: Levels) -> BaseDistribution:
+    if isinstance(levels, Range) and levels.step is not None:
+        return IntDistribution(int(levels.low), int(levels.high), log=levels.log, step=levels.step)
     if isinstance(levels, Range):
         return FloatDistribution(levels.low, levels.high, log=levels.log)
     return CategoricalDistribution(levels)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from workbench import naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
+from workbench.places import ours
 from workbench.recipes import names as recipe_names
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
@@ -39,6 +41,9 @@ class Trial(Protocol):
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """A number of three significant digits; only a search can draw from a range."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number, both ends included; only a search can draw from a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +158,8 @@ class Study:
     """Of a search: who proposes."""
     cost: str = ""
     """Of a search: what is to be low while the metric is good, such as `cost/train_pflops`."""
+    says: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> how people say a choice of it, such as `{share} video hidden`, see `workbench.naming`."""
     baseline: Mapping[str, Choice] = field(default_factory=dict)
     """The cell that the others are compared with, given by its axes."""
     within: tuple[str, ...] = ()
@@ -199,6 +206,7 @@ class Study:
             raise UserError(
                 f"a study's metric is one of {overview()}, on other data as NAME:metric, not {self.metric!r}"
             )
+        naming.check(self.says)
         if not self.direction:
             object.__setattr__(self, "direction", metric_of(f"val/{self.metric}").direction)
         if self.direction not in ("maximize", "minimize"):
@@ -301,8 +309,8 @@ def alone(study: Study) -> Study:
 
 
 def find() -> dict[str, Path]:
-    """Names and files of all studies: in `./studies` and beside the package, the former first."""
-    folders = (Path.cwd() / "studies", Path(__file__).parents[2] / "studies")
+    """Names and files of all studies: in `./studies` and those of this project, the former first."""
+    folders = (Path.cwd() / "studies", ours("studies"))
     found = {
         file.stem: file
         for folder in reversed(folders)

@@ -1,10 +1,11 @@
-"""Stages, learning rates and tasks that studies share, and what `--budget` and `--smoke` make of stages."""
+"""Stages, learning rates and tasks that studies share; what `--budget`, `--smoke` and the data make of
+a run."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -135,3 +136,54 @@ def _whole(shares: Sequence[float], total: int) -> list[float]:
         able = [i for i, count in enumerate(found) if step > 0 or count > 1]
         found[max(able, key=lambda i: step * short[i])] += step
     return [float(count) for count in found]
+
+
+def fitted(
+    config: RunConfig, describe: Callable[[DataConfig], datasets.Described]
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """A run as its own data ask for it, and what was decided for the user, in sentences.
+
+    Where they are pictures, all data have one frame, which is encoded with a tubelet of 1. Where a benchmark
+    has a second convention, the task that measures it is added.
+    """
+    notes = []
+    name = config.data.name
+    if describe(config.data).pictures:
+        config = _of_pictures(config)
+        notes.append(f"{name}: one frame a picture, encoded with a tubelet of 1")
+    if "retrieval" in config.tasks:
+        more = [task for task in datasets.more_tasks(name) if task not in config.tasks]
+        config = replace(config, tasks=(*config.tasks, *more))
+        notes += [f"{name}: measured by {task} too" for task in more]
+    for data in config.all_data:
+        notes += [f"{data.name}: {note}" for note in describe(data).notes]
+    limit: int = config.recipe.text.max_tokens if hasattr(config.recipe, "text") else 0
+    for data in config.all_data if limit else ():
+        words = describe(data).words
+        longer = sum(count for length, count in words.items() if length > limit)
+        if longer:
+            share = 100 * longer / sum(words.values())
+            notes.append(
+                f"{data.name}: text.max_tokens={limit} cuts {share:.3g} % of the captions or more, "
+                f"the longest has {max(words)} words"
+            )
+    return config, tuple(dict.fromkeys(notes))
+
+
+def _of_pictures(config: RunConfig) -> RunConfig:
+    def still(data: DataConfig) -> DataConfig:
+        return replace(data, frames=1, stored=0, sampling="centre", stride=1)
+
+    recipe = config.recipe
+    if hasattr(recipe, "video"):
+        recipe = replace(recipe, video=replace(recipe.video, tubelet=1))
+    if hasattr(recipe, "frames"):  # clips into which a video is cut
+        recipe = replace(recipe, frames=1)
+    stages = [replace(s, data=still(s.data) if s.data is not None else None) for s in config.stages]
+    return replace(
+        config,
+        recipe=recipe,
+        data=still(config.data),
+        stages=tuple(stages),
+        evaluate_on=tuple(map(still, config.evaluate_on)),
+    )

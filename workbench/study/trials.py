@@ -25,9 +25,20 @@ class Range:
     low: float
     high: float
     log: bool
+    step: int | None = None
+    """From one whole number to the next; None for a range of all numbers."""
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+        notes = [] if self.step is None else ["whole numbers" if self.step == 1 else f"steps of {self.step}"]
+        notes += ["log"] if self.log else []
+        return f"{self.low:g} to {self.high:g}" + (f" ({', '.join(notes)})" if notes else "")
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is one that may be drawn."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        whole = self.step is None or (isinstance(value, int) and (value - self.low) % self.step == 0)
+        return whole and self.low <= value <= self.high
 
 
 Levels = tuple[Choice, ...] | Range
@@ -74,6 +85,26 @@ class Asking(ABC):
         self.axes[name] = value
         return value
 
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (low, high, step))
+        if (
+            not numbers
+            or not low < high
+            or step < 1
+            or (high - low) % step
+            or (log and (low < 1 or step > 1))
+        ):
+            kind = "above zero in steps of 1" if log else "and steps that lead from one to the other"
+            raise UserError(
+                f"axis {name!r} is a range of whole numbers: two of them {kind}, not {low!r} to {high!r} "
+                f"in steps of {step!r}"
+            )
+        span = Range(low=low, high=high, log=log, step=step)
+        self._remember(name, span)
+        value = int(self._draw(name, span))
+        self.axes[name] = value
+        return value
+
     def _remember(self, name: str, levels: Levels) -> None:
         if name in self.axes:
             raise UserError(f"axis {name!r} is asked for twice")
@@ -115,8 +146,11 @@ class Drawing(Asking):
         return choices[int(self.rng.integers(len(choices)))]
 
     def _draw(self, name: str, span: Range) -> float:
+        if span.step is not None and not span.log:
+            return span.low + span.step * int(self.rng.integers(int(span.high - span.low) // span.step + 1))
         if span.log:
-            return math.exp(self.rng.uniform(math.log(span.low), math.log(span.high)))
+            drawn = math.exp(self.rng.uniform(math.log(span.low), math.log(span.high)))
+            return round(drawn) if span.step else drawn
         return float(self.rng.uniform(span.low, span.high))
 
 
@@ -145,7 +179,7 @@ class Replay(Asking):
 
     def _draw(self, name: str, span: Range) -> float:
         value = self.given.get(name)
-        if not isinstance(value, int | float) or not span.low <= value <= span.high:
+        if not isinstance(value, int | float) or not span.holds(value):
             raise Mismatch
         return value
 

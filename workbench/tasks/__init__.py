@@ -7,7 +7,7 @@ A task is a module of this package; its top level imports nothing that needs tor
 - `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the ends of its stages;
 - `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed;
 - `KNOWN`, where it can only be asked of clips of which something is known: alternatives, each the names of
-  attributes, `label` for the class (see `FrameStore.known`);
+  attributes, `label` for the class, `box` for where actors are (see `workbench.data.known_of`);
 - `texts(store, split)`, where it asks in words of its own: what the run's tokenizer has to have room for.
 """
 
@@ -65,7 +65,7 @@ def refusal(wanted: Sequence[str], recipes: Sequence[type]) -> str:
 
 
 def askable(wanted: Sequence[str], known: Collection[str]) -> list[str]:
-    """Those of the tasks that can be asked of clips of which so much is known, see `FrameStore.known`."""
+    """Those of the tasks that can be asked of clips of which so much is known, see `known_of`."""
     needed = {name: getattr(load(name), "KNOWN", ((),)) for name in wanted}
     return [name for name in wanted if any(set(way) <= set(known) for way in needed[name])]
 

@@ -200,8 +200,8 @@ def _means(found: Mapping[str, np.ndarray]) -> dict[str, float]:
 def _captions(part: Gallery) -> list[list[str]]:
     """The captions of each clip of the gallery."""
     found: list[list[str]] = [[] for _ in part.clips]
-    for caption, clip in zip(part.captions, part.owner, strict=True):
-        found[clip].append(caption)
+    for caption, clip in zip(*part.pairs, strict=True):
+        found[clip].append(part.captions[caption])
     return found
 
 

@@ -87,9 +87,10 @@ def _ranked(
 
     part = judged.gallery
     if judged.by_pairs:
-        text, (chosen, rows) = None, fixed_gallery(part.owner, len(part.clips))
+        text, (chosen, rows), more = None, fixed_gallery(part.owner), None
     else:
-        text, chosen, rows = judged.embed_texts(), np.arange(len(part.clips)), np.arange(len(part.owner))
+        text, more = judged.embed_texts(), part.more
+        chosen, rows = np.arange(len(part.clips)), np.arange(len(part.owner))
 
     def score(order: np.ndarray | None) -> torch.Tensor:
         if text is None:
@@ -98,4 +99,4 @@ def _ranked(
 
     right = np.searchsorted(chosen, part.owner[rows])
     ids = np.array(part.caption_ids)[rows], np.array(part.clip_ids)[chosen]
-    return [ranks(score(order), right) for order in orders], ids, np.array(part.owners)[rows]
+    return [ranks(score(order), right, more) for order in orders], ids, np.array(part.owners)[rows]

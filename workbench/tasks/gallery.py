@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import DataConfig
-from workbench.data.sampling import frames_of
+from workbench.data.sampling import edges, evaluated_frames, frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
@@ -37,18 +37,38 @@ class Gallery:
     clips: np.ndarray
     """int64 [V], rows of the frame store."""
     owner: np.ndarray
-    """int64 [Q], number of each caption's clip in `clips`."""
+    """int64 [Q], number of each caption's clip in `clips`; of several, the first."""
     clip_ids: list[str]
     caption_ids: list[str]
     captions: list[str]
     text: Text
     data: DataConfig | None = None
     """Says which of the stored frames are taken; without it, all of them."""
+    more: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """int64 [P, 2], further right pairs: numbers of a caption and of a clip, see `FrameStore.shared`."""
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of captions and of clips, both int64 [Q + P], of all right pairs."""
+        own = np.stack([np.arange(len(self.owner)), self.owner], 1)
+        found = np.concatenate([own, self.more])
+        return found[:, 0], found[:, 1]
 
     @property
     def length(self) -> int:
         """Frames of a clip."""
         return self.store.frames.shape[1] if self.data is None else self.data.frames
+
+    @property
+    def edges(self) -> np.ndarray:
+        """When each frame begins and the last one ends, as shares of a clip, float64 [T + 1]."""
+        return edges(self.store.frames.shape[1], self.data)
+
+    @property
+    def taken(self) -> list[int]:
+        """Numbers of those of the stored frames that a clip's frames are."""
+        stored = self.store.frames.shape[1]
+        return list(range(stored)) if self.data is None else evaluated_frames(stored, self.data)
 
     @property
     def owners(self) -> list[str]:
@@ -113,7 +133,12 @@ class Judged:
         assert self.encode is not None, "whoever judges a model has its tokenizer"
         nobody = np.full(len(captions), -1)
         part = replace(
-            self.gallery, captions=captions, caption_ids=captions, owner=nobody, text=self.encode(captions)
+            self.gallery,
+            captions=captions,
+            caption_ids=captions,
+            owner=nobody,
+            more=self.gallery.more[:0],
+            text=self.encode(captions),
         )
         return replace(self, gallery=part)
 
@@ -160,11 +185,30 @@ class Judged:
 
 
 def gallery(store: FrameStore, split: str, text: Text, data: DataConfig | None = None) -> Gallery:
-    """The gallery of `split`; `text` holds its captions in order."""
+    """The gallery of `split`; `text` holds its captions in order.
+
+    Where captions are shared (`FrameStore.shared`), equal ones are one query, with all their clips right.
+    """
     part = store.splits[split]
     clips, owner = np.unique(part.clips, return_inverse=True)
     ids = [store.clip_ids[i] for i in clips]
-    return Gallery(store, clips, owner, ids, part.ids, part.captions, text, data)
+    if not store.shared:
+        return Gallery(store, clips, owner, ids, part.ids, part.captions, text, data)
+    number = {caption: i for i, caption in enumerate(dict.fromkeys(part.captions))}
+    query = np.array([number[caption] for caption in part.captions])
+    _, first = np.unique(query, return_index=True)
+    others = np.setdiff1d(np.arange(len(query)), first)
+    return Gallery(
+        store,
+        clips,
+        owner[first],
+        ids,
+        [part.ids[i] for i in first],
+        list(number),
+        text.select(torch.from_numpy(first)),
+        data,
+        more=np.stack([query[others], owner[others]], 1),
+    )
 
 
 def similarities(video: Tensor, text: Tensor) -> Tensor:
@@ -173,24 +217,30 @@ def similarities(video: Tensor, text: Tensor) -> Tensor:
     return (text.double() @ video.double().T).float()
 
 
-def ranks(score: Tensor, owner: np.ndarray) -> Ranks:
+def right_pairs(owner: np.ndarray, clips: int, more: np.ndarray | None = None) -> Tensor:
+    """Which clips are right for which captions, bool [Q, V]; see `Gallery.owner` and `Gallery.more`."""
+    right = torch.from_numpy(owner)[:, None] == torch.arange(clips)
+    if more is not None:
+        right[more[:, 0], more[:, 1]] = True
+    return right
+
+
+def ranks(score: Tensor, owner: np.ndarray, more: np.ndarray | None = None) -> Ranks:
     """Ranks in both directions, from scores [Q, V].
 
     A wrong answer that scores the same as the right one counts as better (pessimistic), so a model that
     gives one score to everything ranks last, not first. For clips with several captions the best-ranked
-    caption counts, and the clip's other captions do not compete with it.
+    caption counts, and the clip's other captions do not compete with it; so with a caption of several clips.
 
     Args:
-        score: float32 [Q, V]; owner: [Q], the clip each caption belongs to.
+        score: float32 [Q, V]; owner: [Q], the clip each caption belongs to; more: `Gallery.more`.
     """
     if not torch.isfinite(score).all():
         raise FloatingPointError("similarities are not finite: the model has diverged")
-    index = torch.from_numpy(owner)
-    right = score.gather(1, index[:, None])
-    t2v = (score >= right).sum(1)
-    mine = index[:, None] == torch.arange(score.shape[1])  # [Q, V]
-    best = score.masked_fill(~mine, float("-inf")).amax(0)  # [V]
-    v2t = 1 + ((score >= best) & ~mine).sum(0)
+    mine = right_pairs(owner, score.shape[1], more)  # [Q, V]
+    own = score.masked_fill(~mine, float("-inf"))
+    t2v = 1 + ((score >= own.amax(1, keepdim=True)) & ~mine).sum(1)
+    v2t = 1 + ((score >= own.amax(0)) & ~mine).sum(0)
     return Ranks(t2v.numpy().astype(np.int32), v2t.numpy().astype(np.int32))
 
 

@@ -9,7 +9,8 @@ Asked of every caption that the grammar of moving_shapes makes; a tie counts aga
   action is never replaced by the clip's other one.
 - `order_halves`: with its halves exchanged, the clip scores higher with the swapped caption than with its own
   (chance 50 %). Contents are equal, the order is not. But the actor jumps in place where the halves meet,
-  which no training clip shows, and a model may see that.
+  which no training clip shows, and a model may see that. Of clips in which an action is not a half, such as
+  those of moving_shapes_timed, it says little.
 - `order_reversal`: with its frames reversed, the clip scores higher with what is then true than with its own
   caption (chance 50 %). What is true is computed: the actions change places, left becomes right, up down,
   grows shrinks, and the other way round; spinning and blinking stay. Clips of which the same is true both

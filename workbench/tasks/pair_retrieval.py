@@ -4,7 +4,7 @@ Two protocols, and the metric's name says which:
 
 - `rerank20_*`: a model that also embeds both sides proposes for each query the 20 best by cosine similarity;
   `match` ranks these, and a right answer that is not among them keeps its rank (as ALBEF re-ranks,
-  arXiv:2107.07651, with another number of candidates).
+  arXiv:2107.07651, with another number of candidates). Of several right answers one is judged.
 - `gallery100_*`: a model without embeddings, or with none that a stage has trained, judges all pairs of a
   fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
   fixed seed.
@@ -80,25 +80,23 @@ _Result = tuple["Ranks", tuple[np.ndarray, np.ndarray], np.ndarray, int]
 def _reranked(judged: Judged) -> _Result:
     import torch
 
-    from workbench.tasks.gallery import Ranks, ranks, similarities
+    from workbench.tasks.gallery import Ranks, ranks, right_pairs, similarities
 
     part = judged.gallery
     score = similarities(judged.embed_videos(), judged.embed_texts())  # [Q, V]
-    before = ranks(score, part.owner)
-    index = torch.from_numpy(part.owner)
-    mine = index[:, None] == torch.arange(score.shape[1])  # [Q, V]
-    others = score.masked_fill(mine, float("-inf"))
+    before = ranks(score, part.owner, part.more)
+    mine = right_pairs(part.owner, score.shape[1], part.more)  # [Q, V]
+    own, others = score.masked_fill(~mine, float("-inf")), score.masked_fill(mine, float("-inf"))
 
     found = others.topk(
         min(CANDIDATES - 1, score.shape[1] - 1), dim=1
     )  # of each caption the best wrong clips
-    clips = torch.cat([index[:, None], found.indices], 1).numpy()  # [Q, 1 + c]
+    clips = torch.cat([own.argmax(1, keepdim=True), found.indices], 1).numpy()  # [Q, 1 + c]
     rows = np.broadcast_to(np.arange(len(clips))[:, None], clips.shape)
     t2v = _places(judged, clips, rows, np.isfinite(found.values.numpy()), before.t2v)
 
     found = others.topk(min(CANDIDATES - 1, len(score) - 1), dim=0)  # of each clip the best wrong captions
-    own = score.masked_fill(~mine, float("-inf")).argmax(0)  # [V]
-    rows_of = torch.cat([own[None], found.indices]).T.numpy()  # [V, 1 + c]
+    rows_of = torch.cat([own.argmax(0, keepdim=True), found.indices]).T.numpy()  # [V, 1 + c]
     clips_of = np.broadcast_to(np.arange(len(rows_of))[:, None], rows_of.shape)
     v2t = _places(judged, clips_of, rows_of, np.isfinite(found.values.T.numpy()), before.v2t)
     ids = np.array(part.caption_ids), np.array(part.clip_ids)
@@ -123,17 +121,20 @@ def _gallery(judged: Judged) -> _Result:
     from workbench.tasks.gallery import ranks
 
     part = judged.gallery
-    chosen, rows = fixed_gallery(part.owner, len(part.clips))
+    chosen, rows = fixed_gallery(part.owner)
     score = all_pairs(judged, chosen, rows)
     ids = np.array(part.caption_ids)[rows], np.array(part.clip_ids)[chosen]
     return ranks(torch.from_numpy(score), np.arange(len(chosen))), ids, ids[1], score.size
 
 
-def fixed_gallery(owner: np.ndarray, clips: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the gallery's clips [G], ascending, and of the first caption [G] of each."""
-    chosen = np.sort(np.random.default_rng(SEED).permutation(clips)[:GALLERY])
-    _, first = np.unique(owner, return_index=True)
-    return chosen, first[chosen]
+def fixed_gallery(owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the gallery's clips [G], ascending, and of the first caption [G] of each; owner: [Q].
+
+    Of several clips with one caption (`FrameStore.shared`) only the first may be chosen.
+    """
+    clips, first = np.unique(owner, return_index=True)
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(clips))[:GALLERY])
+    return clips[chosen], first[chosen]
 
 
 def all_pairs(

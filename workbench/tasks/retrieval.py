@@ -1,7 +1,8 @@
 """Text-video retrieval, unmasked: recall, median and mean rank in both directions.
 
 Protocol: every caption searches all clips of the split and every clip all captions, by cosine similarity;
-ties count against the model; of a clip with several captions the best-ranked one counts.
+ties count against the model; of a clip with several captions the best-ranked one counts, and of a caption
+with several clips (`FrameStore.shared`) the best-ranked clip.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def evaluate(judged: Judged) -> Found:
 
     part = judged.gallery
     video, text = judged.embed_videos(), judged.embed_texts()
-    found = ranks(similarities(video, text), part.owner)
+    found = ranks(similarities(video, text), part.owner, part.more)
     names = {"video_id": np.array(part.clip_ids), "text_id": np.array(part.caption_ids)}
     return Found(
         values=rank_metrics(found),

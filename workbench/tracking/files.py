@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import tempfile
@@ -189,3 +190,15 @@ def _fsync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name, another one for another text: `budget 2x` becomes `budget-2x`."""
+    found = re.sub("-+", "-", re.sub(r"[^A-Za-z0-9._=-]", "-", text)).strip("-.")
+    readable = found.replace("-", " ") == text.replace(",", "") and len(found) <= 80
+    return found if readable else f"{found[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def kept_file(folder: Path, plan: str) -> Path:
+    """Where a study's folder keeps the description of one of its plans, whatever is asked after it."""
+    return folder / f"asked-{slug(plan)}.json"

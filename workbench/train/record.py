@@ -30,6 +30,11 @@ def describe(
 ) -> None:
     """What only this process knows: environment, data, tokenizer, and a picture of the mask."""
     store = session.store
+    read = _read(session)
+    cut = {name: session.vocabulary.cut(texts) for name, texts in read.items()}
+    shares = ", ".join(f"{name} {100 * n / len(read[name]):.3g} %" for name, n in cut.items() if n)
+    if shares:
+        print(f"captions cut for having more than {session.vocabulary.length} tokens: {shares}", flush=True)
     run.write_json(
         "environment.json",
         dict(facts)
@@ -44,10 +49,12 @@ def describe(
             "parameters": sum(p.numel() for p in session.recipe.parameters()),
             "val_captions": _captions_of_clips(session.galleries[""]["val"]),
             "tokens_per_caption": session.vocabulary.length,
-            "captions_cut": {name: session.vocabulary.cut(texts) for name, texts in _read(session).items()},
+            "captions_cut": cut,
             "start": _start(session.recipe),
         }
         | ({"init_from": session.started_from} if session.started_from else {})
+        | ({"captions_cut_shares": shares} if shares else {})
+        | ({"data_notes": "; ".join(store.notes)} if store.notes else {})
         | {
             "tasks": list(session.config.tasks),
         },
@@ -60,8 +67,12 @@ def describe(
 
 
 def _captions_of_clips(part: Gallery) -> str:
-    """As in `1:480,3:20`: 480 clips with one caption and 20 with three, from which chance level follows."""
-    counts, clips = np.unique(np.bincount(part.owner, minlength=len(part.clips)), return_counts=True)
+    """As in `1:480,3:20`: 480 clips with one caption and 20 with three, from which chance level follows.
+
+    Of clips with one caption one counts: with k of V clips right for it, random ranks hit a query with k /
+    V, on the average over Q queries with 1 / Q.
+    """
+    counts, clips = np.unique(np.unique(part.owner, return_counts=True)[1], return_counts=True)
     return ",".join(f"{count}:{number}" for count, number in zip(counts, clips, strict=True))
 
 
@@ -189,7 +200,8 @@ def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
 def mask_preview(session: Session, clips: int = 3) -> Image.Image:
     """The first clips of the validation split under the run's masking."""
     part = session.galleries[""]["val"]
-    rows = [int(np.flatnonzero(part.owner == i)[0]) for i in range(min(clips, len(part.clips)))]
+    captions, owners = part.pairs
+    rows = [int(captions[np.flatnonzero(owners == i)[0]]) for i in range(min(clips, len(part.clips)))]
     video = torch.from_numpy(part.frames(np.arange(len(rows))))
     batch = Batch.of(video, part.text.select(torch.tensor(rows))).to(session.device)
     masks = Masks()

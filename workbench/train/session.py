@@ -13,7 +13,7 @@ import torch
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
-from workbench.data import knows_motion, truth_of
+from workbench.data import known_of, knows_motion, truth_of
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
@@ -155,7 +155,7 @@ class Session:
                 )
                 found[data] = {
                     name: tasks.load(name).evaluate(judged)
-                    for name in tasks.askable(wanted, parts[split].store.known)
+                    for name in tasks.askable(wanted, known_of(parts[split].store))
                 }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
@@ -220,7 +220,7 @@ def open_session(
     check(config, world.size)
     training = [told(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
-    known = {data.name: stores[data].known for data in evaluated.values()}
+    known = {data.name: known_of(stores[data]) for data in evaluated.values()}
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
         raise UserError(refusal)
     captions = [caption for one in training for caption in one.splits["train"].captions]

@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ GENERATED = True
 TRAIN_CLIPS = 8_000
 EVAL_CLIPS = 500
 """Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
+SEED = 20_221_202
 MOTION_CLIPS = 200
 """Clips whose motion is given at a time."""
 
@@ -42,22 +44,28 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     pixels: x264 and decoders differ between machines in the last bits, while what is drawn does not.
     Each frame store records the hash of its own pixels beside it.
     """
-    train = data.clips or TRAIN_CLIPS
+    clips = combined(data, TRAIN_CLIPS, SEED)
+    return Index(digest=digest_of(clips), clips=tuple(clips))
+
+
+def combined(data: DataConfig, full: int, seed: int) -> list[Clip]:
+    """Clips of all splits, each of a combination of its own; `full`: training clips of the full size."""
+    train = data.clips or full
     held_out = min(EVAL_CLIPS, max(2, train // 6))
     combinations = world.combinations()
     if train + 2 * held_out > len(combinations):
         raise UserError(
-            f"moving_shapes has {len(combinations)} combinations, enough for "
+            f"{data.name} has {len(combinations)} combinations, enough for "
             f"{len(combinations) - 2 * EVAL_CLIPS} training clips, not {train}"
         )
-    rng = np.random.Generator(np.random.PCG64(20_221_202))
+    rng = np.random.Generator(np.random.PCG64(seed))
     order = np.argsort(rng.random(len(combinations)), kind="stable")
     sizes = {"test": held_out, "val": held_out, "train": train}
     clips: list[Clip] = []
     for split, count in sizes.items():
         for number in range(count):
             clips.append(world.clip(split, number, combinations[order[len(clips)]], rng))
-    return Index(digest=_digest(clips), clips=tuple(clips))
+    return clips
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
@@ -70,18 +78,12 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 
 def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """See `truth.Truth.motion`. Scenes are drawn anew from their random numbers, as `index` does, and belong
-    to the clips of the store where their digest is the store's; `UserError` where it is not.
-    """
-    from workbench.config import DataConfig
+    """See `truth.Truth.motion`; `UserError` where the clips of the store were drawn by another version."""
+    from workbench.data.moving_shapes.anew import scenes
     from workbench.data.moving_shapes.drawing import actor
     from workbench.data.sampling import centre_frames
 
-    train = len(set(store.splits["train"].groups)) + sum(one["split"] == "train" for one in store.skipped)
-    known = index(DataConfig(clips=train), None, Digests())
-    if known.digest != store.digest:
-        raise UserError(f"the clips in {store.path} were drawn by another version: their motion is not known")
-    clips = {clip.id: clip for clip in known.clips}
+    clips = scenes(store, index)
     _, stored, _, size, _ = store.frames.shape
     taken = centre_frames(world.VIDEO_FRAMES, stored)
     scale = np.array([size / world.VIDEO_SIZE] * 3 + [1.0], np.float32)
@@ -91,9 +93,22 @@ def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np
         yield np.stack(poses) * scale, np.stack(covers)
 
 
-def _digest(clips: Sequence[Clip]) -> str:
+def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
+    """See `truth.Truth.boxes`, of one actor; `UserError` as of `motion`."""
+    from workbench.data.moving_shapes.anew import boxes_of
+
+    return boxes_of(store, rows, index)
+
+
+def digest_of(clips: Sequence[Clip], more: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Of an index and of the constants that its pictures depend on: those of the world, and `more`."""
     rows = [dataclasses.asdict(clip) for clip in clips]
     for row in rows:
-        del row["label"]  # follows from the attributes, and came after the first digests
-    content = {"constants": world.constants(), "clips": rows}
+        for late in (
+            "label",
+            "start",
+            "end",
+        ):  # came after the first digests and tell nothing new
+            del row[late]
+    content = {"constants": {**world.constants(), **more}, "clips": rows}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

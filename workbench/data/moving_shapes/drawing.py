@@ -41,7 +41,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
             "workbench.data.moving_shapes.drawing:draw_task", tasks, workers=usable_cores(), deadline=300
         ):
             if done.failure:
-                raise UserError(f"could not write the clips of moving_shapes to {folder}: {done.failure}")
+                raise UserError(f"could not write the drawn clips to {folder}: {done.failure}")
             bar.update(done.answer["written"])
 
 
@@ -59,13 +59,19 @@ def draw_task(task: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def draw(parts: Mapping[str, str], scene: Mapping[str, Any]) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] of one scene."""
-    cover = actor(parts, scene)[1][..., None]
-    background = _background(parts["background"], scene)[None]
-    colour = np.array(world.COLOURS[parts["colour"]], np.float32)
-    frames = background + cover * (colour - background)
+    frames = _background(parts["background"], scene)[None]
+    for one in actors(parts, scene):
+        colour = np.array(world.COLOURS[one["colour"]], np.float32)
+        frames = frames + actor(one, one)[1][..., None] * (colour - frames)
     rng = np.random.Generator(np.random.PCG64(scene["seed"]))
     noise = rng.standard_normal(frames.shape[:3], dtype=np.float32) * world.NOISE
     return np.clip(frames + noise[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def actors(parts: Mapping[str, str], scene: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Who is seen, each with its parts and its place: the `actors` of a scene, or the one of `parts`."""
+    found: Sequence[Mapping[str, Any]] = scene.get("actors", ({**parts, **scene},))
+    return found
 
 
 def actor(
@@ -73,37 +79,66 @@ def actor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the actor is in some frames: its pose, float32 [T, 4] (x, y, radius in pixels, angle in radians,
     clockwise as seen), and the share of each pixel that it covers, float32 [T, H, W], 0 while it blinks."""
-    x, y, scale, angle, visible = (values[frames] for values in _motion(parts["first"], parts["second"]))
+    pose, visible = (values[frames] for values in poses(parts, scene))
+    return pose, _cover(parts["shape"], *pose.T) * visible[:, None, None]
+
+
+def poses(parts: Mapping[str, str], scene: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The actor's pose in every frame, as `actor` gives it, and how visible it is, float32 [T], 0 or 1."""
+    x, y, scale, angle, visible = _motion(parts["first"], parts["second"], scene.get("times"))
     pose = scene["x"] + x, scene["y"] + y, scene["radius"] * scale, scene["tilt"] + angle
-    return np.stack(pose, 1), _cover(parts["shape"], *pose) * visible[:, None, None]
+    return np.stack(pose, 1), visible
 
 
-def _motion(first: str, second: str) -> tuple[np.ndarray, ...]:
+def _motion(
+    first: str, second: str, times: Sequence[tuple[int, int]] | None = None
+) -> tuple[np.ndarray, ...]:
     """Offsets x, y [px], scale, angle [rad] and visibility per frame; the second action goes on
-    from where the first one ended."""
+    from where the first one ended.
+
+    times: frames in which either action begins and has ended; None for one half each. Between them the actor
+    rests as it is.
+    """
     half = world.VIDEO_FRAMES // 2
-    t = np.arange(1, half + 1, dtype=np.float32)
-    part = t / half
-    parts = []
-    x0 = y0 = angle0 = 0.0
-    scale0 = 1.0
-    for action in (first, second):
-        x, y, angle = np.full(half, x0), np.full(half, y0), np.full(half, angle0)
-        scale, visible = np.full(half, scale0), np.ones(half)
-        # Frames 1, 3, 5, 7 of a half are the ones that a run with eight frames sees, hence `t` even.
-        if action in ("left", "right"):
-            x = x0 + world.TRAVEL * part * (1 if action == "right" else -1)
-        elif action in ("up", "down"):
-            y = y0 + world.TRAVEL * part * (1 if action == "down" else -1)
-        elif action in ("grows", "shrinks"):
-            scale = scale0 * world.GROWTH ** (part if action == "grows" else -part)
-        elif action == "spins":
-            angle = angle0 + t * (math.pi / 6)
-        elif action == "blinks":
-            visible = ((t - 1) // 2 % 2 == 1).astype(np.float64)
-        parts.append((x, y, scale, angle, visible))
-        x0, y0, scale0, angle0 = x[-1], y[-1], scale[-1], angle[-1]
-    return tuple(np.concatenate(pair).astype(np.float32) for pair in zip(*parts, strict=True))
+    spans = times or ((0, half), (half, world.VIDEO_FRAMES))
+    at: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 0.0)
+    parts, ended = [], 0
+    for action, (start, end) in zip((first, second), spans, strict=True):
+        parts.append(_rest(start - ended, at))
+        parts.append(_act(action, end - start, at, whole=times is not None))
+        at, ended = tuple(values[-1] for values in parts[-1][:4]), end
+    parts.append(_rest(world.VIDEO_FRAMES - ended, at))
+    return tuple(np.concatenate(pieces).astype(np.float32) for pieces in zip(*parts, strict=True))
+
+
+def _rest(count: int, at: Sequence[float]) -> tuple[np.ndarray, ...]:
+    """As `_motion`, of an actor that stays as it is for `count` frames."""
+    return (*(np.full(count, value) for value in at), np.ones(count))
+
+
+def _act(action: str, count: int, at: Sequence[float], *, whole: bool) -> tuple[np.ndarray, ...]:
+    """As `_motion`, of one action of `count` frames.
+
+    whole: a blink hides the actor at its very beginning and end, so that both are to be seen.
+    """
+    x0, y0, scale0, angle0 = at
+    t = np.arange(1, count + 1, dtype=np.float32)
+    part = t / count
+    x, y, scale, angle, visible = _rest(count, at)
+    if action in ("left", "right"):
+        x = x0 + world.TRAVEL * part * (1 if action == "right" else -1)
+    elif action in ("up", "down"):
+        y = y0 + world.TRAVEL * part * (1 if action == "down" else -1)
+    elif action in ("grows", "shrinks"):
+        scale = scale0 * world.GROWTH ** (part if action == "grows" else -part)
+    elif action == "spins":
+        angle = angle0 + t * (math.pi / 6)
+    elif action == "blinks" and whole:
+        visible = ((t > 2) & (t <= count - 2)).astype(np.float64)
+    elif action == "blinks":
+        # Frames 1, 3, 5, 7 of a half are the ones that a run with eight frames sees, hence two at a time.
+        visible = ((t - 1) // 2 % 2 == 1).astype(np.float64)
+    return x, y, scale, angle, visible
 
 
 def _cover(shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray, angle: np.ndarray) -> np.ndarray:

@@ -54,6 +54,12 @@ def say(template: int, parts: Mapping[str, str], words: Mapping[str, int]) -> st
     return world.TEMPLATES[template].format(a=article, **spoken)
 
 
+def actor(said: Said) -> str:
+    """Only whom a caption is about, in its words, as "a red box"."""
+    colour, shape = (WORDS[slot][said.parts[slot]][said.words[slot]] for slot in ("colour", "shape"))
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
+
+
 def swapped(said: Said) -> Said:
     """With the two actions in the other order, in the same words."""
     return said._replace(parts=_swap(said.parts), words=_swap(said.words))

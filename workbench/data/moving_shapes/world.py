@@ -132,7 +132,7 @@ def _scene(parts: Mapping[str, str], draw: np.ndarray) -> dict[str, Any]:
         return round(bounds[0] + (bounds[1] - bounds[0]) * float(u), 3)
 
     radius = between(ACTOR_RADIUS, draw[0])
-    x, y = _start(parts, radius, draw[1], draw[2])
+    x, y = start(parts, radius, draw[1], draw[2])
     return {
         "radius": radius,
         "x": x,
@@ -148,7 +148,7 @@ def _scene(parts: Mapping[str, str], draw: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple[float, float]:
+def start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple[float, float]:
     """A place from which the actor stays in the picture through both actions."""
     steps = {"left": (-TRAVEL, 0.0), "right": (TRAVEL, 0.0), "up": (0.0, -TRAVEL), "down": (0.0, TRAVEL)}
     place, path, scale, largest = (0.0, 0.0), [(0.0, 0.0)], 1.0, 1.0
@@ -158,14 +158,14 @@ def _start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple
         path.append(place)
         scale *= {"grows": GROWTH, "shrinks": 1 / GROWTH}.get(action, 1.0)
         largest = max(largest, scale)
-    start = []
+    found = []
     for axis, draw in enumerate((u, v)):
         low = radius * largest - min(point[axis] for point in path)
         high = VIDEO_SIZE - radius * largest - max(point[axis] for point in path)
         if low > high:  # too large to fit with its whole path: centre it
             low = high = (low + high) / 2
-        start.append(round(low + (high - low) * float(draw), 3))
-    return start[0], start[1]
+        found.append(round(low + (high - low) * float(draw), 3))
+    return found[0], found[1]
 
 
 def constants() -> dict[str, Any]:

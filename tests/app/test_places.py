@@ -1,0 +1,40 @@
+"""What the view Predictions draws of places, and says of them: computed, without a page."""
+
+import numpy as np
+
+from app.predicted.places import FOUND, NAMED, OTHER, marked, verdict
+
+BOXES = [[0.0, 0.25, 0.5, 0.75], [0.75, 0.5, 1.0, 1.0]]
+ANSWER = {
+    "places": [[0.25, 0.5], [0.9, 0.9], [0.6, 0.1]],
+    "regions": [[0.125, 0.25, 0.375, 0.75], [0.8, 0.8, 1.0, 1.0], [0.5, 0.0, 0.7, 0.2]],
+    "actors": [BOXES, BOXES, [None, BOXES[1]]],
+    "hits": [[True, False], [False, True], [False, False]],
+}
+
+
+def test_true_boxes_the_region_and_its_middle_are_outlined():
+    clip = np.full((3, 8, 8, 3), 90, np.uint8)
+    found = marked(clip, ANSWER)
+    assert found.shape == (3, 192, 192, 3)
+    assert found[0, 60, 0].tolist() == list(NAMED), "the left edge of the named one's box"
+    assert found[0, 100, 190].tolist() == list(OTHER)
+    assert found[0, 96, 48].tolist() == list(FOUND), "the place"
+    assert found[0, 60, 24].tolist() == list(FOUND), "the left edge of the region"
+    assert found[0, 10, 10].tolist() == [90, 90, 90]
+    assert not (found[2] == NAMED).all(-1).any(), "it is not seen there"
+    assert (clip == 90).all()
+
+
+def test_patches_have_a_place_and_no_region():
+    found = marked(np.zeros((3, 64, 64, 3), np.uint8), ANSWER | {"regions": []})
+    assert (found[0] == FOUND).all(-1).sum() == 2 * 13 - 1
+
+
+def test_the_verdict_counts_frames_in_which_the_named_one_is_seen():
+    assert verdict(ANSWER) == (
+        "The place lies in its true box in 1 of the 2 frames in which it is seen, in the other one's in 1."
+    )
+    alone = ANSWER | {"actors": [[BOXES[0]]] * 3, "hits": [[True], [True], [False]]}
+    assert verdict(alone) == "The place lies in its true box in 2 of the 3 frames in which it is seen."
+    assert "not known" in verdict(ANSWER | {"actors": [[]] * 3, "hits": [[]] * 3})

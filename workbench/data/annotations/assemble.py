@@ -1,0 +1,224 @@
+"""Rows of annotations and the files of a folder, put together as an index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from workbench.data.annotations.families import Family, Row, Taken, take
+from workbench.data.annotations.tree import Tree, without_suffix
+from workbench.data.digests import Digests
+from workbench.data.index import Clip, Count, Index, Survey
+from workbench.data.store import SPLITS
+from workbench.errors import UserError
+
+SHARE = 10
+"""At most one of so many training clips becomes val, where the benchmark has none of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What is known of a benchmark under one of its protocols."""
+
+    name: str
+    """As `--data` takes it, such as `msrvtt-7k`."""
+    families: tuple[Family, ...]
+    """The forms in which its annotations are read, the first that lies there being taken."""
+    layout: str
+    """Where a video lies that is not there, such as `videos/all/{}.mp4`; `{}` stands for its name."""
+    protocol: str
+    """In words, noted with every store."""
+    published: Mapping[str, int] = field(default_factory=dict)
+    """Published counts by their names, such as `test clips`."""
+    source: str = ""
+    """Where they were read."""
+    pickles: Mapping[str, str] = field(default_factory=dict)
+    """Pickle that people have of it -> the text file that holds the same."""
+    shared: bool = False
+    """See `Index.shared`."""
+
+
+def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
+    """The index of a benchmark in a folder. Raises `UserError` where its annotations are missing or wrong."""
+    assert source is not None, "SOURCE says so"
+    tree = Tree.of(Path(source))
+    taken = take(benchmark.name, tree, benchmark.families, benchmark.pickles)
+    rows = list(taken.family.read(taken.files))
+    found = _gather(benchmark, tree, taken, rows)
+    counts = _counts(found.clips, benchmark)
+    clips, notes = _with_val(found.clips, tree)
+    return Index(
+        digest=_digest(tree.root, clips, digests, benchmark.shared),
+        clips=clips,
+        notes=(
+            f"protocol: {benchmark.protocol}",
+            f"annotations read: {taken}",
+            *(f"{c.what}: {c.found} here, {c.published} published" for c in counts if c.differs),
+            *found.notes,
+            *notes,
+        ),
+        shared=benchmark.shared,
+        survey=Survey(
+            taken=str(taken),
+            counts=counts,
+            invalid_times=found.faults,
+            doubles=tuple(dict.fromkeys(found.doubles)),
+        ),
+        unusable=_unusable(tree, clips, taken),
+    )
+
+
+def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
+    """The folder itself: nothing is copied."""
+    assert source is not None, "SOURCE says so"
+    return Path(source)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    clips: tuple[Clip, ...]
+    faults: tuple[str, ...]
+    doubles: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row]) -> _Gathered:
+    """A clip for each video or segment with all its captions, in the order of the annotations."""
+    clips: dict[tuple[str, float, float], Clip] = {}
+    splits: dict[str, str] = {}
+    faults: list[str] = []
+    doubles: list[tuple[str, ...]] = []
+    empty = 0
+    for row in rows:
+        if row.fault:
+            faults.append(f"{row.video}: {row.fault}")
+        if row.fault or not row.caption:
+            empty += not row.fault
+            continue
+        name = str(PurePosixPath(row.video))
+        if (split := splits.setdefault(name, row.split)) != row.split:
+            raise UserError(
+                f"{row.video} is in {split} and in {row.split} of {taken}; a video belongs to one split"
+            )
+        key = name, row.start, row.end
+        known = clips.get(key)
+        if known is None:
+            places = tree.places(name)
+            if len(places) > 1:
+                doubles.append(tuple(places))
+            clips[key] = Clip(
+                id=name,
+                path=places[0] if places else _where(name, benchmark.layout),
+                split=row.split,
+                captions=(row.caption,),
+                label=row.label,
+                start=row.start,
+                end=row.end,
+            )
+        else:
+            clips[key] = replace(known, captions=(*known.captions, row.caption))
+    if not clips:
+        raise UserError(f"{tree.root}: {taken} names no video with a caption")
+    notes = []
+    if empty:
+        notes.append(f"{empty} empty captions left out")
+    if faults:
+        notes.append(f"{len(faults)} segments left out that no clip can have, such as {faults[0]}")
+    segments = Counter(clip.id for clip in clips.values())
+    named = (
+        replace(clip, id=f"{clip.id}@{clip.start:g}-{clip.end:g}") if segments[clip.id] > 1 else clip
+        for clip in clips.values()
+    )
+    return _Gathered(tuple(named), tuple(faults), tuple(doubles), tuple(notes))
+
+
+def _where(name: str, layout: str) -> str:
+    """Path inside the folder at which a video would lie that is not there."""
+    path = PurePosixPath(name)
+    if path.parent.parts and not path.is_absolute() and ".." not in path.parts:
+        return name if without_suffix(name) != name else name + PurePosixPath(layout).suffix
+    return layout.format(_plain(name))
+
+
+def _plain(name: str) -> str:
+    """The last part of a name without a suffix."""
+    return without_suffix(PurePosixPath(name).name)
+
+
+def _counts(clips: Sequence[Clip], benchmark: Benchmark) -> tuple[Count, ...]:
+    """Clips and captions of each split; of a split that is published and not there, 0."""
+    found: dict[str, int] = {}
+    for split in SPLITS:
+        captions = [len(clip.captions) for clip in clips if clip.split == split]
+        if captions:
+            found |= {f"{split} clips": len(captions), f"{split} captions": sum(captions)}
+    return tuple(
+        Count(
+            what=what,
+            found=found.get(what, 0),
+            published=benchmark.published.get(what),
+            source=benchmark.source if what in benchmark.published else "",
+        )
+        for what in dict.fromkeys([*found, *benchmark.published])
+    )
+
+
+def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+    """Own val out of train, by a hash of the names, where there is none; and what was decided.
+
+    As many clips as test has, but at most a tenth of train, and of those whose files are there. Where each
+    clip of the test has one caption, so has each of val, its first: a clip with twenty would make other
+    queries of val than of test.
+    """
+    absent = [split for split in ("train", "test") if not any(clip.split == split for clip in clips)]
+    if absent:
+        raise UserError(f"the annotations have no captions for {' and '.join(absent)}")
+    if any(clip.split == "val" for clip in clips):
+        return clips, ()
+    test = [clip for clip in clips if clip.split == "test"]
+    train = sorted((c for c in clips if c.split == "train"), key=lambda c: _rank(c.path))
+    share = min(len(test), max(1, len(train) // SHARE))
+    if len(train) < 3:
+        raise UserError(f"train has {len(train)} videos, too few to take val from; at least 3 are needed")
+    files = list(dict.fromkeys(clip.path for clip in train))  # segments of one file stay together
+    files = ([one for one in files if (tree.root / one).is_file()] or files)[:share]
+    chosen = {clip.id for clip in train if clip.path in set(files)}
+    single = all(len(clip.captions) == 1 for clip in test)
+    found = []
+    for clip in clips:
+        if clip.id in chosen:
+            captions = clip.captions[:1] if single else clip.captions
+            clip = replace(clip, split="val", captions=captions)
+        found.append(clip)
+    what = "each with its first caption" if single else "with their captions"
+    note = f"val is {len(chosen)} clips of train, {what}: the benchmark has no val apart from its test"
+    return tuple(found), (note,)
+
+
+def _unusable(tree: Tree, clips: Iterable[Clip], taken: Taken) -> str:
+    """Said where of a whole split no file is there."""
+    for split in SPLITS:
+        mine = [clip for clip in clips if clip.split == split]
+        if mine and not any((tree.root / clip.path).is_file() for clip in mine):
+            return (
+                f"none of the {len(mine)} videos of {split} lies in {tree.root}, where the first would be "
+                f"{mine[0].path}; or {taken.family.name}'s annotations here are of another benchmark"
+            )
+    return ""
+
+
+def _rank(name: str) -> str:
+    return hashlib.sha256(_plain(name).encode()).hexdigest()
+
+
+def _digest(root: Path, clips: Iterable[Clip], digests: Digests, shared: bool) -> str:
+    """Of captions, splits, segments and the content of every file; names of files do not count."""
+    sha = hashlib.sha256(b"shared" if shared else b"")
+    for clip in clips:
+        row = [clip.id, clip.split, list(clip.captions), clip.label, clip.start, clip.end]
+        sha.update(json.dumps([*row, digests.of(root / clip.path)]).encode())
+    return sha.hexdigest()

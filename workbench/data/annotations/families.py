@@ -1,0 +1,171 @@
+"""Forms of annotation files: which files one needs, how they are read, and which of them lies in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from workbench.data.annotations.reading import captions_of, entries, json_lines_of, json_of, objects
+from workbench.data.annotations.tree import Tree
+from workbench.errors import UserError
+
+Files = Mapping[str, Path]
+"""What was found by the patterns of `Family.files` and `Family.also`."""
+
+
+class Row(NamedTuple):
+    """One caption of one clip."""
+
+    video: str
+    """As the annotation names it: with or without folders and suffix."""
+    caption: str
+    split: str
+    """`train`, `val` or `test`."""
+    start: float = 0.0
+    end: float = 0.0
+    """Seconds of the file; 0 stands for its end."""
+    label: str = ""
+    fault: str = ""
+    """Why its segment cannot be, such as that it ends before it begins."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A form in which a benchmark's annotations are published."""
+
+    name: str
+    """Whose it is, such as `CLIP4Clip`."""
+    files: tuple[str, ...]
+    """Patterns of the files that it needs, see `Tree.find`."""
+    read: Callable[[Files], Iterator[Row]]
+    also: tuple[str, ...] = ()
+    """Files that it reads where they are there."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The family that is read, with its files."""
+
+    family: Family
+    files: Files
+
+    def __str__(self) -> str:
+        return f"{self.family.name} ({', '.join(path.name for path in self.files.values())})"
+
+
+def take(name: str, tree: Tree, families: Sequence[Family], pickles: Mapping[str, str]) -> Taken:
+    """The first of the families whose files all lie in the folder.
+
+    pickles: name of a pickle -> the text file that holds the same. Raises `UserError` with what is missing.
+    """
+    best: tuple[int, Family, list[str]] | None = None
+    for family in families:
+        found = {pattern: tree.find(pattern) for pattern in (*family.files, *family.also)}
+        missing = [pattern for pattern in family.files if found[pattern] is None]
+        if not missing:
+            return Taken(family, {pattern: path for pattern, path in found.items() if path is not None})
+        have = len(family.files) - len(missing)
+        if best is None or have > best[0]:
+            best = have, family, missing
+    assert best is not None, "a benchmark has families"
+    have, family, missing = best
+    for pickle in tree.pickles():
+        if pickle in pickles:
+            raise UserError(
+                f"{tree.root} has {pickle}, a pickle, which is not read because it can run any code; "
+                f"{pickles[pickle]} holds the same"
+            )
+    lacking = " and ".join(one.replace("|", " or ") for one in missing)
+    if have:
+        raise UserError(f"{tree.root} has annotations of {name} as {family.name} has them, but no {lacking}")
+    others = ", ".join(dict.fromkeys(one.name for one in families if one is not family))
+    more = f"; the forms of {others} are read too" if others else ""
+    raise UserError(f"{tree.root} has no annotations of {name}, such as {lacking} of {family.name}{more}")
+
+
+def singularity(train: str, test: str, val: str = "", *, paragraph: bool = False) -> Family:
+    """Lists of `{image: path, caption: text or list}`; `image` is the key for videos too, and in SSv2's
+    test files a list of several right ones (Singularity, VindLU, UMT)."""
+
+    def read(files: Files) -> Iterator[Row]:
+        for split, pattern in (("train", train), ("val", val), ("test", test)):
+            if pattern in files:
+                path = files[pattern]
+                for entry in entries(path, json_of(path), "image", "caption"):
+                    yield from _rows(path, entry["image"], entry["caption"], split, paragraph)
+
+    return Family("Singularity", (train, test), read, (val,) if val else ())
+
+
+def simvtp(train: str, test: str) -> Family:
+    """Objects of path -> caption, so that a video has one caption (SimVTP)."""
+
+    def read(files: Files) -> Iterator[Row]:
+        for split, pattern in (("train", train), ("test", test)):
+            for video, caption in objects(files[pattern], json_of(files[pattern]), str):
+                yield from _rows(files[pattern], video, caption, split, False)
+
+    return Family("SimVTP", (train, test), read)
+
+
+def violet(pattern: str, *, paragraph: bool = False) -> Family:
+    """One object of splits, each a list of `{video, caption}` or, for pre-training, an object of id -> texts
+    (VIOLET, LAVENDER)."""
+
+    def read(files: Files) -> Iterator[Row]:
+        path = files[pattern]
+        for split, found in objects(path, json_of(path), (list, dict)):
+            if split not in ("train", "val", "test"):
+                raise UserError(f"{path} has the split {split!r}; train, val and test are read")
+            if isinstance(found, dict):
+                for video, texts in objects(path, found, (list, str)):
+                    yield from _rows(path, video, texts, split, paragraph)
+            else:
+                for entry in entries(path, found, "video", "caption"):
+                    yield from _rows(path, entry["video"], entry["caption"], split, paragraph)
+
+    return Family("VIOLET", (pattern,), read)
+
+
+def clipbert(name: str, *, paragraph: bool = False) -> Family:
+    """Lines of `{clip_name, caption}`, a file for each split (ClipBERT)."""
+    train, val, test = (f"{split}.jsonl|*{name}*{split}*.jsonl" for split in ("train", "val", "test"))
+
+    def read(files: Files) -> Iterator[Row]:
+        for split, pattern in (("train", train), ("val", val), ("test", test)):
+            if pattern in files:
+                path = files[pattern]
+                for entry in entries(path, json_lines_of(path), "clip_name", "caption"):
+                    yield from _rows(path, entry["clip_name"], entry["caption"], split, paragraph)
+
+    return Family("ClipBERT", (train, test), read, (val,))
+
+
+def karpathy(pattern: str) -> Family:
+    """`images[]` with `filename`, `split` and `sentences[].raw`; `restval` belongs to train
+    (arXiv:1412.2306, as VLC and ViLT read it)."""
+
+    def read(files: Files) -> Iterator[Row]:
+        path = files[pattern]
+        found = json_of(path)
+        images = found.get("images") if isinstance(found, dict) else None
+        for entry in entries(path, images, "filename", "split", "sentences"):
+            split = "train" if entry["split"] == "restval" else entry["split"]
+            if split not in ("train", "val", "test"):
+                raise UserError(f"{path} has the split {split!r}; train, restval, val and test are read")
+            place = "/".join(filter(None, (entry.get("filepath"), entry["filename"])))
+            for sentence in entries(path, entry["sentences"], "raw"):
+                yield from _rows(path, place, sentence["raw"], split, False)
+
+    return Family("Karpathy", (pattern,), read)
+
+
+def _rows(path: Path, media: Any, captions: Any, split: str, paragraph: bool) -> Iterator[Row]:
+    """A row for each caption of each video."""
+    for video in media if isinstance(media, list) else [media]:
+        if not isinstance(video, str) or not video.strip():
+            raise UserError(f"{path}: a video is named by text, not {video!r:.60}")
+        for caption in captions_of(path, captions, paragraph=paragraph):
+            yield Row(video.strip(), caption, split)

@@ -1,0 +1,86 @@
+"""moving_shapes_timed: the drawn world with rests, in which it is known when each action happens.
+
+Actor, actions, backgrounds and captions are those of moving_shapes, but the two actions take 3 to 7 of the
+16 frames each, and before, between and behind them the actor rests for any number of frames, also none. Every
+layout (two lengths, three rests) is as likely as another. An action is to be seen in its first and in its
+last frame: a blink hides the actor in its first two and its last two frames.
+
+The attribute `timeline` of a clip has for each action what is asked for ("a red box rises"), in the words of
+captions, and its start and end as shares of the clip. Clips are drawn from a seed of their own, so a
+combination that trains in one of the two worlds may be tested in the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.data import moving_shapes
+from workbench.data.digests import Digests
+from workbench.data.index import Clip, Index
+from workbench.data.moving_shapes import world
+from workbench.data.moving_shapes.grammar import WORDS
+
+if TYPE_CHECKING:
+    from workbench.config import DataConfig
+
+GENERATED = True
+
+TRAIN_CLIPS = 4_000
+SEED = 20_220_721
+SHORTEST, LONGEST = 3, 7
+"""Frames of an action."""
+QUERY = "{a} {colour} {shape} {action}"
+"""How a caption may begin."""
+VERSION = 1
+"""Raise it whenever what is drawn changes: it is part of the digest."""
+
+
+def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
+    """As that of moving_shapes, with the times of the actions in each scene."""
+    rng = np.random.Generator(np.random.PCG64(SEED + 1))
+    every = layouts()
+    clips = [_timed(clip, every, rng.random(4)) for clip in moving_shapes.combined(data, TRAIN_CLIPS, SEED)]
+    own = {"timed": VERSION, "lengths": [SHORTEST, LONGEST], "query": QUERY}
+    return Index(digest=moving_shapes.digest_of(clips, own), clips=tuple(clips))
+
+
+def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
+    """As those of moving_shapes."""
+    return moving_shapes.videos(index, source, cache, progress)
+
+
+def layouts() -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Every pair of times, each the frame in which an action begins and the one in which it has ended."""
+    lengths, frames = range(SHORTEST, LONGEST + 1), world.VIDEO_FRAMES
+    return [
+        ((start, start + one), (later, later + other))
+        for one in lengths
+        for other in lengths
+        for start in range(frames - one - other + 1)
+        for later in range(start + one, frames - other + 1)
+    ]
+
+
+def _timed(clip: Clip, every: list[tuple[tuple[int, int], tuple[int, int]]], draw: np.ndarray) -> Clip:
+    """A clip of moving_shapes with a layout, and with what is asked for in words of its own; draw [4]."""
+    times, parts = every[int(draw[0] * len(every))], clip.attributes
+    shapes = WORDS["shape"][parts["shape"]]
+    timeline = []
+    for slot, (start, end), u in zip(("first", "second"), times, draw[2:], strict=True):
+        words = WORDS[slot][parts[slot]]
+        said = QUERY.format(
+            a="an" if parts["colour"][0] in "aeiou" else "a",
+            colour=parts["colour"],
+            shape=shapes[int(draw[1] * len(shapes))],
+            action=words[int(u * len(words))],
+        )
+        timeline.append([said, start / world.VIDEO_FRAMES, end / world.VIDEO_FRAMES])
+    return dataclasses.replace(
+        clip,
+        attributes={**parts, "timeline": timeline},
+        scene={**clip.scene, "times": [list(span) for span in times]},
+    )

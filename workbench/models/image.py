@@ -1,0 +1,42 @@
+"""A video encoder that reads single images too, by a projection of their own (OmniVL, arXiv:2209.07526)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from workbench.errors import UserError
+from workbench.models.video import VideoConfig, VideoEncoder
+
+
+class ImageVideoEncoder(VideoEncoder):
+    """Images are clips of one frame. They share places within a frame, class token, blocks and norms with
+    clips, and have no place in time.
+
+    Where all clips have one frame there is one projection.
+
+    Letters: B batch, H W pixels, h w patches of a frame, p side of a patch, D width.
+    """
+
+    def __init__(self, config: VideoConfig, *, frames: int, size: int) -> None:
+        super().__init__(config, frames=frames, size=size)
+        self.project_image = nn.Linear(self.patch**2 * 3, self.width) if frames > 1 else None
+
+    @property
+    def counted(self) -> Sequence[nn.Module]:
+        images = [] if self.project_image is None else [self.project_image]
+        return [*super().counted, *images]
+
+    def embed(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens of uint8 clips as in `VideoEncoder`, or of images [B, 1, H, W, 3] as [B, h * w, D]."""
+        if self.project_image is None or video.shape[1] > 1:
+            return super().embed(video, mask)
+        if mask is not None:
+            raise UserError("single images are read whole: no mask of theirs is known")
+        rows = video[:, 0].unflatten(1, (-1, self.patch)).unflatten(3, (-1, self.patch))  # [B, h, p, w, p, 3]
+        patches = rows.transpose(2, 3).flatten(3).flatten(1, 2)  # [B, h * w, p * p * 3]
+        pixels = patches.shape[-1]
+        seen = patches * self.scale[:pixels] + self.shift[:pixels]
+        tokens: Tensor = self.project_image(seen) + self.space
+        return tokens

@@ -1,0 +1,1 @@
+"""Parts that choose what is read further: patches, frames, regions."""

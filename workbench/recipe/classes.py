@@ -1,0 +1,74 @@
+"""Names of what training clips show, as texts beside the captions; found by the clips' rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from workbench.models.text import Vocabulary
+from workbench.recipe.batch import Batch, Layout, Text
+
+if TYPE_CHECKING:
+    from workbench.data.truth import Truth
+
+IMAGE = ("colour", "shape")
+"""Attributes whose values together are the class of a single frame."""
+
+
+class ClassTable(nn.Module):
+    """The class of each clip as a whole and of its frames, over all data sets; no checkpoint holds it.
+
+    A clip's class is its label, a frame's what `IMAGE` says. Classes are told apart by their names, from 1
+    on in the order of these; 0, with an empty name, is no class.
+    """
+
+    kinds: Tensor
+    """int64 [rows + 1, 2], class of a clip and of its frames; the last row, of no clip, is zero."""
+    starts: Tensor
+    """int64 [sources], first row of each data set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: tuple[str, ...] = ("",)
+        self.register_buffer("kinds", torch.zeros(1, 2, dtype=torch.int64), persistent=False)
+        self.register_buffer("starts", torch.zeros(1, dtype=torch.int64), persistent=False)
+        for part in ("tokens", *Layout._fields):
+            self.register_buffer(f"of_{part}", torch.zeros(1, 0, dtype=torch.int64), persistent=False)
+
+    def fill(self, truths: Sequence[Truth | None], vocabulary: Vocabulary) -> None:
+        """Takes the classes of all clips; of data that are None, or know none, clips have none."""
+        starts, kinds = [], [("", "")] * 0
+        for truth in truths:
+            starts.append(len(kinds))
+            if truth is not None:
+                values = [truth.attributes.get(name, [None] * truth.clips) for name in IMAGE]
+                frames = [
+                    " ".join(map(str, one)) if None not in one else "" for one in zip(*values, strict=True)
+                ]
+                kinds += zip(truth.labels or [""] * truth.clips, frames, strict=True)
+        self.names = ("", *sorted({name for pair in kinds for name in pair if name}))
+        number, device = {name: i for i, name in enumerate(self.names)}, self.kinds.device
+        self.kinds = torch.tensor([[number[n] for n in pair] for pair in [*kinds, ("", "")]], device=device)
+        self.starts = torch.tensor(starts, device=device)
+        spoken = vocabulary.encode(list(self.names)).to(device)
+        for part, table in zip(("tokens", *Layout._fields), (spoken.tokens, *spoken.layout), strict=True):
+            setattr(self, f"of_{part}", table)
+
+    def forward(self, batch: Batch, frames: Tensor) -> Tensor:
+        """The class of each clip, of its frames where `frames` [B] holds, int64 [B]; 0 for none."""
+        row = torch.where(batch.index < 0, -1, self.starts[batch.source] + batch.index)
+        return self.kinds[row].gather(1, frames.long()[:, None])[:, 0]
+
+    def named(self, text: Text, kind: Tensor) -> Text:
+        """The captions, with the name of the class in place of those whose `kind` [B] is not 0."""
+        if len(self.names) == 1:
+            return text
+        asked = (kind > 0)[:, None]
+        tokens, *layout = (
+            torch.where(asked, getattr(self, f"of_{part}")[kind], own)
+            for part, own in zip(("tokens", *Layout._fields), (text.tokens, *text.layout), strict=True)
+        )
+        return Text(tokens, Layout(*layout))

@@ -1,0 +1,187 @@
+"""HiTeA: hierarchical temporal-aware video-language pre-training (arXiv:2212.14546); our choice of losses.
+
+Of the paper the abstract could be read, of the code the parts for fine-tuning: what is named there is here,
+how it is computed is ours. A clip is seen long (all frames) and short (a window of neighbouring ones).
+Moments (`moment`): the short view is pulled to those words of its caption that fit it best, away from the
+words of other captions. Relations (`relation`): clip and caption as a whole at two resolutions, fused(long,
+caption) and fused(short, caption with hidden words), predict each other, and no gradient reaches what is
+predicted. The base: contrast (`vtc`), matching with hard negatives (`vtm`), hidden words (`mlm`), captions
+word by word (`lm`).
+
+Both views come from the frames of a step: for the short one the other frames' patches are dropped before the
+encoder. So no more frames need to be stored than are seen, the window keeps its true place in time, and it
+costs less than half of a long view. Of a single frame both views are the same.
+
+Differs from the paper: all of `moment`, `relation` and of how views are taken, and the set of base losses
+with their weights, is our choice; the shared small core from a random start instead of MViTv2 and a trained
+BERT; every third of three fusion blocks is one of joint attention; no momentum copy and no queue; a caption
+is written from the long view alone, with an empty prefix; only content words are chosen and contrasted, and
+the same word in another caption is not pushed away.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.models.caption import BOS, EOS, CaptionDecoder
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import FusionConfig, FusionEncoder
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.models.video import VideoConfig, VideoEncoder
+from workbench.models.word_head import WordHead
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import judgement, perceptron, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A term of weight 0 is not computed."""
+
+    vtc: float = 1.0
+    vtm: float = 1.0
+    mlm: float = 1.0
+    lm: float = 1.0
+    moment: float = 1.0
+    relation: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
+    text: TextConfig = field(default_factory=lambda: TextConfig(words=(BOS, EOS)))
+    """Of the text encoder and, alike, of the decoder."""
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(mode="stride", depth=3))
+    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
+    temperature: float = 0.07
+    short: float = 0.5
+    """Share of the time steps that the short view has, at least one."""
+    words: int = 3
+    """Words of the caption that are positives of the short view."""
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("recipe.words", self.words, 1)
+        if not 0 < self.short < 1:
+            raise UserError(f"recipe.short is a share between 0 and 1, not {self.short!r}")
+        if self.video_masking is not None or self.video.hidden != "drop":
+            raise UserError("hitea drops what its short view lacks: no video_masking, video.hidden='drop'")
+        if self.text.hidden != "replace" or self.fusion.mode != "stride":
+            raise UserError("hitea needs text.hidden='replace' and fusion.mode='stride'")
+        if not {BOS, EOS} <= set(self.text.words):
+            raise UserError(f"hitea marks where captions begin and end: text.words has {BOS} and {EOS}")
+
+
+class Recipe(DualEncoder):
+    """Encode both views and the caption with and without hidden words, fuse, predict, align.
+
+    Letters: B batch, N tokens of a clip, L places of a caption, S = L + 2 with its begin and end, M hidden
+    words, D width, E shared space, V vocabulary.
+    """
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.video = VideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, vocabulary)
+        width, weights = config.fusion.width, config.weights
+        self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
+        self.word_head = WordHead(width, vocabulary.size)
+        self.match_head = nn.Linear(width, 2)
+        self.decoder = CaptionDecoder(
+            config.text, vocabulary, memory=self.video.width, split=False, embeds=False
+        )
+        if weights.relation:
+            self.predictor = perceptron(width, width)
+        self.window = max(1, int(config.short * self.grid.time))
+        """Time steps of the short view."""
+        self.build_heads(config)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
+
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        if ability == "generate" and not self.config.weights.lm:
+            return ()
+        return super().trained_by(ability)
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Hidden words; `start` [B], the short view's first time step; numbers in [0, 1) that decide on each
+        caption's and each clip's negative, [B, 2]."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        rows, weights = len(batch.text.tokens), self.config.weights
+        if objective != "recipe":
+            return draw
+        chosen: dict[str, Tensor] = {}
+        if weights.moment or weights.relation:
+            chosen["start"] = rng.integers(0, self.grid.time - self.window + 1, rows)
+        if weights.vtm:
+            chosen["negatives"] = rng.uniform(rows, 2)
+        return draw._replace(chosen=chosen)
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights, text, hides = self.config.weights, batch.text, draw.text_mask is not None
+        keep, terms = text.layout.valid, {}  # [B, L]
+        # Each pass runs once, and only where a term asks for it.
+        long = functools.cache(lambda: self.video(batch.video))
+        short = functools.cache(lambda: self.video(batch.video, self.outside(draw.chosen["start"])))
+        caption = functools.cache(lambda hide: self.text(text, draw.text_mask if hide else None))
+        fused = functools.cache(lambda view, hide: self.fusion(view().tokens, caption(hide).tokens, keep))
+        if weights.mlm and draw.text_mask is not None:
+            words = fused(long, True).text[draw.text_mask]  # [M, D]
+            terms["mlm"] = losses.mlm(self.word_head(words), text.tokens[draw.text_mask])
+        if weights.lm:
+            states, tokens, valid = self.decoder.words(text)  # [B, S, D], [B, S]
+            logits = self.decoder(states[:, :-1], long().tokens)  # [B, S - 1, V], each of the next word
+            terms["lm"] = losses.lm(logits, tokens[:, 1:], valid[:, 1:])
+        if weights.vtc or weights.vtm:
+            clips, captions = self.video_head(long().pooled), self.text_head(caption(False).pooled)
+            clips, captions = unit(clips), unit(captions)  # [B, E]
+        if weights.vtc:
+            terms["vtc"] = losses.vtc(clips, captions, self.temperature())
+        if weights.vtm:
+            own = torch.arange(len(keep), device=keep.device)
+            scores = self.temperature() * clips @ captions.T
+            other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
+            rows, columns = torch.cat([other[0], own]), torch.cat([own, other[1]])  # of clips, of captions
+            wrong = self.fusion(long().tokens[rows], caption(False).tokens[columns], keep[columns]).pooled
+            pooled = torch.cat([fused(long, False).pooled, wrong])  # [3B, D]
+            matched = torch.cat([own == own, rows == columns])
+            terms["vtm"] = losses.vtm(judgement(self.match_head, pooled), matched)
+        if weights.moment:
+            moment, words = unit(self.video_head(short().pooled)), unit(self.text_head(caption(False).tokens))
+            content = text.layout.content & keep  # [B, L]
+            terms["moment"] = losses.moment_nce(
+                moment, words, text.tokens, content, self.config.words, self.temperature()
+            )
+        if weights.relation:
+            whole, part = fused(long, False).pooled, fused(short, hides).pooled  # [B, D]
+            forth = losses.negative_cosine(self.predictor(part), whole)
+            terms["relation"] = (forth + losses.negative_cosine(self.predictor(whole), part)) / 2
+        if not terms:
+            raise UserError("hitea has nothing to learn where no word is hidden and only weights.mlm is left")
+        return terms
+
+    def outside(self, start: Tensor) -> Tensor:
+        """Which patches the short view from time step `start` [B] on lacks, Boolean [B, N]."""
+        step = torch.arange(self.grid.tokens, device=start.device) // self.grid.space
+        begun = start[:, None]
+        return (step < begun) | (step >= begun + self.window)
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        fused = self.fusion(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
+        logits = judgement(self.match_head, fused.pooled)
+        return logits[:, 1] - logits[:, 0]
+
+    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] that begin with the prompt."""
+        return self.decoder.write(self.video(video).tokens, prompt, beams=beams)

@@ -1,0 +1,199 @@
+"""OmniVL: one foundation model for image-language and video-language tasks (arXiv:2209.07526).
+
+One encoder with two patch projections reads images, here single frames, and clips: first images alone
+(`Stage(objective="images")`), then both in each step. Three terms:
+
+- `vtc`, the unified contrast (UniVLC): captions and names of classes are texts alike, and samples with the
+  same class name belong together. Keys are what slow averages of the encoders (`momentum`) make of the batch
+  and have made of the last `queue` samples; their similarities are a share `alpha` of the target.
+- `vtm`: pairs are told from hard negatives, by words that query the patches.
+- `lm`: each next word of a caption, by a causal decoder that looks at the patches.
+
+Switches: `labels`, whether class names attract each other or each pair counts alone; `queue`, 0 for neither
+queue nor averages (the keys are then the batch's own features: without labels, the plain contrast); and the
+stages of a run.
+
+Differs from the paper: the shared small core from a random start; all frames are seen at once, not space and
+time by turns; images are frames of the clips, with the clips' captions, and in one step with clips instead of
+in batches by turns; classes are the drawn world's, of a frame colour and shape, of a clip its two actions,
+and their bare names are texts; a quarter of the texts are such, which is our choice, as are the weights and a
+constant `alpha`; one queue, empty at first, of 1,024 samples instead of 57,600; the decoder shares no weights
+with what judges pairs and learns captions only; temperatures stop at 0.01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from workbench import losses
+from workbench.errors import UserError
+from workbench.fields import at_least
+from workbench.masking.video import lowest, share
+from workbench.models.caption import BOS, EOS, CaptionDecoder
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import FusionConfig, FusionEncoder
+from workbench.models.image import ImageVideoEncoder
+from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.recipe.base import Phase
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.classes import ClassTable
+from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import judgement, unit
+from workbench.recipe.momentum import Keys, Momentum
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
+    from workbench.data.truth import Truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A term of weight 0 is not computed."""
+
+    vtc: float = 1.0
+    vtm: float = 1.0
+    lm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    text: TextConfig = field(default_factory=lambda: TextConfig(words=(BOS, EOS)))
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(mode="xattn"))
+    temperature: float = 0.07
+    images: float = 0.82
+    """Share of the samples of a step that are images: 2,880 and 640 clips, as a published checkpoint says."""
+    labelled: float = 0.25
+    """Share of the samples whose text is the name of their class, where the data know one."""
+    labels: bool = True
+    queue: int = 1024
+    momentum: float = 0.995
+    """How slowly the averages follow: their share of themselves after each step."""
+    alpha: float = 0.4
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("recipe.queue", self.queue, 0)
+        for name in ("images", "labelled", "momentum", "alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"recipe.{name} is a share in [0, 1], not {getattr(self, name)!r}")
+        if self.video_masking is not None or self.text_masking is not None or self.fusion.mode != "xattn":
+            raise UserError("omnivl hides nothing, so it takes no masking, and needs fusion.mode='xattn'")
+        if not {BOS, EOS} <= set(self.text.words):
+            raise UserError(f"omnivl marks where captions begin and end: text.words has {BOS} and {EOS}")
+
+
+class Recipe(DualEncoder):
+    """Show some clips as images, name the classes of some, encode, contrast, judge, write.
+
+    Letters: B batch, c clips and i images in it, n tokens of one of either, L places of a caption, S = L + 2
+    with its begin and end, D width, E shared space, K keys, P pairs, V vocabulary.
+    """
+
+    PHASES: ClassVar = {"images": Phase()}
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.vocabulary, self.classes = vocabulary, ClassTable()
+        self.video = ImageVideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, vocabulary)
+        width = self.video.width
+        self.fusion = FusionEncoder(config.fusion, video_width=width, text_width=self.text.width)
+        self.match_head = nn.Linear(config.fusion.width, 2)
+        written = replace(config.text, depth=1, pretrained="")
+        self.writer = CaptionDecoder(written, vocabulary, memory=width, embeds=False)
+        self.build_heads(config)
+        if config.queue:
+            self.momentum = Momentum(self, size=config.queue, embed=config.embed)
+
+    def encoders(self) -> dict[str, Encoder]:
+        own = {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.writer.upper}
+        average: Any = self.momentum.average if self.config.queue else {}
+        return own | {f"teacher_{name}": average[name] for name in ("video", "text") if name in average}
+
+    def attach(self, truths: Sequence[Truth | None]) -> None:
+        self.classes.fill(truths, self.vocabulary)
+
+    def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
+        if self.config.queue:
+            self.momentum.follow(self, 0.0)  # they may have started from another run
+        return 0.0
+
+    def after_step(self, done: float) -> None:
+        if self.config.queue:
+            self.momentum.follow(self, self.config.momentum)
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """For each sample [B]: of which frame it is an image, -1 for a clip; whether its text is the name of
+        its class; and numbers in [0, 1) that decide on a negative of each of its sides, [B, 2]."""
+        if objective == "align":
+            return Draw()
+        rows, frames = batch.video.shape[:2]
+        image = lowest(rng.uniform(rows), rows if objective == "images" else share(self.config.images, rows))
+        frame = rng.integers(0, frames, rows).masked_fill(~image, -1)
+        labelled = lowest(rng.uniform(rows), share(self.config.labelled, rows))
+        return Draw(chosen={"frame": frame, "labelled": labelled, "negatives": rng.uniform(rows, 2)})
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        return self._learn(batch, draw, share(self.config.images, len(batch.video)))
+
+    def images(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The phase that comes first: the same terms, of images alone."""
+        return self._learn(batch, draw, len(batch.video))
+
+    def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
+        config, weights = self.config, self.config.weights
+        order = draw.chosen["frame"].argsort(stable=True)  # clips first
+        batch, chosen = batch.select(order), {name: rows[order] for name, rows in draw.chosen.items()}
+        clips, frame = len(order) - images, chosen["frame"]
+        shown = batch.video[clips:][torch.arange(images, device=frame.device), frame[clips:]]  # [i, H, W, 3]
+        views = [view for view in (batch.video[:clips], shown[:, None]) if len(view)]
+        named = self.classes(batch, frame >= 0) * chosen["labelled"]  # [B], 0 for a caption
+        words = self.classes.named(batch.text, named)
+        label = named if config.labels else torch.zeros_like(named)
+
+        seen = [self.video(view) for view in views]  # tokens [c, n, D] and [i, n, D]
+        read = self.text(words)  # tokens [B, L, D]
+        video = unit(self.video_head(torch.cat([one.pooled for one in seen])))  # [B, E]
+        text = unit(self.text_head(read.pooled))  # [B, E]
+        own, scale = Keys(video, text, label), self.temperature()
+        at = torch.arange(len(order), device=frame.device).split([len(view) for view in views])
+        parts = list(zip(seen, at, strict=True))
+        terms = {}
+        if weights.vtc:
+            keys = self.momentum(views, words, label) if config.queue else own
+            same, alpha = keys.together(label), config.alpha if config.queue else 0.0  # [B, K]
+            terms["vtc"] = losses.univlc(video, text, keys[:2], same, scale, alpha=alpha, real=keys.real)
+        if weights.vtm:
+            scores, same, pairs = scale * video @ text.T, own.together(label), []
+            for one, at in parts:  # images are negatives of images only, clips of clips
+                fits, mine = same[at][:, at], torch.arange(len(at), device=at.device)
+                other = losses.hard_negatives(scores[at][:, at], fits, chosen["negatives"][at])
+                rows, columns = torch.cat([mine, other[0], mine]), torch.cat([mine, mine, other[1]])
+                keep = words.layout.valid[at][columns]
+                logits = self._judge(one.tokens[rows], read.tokens[at][columns], keep)
+                pairs.append((logits, fits[rows, columns]))
+            terms["vtm"] = losses.vtm(*(torch.cat(x) for x in zip(*pairs, strict=True)))  # of [3B, 2], [3B]
+        if weights.lm:
+            states, tokens, valid = self.writer.words(words)  # [B, S, D], [B, S], [B, S]
+            said = torch.cat([self.writer(states[at, :-1], one.tokens) for one, at in parts])  # [B, S - 1, V]
+            terms["lm"] = losses.lm(said, tokens[:, 1:], valid[:, 1:] & (named == 0)[:, None])
+        return terms
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
+        return logits[:, 1] - logits[:, 0]
+
+    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] that begin with the prompt."""
+        return self.writer.write(self.video(video).tokens, prompt, beams=beams)
+
+    def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
+        """Logits [P, 2] (no match, match) of tokens of both sides."""
+        return judgement(self.match_head, self.fusion(video, text, keep).pooled)

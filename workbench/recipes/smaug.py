@@ -1,0 +1,197 @@
+"""SMAUG: sparse masked autoencoder for efficient video-language pre-training (arXiv:2211.11446).
+
+Half of the patches of each frame are dropped, and the rest is read frame by frame. Two parts read less still.
+A sparsifier within the encoder goes on with those visible patches only that the frame's class token attends
+to most (`keep_patches`); a selector scores the frames by what is in them and by the caption, and only the
+best are read with it (`keep_frames`). What is dropped is computed no further. Pixels of hidden patches are
+predicted from what is left of the clip, hidden words from the selected frames that they query; clips and
+captions are aligned, and pairs are judged. Evaluation drops no patch; pairs are judged by selected frames.
+
+Differs from the paper: only its abstract and the caption of a figure could be read, so that this is our
+interpretation. Masking of both sides, a masked autoencoder that reads frames, the two parts and the
+prediction of pixels are the paper's. All else is our choice: ratios; how the sparsifier scores, after which
+block and how much it keeps; the selector's layers, how much it keeps and how it learns (frames are drawn by
+their scores in training; a straight-through gradient comes by what they tell the words); the set of losses
+and their weights; a decoder that reads the whole clip; words that query class tokens of frames as well as
+patches, and the mean class token for the alignment, which is one of masked clips and captions; a clip and a
+caption that nearly fit as negatives of each pair; the shared small core from a random start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from workbench import losses, targets
+from workbench.errors import UserError
+from workbench.masking.text import TextMasking, TokenMasking
+from workbench.masking.video import PerFrameMasking, TubeMasking
+from workbench.models.decoder import DecoderConfig, PixelDecoder
+from workbench.models.encoder import Encoder
+from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
+from workbench.models.selectors.sparse import Frames, FrameSelector, Kept, count_of, read_frames
+from workbench.models.text import TextEncoder, Vocabulary
+from workbench.models.video import Encoded, VideoConfig, VideoEncoder
+from workbench.models.word_head import WordHead
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.dual import DualConfig
+from workbench.recipe.hard_pairs import HardPairs
+from workbench.recipe.heads import judgement, unit
+from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A term of weight 0 is not computed."""
+
+    vtc: float = 1.0
+    vtm: float = 1.0
+    mlm: float = 1.0
+    mvm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DualConfig):
+    video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1))
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(mode="xattn"))
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    video_masking: PerFrameMasking | TubeMasking | None = PerFrameMasking(ratio=0.5)
+    text_masking: TextMasking | None = TokenMasking(ratio=0.15)
+    keep_patches: float = 0.5
+    """Share of a frame's visible patches that the encoder reads to its end, rounded up; 1 for all."""
+    keep_after: float = 0.5
+    """Share of the encoder's blocks, rounded up, behind which the others are dropped."""
+    keep_frames: float = 0.5
+    """Share of a clip's frames that are read with a caption, rounded up; 1 for all."""
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("keep_patches", "keep_after", "keep_frames"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UserError(f"recipe.{name} is a share in (0, 1], not {getattr(self, name)!r}")
+        if self.text.hidden != "replace" or self.video.hidden != "drop" or self.fusion.mode != "xattn":
+            raise UserError("smaug needs text.hidden='replace', video.hidden='drop' and fusion.mode='xattn'")
+        if not isinstance(self.video_masking, PerFrameMasking | TubeMasking | None) or not self.video.cls:
+            raise UserError("smaug needs PerFrameMasking or TubeMasking, or none, and video.cls=True")
+
+
+class Recipe(HardPairs):
+    """Drop patches, read frames and drop more, predict pixels; select frames, predict words, judge pairs.
+
+    Letters: B batch, P pairs, T frames, K of them selected, N patches of a clip, m of a frame that are kept,
+    L places of a caption, D width.
+    """
+
+    reconstruction = Reconstruction("none", targets.OF_PATCHES)
+
+    def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
+        self.video = VideoEncoder(config.video, frames=frames, size=size)
+        self.text = TextEncoder(config.text, vocabulary)
+        width, words, slots = self.video.width, self.text.width, self.video.grid.time
+        self.fusion = FusionEncoder(config.fusion, video_width=width, text_width=words)
+        self.decoder = PixelDecoder(
+            config.decoder, grid=self.video.grid, encoder_width=width, pixels=self.video.pixels
+        )
+        selected = count_of(config.keep_frames, slots)
+        self.selector = FrameSelector(width, words, count=selected) if selected < slots else None
+        self.word_head = WordHead(config.fusion.width, vocabulary.size)
+        self.match_head = nn.Linear(config.fusion.width, 2)
+        self.build_heads(config)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
+
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """Masks, negatives, and numbers that decide on the frames of each pair, [B, 3, T]: of the true pair
+        and of the two wrong ones."""
+        draw = super().draw(batch, rng, objective=objective, masked=masked)
+        if objective != "recipe" or self.selector is None:
+            return draw
+        frames = rng.uniform(len(batch.text.tokens), 3, self.grid.time)
+        return draw._replace(chosen={**draw.chosen, "frames": frames})
+
+    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+        weights, keep = self.config.weights, batch.text.layout.valid  # [B, L]
+        terms: dict[str, Tensor] = {}
+        clip = self._encode(batch.video, draw.video_mask, sparse=True)
+        if weights.mvm and draw.video_mask is not None:
+            shown = self.video.patches(batch.video, draw.video_mask)
+            terms["mvm"] = losses.mvm(self._pixels(clip, draw.video_mask), targets.normalised_patches(shown))
+        words = draw.text_mask if weights.mlm else None  # [B, L]
+        told = weights.vtm or words is not None  # whether words look at the clip
+        if not (terms or told or weights.vtc):
+            raise UserError("smaug has nothing to learn where nothing is hidden, aligned or judged")
+        if not (told or weights.vtc):
+            return terms
+        caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
+        embedded = unit(self.video_head(clip.vectors.mean(1))), unit(self.text_head(caption.pooled))
+        if weights.vtc:
+            terms["vtc"] = losses.vtc(*embedded, self.temperature())
+        if told:
+            own = self._read(clip.all, caption, keep, _chance(draw, slice(0, 1)))
+        if words is not None:
+            terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
+        if weights.vtm:
+            rows, columns = self.wrong_pairs(*embedded, draw)  # [2B] each
+            other = Encoded(caption.pooled[columns], caption.tokens[columns])
+            wrong = self._read(clip.all[rows], other, keep[columns], _chance(draw, slice(1, 3)))
+            terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
+        return terms
+
+    def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Unit vectors [B, E] of uint8 clips, of all frames and all patches that `mask` [B, N] leaves."""
+        return unit(self.video_head(self._encode(video, mask).vectors.mean(1)))
+
+    def features(self, video: Tensor) -> Tensor:
+        """Tokens [B, N, D] of clips, for probes."""
+        return self._encode(video).tokens.flatten(1, 2)
+
+    def match(self, video: Tensor, text: Text) -> Tensor:
+        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        fused = self._read(self._encode(video).all, self.text(text), text.layout.valid)
+        logits = judgement(self.match_head, fused.pooled)
+        return logits[:, 1] - logits[:, 0]
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        mask = hidden_places(self, draw)
+        predicted = self._pixels(self._encode(batch.video, mask, sparse=True), mask)
+        pixels = targets.denormalised_patches(predicted, self.video.patches(batch.video, mask))
+        return filled(self.video, batch, mask, pixels)
+
+    def kept(self, batch: Batch, draw: Draw) -> Kept:
+        """What sparsifier and selector leave of these clips in a step with this draw."""
+        clip = self._encode(batch.video, draw.video_mask, sparse=True)
+        if self.selector is None:
+            share = torch.full(clip.tokens.shape[:2], 1 / self.grid.time, device=batch.video.device)
+            return Kept(clip.left, share > 0, share)
+        share = self.selector.share(clip.all, self.text(batch.text, draw.text_mask).pooled)
+        chosen = self.selector.choose(share, _chance(draw, slice(0, 1)))
+        return Kept(clip.left, torch.zeros_like(share).scatter(1, chosen, 1.0) > 0, share)
+
+    def _encode(self, video: Tensor, mask: Tensor | None = None, *, sparse: bool = False) -> Frames:
+        """Reads what is visible of each frame by itself, and drops more on the way if `sparse`."""
+        keep = self.config.keep_patches if sparse else 1.0
+        return read_frames(self.video, video, mask, keep=keep, after=self.config.keep_after)
+
+    def _pixels(self, clip: Frames, mask: Tensor) -> Tensor:
+        """Pixels [B, hidden places, pixels of a patch] of what `mask` [B, N] hides, from what was read."""
+        pixels: Tensor = self.decoder(clip.tokens.flatten(1, 2), ~clip.left, asked=mask)
+        return pixels
+
+    def _read(self, video: Tensor, caption: Encoded, keep: Tensor, chance: Tensor | None = None) -> Fused:
+        """Words of each pair query the frames of its clip [P, T, 1 + m, D] that are selected for it."""
+        chosen, weight = video.flatten(1, 2), None
+        if self.selector is not None:
+            chosen, weight = self.selector(video, caption.pooled, chance)  # [P, K * (1 + m), D]
+        fused: Fused = self.fusion(chosen, caption.tokens, keep, weight=weight)
+        return fused
+
+
+def _chance(draw: Draw, which: slice) -> Tensor | None:
+    """Numbers that decide on the frames of some of each row's three pairs, [P, T]; None for the best."""
+    frames = draw.chosen.get("frames")
+    return None if frames is None else frames[:, which].transpose(0, 1).flatten(0, 1)

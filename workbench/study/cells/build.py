@@ -1,0 +1,142 @@
+"""Cells: what `configure` returns, with the options of the command line applied and its data described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workbench import data as datasets
+from workbench import naming, tasks
+from workbench.config import DataConfig, RunConfig
+from workbench.errors import UserError
+from workbench.study.cells import settings
+from workbench.study.cells.options import Options
+from workbench.study.spec import Choice, Study
+from workbench.study.stages import fitted, with_budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One configuration, without a seed."""
+
+    key: str
+    label: str
+    """As people say it, see `workbench.naming`."""
+    axes: dict[str, Choice]
+    config: RunConfig
+    twins: tuple[dict[str, Choice], ...] = ()
+    """Other choices that lead to the same configuration."""
+    notes: tuple[str, ...] = ()
+    """What was decided for the user, see `workbench.study.stages.fitted`."""
+
+
+class Builder:
+    """Turns what `configure` returns into cells: options applied, data described, once for each data set."""
+
+    def __init__(self, study: Study, options: Options, root: Path) -> None:
+        self.study = study
+        self.options = options
+        self.root = root
+        self._described: dict[DataConfig, datasets.Described] = {}
+        self._settings = settings.parse(options.settings)
+        self._own: dict[str, list[Any]] = {name: [] for name in self._settings}
+        self._now: dict[str, Any] = {}
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Setting -> (the study's own value, the value now), of the cells so far.
+
+        Raises `UserError` for one that the study varies: its cells would become one another, under labels
+        that are no longer true.
+        """
+        for name, own in self._own.items():
+            if len(own) > 1:
+                some = ", ".join(map(str, own[:4])) + (", ..." if len(own) > 4 else "")
+                raise UserError(
+                    f"study {self.study.name} varies {name} itself ({some}); --set is for what all its cells "
+                    "have in common"
+                )
+        return {name: (own[0], self._now[name]) for name, own in self._own.items() if own}
+
+    def cell(self, axes: dict[str, Choice], config: RunConfig) -> Cell:
+        """A batch larger than the training split is made as large as the split."""
+        config = self._set(_apply(config, self.study, self.options), axes)
+        config, notes = fitted(config, self._describe)
+        known = {data: self._describe(data) for data in config.all_data}
+        self._check_metric(config)
+        self._check_tasks(config, known)
+        # A stage on fewer clips makes its own batches smaller; it does not shrink those of the others.
+        clips = max(known[data].train_clips for data in config.training_data)
+        config = replace(
+            config,
+            data=known[config.data].data,
+            stages=tuple(
+                replace(stage, data=known[stage.data].data if stage.data is not None else None)
+                for stage in config.stages
+            ),
+            evaluate_on=tuple(known[data].data for data in config.evaluate_on),
+            optim=replace(config.optim, batch_size=max(2, min(config.optim.batch_size, clips))),
+            seed=0,
+        )
+        key = config.key()
+        label = naming.cell(axes, self.study.says) or key
+        return Cell(key=key, label=label, axes=axes, config=config, notes=notes)
+
+    def _set(self, config: RunConfig, axes: Mapping[str, Choice]) -> RunConfig:
+        """The configuration under `--set`; notes what it was and what it is."""
+        if not self._settings:
+            return config
+        try:
+            found = settings.changed(config, self._settings)
+        except UserError as error:
+            chosen = " ".join(f"{name}={value}" for name, value in axes.items())
+            raise UserError(f"--set in cell {chosen or '(no axes)'}: {error}") from error
+        for name, value in settings.values(config, list(self._settings)).items():
+            if value not in self._own[name]:
+                self._own[name].append(value)
+        self._now = settings.values(found, list(self._settings))
+        return found
+
+    def _check_metric(self, config: RunConfig) -> None:
+        """Refuses a run that would not measure what the study asks for."""
+        other, _, name = self.study.metric.rpartition(":")
+        task = tasks.task_of(name)
+        if task not in config.tasks:
+            raise UserError(
+                f"study {self.study.name} asks for {name}, which the task {task} measures, but its runs have "
+                f"tasks={config.tasks!r}"
+            )
+        known = [data.name for data in config.evaluate_on]
+        if other and other not in known:
+            raise UserError(
+                f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
+                f"{', '.join(known) or 'no other data'}: evaluate_on names them"
+            )
+
+    def _check_tasks(self, config: RunConfig, known: Mapping[DataConfig, datasets.Described]) -> None:
+        """Refuses a task that none of the data can be asked, and the study's metric on data that cannot."""
+        evaluated = {data.name: known[data].known for data in (config.data, *config.evaluate_on)}
+        other, _, name = self.study.metric.rpartition(":")
+        where = other or config.data.name
+        refusal = tasks.unknown(config.tasks, evaluated)
+        refusal = refusal or tasks.unknown([tasks.task_of(name)], {where: evaluated[where]})
+        if refusal:
+            raise UserError(f"study {self.study.name}: {refusal}")
+
+    def _describe(self, data: DataConfig) -> datasets.Described:
+        if data not in self._described:
+            source = self.options.source(data.name)
+            self._described[data] = datasets.describe(data, source, root=self.root)
+        return self._described[data]
+
+
+def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
+    if options.smoke:
+        config = study.smoke(config)
+    if options.budget:
+        config = replace(config, stages=with_budget(config.stages, options.budget))
+    if options.data:
+        name = options.data.partition(":")[0]
+        config = replace(config, data=replace(config.data, name=name, digest=""))
+    return config

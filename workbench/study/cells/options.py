@@ -1,0 +1,79 @@
+"""What the command line changes in every cell of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workbench.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line changes in every cell; all of it becomes part of the cells' keys."""
+
+    seeds: tuple[int, ...] = ()
+    """Empty stands for the study's own."""
+    budget: str = ""
+    """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
+    whole run, see `workbench.study.stages.with_budget`."""
+    data: str = ""
+    """A data set's name, or `NAME:PATH` for one that takes a path."""
+    more_data: tuple[str, ...] = ()
+    """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
+    recipe: str = ""
+    """One of the study's recipes; empty stands for its first."""
+    trials: int = 0
+    """Of a search; 0 stands for the study's own."""
+    single: bool = False
+    """Search for the metric alone where the study asks for a Pareto front."""
+    quick: bool = False
+    """The first of the study's seeds alone."""
+    smoke: bool = False
+    settings: tuple[str, ...] = ()
+    """Settings of every cell's configuration that are to have other values, `NAME=VALUE` each, see
+    `workbench.study.cells.settings`."""
+
+    def with_values(self, settings: Mapping[str, Any]) -> Options:
+        """The same with settings in one spelling: ordered by name, `0.0003` for `3e-4`."""
+        return replace(
+            self, settings=tuple(f"{name}={_written(settings[name])}" for name in sorted(settings))
+        )
+
+    def source(self, name: str) -> str | None:
+        """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
+        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
+        return given.get(name) or None
+
+    def __str__(self) -> str:
+        data = " ".join((self.data, *self.more_data))
+        changed = f"set {' '.join(self.settings)}" if self.settings else ""
+        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip(), changed]
+        return ", ".join(p for p in parts if p) or "as the study asks"
+
+
+MOST_SEEDS = 1000
+"""More would be a seed that was taken for a number of seeds."""
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
+    numbers = [int(part) for part in parts]
+    if len(numbers) == 1 and "," not in text:
+        if numbers[0] > MOST_SEEDS:
+            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
+        numbers = list(range(numbers[0]))
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
+    return tuple(numbers)
+
+
+def _written(value: Any) -> str:
+    """A setting's value as `--set` takes it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return ",".join(map(_written, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,198 @@
+"""Temporal grounding: when does what a query says happen? Of clips whose timeline is known, by similarities.
+
+Nothing is trained for it. A clip's similarity to a query is measured step by step; of all segments of steps
+that one is the answer whose two levels, inside and outside, fit the similarities best, with the higher level
+inside: the largest (mean inside - mean outside) * sqrt(steps inside * steps outside), 0 for the whole clip.
+Segments that score the same share the answer, so a model that sees no difference between steps is at chance.
+
+A step is what `embed_steps` makes one, where a recipe defines it. For all others that embed clips it is a
+frame: what is embedded is the window around it, up to an eighth of the clip on either side, its frames
+repeated until they are as many as the model reads. Nothing is measured where embeddings mean nothing.
+
+- `grounding_r1_iou30`, `50`, `70`: answers whose overlap with the truth (intersection over union, in time) is
+  at least 0.3, 0.5, 0.7;
+- `grounding_miou`: the mean overlap.
+
+Beside each stand `chance` (the mean over all segments), `prior` (the one segment that is best for the
+training clips, whatever is asked) and `ceiling` (the best segment of whole steps: they are coarser than the
+truth).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from workbench.metrics import Metric, Queries
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
+    from workbench.tasks.gallery import Found, Judged
+
+FILE = "grounding.npz"
+AT_LEAST = {"iou30": 0.3, "iou50": 0.5, "iou70": 0.7}
+EQUAL = 1e-6
+"""Difference of scores up to which they count as the same: similarities are float32."""
+LABELS = {
+    "miou": "mean overlap of found and true times",
+    **{f"r1_{name}": f"times found with an overlap of {least}" for name, least in AT_LEAST.items()},
+}
+BASELINES = {
+    "chance": "any segment",
+    "prior": "always the segment that suits the training clips",
+    "ceiling": "the best segment of whole steps",
+}
+
+
+class Moment(NamedTuple):
+    """One query about one clip."""
+
+    id: str
+    """Clip id, `@`, number."""
+    clip: int
+    """Row of the frame store."""
+    words: str
+    start: float
+    """Share of the clip at which it begins."""
+    end: float
+
+
+def _metrics(what: str, label: str) -> tuple[Metric, ...]:
+    name = f"grounding_{what}"
+    own = Metric(
+        name=name,
+        label=label,
+        unit="%",
+        difference=f"points of {name}",
+        low=0.0,
+        high=100.0,
+        queries=Queries(file=FILE, values=what, ids="id", groups="clip"),
+    )
+    beside = [
+        Metric(name=f"{name}_{key}", label=f"{label}: {said}", unit="%", low=0.0, high=100.0, counted=True)
+        for key, said in BASELINES.items()
+    ]
+    return own, *beside
+
+
+METRICS = tuple(metric for what, label in LABELS.items() for metric in _metrics(what, label))
+NEEDS = (("embed_steps", "embed_text"), ("embed_video", "embed_text"))
+KNOWN = (("timeline",),)
+EACH_TIME = False
+
+
+def texts(store: FrameStore, split: str) -> list[str]:
+    """What is asked of a split's clips."""
+    return [one.words for one in moments(store, np.unique(store.splits[split].clips))]
+
+
+def evaluate(judged: Judged) -> Found:
+    from workbench.tasks.gallery import Found
+
+    part = judged.gallery
+    asked = moments(part.store, part.clips)
+    if not judged.embeds or not asked:
+        return Found(values={})
+    scores = levels(similarities(judged, asked))  # [Q, C]
+    steps = int(np.sqrt(2 * scores.shape[1]))  # C = S (S + 1) / 2
+    edges = part.edges[:: part.length // steps]  # [S + 1]
+    segments = edges[np.stack(np.triu_indices(steps + 1, 1), 1)]  # [C, 2]
+    train = moments(part.store, np.unique(part.store.splits["train"].clips))
+    truth, taught = (
+        np.array([(one.start, one.end) for one in some]).reshape(-1, 2) for some in (asked, train)
+    )
+    best = scores >= scores.max(1, keepdims=True) - EQUAL
+    shared = best / best.sum(1, keepdims=True)  # [Q, C]
+
+    values: dict[str, float] = {}
+    first = segments[best.argmax(1)]
+    arrays = {
+        "id": np.array([one.id for one in asked]),
+        "clip": np.array([part.store.clip_ids[one.clip] for one in asked]),
+        "query": np.array([one.words for one in asked]),
+        "start": truth[:, 0],
+        "end": truth[:, 1],
+        "found_start": first[:, 0],
+        "found_end": first[:, 1],
+    }
+    fits, fits_training = (points(overlap(segments, some)) for some in (truth, taught))
+    for what, table in fits.items():
+        arrays[what] = (shared * table).sum(1)  # [Q]
+        found = {"": arrays[what], "_chance": table, "_ceiling": table.max(1)}
+        if len(taught):
+            found["_prior"] = table[:, fits_training[what].mean(0).argmax()]
+        values |= {f"grounding_{what}{beside}": float(each.mean()) for beside, each in found.items()}
+    return Found(values=values, files={FILE: arrays})
+
+
+def moments(store: FrameStore, clips: np.ndarray) -> list[Moment]:
+    """All queries about clips, rows [V] of the store, clip by clip."""
+    timeline = store.attributes["timeline"]
+    return [
+        Moment(f"{store.clip_ids[row]}@{number}", row, words, start, end)
+        for row in clips.tolist()
+        for number, (words, start, end) in enumerate(timeline[row])
+    ]
+
+
+def overlap(segments: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Intersection over union of segments [C, 2] with true ones [Q, 2], each a start and an end, [Q, C]."""
+    (start, end), (begun, ended) = segments.T, truth.T[..., None]
+    common = np.clip(np.minimum(end, ended) - np.maximum(start, begun), 0, None)
+    return common / (end - start + ended - begun - common)
+
+
+def points(overlaps: np.ndarray) -> dict[str, np.ndarray]:
+    """What each segment is worth in percent, [Q, C], by the names of metrics."""
+    hits = {f"r1_{name}": np.where(overlaps >= least, 100.0, 0.0) for name, least in AT_LEAST.items()}
+    return {"miou": 100 * overlaps} | hits
+
+
+def levels(similarity: np.ndarray) -> np.ndarray:
+    """How well two levels, the higher one inside of a segment, fit similarities [Q, S]: [Q, C].
+
+    A segment of n of S steps has (mean inside - mean outside) * sqrt(n (S - n)), by its place among the pairs
+    of `triu_indices(S + 1, 1)`: the larger, the smaller the squared error of the two means. The whole has 0.
+    """
+    steps = similarity.shape[1]
+    start, end = np.triu_indices(steps + 1, 1)
+    # Around their mean, so that what is inside says what is outside.
+    sums = np.pad(np.cumsum(similarity - similarity.mean(1, keepdims=True), 1), ((0, 0), (1, 0)))
+    inside, outside = end - start, steps - (end - start)
+    found: np.ndarray = (sums[:, end] - sums[:, start]) * steps / np.sqrt(inside * np.maximum(outside, 1))
+    return np.where(outside > 0, found, 0.0)
+
+
+def similarities(judged: Judged, asked: Sequence[Moment]) -> np.ndarray:
+    """Cosine of each query and each step of its clip, float64 [Q, S]."""
+    from workbench.tasks.pair_retrieval import finite
+
+    known, number = np.unique([one.words for one in asked], return_inverse=True)
+    texts = judged.saying(known.tolist()).embed_texts().double().numpy()[number]  # [Q, E]
+    clips = np.searchsorted(judged.gallery.clips, [one.clip for one in asked])
+    return finite(np.einsum("qse,qe->qs", embedded_steps(judged)[clips], texts))
+
+
+def embedded_steps(judged: Judged) -> np.ndarray:
+    """Unit vectors of the steps of all clips, float64 [V, S, E]."""
+    import torch
+
+    part = judged.gallery
+    if hasattr(judged.recipe, "embed_steps"):
+        with torch.no_grad():
+            steps = [judged.recipe.embed_steps(judged.video(r)) for r in judged.batches(len(part.clips))]
+        return torch.cat(steps).double().cpu().numpy()
+    each = [judged.embed_videos(np.tile(one, (len(part.clips), 1))).double() for one in windows(part.length)]
+    return torch.stack(each, 1).numpy()
+
+
+def windows(frames: int) -> np.ndarray:
+    """Frames [T] that stand for the window around each of T frames, int64 [T, T].
+
+    It reaches an eighth of the clip to either side; what would lie outside of the clip is its nearest frame.
+    """
+    reach = frames // 8
+    taken = np.arange(frames) * (2 * reach + 1) // frames - reach
+    return np.clip(np.arange(frames)[:, None] + taken, 0, frames - 1)

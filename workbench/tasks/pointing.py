@@ -1,0 +1,168 @@
+"""Does a model find whom the caption names? The place that fits best in each frame, against the true boxes.
+
+Asked with the caption cut to whom it names, as "a red star". A recipe points at the middle of the best of its
+`regions`, or, where it has none, of the patch that it has `attended` to most; one that spans several frames
+is pointed at in each of them. A box holds all of the picture that an actor covers. Frames in which an actor
+is not seen, as while it blinks, are left out.
+
+- `pointing`: the place lies in the box of the actor that is named;
+- `pointing_choice`: of the places that lie in an actor's box, the share in that of the named one, where a
+  clip has another (chance 50 %: what ignores the words finds either);
+- `pointing_iou`: how much of the best region and the true box together is common to both.
+
+Beside them stands what can be had without a model: `pointing_centre`, always the middle of the picture, about
+59 % in moving_shapes, whose one actor is large, and 13 % in moving_shapes_pairs; `pointing_area`, any place;
+and `pointing_foil`, the middle of an actor, whichever: 50 % with two actors, of which one is the foil.
+
+What the last stage has not trained is not asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from workbench.data.moving_shapes.grammar import actor, parse
+from workbench.errors import UserError
+from workbench.metrics import Metric, Queries
+
+if TYPE_CHECKING:
+    import torch
+
+    from workbench.tasks.gallery import Found, Judged, Text
+
+FILE = "pointing.npz"
+
+
+def _metric(name: str, label: str, *, first: str = "", counted: bool = False) -> Metric:
+    queries = Queries(file=FILE, values=name, ids=f"{first}id", groups=f"{first}group")
+    return Metric(
+        name=name,
+        label=label,
+        unit="%",
+        difference=f"points of {name}",
+        low=0.0,
+        high=100.0,
+        queries=None if counted else queries,
+        counted=counted,
+    )
+
+
+METRICS = (
+    _metric("pointing", "places in the box of the actor that is named"),
+    _metric("pointing_choice", "places in an actor's box that are in the named one's", first="choice_"),
+    _metric("pointing_iou", "overlap of the best region with the named actor's box"),
+    _metric("pointing_centre", "named actors found by the middle of the picture", counted=True),
+    _metric("pointing_area", "named actors found by any place", counted=True),
+    _metric("pointing_foil", "named actors found by the middle of an actor, whichever", counted=True),
+)
+NEEDS = (("regions",), ("attended",))
+KNOWN = (("box",),)
+EACH_TIME = False
+
+
+class Pointed(NamedTuple):
+    """Where a recipe points, in each of t steps of Q clips; in shares of the picture."""
+
+    places: np.ndarray
+    """[Q, t, 2], x and y."""
+    boxes: np.ndarray | None
+    """[Q, t, 4], the regions whose middles these are; None where there are only patches."""
+
+
+def evaluate(judged: Judged) -> Found:
+    from workbench.data import truth_of
+    from workbench.tasks.gallery import Found
+
+    part, truth = judged.gallery, truth_of(judged.gallery.store).boxes
+    parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
+    if truth is None or not parsed:
+        raise UserError(f"pointing asks about actors of drawn clips, and {part.store.name} has none")
+    if not (judged.can("regions") or judged.can("attended")):
+        return Found(values={})
+    rows = np.array(list(parsed))
+    known = truth(part.clips)[part.owner[rows]][:, part.taken]  # [Q, T, actors, 4]
+    seen = np.isfinite(known).all((2, 3))  # [Q, T]
+    rows, known, seen = (some[seen.any(1)] for some in (rows, known, seen))
+    if not len(rows):  # as with one frame a clip, in which somebody blinks
+        return Found(values={})
+    pointed = _pointed(judged, part.owner[rows], [actor(parsed[row]) for row in rows])
+
+    frames = np.arange(known.shape[1])
+    step = frames * pointed.places.shape[1] // len(frames)  # [T], which step a frame belongs to
+    hits = inside(pointed.places[:, step, None], known) & seen[..., None]  # [Q, T, actors]
+    middles = (known[..., :2] + known[..., 2:]) / 2
+    area = (known[..., 2:] - known[..., :2]).prod(-1)
+    named = known[:, :, :1]
+    shares = {
+        "pointing": hits[..., 0],
+        "pointing_centre": inside(np.full(2, 0.5), named)[..., 0],
+        "pointing_area": area[..., 0],
+        "pointing_foil": inside(middles, named).mean(-1),
+    }
+    if pointed.boxes is not None:
+        shares["pointing_iou"] = overlap(pointed.boxes[:, step], named[:, :, 0])
+    found = {name: 100 * (np.where(seen, share, 0).sum(1) / seen.sum(1)) for name, share in shares.items()}
+    ids, groups = np.array(part.caption_ids)[rows], np.array(part.owners)[rows]
+    arrays = {"id": ids, "group": groups}
+    if known.shape[2] > 1:
+        either = hits.any(2).sum(1)  # [Q]
+        some = either > 0
+        found["pointing_choice"] = 100 * hits[some, :, 0].sum(1) / either[some]
+        arrays |= {"choice_id": ids[some], "choice_group": groups[some]}
+    counted = {metric.name for metric in METRICS if metric.counted}
+    arrays |= {name: values for name, values in found.items() if name not in counted}
+    values = {name: float(value.mean()) for name, value in found.items() if len(value)}
+    return Found(values=values, files={FILE: arrays})
+
+
+def inside(places: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Whether places [..., 2] lie in boxes [..., 4]; not in what is no box."""
+    return np.asarray(((boxes[..., :2] <= places) & (places < boxes[..., 2:])).all(-1))
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What is common to boxes [..., 4] as a share of what they cover together, [...]."""
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    common = sides.clip(0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (one, other)]
+    share: np.ndarray = common / (areas[0] + areas[1] - common)
+    return share
+
+
+def _pointed(judged: Judged, clips: np.ndarray, asked: list[str]) -> Pointed:
+    """Where the model points, of clips [Q] by their numbers, asked in these words."""
+    import torch
+
+    known, number = np.unique(np.array(asked), return_inverse=True)
+    said = judged.saying(known.tolist())
+    parts = []
+    with torch.no_grad():
+        for batch in judged.batches(len(clips)):
+            parts.append(point(judged, judged.video(clips[batch]), said.text(number[batch])))
+    boxes = None if parts[0].boxes is None else np.concatenate([part.boxes for part in parts])
+    return Pointed(np.concatenate([part.places for part in parts]), boxes)
+
+
+def point(judged: Judged, video: torch.Tensor, text: Text) -> Pointed:
+    """Where the model points in clips uint8 [Q, T, H, W, 3], each asked in words of its own [Q, L]."""
+    import torch
+
+    recipe = judged.recipe
+    if judged.can("regions"):
+        boxes, scores = recipe.regions(video, text)  # [Q, t, R, 4] and [Q, t, R]
+        best = finite(scores).argmax(-1)[..., None, None].expand(-1, -1, -1, 4)
+        found = boxes.gather(2, best)[:, :, 0].float().cpu().numpy()
+        return Pointed((found[..., :2] + found[..., 2:]) / 2, found)
+    time, height, width = recipe.grid
+    best = finite(recipe.attended(video, text)).unflatten(1, (time, height * width)).argmax(-1)  # [Q, t]
+    places = torch.stack([(best % width + 0.5) / width, (best // width + 0.5) / height], -1)
+    return Pointed(places.float().cpu().numpy(), None)
+
+
+def finite(scores: torch.Tensor) -> torch.Tensor:
+    """The scores themselves; `FloatingPointError` where one is no number."""
+    if not bool(scores.isfinite().all()):
+        raise FloatingPointError("scores of places are not finite: the model has diverged")
+    return scores
