@@ -37,7 +37,17 @@ SINGLE = {
     "workbench.models.encoder": "models",
 } | {
     f"workbench.{name}": "config, metrics, batch"
-    for name in ("config", "fields", "serial", "metrics", "errors", "addresses", "naming", "places")
+    for name in (
+        "config",
+        "fields",
+        "serial",
+        "metrics",
+        "errors",
+        "addresses",
+        "distributed",
+        "naming",
+        "places",
+    )
 }
 """Modules that are no part of their package's box."""
 SAID = {

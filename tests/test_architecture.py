@@ -30,7 +30,7 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config fields serial errors addresses metrics naming places"
+CORE = "config fields serial errors addresses metrics naming places distributed"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
 LAYERS = {
@@ -38,13 +38,14 @@ LAYERS = {
     "workbench/fields.py": "errors",
     "workbench/serial.py": "errors",
     "workbench/errors.py": "",
+    "workbench/distributed.py": "",
     "workbench/places.py": "",
     "workbench/commands.py": "places",
     "workbench/metrics.py": "",
     "workbench/naming.py": "errors",
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
-    "workbench/recipe/batch.py": "",
+    "workbench/recipe/batch.py": "distributed",
     "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": CORE,
@@ -68,9 +69,10 @@ LAYERS = {
     "workbench/inspection/abilities.py": "recipes",
     "workbench/inspection/*": f"{CORE} data.store data.moving_shapes tasks tracking inspection",
     "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
-    "workbench/runner/*": f"{CORE} tracking runner "
+    "workbench/runner/*": f"{CORE} tables tracking runner "
     "study.spec study.plan study.outcome study.storage study.ledger study.search",
     "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
+    "workbench/study/cells/check.py": f"{CORE} tasks train.session study",
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",

@@ -1,4 +1,8 @@
-"""The training criteria: pure functions without parameters. Weights belong to a recipe's config."""
+"""The training criteria: pure functions without parameters. Weights belong to a recipe's config.
+
+Where several processes share a batch, each gives its rows and gets its share of the loss of all rows, see
+`distributed`. All is computed in float32, or in float64 where that comes in.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from workbench.distributed import gather, share_of_mean
 
 
 def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
@@ -23,7 +29,8 @@ def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     """
     # Autocast would turn the product back into bfloat16, too coarse for logits of up to 100.
     with torch.autocast(video.device.type, enabled=False):
-        logits = scale * video.float() @ text.float().T  # [B, B]
+        # Each process computes the rows of its own videos, and all know the whole.
+        logits = gather(scale * precise(video) @ gather(precise(text)).T)  # [B, B]
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
@@ -149,8 +156,8 @@ def multi_positive_nce(
         exclusive: see `multi_positive_terms`.
     """
     with torch.autocast(anchor.device.type, enabled=False):  # see `vtc`
-        other = torch.stack([p.float() for p in positives])  # [K, B, D]
-        scores = scale * torch.einsum("id,kjd->ikj", anchor.float(), other)  # [B, K, B]
+        other = torch.stack([gather(precise(p)) for p in positives])  # [K, B, D]
+        scores = gather(scale * torch.einsum("id,kjd->ikj", precise(anchor), other))  # [B, K, B]
     own = scores.diagonal(dim1=0, dim2=2)  # [K, B]
     forth = multi_positive_terms(scores, exclusive=exclusive).sum(1)  # [B]
     back = (scores.logsumexp(0) - own).mean(0)  # [B]
@@ -175,12 +182,12 @@ def multi_positive_terms(scores: Tensor, *, exclusive: bool) -> Tensor:
 
 def ranking(better: Tensor, worse: Tensor, margin: float) -> Tensor:
     """How far the better scores [B] fail to exceed the worse ones by a margin: mean of max(0, m + w - b)."""
-    return F.relu(margin + worse.float() - better.float()).mean()
+    return F.relu(margin + precise(worse) - precise(better)).mean()
 
 
 def vtm(logits: Tensor, matched: Tensor) -> Tensor:
     """Video-text matching: two-class cross-entropy of logits [P, 2] against `matched` [P] (Boolean)."""
-    return F.cross_entropy(logits.float(), matched.long())
+    return F.cross_entropy(precise(logits), matched.long())
 
 
 def vtm_choice(scores: Tensor, temperature: float = 0.05) -> Tensor:
@@ -188,7 +195,7 @@ def vtm_choice(scores: Tensor, temperature: float = 0.05) -> Tensor:
 
     The first of each row is the right one (VIOLET, arXiv:2111.12681).
     """
-    logits = scores.float() / temperature
+    logits = precise(scores) / temperature
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
@@ -198,8 +205,8 @@ def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     A batch in which nothing is hidden has loss zero.
     """
     if not len(tokens):
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits.float(), tokens)
+        return share_of_mean(logits.sum() * 0.0, 0)
+    return share_of_mean(F.cross_entropy(precise(logits), tokens), len(tokens))
 
 
 def mlm_focal(logits: Tensor, tokens: Tensor, gamma: float) -> Tensor:
@@ -208,11 +215,11 @@ def mlm_focal(logits: Tensor, tokens: Tensor, gamma: float) -> Tensor:
     (focal loss, arXiv:1708.02002; of words in Clover, arXiv:2207.07885, with gamma 2). Gamma 0 gives `mlm`.
     """
     if not len(tokens):
-        return logits.sum() * 0.0
-    surprise = F.cross_entropy(logits.float(), tokens, reduction="none")
+        return share_of_mean(logits.sum() * 0.0, 0)
+    surprise = F.cross_entropy(precise(logits), tokens, reduction="none")
     # 1 - p; not 0, where a gamma below 1 has no gradient.
     missing = -torch.expm1(-surprise).clamp(max=-1e-7)
-    return (missing**gamma * surprise).mean()
+    return share_of_mean((missing**gamma * surprise).mean(), len(tokens))
 
 
 def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
@@ -223,9 +230,10 @@ def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         tokens: the tokens to come, [B, n].
         valid: Boolean [B, n], False at padding, which counts for nothing.
     """
-    each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+    each = F.cross_entropy(precise(logits).flatten(0, 1), tokens.flatten(), reduction="none")
     real = valid.flatten()
-    return (each * real).sum() / real.sum().clamp(min=1)
+    count = real.sum()
+    return share_of_mean((each * real).sum() / count.clamp(min=1), count)
 
 
 def mvm(prediction: Tensor, target: Tensor) -> Tensor:
@@ -235,14 +243,14 @@ def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     """
     if not target.numel():
         return prediction.sum() * 0.0
-    return F.mse_loss(prediction.float(), target.float())
+    return F.mse_loss(precise(prediction), precise(target))
 
 
 def mvm_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """As `mvm`, with the mean absolute error."""
     if not target.numel():
-        return prediction.sum() * 0.0
-    return F.l1_loss(prediction.float(), target.float())
+        return share_of_mean(prediction.sum() * 0.0, 0)
+    return share_of_mean(F.l1_loss(precise(prediction), precise(target)), target.numel())
 
 
 def wpa(words: Tensor, patches: Tensor, keep: Tensor, matched: Tensor) -> Tensor:
@@ -258,7 +266,7 @@ def transport_distance(words: Tensor, patches: Tensor, keep: Tensor) -> Tensor:
     """How far a caption's tokens lie from a clip's: the least mean cost of moving the one to the other.
 
     Every word has the same mass and so has every patch; the cost of a pair is 1 - cosine. The gradient goes
-    through the costs, not through the plan. All of it is float32, whatever comes in.
+    through the costs, not through the plan. All of it is float32 at least, whatever comes in.
 
     Args:
         words: [P, L, D].
@@ -269,7 +277,7 @@ def transport_distance(words: Tensor, patches: Tensor, keep: Tensor) -> Tensor:
         [P], in [0, 2]; 0 for a caption without a word.
     """
     with torch.autocast(words.device.type, enabled=False):
-        cosine = F.normalize(words.float(), dim=-1) @ F.normalize(patches.float(), dim=-1).mT  # [P, L, n]
+        cosine = F.normalize(precise(words), dim=-1) @ F.normalize(precise(patches), dim=-1).mT  # [P, L, n]
         cost = 1 - cosine
         return (cost * transport_plan(cost, keep)).sum((1, 2))
 
@@ -344,7 +352,12 @@ def hard_negatives(scores: Tensor, positive: Tensor, chance: Tensor) -> tuple[Te
 
 
 def _drawn(scores: Tensor, never: Tensor, chance: Tensor) -> Tensor:
-    share = (scores.float().softmax(1) + 1e-4).masked_fill(never, 0.0)
+    share = (precise(scores).softmax(1) + 1e-4).masked_fill(never, 0.0)
     upto = share.double().cumsum(1)
     at = chance.double()[:, None] * upto[:, -1:]
     return torch.searchsorted(upto, at, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def precise(x: Tensor) -> Tensor:
+    """At least float32: losses and what they compare are too small for what autocast computes in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -103,6 +103,9 @@ def test_cost_on_different_machines_or_decoders_is_not_comparable():
         "Cost and speed are not comparable: runs differ in decoder: av 18.1 (1), decord 0.6.0 (1)."
     ]
     assert caveats.unequal_hardware({"r1": runs["r1"]}) == []
+    before = {"old": {"processes": "unknown"}, "older": {"processes": None}, "new": {"processes": 1}}
+    assert caveats.unequal_hardware(before) == [], "runs that were made before it was recorded had one"
+    assert "processes: 1 (3), 2 (1)" in caveats.unequal_hardware(before | {"two": {"processes": 2}})[0]
 
 
 @pytest.mark.parametrize(("reads", "said"), [(["speed/clips_per_s"], True), (["train/steps"], False)])

@@ -20,8 +20,10 @@ from workbench.stats.power import detectable
 
 FEW_CLUSTERS = 30
 """Below this the t approximation for the query part is doubtful (docs/statistics.md)."""
-HARDWARE = ("device_name", "decoder", "hostname", "precision", "threads")
+HARDWARE = ("device_name", "decoder", "hostname", "precision", "threads", "processes")
 """Facts of a run that must agree before its cost or speed is compared with another's."""
+BEFORE = {"processes": 1}
+"""What runs had that were made before the fact was recorded."""
 ALONE = "†"
 """Behind a difference whose interval is over queries alone, where others have one over seeds."""
 
@@ -172,7 +174,8 @@ def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str]
     """For cost and speed: facts in which the runs differ. runs: run -> fact -> value."""
     out = []
     for fact in facts:
-        values = Counter(str(run.get(fact, "unknown")) for run in runs.values())
+        found = [run.get(fact, "unknown") for run in runs.values()]
+        values = Counter(str(BEFORE.get(fact, v) if v in (None, "unknown") else v) for v in found)
         if len(values) > 1:
             listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
             out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")

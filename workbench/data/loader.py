@@ -38,6 +38,7 @@ class Loader:
         text: captions of the training split.
         data: says which of the stored frames a step takes; without it, all of them.
         source: number of the data set among those that a run trains on.
+        rank, size: which of several processes this is; each reads its rows of every batch.
     """
 
     def __init__(
@@ -49,10 +50,13 @@ class Loader:
         seed: int,
         data: DataConfig | None = None,
         source: int = 0,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         part = store.splits["train"]
         self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
         self.data, self.labels, self.source = data, store.labels, source
+        self.own = slice(rank * batch_size // size, (rank + 1) * batch_size // size)
         order = np.argsort(part.clips, kind="stable")
         self.clips, first = np.unique(part.clips[order], return_index=True)
         self.rows = np.split(order, first[1:])  # caption rows of each clip
@@ -69,7 +73,7 @@ class Loader:
         return len(self.clips) // self.batch_size
 
     def indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Clips (rows of the frame store) and caption rows of step `step`, both [B]."""
+        """Clips (rows of the frame store) and caption rows of step `step`, both [B], of all processes."""
         epoch, offset = divmod(step, self.per_epoch)
         rng = np.random.default_rng([self.seed, epoch])
         chosen = rng.permutation(len(self.clips))[offset * self.batch_size :][: self.batch_size]
@@ -79,12 +83,12 @@ class Loader:
         return self.clips[chosen], np.array([rng.choice(self.rows[i]) for i in chosen])
 
     def video(self, step: int, clips: np.ndarray) -> np.ndarray:
-        """The frames of the clips of step `step`, uint8 [B, T, H, W, 3]."""
+        """The frames of this process' rows among the clips of step `step`, uint8 [B / size, T, H, W, 3]."""
         if self.data is None:
-            return np.take(self.frames, clips, axis=0)
+            return np.take(self.frames, clips[self.own], axis=0)
         # Its own stream: how many captions a clip has does not change which frames are seen.
         rng = np.random.default_rng([self.seed, *divmod(step, self.per_epoch), 1])
-        return frames_of(self.frames, clips, self.data, rng)
+        return frames_of(self.frames, clips, self.data, rng, self.own)
 
     def tags(self, clips: np.ndarray) -> dict[str, Tensor]:
         """What is known of clips beside what is seen, int64 [B] each.
@@ -96,8 +100,8 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         clips, rows = self.indices(step)
-        tags = self.tags(clips)
-        text = self.text.select(torch.from_numpy(rows))
+        tags = self.tags(clips[self.own])
+        text = self.text.select(torch.from_numpy(rows[self.own]))
         return Batch(torch.from_numpy(self.video(step, clips)), text, **tags)
 
     def batches(self, start: int, waiting: Callable[[], None] = lambda: None) -> Generator[Batch]:

@@ -83,7 +83,11 @@ def evaluated_frames(stored: int, data: DataConfig) -> list[int]:
 
 
 def frames_of(
-    frames: np.ndarray, clips: np.ndarray, data: DataConfig, rng: np.random.Generator | None = None
+    frames: np.ndarray,
+    clips: np.ndarray,
+    data: DataConfig,
+    rng: np.random.Generator | None = None,
+    own: slice = slice(None),
 ) -> np.ndarray:
     """The frames of some clips that a step takes, by the rule of `data`.
 
@@ -92,20 +96,21 @@ def frames_of(
         clips: int64 [B], rows of `frames`.
         data: says how many frames are taken, and by which rule.
         rng: of training; evaluation has none and takes the centres, or the centred window.
+        own: those of the clips that are read; frames are drawn for all.
 
     Returns:
         uint8 [B, data.frames, H, W, 3], in memory. Nothing is drawn where all stored frames are taken.
     """
     stored = frames.shape[1]
     if stored == data.frames:
-        return np.take(frames, clips, axis=0)
+        return np.take(frames, clips[own], axis=0)
     if rng is None or data.sampling == "centre":
         numbers = np.array([evaluated_frames(stored, data)] * len(clips))
     elif data.sampling == "contiguous":
         numbers = contiguous_frames(stored, data.frames, data.stride, len(clips), rng)
     else:
         numbers = random_frames(stored, data.frames, len(clips), rng)
-    return np.asarray(frames[clips[:, None], numbers])
+    return np.asarray(frames[clips[own, None], numbers[own]])
 
 
 def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:

@@ -60,6 +60,10 @@ class BaseRecipe(nn.Module, ABC):
     PHASES: ClassVar[Mapping[str, Phase]] = {}
     """Objectives that a stage may name besides `recipe` and `align`."""
 
+    DISTRIBUTED: ClassVar[bool] = False
+    """Whether several processes that share a batch compute what one computes of it (see `distributed`): what
+    looks at other rows gathers them, what is drawn of them is drawn for all."""
+
     def __init__(self, config: Any, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.distributed import gather
+
 
 class Layout(NamedTuple):
     """What a masking may know of a batch of captions; all `[B, L]`."""
@@ -34,6 +36,10 @@ class Text(NamedTuple):
     def select(self, rows: Tensor | slice) -> Text:
         """Some captions of the batch."""
         return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)))
+
+    def gathered(self) -> Text:
+        """The captions of all processes, in the order of their ranks."""
+        return Text(gather(self.tokens), Layout(*map(gather, self.layout)))
 
     def append(self, token: int) -> tuple[Text, Tensor]:
         """Captions [B, L + 1] with one more token behind each, and where it stands, Boolean [B, L + 1]."""
@@ -117,13 +123,19 @@ class BatchRng:
     def uniform(self, batch: int, *shape: int) -> Tensor:
         """Numbers in [0, 1), float32 [batch, *shape]."""
         whole = torch.rand((batch * self.size, *shape), generator=self.generator, device=self.device)
-        return self._own(whole, batch)
+        return self.own(whole)
 
     def integers(self, low: int, high: int, batch: int, *shape: int) -> Tensor:
         """Whole numbers in [low, high), int64 [batch, *shape]."""
         shape = (batch * self.size, *shape)
         whole = torch.randint(low, high, shape, generator=self.generator, device=self.device)
-        return self._own(whole, batch)
+        return self.own(whole)
 
-    def _own(self, whole: Tensor, batch: int) -> Tensor:
+    def for_all(self) -> BatchRng:
+        """The same generator for the rows of all processes at once, where they depend on each other."""
+        return BatchRng(self.generator)
+
+    def own(self, whole: Tensor) -> Tensor:
+        """The rows of this process of what was drawn for all, [size * B, ...]."""
+        batch = len(whole) // self.size
         return whole[self.rank * batch :][:batch]

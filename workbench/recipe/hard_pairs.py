@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipe.dual import DualEncoder
 from workbench.recipe.heads import judgement
@@ -24,16 +25,20 @@ class HardPairs(DualEncoder):
             return draw
         return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
 
+    @torch.no_grad()
     def wrong_pairs(self, video: Tensor, text: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Rows of the clips and of the captions of 2B wrong pairs, int64 each: first every caption with
-        another clip, then every clip with another caption. A batch of one has no other: its pair is true.
+        """Rows of the clips and of the captions of 2B wrong pairs, int64 each, in the batch of all processes:
+        first every caption with another clip, then every clip with another caption. A batch of one has no
+        other: its pair is true.
 
         video, text: unit vectors [B, E], by which they fit.
         """
-        scores = self.temperature() * video @ text.T
-        own = torch.arange(len(scores), device=scores.device)
-        clips, captions = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
-        return torch.cat([clips, own]), torch.cat([own, captions])
+        scores = gather(self.temperature() * video @ gather(text).T)
+        every = torch.arange(len(scores), device=scores.device)
+        chance = gather(draw.chosen["negatives"])
+        clips, captions = losses.hard_negatives(scores, every[:, None] == every, chance)
+        own = own_rows(len(video), video.device)
+        return torch.cat([clips[own], own]), torch.cat([own, captions[own]])
 
     def vtm_loss(self, own: Tensor, wrong: Tensor, true: Tensor) -> Tensor:
         """How well pairs are told apart by their pooled vectors: B true ones [B, D], and those of

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.losses import precise
+
 
 class Temperature(nn.Module):
     """Inverse temperature of a contrastive loss, learned or fixed; at most 100, as in CLIP."""
@@ -48,15 +50,15 @@ def perceptron(width: int, out: int) -> nn.Sequential:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of [B, E] scaled to length one, in float32."""
-    return F.normalize(x.float(), dim=-1)
+    """Rows of [B, E] scaled to length one, in float32 at least."""
+    return F.normalize(precise(x), dim=-1)
 
 
 def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
-    """What a head says of vectors [..., D], in float32 also under autocast.
+    """What a head says of vectors [..., D], in float32 at least also under autocast.
 
     In bfloat16, whose steps are a hundredth of a score, many different pairs would get the same one.
     """
     with torch.autocast(pooled.device.type, enabled=False):
-        said: Tensor = head(pooled.float())
+        said: Tensor = head(precise(pooled))
     return said

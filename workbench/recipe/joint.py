@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench import losses
+from workbench.distributed import gather, own_rows, size
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.text import TextMasking, TokenMasking
@@ -67,7 +68,7 @@ class JointEncoder(DualEncoder):
         if objective != "recipe" or not self.config.weights.vtm:
             return draw
         rows = len(batch.text.tokens)
-        order = rng.uniform(rows, rows - 1).argsort(dim=1, stable=True)
+        order = rng.uniform(rows, rows * rng.size - 1).argsort(dim=1, stable=True)
         return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
@@ -161,12 +162,14 @@ class ChoosingEncoder(JointEncoder):
                 are drawn without a look at the clips, else they tell which caption is the own one.
         """
         other = wrong_rows(shift).flatten()  # [B * (C - 1)]
-        hidden = None if mask is None else mask[other]
-        wrong = self._read(video.repeat_interleave(shift.shape[1], 0), text.select(other), hidden).pooled
+        hidden = None if mask is None else gather(mask)[other]
+        wrong = self._read(
+            video.repeat_interleave(shift.shape[1], 0), text.gathered().select(other), hidden
+        ).pooled
         pooled = torch.cat([own[:, None], wrong.unflatten(0, shift.shape)], 1)  # [B, C, D]
         return losses.vtm_choice(judgement(self.match_head, pooled)[..., 0])
 
 
 def wrong_rows(shift: Tensor) -> Tensor:
-    """Rows of each clip's wrong captions, those `shift` rows further; both int64 [B, C - 1]."""
-    return (torch.arange(len(shift), device=shift.device)[:, None] + shift) % len(shift)
+    """Rows of the whole batch: each clip's wrong captions, `shift` rows further; both int64 [B, C - 1]."""
+    return (own_rows(len(shift), shift.device)[:, None] + shift) % (len(shift) * size())

@@ -17,12 +17,13 @@ encoders. Averages over frames and over clips cannot know an order, as in the pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
 from workbench.masking.text import TextMasking, TokenMasking
@@ -78,6 +79,8 @@ class Recipe(DualEncoder):
     Letters: B batch, K clips of a video, n visible places of a frame, L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.frames = min(config.frames, frames)
@@ -114,7 +117,7 @@ class Recipe(DualEncoder):
             "clips": rng.uniform(rows, self.windows).argsort(dim=1, stable=True)[:, : self.config.clips]
         }
         if self.config.weights.vtm and rows > 1:
-            shift, keep = rng.integers(1, rows, rows), rng.uniform(rows) < 0.5
+            shift, keep = rng.integers(1, rows * rng.size, rows), rng.uniform(rows) < 0.5
             chosen["shift"] = shift.masked_fill(keep, 0)
         return draw._replace(chosen=chosen)
 
@@ -122,9 +125,10 @@ class Recipe(DualEncoder):
         weights, rows = self.config.weights, torch.arange(len(batch.video), device=batch.video.device)
         views = self.cut(batch.video)[rows[:, None], draw.chosen["clips"]]  # [B, K, m, H, W, 3]
         video = self.encode(views, draw.video_mask)  # [B, K, n, D]
-        other = (rows + draw.chosen.get("shift", 0)) % len(rows)
-        own, text = other == rows, batch.text.select(other)
-        mask = None if draw.text_mask is None else draw.text_mask[other]
+        every, here = batch.text.gathered(), own_rows(len(rows), rows.device)
+        other = (here + draw.chosen.get("shift", 0)) % len(every.tokens)
+        own, text = other == here, every.select(other)
+        mask = None if draw.text_mask is None else gather(draw.text_mask)[other]
         pooled, words = self.read(video, text, mask)  # [B, K, D], [B, K, L, D]
         terms = {}
         if weights.mlm and mask is not None:

@@ -13,7 +13,7 @@ Differs from the paper: the shared small core from a random start instead of a V
 trained BERT; content words instead of the objects and verbs that a scene-graph parser finds; 0.3 of each
 caption's tokens instead of a chance of 0.3 for each word; rectangles drawn at once, the last one trimmed, and
 patches of 8 pixels; linear projections instead of perceptrons; the fusion reads the words without the text
-encoder's class token, by pre-norm blocks with a class token of its own; the contrast is that of one process.
+encoder's class token, by pre-norm blocks with a class token of its own.
 Where nothing of a side is hidden, its masked positive and its ranking fall away, and clip and caption are
 fused as they are.
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -83,6 +83,8 @@ class Recipe(DualEncoder):
 
     Letters: B batch, M hidden words of all captions, L places of a caption, D width, E of the shared space.
     """
+
+    DISTRIBUTED: ClassVar = True
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)

@@ -18,7 +18,7 @@ option (`video_masking`), off by default.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -72,6 +72,8 @@ class Recipe(DualEncoder):
     Letters: B batch, n tokens of a clip, Q of them pooled (n without poolers), S = L + 2 places of a caption
     with its begin and end, D width, E shared space, V vocabulary.
     """
+
+    DISTRIBUTED: ClassVar = True
 
     text: CaptionDecoder  # type: ignore[assignment]  # of which the lower half embeds captions
 

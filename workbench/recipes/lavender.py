@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import own_rows
 from workbench.errors import UserError
 from workbench.fields import one_of
 from workbench.models.fusion import seq2seq
@@ -60,6 +61,8 @@ class Recipe(JointEncoder):
 
     Letters: B batch, C candidates, n tokens of a clip, L places of a caption, D width, V vocabulary.
     """
+
+    DISTRIBUTED: ClassVar = True
 
     PHASES: ClassVar = {"caption": Phase(), "question": Phase()}
 
@@ -138,9 +141,11 @@ class Recipe(JointEncoder):
 
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
         """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
-        row = torch.arange(len(video), device=video.device)[:, None]
+        row = own_rows(len(video), video.device)[:, None]
         other = torch.cat([row, wrong_rows(shift)], 1)  # [B, C]
-        logits = self._judge(video.repeat_interleave(other.shape[1], 0), text.select(other.flatten()))
+        logits = self._judge(
+            video.repeat_interleave(other.shape[1], 0), text.gathered().select(other.flatten())
+        )
         matched = (other == row).flatten()
         if self.config.match_head == "linear":
             return losses.vtm(logits, matched)

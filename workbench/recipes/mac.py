@@ -12,6 +12,7 @@ from its "60 % FLOPs off"; a learned temperature, starting at the fixed 0.05 of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class Config(DualConfig):
 
 class Recipe(DualEncoder):
     """Mask, encode what is visible, align."""
+
+    DISTRIBUTED: ClassVar = True
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)

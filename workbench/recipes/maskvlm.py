@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import one_of, positive
 from workbench.masking.text import TextMasking, TokenMasking
@@ -81,6 +82,8 @@ class Recipe(HardPairs):
     Letters: B batch, N tokens of a clip, L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -120,9 +123,11 @@ class Recipe(HardPairs):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
-            own = torch.arange(len(keep), device=keep.device)
-            rows, columns = (torch.cat([own, other]) for other in self.wrong_pairs(*embedded, draw))
-            logits = self._judge(video.tokens[rows], text.tokens[columns], keep[columns])  # [3B, 2]
+            rows, columns = self.wrong_pairs(*embedded, draw)
+            own = own_rows(len(keep), keep.device)
+            rows, columns = torch.cat([own, rows]), torch.cat([own, columns])
+            clips, words, real = gather(video.tokens), gather(text.tokens), gather(keep)  # of all processes
+            logits = self._judge(clips[rows], words[columns], real[columns])  # [3B, 2]
             terms["vtm"] = losses.vtm(logits, rows == columns)
         if not terms:
             raise UserError("maskvlm has nothing to learn where nothing is hidden, aligned or judged")

@@ -6,18 +6,20 @@ alone and the masked text alone, to align them; and twice as many pairs, half of
 them. `weights.vtc = weights.vtm = 0` leaves the pure mask-then-predict arm, one pass a step.
 
 Differs from the paper: the shared small core instead of a ViT-B/16 that starts from VideoMAE; learned
-instead of fixed sine positions; the decoder is scaled with the core; the alignment sums over one
-process only, as in the released code, but averages its two directions.
+instead of fixed sine positions; the decoder is scaled with the core; the alignment is that of the
+whole batch and averages its two directions, where the released code sums over each process alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses, targets
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import TubeMasking, VideoMasking
@@ -68,6 +70,8 @@ class Recipe(DualEncoder):
     Letters: B batch, n visible tokens of a clip, L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     reconstruction = Reconstruction("masked", targets.OF_COLOURS)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -91,7 +95,7 @@ class Recipe(DualEncoder):
         if objective != "recipe" or not masked or not self.config.weights.vtm:
             return draw
         rows = len(batch.text.tokens)
-        return draw._replace(chosen={"shift": rng.integers(1, rows, rows)})
+        return draw._replace(chosen={"shift": rng.integers(1, rows * rng.size, rows)})
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -111,9 +115,9 @@ class Recipe(DualEncoder):
                 self.temperature(),
             )
         if weights.vtm:
-            rows = torch.arange(len(video), device=video.device)
-            other = (rows + draw.chosen["shift"]) % len(video)
-            pairs = torch.cat([video, video[other]])
+            every = gather(video)  # [B of all processes, n, D]
+            other = (own_rows(len(video), video.device) + draw.chosen["shift"]) % len(every)
+            pairs = torch.cat([video, every[other]])
             logits = self._judge(pairs, words.repeat(2, 1, 1), keep.repeat(2, 1))  # [2B, 2]
             terms["vtm"] = losses.vtm(logits, torch.arange(len(pairs), device=video.device) < len(video))
         return terms

@@ -13,6 +13,7 @@ shared alignment stage, which the paper, about video alone, does not have.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -51,6 +52,8 @@ class Recipe(DualEncoder):
 
     Letters: B batch, n visible and M hidden tokens of a clip, P pixels of a token in all channels, D width.
     """
+
+    DISTRIBUTED: ClassVar = True
 
     reconstruction = Reconstruction("none", targets.OF_COLOURS)
 

@@ -19,7 +19,7 @@ so that it can be compared with dual encoders.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -70,6 +70,8 @@ class Recipe(ChoosingEncoder):
     Letters: B batch, N tokens of a clip, L places of a caption, M hidden places, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -88,6 +90,10 @@ class Recipe(ChoosingEncoder):
         rows, tokens, places = len(words), self.grid.tokens, words.shape[1]
         if not self.config.attended or rows < 2:
             return drawn
+        if rows % 2 and rng.size > 1:
+            raise UserError(
+                f"violet with attended masking needs an even number of rows a process, not {rows}"
+            )
         # One of each two neighbours, so that several processes choose as one does.
         second = rng.uniform(rows // 2) < 0.5
         half = 2 * torch.arange(rows // 2, device=second.device) + second

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,8 @@ class Recipe(ChoosingEncoder):
     Letters: B batch, T frames, N tokens of a clip, S of a frame, L places of a caption, M hidden places, C
     values of a place, D width.
     """
+
+    DISTRIBUTED: ClassVar = True
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)

@@ -23,11 +23,13 @@ clip, trained by the stage `align` only, so that it can be compared with dual en
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses, targets
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.masking.text import TextMasking, WholeWordMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking, lowest
@@ -77,6 +79,8 @@ class Recipe(DualEncoder):
     Letters: B batch, P pairs, n visible tokens of a clip, L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     reconstruction = Reconstruction("masked", targets.OF_PATCHES)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -103,8 +107,9 @@ class Recipe(DualEncoder):
         rows, weights = len(batch.text.tokens), self.config.weights
         if objective != "recipe" or rows < 2 or not (weights.vtm or weights.wpa):
             return draw
-        own = lowest(rng.uniform(rows), rows // 2)
-        return draw._replace(chosen={"shift": rng.integers(1, rows, rows).masked_fill(own, 0)})
+        whole = rows * rng.size
+        own = rng.own(lowest(rng.for_all().uniform(whole), whole // 2))
+        return draw._replace(chosen={"shift": rng.integers(1, whole, rows).masked_fill(own, 0)})
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -113,9 +118,9 @@ class Recipe(DualEncoder):
         if (weights.mlm and draw.text_mask is not None) or (weights.mvm and draw.video_mask is not None):
             terms |= self._predict(batch, draw, video)
         if weights.vtm or weights.wpa:
-            rows = torch.arange(len(video), device=video.device)
-            other = (rows + draw.chosen.get("shift", 0)) % len(video)
-            terms |= self._compare(video[other], batch.text, other == rows)
+            every, rows = gather(video), own_rows(len(video), video.device)
+            other = (rows + draw.chosen.get("shift", 0)) % len(every)
+            terms |= self._compare(every[other], batch.text, other == rows)
         if not terms:
             raise UserError("vlc has nothing to learn where nothing is hidden and no pair is judged")
         return terms

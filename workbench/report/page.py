@@ -34,6 +34,7 @@ FACTS = {
     "hostname": "host",
     "precision": "precision",
     "threads": "threads",
+    "processes": "processes a run",
     "start": "weights",
 } | {name: name for name in ("python", "torch", "timm", "transformers", "numpy")}
 """What a reader needs to judge the numbers and to get them again."""

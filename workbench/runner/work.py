@@ -81,9 +81,13 @@ class Machine:
     """A run that shows no progress for so many seconds is taken to hang."""
     save_every: float = 120.0
     """Seconds between checkpoints."""
+    processes: int = 1
+    """How many share each batch of a run."""
 
     def arguments(self, directory: RunDir) -> list[str]:
         device = ["--device", self.device] if self.device else []
+        if self.processes > 1:
+            device += ["--processes", str(self.processes)]
         paths = [str(directory.path.resolve()), "--data-root", str(self.data_root.resolve())]
         return [*paths, "--save-every", f"{self.save_every:g}", *device]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 from workbench import data as datasets
 from workbench.addresses import check_addresses
 from workbench.errors import UserError
-from workbench.runner import quota
+from workbench.runner import quota, workers
 from workbench.runner.device import pin_device
+from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
 from workbench.study.cells.options import Options, parse_seeds
@@ -50,11 +50,16 @@ def main(
 
 
 def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]) -> int:
+    if options.study is None:
+        print(show.listing(spec.questions()))
+        return COMPLETE
+    return _settled(options, lambda: _study(options, module, prepare))
+
+
+def _settled(options: argparse.Namespace, work: Callable[[], int]) -> int:
+    """What `work` returns; what it cannot do is said in one sentence."""
     try:
-        if options.study is None:
-            print(show.listing(spec.questions()))
-            return COMPLETE
-        return _study(options, module, prepare)
+        return work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -115,11 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", default=default("RESULTS", "results"), help="folder of all results")
     add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
     add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
+    add("--workers", default="", help="so many at once, a GPU each or the cores divided; auto: one a GPU")
+    add("--processes", type=int, default=1, help="of this machine that share each batch of a run")
     add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")
     add("--save-every", type=float, default=120.0, help="seconds between checkpoints of a run")
     add("--checkpoint-quota", default=quota.DEFAULT, help="for all checkpoints of a study: 500MB, 5GB, none")
     add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
     add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
+    parser.set_defaults(worker=0)
     return parser
 
 
@@ -142,7 +150,9 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     )
     plan = make_plan(study, asked, data_root)
     if options.plan and module == "workbench.train":
-        _check_runs(plan)
+        from workbench.study.cells.check import check_runs
+
+        check_runs(plan, options.processes)
     if options.plan or options.status:
         return _look(plan, options, results)
     if options.reconcile:
@@ -152,7 +162,9 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return COMPLETE
     options.device = pin_device(plan, results, options.device, module)
     if module == "workbench.train":
-        _try_models(plan)
+        from workbench.study.cells.check import try_models
+
+        try_models(plan, options.processes)
     for data in dict.fromkeys(data for cell in plan.samples for data in cell.config.all_data):
         prepare(
             data,
@@ -161,7 +173,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
             progress=sys.stderr.isatty(),
             allow_bad_eval=options.allow_bad_eval,
         )
-    return _run(plan, options, results, data_root, module)
+    return _shared(plan, options, data_root, module)
 
 
 def _check(options: argparse.Namespace, results: Path) -> None:
@@ -169,6 +181,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
+    workers.check(options.workers, options.processes, options.device)
     if options.trials < 0:
         raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
@@ -182,36 +195,9 @@ def _check(options: argparse.Namespace, results: Path) -> None:
         check_folder(Path(options.data_root), "--data-root", writable=False)
 
 
-def _check_runs(plan: Plan) -> None:
-    """Refuses runs that their configuration tells cannot be, and a task that no recipe can do."""
-    from workbench import tasks
-    from workbench.train.session import check, recipe_class
-
-    configs = [cell.config for cell in plan.samples]
-    asked = list(dict.fromkeys(name for config in configs for name in config.tasks))
-    if refusal := tasks.refusal(asked, list(dict.fromkeys(map(recipe_class, configs)))):
-        raise UserError(f"study {plan.study.name}: {refusal}")
-    for config in configs:
-        check(config)
-
-
-def _try_models(plan: Plan) -> None:
-    """Refuses what cannot be run, and models that cannot be built, before the data are made."""
-    from workbench.serial import to_dict
-    from workbench.train.session import try_to_build
-
-    _check_runs(plan)
-    kinds, maskings = {}, ("video_masking", "text_masking")
-    for config in (cell.config for cell in plan.samples):
-        built = {name: value for name, value in to_dict(config.recipe).items() if name not in maskings}
-        kinds[json.dumps([built, config.data.frames, config.data.size])] = config
-    for config in kinds.values():
-        try_to_build(config)
-
-
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
-    from workbench.study.outcome import Entry
+    from workbench.study.outcome import Entry, measured_seconds
     from workbench.study.search import open_ledger
     from workbench.study.storage import NotBegun
 
@@ -222,25 +208,39 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     except NotBegun:
         entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
     if options.plan:
-        print(show.plan_text(plan, entries, show.measured_seconds(plan, results)))
+        print(show.plan_text(plan, entries, measured_seconds(plan, results)))
     else:
         print(show.status_text(plan, entries, others))
     return COMPLETE
 
 
-def _run(plan: Plan, options: argparse.Namespace, results: Path, data_root: Path, module: str) -> int:
+def _shared(plan: Plan, options: argparse.Namespace, data_root: Path, module: str) -> int:
+    """Lets the workers that were asked for do what is missing, and itself what they leave."""
     from workbench.runner.work import Stop
+
+    def work(number: int, device: str) -> int:
+        own = argparse.Namespace(**vars(options) | {"worker": number, "device": device})
+        with (heard := Stop()).listening():
+            return _settled(own, lambda: _run(plan, own, data_root, module, heard))
+
+    with (stop := Stop()).listening():
+        if options.workers and BAD_INPUT in workers.share(options.workers, options.device, work, stop):
+            return BAD_INPUT
+        return _run(plan, options, data_root, module, stop)
+
+
+def _run(plan: Plan, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> int:
     from workbench.study.search import open_ledger
     from workbench.study.storage import explained
 
+    results = Path(options.results)
     results.mkdir(parents=True, exist_ok=True)
-    stop = Stop()
-    with stop.listening():
-        ledger = open_ledger(plan, results, options.storage, retry=options.retry)
-        ledger.stopped = lambda: bool(stop)
-        with explained(ledger.address):
+    ledger = open_ledger(plan, results, options.storage, retry=options.retry)
+    ledger.stopped = lambda: bool(stop)
+    with explained(ledger.address):
+        if not stop:
             _go_on(ledger, options, data_root, module, stop)
-            return _finish(ledger, options, bool(stop))
+        return COMPLETE if options.worker else _finish(ledger, options, bool(stop))
 
 
 def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
@@ -267,8 +267,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 device=options.device,
                 deadline=options.deadline,
                 save_every=options.save_every,
+                processes=options.processes,
             )
-            _work(ledger, entries, machine, module, [tracker, collector], stop)
+            _work(ledger, entries, machine, module, [tracker, collector], stop, options.worker)
     finally:
         if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
             print(f"warning: {warning}", file=sys.stderr)
@@ -281,6 +282,7 @@ def _work(
     module: str,
     watchers: Sequence[Watcher],
     stop: Stop,
+    worker: int,
 ) -> None:
     from workbench.runner.launch import Launcher
     from workbench.runner.work import work
@@ -288,14 +290,14 @@ def _work(
     plan = ledger.plan
     done = sum(entry.state in ("complete", "pruned") for entry in entries)
     total = plan.expected
-    if done:
+    if done and not worker:  # workers leave that to whoever started them
         print(f"{done} of {total} runs were done; going on with run {done + 1}")
-    elif plan.space is not None:
+    elif plan.space is not None and not worker:
         print(f"{total} trials, each with seed 0")
-    else:
+    elif not worker:
         print(f"{total} runs: {len(plan.cells)} cells x {len(plan.seeds)} seeds")
     preload = sorted({type(cell.config.recipe).__module__ for cell in plan.samples})
-    screen = show.Screen(plan, entries, ledger.results)
+    screen = Screen(plan, entries, ledger.results, ledger.entries, worker)
     with Launcher(module, preload, stop=lambda: bool(stop), urgent=lambda: stop.urgent) as launcher:
         try:
             work(ledger, launcher, machine, [screen, *watchers], stop)
@@ -326,19 +328,11 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     if ledger.exhausted:
         print(f"\nThere is nothing new to try after {done} trials.")
     if ledger.exhausted or done >= ledger.plan.expected:
-        print("\n" + _look_further(options, results))
+        print("\n" + show.look_further(results, options.results, options.mlflow))
         return COMPLETE
     print("\n" + show.status_text(ledger.plan, entries, 0))
     print("After removing the cause, --retry tries failed runs again.")
     return GAPS
-
-
-def _look_further(options: argparse.Namespace, results: Path) -> str:
-    checkout = Path("app/dashboard.py").exists() and Path("Makefile").exists()
-    where = "" if options.results == "results" else f" {'RESULTS=' if checkout else ''}{results}"
-    commands = [] if options.mlflow or not checkout else [f"make mlflow{where}"]
-    commands.append(f"make dashboard{where}" if checkout else f"workbench dash{where}")
-    return "Look further:\n" + "\n".join(f"  {command}" for command in commands)
 
 
 if __name__ == "__main__":

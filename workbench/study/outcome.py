@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from workbench.errors import UserError
-from workbench.study.plan import Run
+from workbench.study.plan import Plan, Run
 from workbench.tracking.files import Lock
 from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir, Status
@@ -110,3 +111,31 @@ def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
     notes = {name: summary[name] for name in wanted if is_finite(summary.get(name))}
     return Outcome(state="complete", value=float(value), cost=spent if cost else None, notes=notes)
+
+
+def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
+    """Key of a cell -> mean seconds that its complete runs took, start-up and evaluation included.
+
+    Where the budget itself is a time, at least that is known before the first run.
+    """
+    budgets = {cell.key: [stage.budget for stage in cell.config.stages] for cell in plan.cells}
+    known = {
+        key: sum(budget.amount for budget in stages)
+        for key, stages in budgets.items()
+        if all(budget.unit == "seconds" for budget in stages)
+    }
+    found: dict[str, list[float]] = {}
+    for run in plan.runs:
+        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
+        total = summary_of(directory).get("speed/total_seconds")
+        if is_finite(total):
+            found.setdefault(run.cell.key, []).append(float(total))
+    return known | {key: fmean(values) for key, values in found.items()}
+
+
+def summary_of(directory: RunDir) -> dict[str, Any]:
+    """Empty where the record is damaged, which the state of the run says."""
+    try:
+        return directory.summary()
+    except UserError:
+        return {}

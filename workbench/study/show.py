@@ -1,28 +1,20 @@
-"""What one sees of a study: the plan, its status, live progress, the answer."""
+"""What one sees of a study: the plan, its status, the answer."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TextIO
 
 import polars as pl
-from tqdm import tqdm
 
 from workbench import tables
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
-from workbench.errors import UserError
-from workbench.metrics import CORE_WAIT, disturbed
 from workbench.report.rows import legend, readable
-from workbench.study.outcome import FINAL, Entry, Lease, Outcome
+from workbench.study.outcome import FINAL, Entry
 from workbench.study.plan import Plan
 from workbench.study.trials import Range
-from workbench.tracking.points import is_finite
-from workbench.tracking.run_dir import RunDir
 
 
 def listing(questions: dict[str, str]) -> str:
@@ -163,34 +155,6 @@ def answer_text(answer: Answer) -> str:
     return "\n".join(lines + [f"  Note: {caveat}" for caveat in answer.caveats])
 
 
-def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:
-    """Key of a cell -> mean seconds that its complete runs took, start-up and evaluation included.
-
-    Where the budget itself is a time, at least that is known before the first run.
-    """
-    budgets = {cell.key: [stage.budget for stage in cell.config.stages] for cell in plan.cells}
-    known = {
-        key: sum(budget.amount for budget in stages)
-        for key, stages in budgets.items()
-        if all(budget.unit == "seconds" for budget in stages)
-    }
-    found: dict[str, list[float]] = {}
-    for run in plan.runs:
-        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
-        total = _summary(directory).get("speed/total_seconds")
-        if is_finite(total):
-            found.setdefault(run.cell.key, []).append(float(total))
-    return known | {key: fmean(values) for key, values in found.items()}
-
-
-def _summary(directory: RunDir) -> dict[str, Any]:
-    """Empty where the record is damaged, which the state of the run says."""
-    try:
-        return directory.summary()
-    except UserError:
-        return {}
-
-
 def _others(count: int) -> list[str]:
     if not count:
         return []
@@ -198,129 +162,10 @@ def _others(count: int) -> list[str]:
     return [f"{text}{'' if count > 1 else 's'} to other plans (budget, data or study file differ)."]
 
 
-class Screen:
-    """Live progress: a line for each run that ends, and a bar with time left and the leader."""
-
-    def __init__(self, plan: Plan, entries: Sequence[Entry], results: Path) -> None:
-        self.plan = plan
-        self._states = {entry.run.name: entry.state for entry in entries}
-        self._key = {run.name: run.cell.key for run in plan.runs}
-        self._labels = {cell.key: cell.label for cell in plan.cells}
-        self._seconds = {key: [value] for key, value in measured_seconds(plan, results).items()}
-        self._values: dict[str, list[float]] = {}
-        for entry in entries:
-            if entry.state == "complete":
-                directory = RunDir.of(results, plan.study.name, entry.run.cell.key, entry.run.seed)
-                self._note_value(entry.run.cell.key, directory)
-        self._began = time.monotonic()
-        self._share = 0.0
-        self._shown = 0.0
-        self._bar = tqdm(
-            total=plan.expected,
-            initial=self._done,
-            disable=not sys.stderr.isatty(),
-            bar_format="{bar:24} {n:.1f} of {total} runs{postfix}",
-            leave=False,
-        )
-
-    @property
-    def _done(self) -> int:
-        return sum(state in FINAL for state in self._states.values())
-
-    def started(self, lease: Lease) -> None:
-        self._began, self._share = time.monotonic(), 0.0
-        run = lease.run  # of a search, it was unknown until now
-        self._states.setdefault(run.name, "running")
-        self._key[run.name], self._labels[run.cell.key] = run.cell.key, run.cell.label
-        self._refresh(lease)
-
-    def progressed(self, lease: Lease, share: float) -> None:
-        self._share = share
-        if time.monotonic() - self._shown > 0.5:
-            self._refresh(lease)
-
-    def ended(self, lease: Lease, outcome: Outcome, over: bool) -> None:
-        run, took = lease.run, time.monotonic() - self._began
-        if outcome.state == "interrupted":
-            return
-        self._states[run.name] = outcome.state if over else "waiting"
-        self._share = 0.0
-        total = self.plan.expected
-        count = f"[{self._done:{len(str(total))}d}/{total}]"
-        label = f"{count} {run.cell.label} seed {run.seed}"
-        if outcome.state == "complete":
-            self._seconds.setdefault(run.cell.key, []).append(took)
-            self._note_value(run.cell.key, lease.directory)
-            text = f"{label}  {self._measured(lease.directory)}, {tables.duration(took)}"
-        elif outcome.state == "pruned":
-            text = f"{label}  pruned after {tables.duration(took)}"
-        else:
-            again = "" if over else "; will be tried again"
-            text = f"{label}  failed{again} ({outcome.failure}: {outcome.reason})"
-        self._print(text)
-        self._refresh(lease)
-
-    def waiting(self, entries: Sequence[Entry]) -> None:
-        one = len(entries) == 1
-        self._print(
-            f"{len(entries)} run{'' if one else 's'} of this study {'is' if one else 'are'} in the hands "
-            "of another process; waiting for it"
-        )
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def _measured(self, directory: RunDir) -> str:
-        summary, metric = directory.summary(), self.plan.study.metric
-        parts = [f"test/{metric} {tables.score(summary.get(f'test/{metric}'))}"]
-        parts.append(f"val {tables.score(summary.get(f'val/{metric}'))}")
-        if (speed := summary.get("speed/clips_per_s")) is not None:
-            beside = disturbed(summary.get(CORE_WAIT))
-            parts.append(f"{speed:.0f} clips/s{' beside other work' if beside else ''}")
-        return ", ".join(parts)
-
-    def _note_value(self, key: str, directory: RunDir) -> None:
-        value = _summary(directory).get(f"val/{self.plan.study.metric}")
-        if is_finite(value):
-            self._values.setdefault(key, []).append(float(value))
-
-    def _refresh(self, lease: Lease) -> None:
-        self._shown = time.monotonic()
-        self._bar.n = min(self._done + self._share, self.plan.expected)
-        now = f"now {lease.run.cell.label} seed {lease.run.seed}"
-        parts = [part for part in (self._left(lease), self._leader(), now) if part]
-        self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        self._bar.refresh()
-
-    def _left(self, lease: Lease) -> str:
-        """Time left: each run as long as its cell took before, else as the mean run."""
-        known = {key: fmean(values) for key, values in self._seconds.items()}
-        elapsed = time.monotonic() - self._began
-        current = lease.run.cell.key
-        if current not in known and self._share > 0.05:
-            known[current] = elapsed / self._share
-        if not known:
-            return ""
-        usual = fmean(known.values())
-        left = sum(
-            known.get(self._key[name], usual) for name, state in self._states.items() if state not in FINAL
-        )
-        left += usual * max(0, self.plan.expected - len(self._states))  # not yet proposed
-        if self._states[lease.run.name] not in FINAL:
-            left -= known.get(current, usual) * self._share
-        return f"{tables.duration(max(0.0, left))} left"
-
-    def _leader(self) -> str:
-        if not self._values:
-            return ""
-        means = {key: fmean(values) for key, values in self._values.items()}
-        pick = max if self.plan.study.direction == "maximize" else min
-        best = pick(means, key=lambda key: means[key])
-        return f"leader {self._labels[best]} (val {means[best]:.1f})"
-
-    def _print(self, text: str) -> None:
-        stream: TextIO = sys.stdout
-        if self._bar.disable:
-            print(text, file=stream, flush=True)
-        else:
-            self._bar.write(text, file=stream)
+def look_further(results: Path, folder: str, mlflow: str) -> str:
+    """What else shows the results; folder and mlflow as they were given to the command."""
+    checkout = Path("app/dashboard.py").exists() and Path("Makefile").exists()
+    where = "" if folder == "results" else f" {'RESULTS=' if checkout else ''}{results}"
+    commands = [] if mlflow or not checkout else [f"make mlflow{where}"]
+    commands.append(f"make dashboard{where}" if checkout else f"workbench dash{where}")
+    return "Look further:\n" + "\n".join(f"  {command}" for command in commands)

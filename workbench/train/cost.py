@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from workbench import distributed
 from workbench.models.attention import attention
 from workbench.models.encoder import Encoder
 from workbench.models.video import VideoEncoder
@@ -101,12 +102,20 @@ class StepCounter:
 
     @property
     def cost(self) -> StepCost:
-        """What was counted so far."""
+        """What was counted so far, by all processes together."""
+        own: list[float] = [self._flops, self._batch]
+        for side in self._sides.values():
+            own += [side.flops, side.rows, side.tokens]
+        flops, batch, *rest = distributed.total(own)
+        parts = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
         return StepCost(
-            flops=self._flops,
-            batch=self._batch,
+            flops=flops,
+            batch=int(batch),
             tokens_in=self._recipe.grid.tokens,
-            encoders={n: EncoderCost(s.flops, s.rows, s.tokens) for n, s in self._sides.items()},
+            encoders={
+                name: EncoderCost(found, int(rows), int(tokens))
+                for name, (found, rows, tokens) in zip(self._sides, parts, strict=True)
+            },
         )
 
 

@@ -44,13 +44,17 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
-def describe(device: torch.device, precision: torch.dtype) -> dict[str, object]:
-    """What a reader of the record needs to judge cost figures and to repeat the run."""
+def describe(device: torch.device, precision: torch.dtype, processes: int = 1) -> dict[str, object]:
+    """What a reader of the record needs to judge cost figures and to repeat the run.
+
+    Of several processes, device and threads are those of the first.
+    """
     return {
         "device": str(device),
         "device_name": _device_name(device),
         "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "hostname": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),

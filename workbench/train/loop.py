@@ -21,7 +21,7 @@ from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
-from workbench.train.cores import core_time
+from workbench.train.cores import CoreTime, core_time
 from workbench.train.session import Interrupted, Session
 
 ROWS = 200
@@ -55,7 +55,7 @@ def train(
 
     def save() -> None:
         nonlocal saved
-        if checkpoints is not None:
+        if checkpoints is not None and session.world.first:
             flush()
             checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.origin)
         saved = time.monotonic()
@@ -70,7 +70,7 @@ def train(
             loader = session.loader(stage)
             # Over several data sets each goes through its own epochs, whatever was trained on between.
             start = at.step if len(session.loaders) == 1 else at.steps_on.get(str(loader.source), 0)
-            batches = loader.batches(start, lambda: session.give_way(stop))
+            batches = loader.batches(start, lambda: session.wait(stop))
             row: dict[str, float] = {}
             while True:
                 done = _share(stage, at, session)
@@ -122,6 +122,7 @@ def _prepare(session: Session) -> None:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         outside = session.recipe.prepare(store, torch.Generator().manual_seed(int(seed[0])))
+    session.world.share(list(session.recipe.state_dict().values()))
     at.prepare_flops = outside + counter.get_total_flops()
     at.flops += at.prepare_flops
     at.prepare_seconds = time.perf_counter() - start
@@ -164,23 +165,25 @@ def _share(stage: Stage, at: Progress, session: Session) -> float:
 
 def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float) -> dict[str, float]:
     """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
-    at, optim, recipe = session.progress, session.config.optim, session.recipe
+    at, optim, recipe, world = session.progress, session.config.optim, session.recipe, session.world
     start, cores = time.perf_counter(), core_time()
     batch = next(batches)
     waited = time.perf_counter() - start
     batch = batch.to(session.device)
-    rng = session.world.rng(session.device, session.config.seed, at.step)
+    rng = world.rng(session.device, session.config.seed, at.step)
     counter = cost.StepCounter(recipe, len(batch.video)) if not at.stage_flops else None
 
     session.optimizer.zero_grad(set_to_none=True)
     with counter or nullcontext():
         with session.autocast:
             draw = recipe.draw(batch, rng, objective=stage.objective, masked=stage.masked)
-            terms = session.model(batch, draw, objective=stage.objective, masked=stage.masked)
+            terms = recipe(batch, draw, objective=stage.objective, masked=stage.masked)
             weights = recipe.weights(stage.objective)
             loss = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
-        _check_finite(loss, terms, at.step)
+        found = world.mean({name: term.detach() for name, term in (terms | {"loss": loss}).items()})
+        _check_finite(found, at.step)
         loss.backward()
+    world.average([p.grad for p in recipe.parameters() if p.grad is not None])
     norm = float(torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm))
     if not math.isfinite(norm):  # before it reaches the weights, and with them the next checkpoint
         raise NotFinite(f"the gradient is not finite at step {at.step + 1}")
@@ -192,14 +195,16 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     for group in session.optimizer.param_groups:
         group["lr"] = lr * group["rate"]
     session.optimizer.step()
-    with counter or nullcontext(), session.autocast, torch.no_grad():
+    # All do the same: it is one process's cost.
+    with (counter if world.first else None) or nullcontext(), session.autocast, torch.no_grad():
         recipe.after_step(_done(session, stage, steps))
     if session.device.type == "cuda":
         torch.cuda.synchronize(session.device)
-    elapsed, cores = time.perf_counter() - start, core_time().since(cores)
+    elapsed, waited, cores = _clocks(session, time.perf_counter() - start, waited, core_time().since(cores))
 
     if counter is not None:
-        at.stage_flops, at.stage_costs = counter.cost.flops, counter.cost.metrics()
+        step_cost = counter.cost
+        at.stage_flops, at.stage_costs = step_cost.flops, step_cost.metrics()
     session.moves += 1
     at.step += 1
     at.stage_step += 1
@@ -217,7 +222,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     if at.stage_step % every and at.stage_step != 1:
         return {}
     rates = {"train/lr": lr, "train/grad_norm": norm}
-    return {f"train/{k}": float(v.detach()) for k, v in (terms | {"loss": loss}).items()} | rates | clock(at)
+    return {f"train/{name}": float(value) for name, value in found.items()} | rates | clock(at)
 
 
 def _done(session: Session, stage: Stage, steps: float) -> float:
@@ -238,8 +243,16 @@ def clock(at: Progress) -> dict[str, float]:
     return {"stage": at.stage, "seconds": round(at.seconds, 4), "pflops": at.flops / 1e15}
 
 
-def _check_finite(loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
-    if math.isfinite(float(loss.detach())):
+def _clocks(
+    session: Session, elapsed: float, waited: float, cores: CoreTime
+) -> tuple[float, float, CoreTime]:
+    """Seconds of a step and of its wait for data, the longest of all processes; core time, their sum."""
+    every = session.world.every([elapsed, waited, *cores])
+    return float(every[:, 0].max()), float(every[:, 1].max()), CoreTime(*every[:, 2:].sum(0).tolist())
+
+
+def _check_finite(values: dict[str, torch.Tensor], step: int) -> None:
+    if math.isfinite(float(values["loss"])):
         return
-    bad = [name for name, term in terms.items() if not math.isfinite(float(term.detach()))]
+    bad = [name for name, value in values.items() if name != "loss" and not math.isfinite(float(value))]
     raise NotFinite(f"the loss {' and '.join(bad) or 'sum'} is not finite at step {step + 1}")

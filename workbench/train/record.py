@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,12 +14,14 @@ from PIL import Image
 from workbench import tasks
 from workbench.data.texts import told
 from workbench.masking.preview import preview
-from workbench.metrics import full_name
+from workbench.metrics import CORE_WAIT, full_name, score
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng, Masks
 from workbench.tasks.gallery import Gallery
 from workbench.tracking.files import replacing, write_atomic
 from workbench.tracking.run_dir import RunDir
+from workbench.train import cost
+from workbench.train.loop import clock
 from workbench.train.session import Session
 
 
@@ -108,6 +112,84 @@ def measure(
             summary |= {full_name("test", data, name): v for name, v in found.values.items()}
             summary |= found.costs if not data else {}
     return summary
+
+
+def recorded(run: RunDir, session: Session, stop: Callable[[], bool]) -> dict[str, float]:
+    """The last validation and the tests between stages, as they are on record.
+
+    A record that lost its last rows (a restored copy, a disk that forgot) must not pass an earlier
+    validation for the last one: that is measured again, since the weights are there. A test between two
+    stages cannot be: its weights are gone, so the summary does without it.
+    """
+    at, rows, stages = session.progress, run.read_metrics().rows, session.config.stages
+    last = [row for row in rows if _validated(row) and row.get("step") == at.step]
+    if not last:
+        print(f"warning: the validation of step {at.step} is not on record, measured again", file=sys.stderr)
+        seconds_and_flops = clock(at) | {"stage": len(stages) - 1}
+        last = [session.evaluate("val", stop) | seconds_and_flops]
+        run.append_metrics({"step": at.step, **last[0]})
+        run.flush()
+    found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
+    for row in rows:
+        found |= {name: value for name, value in row.items() if _stage_of(name) is not None}
+    tested = set(map(_stage_of, found))
+    for stage in range(len(stages) - 1):
+        if stage not in tested:
+            print(f"warning: the test after stage {stage} is not on record and left out", file=sys.stderr)
+    return found
+
+
+def _validated(row: Mapping[str, object]) -> bool:
+    return any(name.startswith("val/") for name in row)
+
+
+def _stage_of(name: str) -> int | None:
+    """The stage after which a metric of the test split was measured; None for any other metric."""
+    parts = score(name)
+    return parts.stage if parts is not None and parts.split == "test" else None
+
+
+def figures(
+    session: Session, rows: Sequence[Mapping[str, float]], spent: float, processes: int
+) -> dict[str, float]:
+    """What training has cost and how fast it was.
+
+    Args:
+        rows: of `metrics.jsonl`.
+        spent: seconds of all attempts.
+        processes: how many have shared the batches; only the memory is that of the first.
+    """
+    at, loader = session.progress, session.loader(session.config.stages[-1])
+    step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
+    speed = at.flops / (at.step * step_seconds)
+    found = {}
+    if math.isfinite(at.core_wait_seconds):
+        found[CORE_WAIT] = at.core_wait_seconds / at.seconds
+    if at.prepare_flops:
+        found["cost/prepare_pflops"] = at.prepare_flops / 1e15
+        found["speed/prepare_seconds"] = at.prepare_seconds
+    trained = (p.numel() for name, p in session.recipe.named_parameters() if name in session.trained)
+    return (
+        found
+        | session.costs
+        | {
+            "cost/train_pflops": at.flops / 1e15,
+            "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
+            "cost/parameters_m": sum(trained) / 1e6,
+            "speed/clips_per_s": loader.batch_size / step_seconds,
+            "speed/step_ms": 1000 * step_seconds,
+            "speed/data_wait_share": at.wait_seconds / at.seconds,
+            "speed/cores_used": at.core_seconds / at.seconds,
+            "speed/train_seconds": at.seconds,
+            "speed/eval_seconds": at.eval_seconds,
+            "speed/startup_seconds": at.startup_seconds,
+            "speed/total_seconds": spent,
+            "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision) / processes,
+            "train/steps": at.step,
+            "train/batch_size": loader.batch_size,
+            "train/epochs": at.step / loader.per_epoch,
+        }
+    )
 
 
 def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,16 @@ import torch
 from workbench.config import DataConfig, RunConfig
 from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
+from workbench.distributed import Lost
 from workbench.errors import UserError
-from workbench.metrics import CORE_WAIT, score
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
-from workbench.train import checkpoint, cost, environment
+from workbench.train import checkpoint, environment
 from workbench.train.heartbeat import Heartbeat, Stopwatch, Superseded
-from workbench.train.loop import NotFinite, clock, train
-from workbench.train.record import describe, measure
-from workbench.train.session import Interrupted, Session, open_session
+from workbench.train.loop import NotFinite, train
+from workbench.train.record import describe, figures, measure, recorded
+from workbench.train.session import Interrupted, Session, check, open_session
+from workbench.train.world import World, check_place, launch, place
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 FAILED, DISK, INTERRUPTED = 1, 74, 75
@@ -41,11 +42,39 @@ _stop = False
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.processes == 1:
+        return _main(options)
+    try:
+        return _launch(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _launch(options: argparse.Namespace) -> int:
+    """Runs it in several processes of this machine, and settles a record that none of them could."""
+    size, run = options.processes, RunDir(options.run_dir)
+    if size < 1 or "WORLD_SIZE" in os.environ:
+        raise UserError(f"--processes is 1 or more, and not given where torchrun counts, not {size}")
+    check(run.config(), size)
+    check_place(options.device, size)
+    code = launch(size, lambda: _main(options), harmless=(0, INTERRUPTED))
+    status = run.status()
+    if code < 0 and status is not None and status.state == "running":
+        reason = f"process 0 of {size} ended by {signal.Signals(-code).name}"
+        run.set_status("failed", failure="killed", reason=reason)
+    return code if code >= 0 else FAILED
+
+
+def _main(options: argparse.Namespace) -> int:
+    """Exit code of this process, alone or one of several."""
     try:
         run = RunDir(options.run_dir)
         config = run.config()  # before the lock, which would make the folder
-        with run.lock():
-            return _run(run, config, options)
+        device = place(options.device)
+        world = World.join()
+        with run.lock() if world.first else nullcontext():
+            return _run(run, config, options, device, world)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,24 +96,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds between checkpoints")
+    parser.add_argument("--processes", type=int, default=1, help="of this machine that share each batch")
     return parser
 
 
-def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
+def _run(
+    run: RunDir, config: RunConfig, options: argparse.Namespace, device: torch.device, world: World
+) -> int:
     """Runs and settles the status whatever happens; unforeseen errors keep their traceback in the log."""
     started = time.perf_counter()
     check_folder(options.data_root, "--data-root", writable=False)
-    device = environment.pick_device(options.device)
     precision = _precision(run.file("checkpoints"), device)
     before = run.status()
     if before is not None and before.state == "complete":
-        print("this run is complete")
-        _clean(run)
+        if world.first:
+            print("this run is complete")
+            _clean(run)
         return 0
     for number in STOP_SIGNALS:
         signal.signal(number, _ask_to_stop)
     identity = run.identity()
-    run.set_status("running", started=time.time(), attempt=identity.get("attempt", 1))
+    if world.first:
+        run.set_status("running", started=time.time(), attempt=identity.get("attempt", 1))
     watch = Stopwatch(started=started, before=before.spent if before is not None else 0.0)
     try:
         stores = {data: _store(data, options.data_root) for data in config.all_data}
@@ -95,35 +128,49 @@ def _run(run: RunDir, config: RunConfig, options: argparse.Namespace) -> int:
             precision=precision,
             runs=run.path.resolve().parents[1],
             resuming=(run.file("checkpoints") / checkpoint.LAST).exists(),
+            world=world,
         )
         _train(run, session, options.save_every, watch)
     except Interrupted as error:
-        _end(run, identity, "interrupted", str(error), spent=watch.spent)
+        _end(run, identity, world, "interrupted", str(error), spent=watch.spent)
         return INTERRUPTED
     except Superseded as error:
         print(f"gave up: {error}", file=sys.stderr)
         return INTERRUPTED
+    except Lost as error:
+        print(f"gave up: {error}", file=sys.stderr)
+        if world.first:
+            failure, reason = world.told()
+            _end(run, identity, world, "failed", reason, failure=failure)
+        return FAILED
     except UserError as error:
-        _end(run, identity, "failed", str(error), failure="data")
+        _end(run, identity, world, "failed", str(error), failure="data")
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the record says what and the log where
         traceback.print_exc()
-        return _note_failure(run, identity, error)
+        return _note_failure(run, identity, world, error)
     finally:
         run.close()
+        world.leave()
     return 0
 
 
-def _end(run: RunDir, identity: dict[str, Any], state: str, reason: str, **changes: Any) -> None:
-    if run.identity() == identity:  # else the record is another attempt's by now
+def _end(
+    run: RunDir, identity: dict[str, Any], world: World, state: str, reason: str, **changes: Any
+) -> None:
+    """Writes how it ended; of several processes the first does, and is told what befell the others."""
+    if not world.first:
+        if state == "failed":
+            world.tell(changes["failure"], reason)
+    elif run.identity() == identity:  # else the record is another attempt's by now
         run.set_status(state, reason=reason, **changes)
 
 
-def _note_failure(run: RunDir, identity: dict[str, Any], error: Exception) -> int:
+def _note_failure(run: RunDir, identity: dict[str, Any], world: World, error: Exception) -> int:
     """Settles the status of a failed run; on a full disk that may not work either."""
     failure = classify(error)
     try:
-        _end(run, identity, "failed", f"{type(error).__name__}: {error}"[:500], failure=failure)
+        _end(run, identity, world, "failed", f"{type(error).__name__}: {error}"[:500], failure=failure)
     except OSError as full:
         if not disk_full(full):
             raise
@@ -176,16 +223,22 @@ def _store(data: DataConfig, root: Path) -> FrameStore:
 
 
 def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -> None:
-    checkpoints = run.file("checkpoints")
-    facts = environment.describe(session.device, session.precision)
+    checkpoints, world = run.file("checkpoints"), session.world
+    facts = environment.describe(session.device, session.precision, world.size)
     session.origin = _origin(session, facts)
     begun = checkpoint.origin(checkpoints)
-    resumed = checkpoint.resume(
-        checkpoints, session.recipe, session.optimizer, session.config, session.origin["vocabulary"]
-    )
+    with world.in_turn():  # a damaged checkpoint is put aside by the first
+        resumed = checkpoint.resume(
+            checkpoints, session.recipe, session.optimizer, session.config, session.origin["vocabulary"]
+        )
     if resumed is not None:
         session.progress = resumed
     at = session.progress
+    world.check_alike(_alike(session, facts))
+    if not world.first:
+        for _ in train(session, stop=lambda: _stop):
+            continue
+        return
     run.keep_metrics(at.step)
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     if resumed is not None and session.config.init_from:
@@ -201,17 +254,29 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
             run.append_metrics(line)
         if scores := [f"{name} {value:.1f}" for name, value in row.items() if name.startswith("val/")]:
             print(f"step {step}: {scores[0]}", flush=True)
+    session.alone()  # the others have nothing left to do
     heartbeat.check_owner()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
     run.flush()
     checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.origin)
-    _finish(run, session, heartbeat)
+    _finish(run, session, heartbeat, world.size)
+
+
+def _alike(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
+    """What all processes of a run must have in common, by its name."""
+    return {
+        "the configuration": session.config.to_json(),
+        "the versions of code and libraries": str([facts["commit"], facts["torch"], facts["precision"]]),
+        "the data": str([store.digest for store in session.stores.values()]),
+        "the checkpoint": str([session.progress.step, session.origin["vocabulary"]]),
+        "the weights": str([float(p.detach().double().sum()) for p in session.recipe.parameters()]),
+    }
 
 
 def _origin(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
     """What a checkpoint tells of where it was made."""
     words = session.vocabulary.tokenizer.to_str().encode()
-    made = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname")}
+    made = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname", "processes")}
     commit = f"{facts['commit']}{' with changes' if facts['dirty'] else ''}"
     vocabulary = hashlib.sha256(words).hexdigest()
     return made | {"device": session.device.type, "commit": commit, "vocabulary": vocabulary}
@@ -234,81 +299,18 @@ def _signature(row: dict[str, Any]) -> tuple[int, frozenset[str]]:
     return row["step"], frozenset(row)
 
 
-def _finish(run: RunDir, session: Session, heartbeat: Heartbeat) -> None:
+def _finish(run: RunDir, session: Session, heartbeat: Heartbeat, processes: int) -> None:
     """Measures the test split once, writes what is left of the record, and only then calls it complete."""
-    summary = _recorded(run, session, heartbeat)
+    summary = recorded(run, session, heartbeat)
     rows = run.read_metrics().rows
     summary |= measure(run, session, heartbeat, heartbeat.check_owner)
-    at, loader = session.progress, session.loader(session.config.stages[-1])
-    batch = loader.batch_size
-    step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
-    speed = at.flops / (at.step * step_seconds)
-    summary |= session.hidden_shares()
-    if math.isfinite(at.core_wait_seconds):
-        summary[CORE_WAIT] = at.core_wait_seconds / at.seconds
-    if at.prepare_flops:
-        summary["cost/prepare_pflops"] = at.prepare_flops / 1e15
-        summary["speed/prepare_seconds"] = at.prepare_seconds
-    summary |= session.costs | {
-        "cost/train_pflops": at.flops / 1e15,
-        "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
-        "cost/parameters_m": sum(
-            p.numel() for n, p in session.recipe.named_parameters() if n in session.trained
-        )
-        / 1e6,
-        "speed/clips_per_s": batch / step_seconds,
-        "speed/step_ms": 1000 * step_seconds,
-        "speed/data_wait_share": at.wait_seconds / at.seconds,
-        "speed/cores_used": at.core_seconds / at.seconds,
-        "speed/train_seconds": at.seconds,
-        "speed/eval_seconds": at.eval_seconds,
-        "speed/startup_seconds": at.startup_seconds,
-        "speed/total_seconds": heartbeat.watch.spent,
-        "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision),
-        "train/steps": at.step,
-        "train/batch_size": batch,
-        "train/epochs": at.step / loader.per_epoch,
-    }
+    summary |= session.hidden_shares() | figures(session, rows, heartbeat.watch.spent, processes)
     heartbeat.check_owner()
     checkpoint.finish(run.file("checkpoints"), session.recipe)
     run.write_json("summary.json", summary)
+    at = session.progress
     run.set_status("complete", step=at.step, steps=at.step, seconds=at.seconds, spent=heartbeat.watch.spent)
     _clean(run)
-
-
-def _recorded(run: RunDir, session: Session, heartbeat: Heartbeat) -> dict[str, float]:
-    """The last validation and the tests between stages, as they are on record.
-
-    A record that lost its last rows (a restored copy, a disk that forgot) must not pass an earlier
-    validation for the last one: that is measured again, since the weights are there. A test between two
-    stages cannot be: its weights are gone, so the summary does without it.
-    """
-    at, rows, stages = session.progress, run.read_metrics().rows, session.config.stages
-    last = [row for row in rows if _validated(row) and row.get("step") == at.step]
-    if not last:
-        print(f"warning: the validation of step {at.step} is not on record, measured again", file=sys.stderr)
-        seconds_and_flops = clock(at) | {"stage": len(stages) - 1}
-        last = [session.evaluate("val", heartbeat) | seconds_and_flops]
-        run.append_metrics({"step": at.step, **last[0]})
-        run.flush()
-    found = {name: value for name, value in last[-1].items() if name.startswith("val/")}
-    for row in rows:
-        found |= {name: value for name, value in row.items() if _stage_of(name) is not None}
-    tested = set(map(_stage_of, found))
-    for stage in range(len(stages) - 1):
-        if stage not in tested:
-            print(f"warning: the test after stage {stage} is not on record and left out", file=sys.stderr)
-    return found
-
-
-def _validated(row: Mapping[str, object]) -> bool:
-    return any(name.startswith("val/") for name in row)
-
-
-def _stage_of(name: str) -> int | None:
-    """The stage after which a metric of the test split was measured; None for any other metric."""
-    parts = score(name)
-    return parts.stage if parts is not None and parts.split == "test" else None
 
 
 def _clean(run: RunDir) -> None:

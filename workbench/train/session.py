@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from workbench import tasks
 from workbench.config import DataConfig, RunConfig, Stage
@@ -29,7 +28,7 @@ from workbench.train import environment
 from workbench.train.checkpoint import Progress
 from workbench.train.groups import parameter_groups
 from workbench.train.init_from import start_from
-from workbench.train.world import World
+from workbench.train.world import World, check_shared
 
 
 class Interrupted(Exception):
@@ -72,7 +71,6 @@ class Session:
     """Counts steps and evaluated batches: while it stands still there is no progress."""
 
     def __post_init__(self) -> None:
-        self.model: nn.Module = self.world.wrap(self.recipe)
         self.trained = {name for name, p in self.recipe.named_parameters() if p.requires_grad}
 
     @property
@@ -112,10 +110,17 @@ class Session:
     ) -> dict[str, float]:
         """The metrics of a split by their full names, unmasked. Raises `Interrupted`.
 
+        Of several processes the first one evaluates, the others wait and have none.
+
         last: also by those tasks that take so long that they are left to the ends of the stages.
         trained: only by those tasks of whose needs the stages so far have trained everything.
         """
+        if not self.world.first:
+            if self.world.follow(stop):
+                raise self._interrupted()
+            return {}
         found = self.judge(split, stop, last=last, trained=trained)
+        self.world.done()
         return {
             full_name(split, data, name): value
             for data, results in found.items()
@@ -170,9 +175,24 @@ class Session:
             return self.recipe.hidden_shares(batch.to(self.device), rng)
 
     def give_way(self, stop: Stop) -> None:
-        """Raises `Interrupted` when `stop` says so."""
+        """Raises `Interrupted` when `stop` says so, in any of the processes."""
         if self.world.agree(stop()):
-            raise Interrupted(f"stopped at step {self.progress.step}")
+            raise self._interrupted()
+
+    def wait(self, stop: Stop) -> None:
+        """While data are waited for, of which the others know nothing: one process alone may stop here."""
+        if stop() and self.world.size == 1:
+            raise self._interrupted()
+
+    def alone(self) -> None:
+        """From here on this process works without the others, on whole batches."""
+        self.world.leave()
+        self.world = World()
+        for loader in self.loaders.values():
+            loader.own = slice(None)
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"stopped at step {self.progress.step}")
 
 
 def open_session(
@@ -183,6 +203,7 @@ def open_session(
     precision: torch.dtype | None = None,
     runs: Path | None = None,
     resuming: bool = False,
+    world: World | None = None,
 ) -> Session:
     """Builds tokenizer, model, optimiser and loaders; the seed fixes the initial weights.
 
@@ -192,9 +213,11 @@ def open_session(
         store: that of the run's own data, or one for each of `config.all_data`.
         runs: folder of the studies' run directories, for `init_from`.
         resuming: weights come from a checkpoint, so that those of `init_from` need not be there any more.
+        world: the processes that train it together; without it, this one alone.
     """
     stores = {config.data: store} if isinstance(store, FrameStore) else store
-    check(config)
+    world = world or World()
+    check(config, world.size)
     training = [told(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     known = {data.name: known_of(stores[data]) for data in evaluated.values()}
@@ -224,8 +247,17 @@ def open_session(
         part = one.splits["train"]
         # Videos that cannot be decoded may leave fewer clips than the plan counted.
         batch = min(config.optim.batch_size, len(set(part.groups)))
-        text = words.encode(part.captions)
-        loaders[data] = Loader(one, text, batch_size=batch, seed=config.seed, data=data, source=source)
+        check_shared(batch, world.size)
+        loaders[data] = Loader(
+            one,
+            words.encode(part.captions),
+            batch_size=batch,
+            seed=config.seed,
+            data=data,
+            source=source,
+            rank=world.rank,
+            size=world.size,
+        )
     return Session(
         config=config,
         device=device,
@@ -240,6 +272,7 @@ def open_session(
         },
         stores=stores,
         started_from=started_from,
+        world=world,
     )
 
 
@@ -247,9 +280,12 @@ def _gallery(data: DataConfig, store: FrameStore, split: str, words: Vocabulary)
     return gallery(store, split, words.encode(store.splits[split].captions), data)
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, processes: int = 1) -> None:
     """Refuses objectives and tasks that the run's recipe does not have, and what it says cannot be run."""
     recipe = recipe_class(config)
+    check_shared(config.optim.batch_size, processes)
+    if processes > 1 and not recipe.DISTRIBUTED:
+        raise UserError(f"{config.recipe_name} cannot share a batch between processes; give it one process")
     for stage in config.stages:
         recipe.check_objective(stage.objective)
     if not tasks.possible(config.tasks, recipe):
