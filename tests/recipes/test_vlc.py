@@ -13,7 +13,7 @@ from real_runs import quick, real_run
 from small import FRAMES, SIZE, run_config, shrink
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from workbench import losses, targets
+from workbench import losses, targets, transport
 from workbench.config import InitFrom
 from workbench.errors import UserError
 from workbench.models.text import Vocabulary
@@ -117,8 +117,7 @@ def test_what_is_predicted_is_what_was_hidden_and_pairs_are_judged_with_all_word
         judged.append(-recipe.match_head(pooled)[0].log_softmax(0)[int(i == j)].item())
         sign = 1 if i == j else -1
         distances.append(
-            sign
-            * losses.transport_distance(words, patches, torch.ones(words.shape[:2], dtype=torch.bool)).item()
+            sign * transport.distance(words, patches, torch.ones(words.shape[:2], dtype=torch.bool)).item()
         )
     terms = {name: term.item() for name, term in recipe(batch, draw).items()}
     assert len(surprises) > 3
@@ -202,7 +201,7 @@ def test_without_its_weight_no_transport_is_computed_nor_paid_for(vocabulary, ba
         with counter:
             recipe(batch, draw)
         flops[wpa] = counter.cost.flops
-        monkeypatch.setattr(losses, "transport_plan", None)
+        monkeypatch.setattr(transport, "plan", None)
     pairs = 8 * vocabulary.length * 4  # of a word and one of the four patches that are left
     assert flops[0.1] - flops[0.0] == pairs * (2 * 32 + 50 * 2 * 2)
 

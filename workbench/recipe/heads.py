@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.losses import precise
+from workbench.transport import precise
 
 
 class Temperature(nn.Module):

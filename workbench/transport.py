@@ -1,0 +1,61 @@
+"""Optimal transport between the words of a caption and the patches of a clip."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def distance(words: Tensor, patches: Tensor, keep: Tensor) -> Tensor:
+    """How far a caption's tokens lie from a clip's: the least mean cost of moving the one to the other.
+
+    Every word has the same mass and so has every patch; the cost of a pair is 1 - cosine. The gradient goes
+    through the costs, not through the plan. All of it is float32 at least, whatever comes in.
+
+    Args:
+        words: [P, L, D].
+        patches: [P, n, D].
+        keep: Boolean [P, L], False at padding, which has no mass.
+
+    Returns:
+        [P], in [0, 2]; 0 for a caption without a word.
+    """
+    with torch.autocast(words.device.type, enabled=False):
+        cosine = F.normalize(precise(words), dim=-1) @ F.normalize(precise(patches), dim=-1).mT  # [P, L, n]
+        cost = 1 - cosine
+        return (cost * plan(cost, keep)).sum((1, 2))
+
+
+@torch.no_grad()
+def plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int = 50) -> Tensor:
+    """How much of each word is moved to each patch, by IPOT with one inner step (arXiv:1802.04307).
+
+    From a plan T of ones and word scales u = 1 / L, each step takes Q = T exp(-cost / beta), then
+    v_j = 1 / (n sum_i u_i Q_ij), u_i = 1 / (L sum_j Q_ij v_j) and T_ij = u_i Q_ij v_j. A first step is one of
+    Sinkhorn's; later ones sharpen the plan until it is the cheapest one, without entropy.
+
+    Args:
+        cost: float32 [P, L, n].
+        keep: Boolean [P, L], False at padding, of which nothing is moved; the formulas' L counts the words.
+        beta: how little a step follows the costs.
+
+    Returns:
+        [P, L, n]; each word sums to 1 / L exactly and, after enough steps, each patch to nearly 1 / n.
+    """
+    real = keep.to(cost.dtype)[..., None]  # [P, L, 1]
+    kernel = torch.exp(-cost / beta)
+    length = real.sum(1, keepdim=True)  # [P, 1, 1]
+    padding, empty = 1 - real, (length == 0).to(cost.dtype)  # what keeps 0 / 0 out of the scales
+    plan, word = real.expand_as(cost), real / (length + empty)
+    for _ in range(steps):
+        plan = kernel * plan
+        patch = 1 / (cost.shape[2] * plan.mT @ word + empty)  # [P, n, 1]
+        word = real / (length * (plan @ patch) + padding)
+        plan = word * plan * patch.mT
+    return plan
+
+
+def precise(x: Tensor) -> Tensor:
+    """At least float32: losses and what they compare are too small for what autocast computes in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
