@@ -30,6 +30,7 @@ SINGLE = {
     "workbench.study.show": "python -m workbench.study",
     "workbench.commands": "python -m workbench.study",
     "workbench.losses": "losses, targets",
+    "workbench.transport": "losses, targets",
     "workbench.targets": "losses, targets",
     **{f"workbench.targets.{name}": "losses, targets" for name in ("pixels", "hog", "motion", "features")},
     "workbench.tables": "tables",

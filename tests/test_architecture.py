@@ -46,7 +46,7 @@ LAYERS = {
     "workbench/tasks/gallery.py": "config data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
     "workbench/recipe/batch.py": "distributed",
-    "workbench/recipe/*": f"{CORE} masking models losses targets recipe data.store data.truth",
+    "workbench/recipe/*": f"{CORE} masking models losses transport targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
     "workbench/losses.py": f"{CORE} transport",
     "workbench/transport.py": "",

@@ -82,7 +82,10 @@ class Screen:
         run, took = lease.run, time.monotonic() - self._began
         if outcome.state == "interrupted":
             return
-        self._states |= {entry.run.name: entry.state for entry in self._look()}
+        for entry in self._look():  # in a search other processes propose runs too
+            self._states[entry.run.name] = entry.state
+            self._key[entry.run.name] = entry.run.cell.key
+            self._labels[entry.run.cell.key] = entry.run.cell.label
         self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
         total = self.plan.expected
