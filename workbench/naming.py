@@ -12,6 +12,8 @@ from workbench.errors import UserError
 
 Value = None | bool | int | float | str
 
+PLAIN = "as the study asks"
+"""The plan of a study under no option that changes its cells."""
 SHARE, VALUE = "{share}", "{value}"
 
 

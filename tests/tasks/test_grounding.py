@@ -8,6 +8,7 @@ import planted
 import pytest
 import torch
 from real_runs import quick, real_run
+from scenes import Words
 from small import FRAMES, SIZE
 
 from workbench.config import DataConfig
@@ -15,26 +16,12 @@ from workbench.data import describe, prepare
 from workbench.data.moving_shapes_timed import layouts
 from workbench.data.sampling import edges
 from workbench.data.store import FrameStore, Split
-from workbench.recipe.batch import Layout, Text
 from workbench.tasks import grounding
 from workbench.tasks.gallery import Judged
 from workbench.tasks.grounding import evaluate, levels, overlap, points, windows
 
 FRAMES_OF_A_CLIP = 8
 TIMES = [(0.0, 0.25), (0.5, 0.875), (0.25, 1.0), (0.125, 0.5), (0.75, 1.0), (0.0, 0.625)]
-
-
-class Numbered:
-    """A tokenizer whose tokens are the numbers of what it was given."""
-
-    def __init__(self):
-        self.texts = []
-
-    def encode(self, texts):
-        tokens = torch.arange(len(self.texts), len(self.texts) + len(texts))[:, None]
-        self.texts += texts
-        everywhere = torch.ones_like(tokens, dtype=torch.bool)
-        return Text(tokens, Layout(everywhere, tokens, everywhere))
 
 
 class Embeds:
@@ -97,7 +84,7 @@ def judged(cls, taught=((0.0, 0.5),), **options):
         attributes={"timeline": timeline},
         splits={"train": Split(behind, ["caption"], ["train0#0"], ["train0"])},
     )
-    heard = Numbered()
+    heard = Words()
     return Judged(cls(words, heard, **options), replace(part, store=store), encode=heard.encode)
 
 

@@ -12,11 +12,8 @@ from typing import Any
 from workbench import naming, tasks
 from workbench.errors import UserError
 from workbench.metrics import Metric
-from workbench.naming import Value
+from workbench.naming import PLAIN, Value
 from workbench.tracking.files import check_name, slug
-
-PLAIN = "as the study asks"
-"""The plan of a study under no option that changes its cells."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,6 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     """As of moving_shapes: random numbers only, and a digest of scenes and constants."""
     train = data.clips or TRAIN_CLIPS
     held_out = min(EVAL_CLIPS, max(2, train // 6))
-    combinations = world.combinations()
     if train + 2 * held_out > MOST_CLIPS:
         most = MOST_CLIPS - 2 * EVAL_CLIPS
         raise UserError(f"moving_shapes_pairs has at most {most} training clips, not {train}")

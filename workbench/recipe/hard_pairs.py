@@ -1,4 +1,4 @@
-"""Recipes that judge true pairs beside wrong ones that nearly fit: MaskVLM, SMAUG, VLMAE."""
+"""True pairs are judged beside wrong ones that nearly fit: MaskVLM, SMAUG, VLMAE, HiTeA, SLAN."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from workbench.distributed import gather, own_rows
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipe.dual import DualEncoder
 from workbench.recipe.heads import judgement
+
+
+@torch.no_grad()
+def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the clips and of the captions of 2B wrong pairs, int64 each, in the batch of all processes:
+    first every caption with another clip, then every clip with another caption. A batch of one has no other:
+    its pair is true.
+
+    Args:
+        video, text: unit vectors [B, E], by which they fit.
+        scale: inverse temperature of how well they fit.
+        chance: numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2].
+    """
+    scores = gather(scale * video @ gather(text).T)
+    every = torch.arange(len(scores), device=scores.device)
+    clips, captions = losses.hard_negatives(scores, every[:, None] == every, gather(chance))
+    own = own_rows(len(video), video.device)
+    return torch.cat([clips[own], own]), torch.cat([own, captions[own]])
 
 
 class HardPairs(DualEncoder):
@@ -24,21 +42,6 @@ class HardPairs(DualEncoder):
         if objective != "recipe" or not self.config.weights.vtm:
             return draw
         return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
-
-    @torch.no_grad()
-    def wrong_pairs(self, video: Tensor, text: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Rows of the clips and of the captions of 2B wrong pairs, int64 each, in the batch of all processes:
-        first every caption with another clip, then every clip with another caption. A batch of one has no
-        other: its pair is true.
-
-        video, text: unit vectors [B, E], by which they fit.
-        """
-        scores = gather(self.temperature() * video @ gather(text).T)
-        every = torch.arange(len(scores), device=scores.device)
-        chance = gather(draw.chosen["negatives"])
-        clips, captions = losses.hard_negatives(scores, every[:, None] == every, chance)
-        own = own_rows(len(video), video.device)
-        return torch.cat([clips[own], own]), torch.cat([own, captions[own]])
 
     def vtm_loss(self, own: Tensor, wrong: Tensor, true: Tensor) -> Tensor:
         """How well pairs are told apart by their pooled vectors: B true ones [B, D], and those of

@@ -39,6 +39,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.hard_pairs import wrong_pairs
 from workbench.recipe.heads import judgement, perceptron, unit
 
 
@@ -108,11 +109,6 @@ class Recipe(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
 
-    def trained_by(self, ability: str) -> tuple[str, ...]:
-        if ability == "generate" and not self.config.weights.lm:
-            return ()
-        return super().trained_by(ability)
-
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
         """Hidden words; `start` [B], the short view's first time step; numbers in [0, 1) that decide on each
         caption's and each clip's negative, [B, 2]."""
@@ -148,13 +144,10 @@ class Recipe(DualEncoder):
         if weights.vtc:
             terms["vtc"] = losses.vtc(clips, captions, self.temperature())
         if weights.vtm:
-            own = torch.arange(len(keep), device=keep.device)
-            scores = self.temperature() * clips @ captions.T
-            other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
-            rows, columns = torch.cat([other[0], own]), torch.cat([own, other[1]])  # of clips, of captions
+            rows, columns = wrong_pairs(clips, captions, self.temperature(), draw.chosen["negatives"])
             wrong = self.fusion(long().tokens[rows], caption(False).tokens[columns], keep[columns]).pooled
             pooled = torch.cat([fused(long, False).pooled, wrong])  # [3B, D]
-            matched = torch.cat([own == own, rows == columns])
+            matched = torch.cat([torch.ones_like(keep[:, 0]), rows == columns])
             terms["vtm"] = losses.vtm(judgement(self.match_head, pooled), matched)
         if weights.moment:
             moment, words = unit(self.video_head(short().pooled)), unit(self.text_head(caption(False).tokens))

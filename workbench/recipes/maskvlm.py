@@ -39,7 +39,7 @@ from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
-from workbench.recipe.hard_pairs import HardPairs
+from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
 from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
@@ -123,7 +123,7 @@ class Recipe(HardPairs):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
-            rows, columns = self.wrong_pairs(*embedded, draw)
+            rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])
             own = own_rows(len(keep), keep.device)
             rows, columns = torch.cat([own, rows]), torch.cat([own, columns])
             clips, words, real = gather(video.tokens), gather(text.tokens), gather(keep)  # of all processes

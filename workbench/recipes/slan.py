@@ -46,6 +46,7 @@ from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.hard_pairs import wrong_pairs
 from workbench.recipe.heads import judgement, projection, unit
 
 
@@ -138,18 +139,17 @@ class Recipe(DualEncoder):
         if not (weights.vtm or weights.region):
             return terms
         own = torch.arange(len(video), device=video.device)
-        scores = self.temperature() * video @ text.T
-        other = losses.hard_negatives(scores, own[:, None] == own, draw.chosen["negatives"])
+        wrong = wrong_pairs(video, text, self.temperature(), draw.chosen["negatives"])
         # B true pairs, B captions with another clip, B clips with another caption.
-        rows, columns = torch.cat([own, other[0], own]), torch.cat([own, own, other[1]])
+        rows, columns = (torch.cat([own, other]) for other in wrong)
         words, keep, content = caption.tokens[columns], layout.valid[columns], layout.content[columns]
         found = self.locate(clip.tokens[rows], words, keep, content)
         if weights.vtm:
             terms["vtm"] = losses.vtm(self._judge(found, words, keep), rows == columns)
         if weights.region:
             fit = losses.words_in_regions(found.cosine, content, self.config.sharpness)  # [3B]
-            right, *wrong = fit.chunk(3)
-            choices = [losses.vtm_choice(torch.stack([right, one], 1)) for one in wrong]
+            right, *others = fit.chunk(3)
+            choices = [losses.vtm_choice(torch.stack([right, one], 1)) for one in others]
             terms["region"] = sum(choices, right.new_zeros(())) / 2
         return terms
 

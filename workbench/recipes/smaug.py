@@ -37,7 +37,7 @@ from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig
-from workbench.recipe.hard_pairs import HardPairs
+from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
 from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
@@ -136,7 +136,7 @@ class Recipe(HardPairs):
         if words is not None:
             terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
         if weights.vtm:
-            rows, columns = self.wrong_pairs(*embedded, draw)  # [2B] each
+            rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
             other = Encoded(caption.pooled[columns], caption.tokens[columns])
             wrong = self._read(clip.all[rows], other, keep[columns], _chance(draw, slice(1, 3)))
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)

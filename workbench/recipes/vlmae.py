@@ -36,7 +36,7 @@ from workbench.models.video import Encoded, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
-from workbench.recipe.hard_pairs import HardPairs
+from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
 from workbench.recipe.heads import judgement, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 from workbench.targets.features import normalised_features
@@ -129,7 +129,7 @@ class Recipe(HardPairs):
         if words is not None:
             terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
         if weights.vtm:
-            rows, columns = self.wrong_pairs(*embedded, draw)  # [2B] each
+            rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
             wrong = self.fusion(clip.tokens[rows], caption.tokens[columns], keep[columns])
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
         if not terms:

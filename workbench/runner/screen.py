@@ -14,7 +14,7 @@ from tqdm import tqdm
 from workbench import tables
 from workbench.metrics import CORE_WAIT, disturbed
 from workbench.study.outcome import FINAL, Entry, Lease, Outcome, measured_seconds, summary_of
-from workbench.study.plan import Plan
+from workbench.study.plan import Plan, Run
 from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir
 
@@ -70,8 +70,11 @@ class Screen:
         self._began, self._share = time.monotonic(), 0.0
         run = lease.run  # of a search, it was unknown until now
         self._states.setdefault(run.name, "running")
-        self._key[run.name], self._labels[run.cell.key] = run.cell.key, run.cell.label
+        self._know(run)
         self._refresh(lease)
+
+    def _know(self, run: Run) -> None:
+        self._key[run.name], self._labels[run.cell.key] = run.cell.key, run.cell.label
 
     def progressed(self, lease: Lease, share: float) -> None:
         self._share = share
@@ -84,8 +87,7 @@ class Screen:
             return
         for entry in self._look():  # in a search other processes propose runs too
             self._states[entry.run.name] = entry.state
-            self._key[entry.run.name] = entry.run.cell.key
-            self._labels[entry.run.cell.key] = entry.run.cell.label
+            self._know(entry.run)
         self._states[run.name] = outcome.state if over else "waiting"
         self._share = 0.0
         total = self.plan.expected

@@ -57,11 +57,11 @@ def places(workers: str, device: str) -> list[str]:
     return [f"cuda:{number}" for number in range(wanted)]
 
 
-def share(workers: str, device: str, work: Callable[[int, str], int], stop: Stop) -> list[int]:
+def share(workers: str, device: str, cores: int, work: Callable[[int, str], int], stop: Stop) -> list[int]:
     """Calls `work(number, device)` in processes of their own, numbers from 1 on, and waits for all.
 
     Signals are passed on to them; should this process be killed, they stop. `workers` and `device` are those
-    of `places`.
+    of `places`; on a processor they divide so many `cores`.
 
     Returns: their exit codes, negative for a signal.
     """
@@ -72,8 +72,9 @@ def share(workers: str, device: str, work: Callable[[int, str], int], stop: Stop
     # Forked, so that what is imported and checked is so once; their torch is that of the fork servers.
     context = multiprocessing.get_context("fork")
     members: list[BaseProcess] = []
+    threads = max(1, cores // len(devices))
     for number, device in enumerate(devices, start=1):
-        members.append(context.Process(target=_member, args=(number, device, len(devices), work)))
+        members.append(context.Process(target=_member, args=(number, device, threads, work)))
         members[-1].start()
     passed = 0
     while left := [member for member in members if member.exitcode is None]:
@@ -86,10 +87,10 @@ def share(workers: str, device: str, work: Callable[[int, str], int], stop: Stop
     return [member.exitcode or 0 for member in members]
 
 
-def _member(number: int, device: str, count: int, work: Callable[[int, str], int]) -> None:
+def _member(number: int, device: str, threads: int, work: Callable[[int, str], int]) -> None:
     os.setsid()  # Ctrl-C in the terminal is for the first process, which passes it on
     if not device.startswith("cuda"):
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     threading.Thread(target=_stop_without, args=(multiprocessing.parent_process(),), daemon=True).start()
     raise SystemExit(work(number, device))
 
@@ -98,8 +99,3 @@ def _stop_without(parent: BaseProcess | None) -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

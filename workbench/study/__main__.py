@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench import data as datasets
 from workbench.addresses import check_addresses
+from workbench.data.workers import usable_cores
 from workbench.errors import UserError
 from workbench.runner import quota, workers
 from workbench.runner.device import pin_device
@@ -224,8 +225,10 @@ def _shared(plan: Plan, options: argparse.Namespace, data_root: Path, module: st
             return _settled(own, lambda: _run(plan, own, data_root, module, heard))
 
     with (stop := Stop()).listening():
-        if options.workers and BAD_INPUT in workers.share(options.workers, options.device, work, stop):
-            return BAD_INPUT
+        if options.workers:
+            codes = workers.share(options.workers, options.device, usable_cores(), work, stop)
+            if BAD_INPUT in codes:
+                return BAD_INPUT
         return _run(plan, options, data_root, module, stop)
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from workbench import naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.study.spec import Choice, Trial
@@ -59,8 +60,7 @@ class Asking(ABC):
         try:
             config = configure(self)
         except UserError as error:
-            chosen = " ".join(f"{k}={v}" for k, v in self.axes.items())
-            raise UserError(f"cell {chosen or '(no axes)'}: {error}") from error
+            raise UserError(f"cell {naming.cell(self.axes, {}) or '(no axes)'}: {error}") from error
         if not isinstance(config, RunConfig):
             raise UserError(f"configure should return a RunConfig, not {type(config).__name__}")
         return config

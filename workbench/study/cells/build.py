@@ -90,8 +90,7 @@ class Builder:
         try:
             found = settings.changed(config, self._settings)
         except UserError as error:
-            chosen = " ".join(f"{name}={value}" for name, value in axes.items())
-            raise UserError(f"--set in cell {chosen or '(no axes)'}: {error}") from error
+            raise UserError(f"--set in cell {naming.cell(axes, {}) or '(no axes)'}: {error}") from error
         for name, value in settings.values(config, list(self._settings)).items():
             if value not in self._own[name]:
                 self._own[name].append(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.errors import UserError
+from workbench.naming import PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Options:
         data = " ".join((self.data, *self.more_data))
         changed = f"set {' '.join(self.settings)}" if self.settings else ""
         parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip(), changed]
-        return ", ".join(p for p in parts if p) or "as the study asks"
+        return ", ".join(p for p in parts if p) or PLAIN
 
 
 MOST_SEEDS = 1000
