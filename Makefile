@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= mask_ratio
+WORKERS ?= auto
 ARGS ?=
 RESULTS ?= results
 
 .PHONY: study test oracles faults check format dashboard mlflow clean
 
 study: $(VENV)/ready
-	$(BIN)/python -m workbench.study $(STUDY) --results $(RESULTS) $(ARGS)
+	$(BIN)/python -m workbench.study $(STUDY) --workers $(WORKERS) --results $(RESULTS) $(ARGS)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

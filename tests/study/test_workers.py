@@ -73,8 +73,8 @@ def test_workers_stop_when_the_first_process_is_killed(write_study, command):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--workers", "0"], "--workers is auto, for one a GPU, or a number from 1 on, not '0'"),
-        (["--workers", "many"], "--workers is auto, for one a GPU, or a number from 1 on, not 'many'"),
+        (["--workers", "0"], "--workers is auto, one a GPU or core, or a number from 1 on, not '0'"),
+        (["--workers", "many"], "--workers is auto, one a GPU or core, or a number from 1 on, not 'many'"),
         (["--processes", "0"], "--processes is how many share each batch of a run, 1 or more, not 0"),
         (["--workers", "2", "--processes", "2"],
          "--workers and --processes both divide this machine: give one of them"),
@@ -91,9 +91,11 @@ def test_each_worker_has_a_device(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert places("auto", "cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert places("2", "cuda") == ["cuda:0", "cuda:1"]
-    assert places("auto", "cpu") == ["cpu"]
-    assert places("2", "") == ["", ""]
+    assert places("auto", "cuda", 2) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert places("2", "cuda", 2) == ["cuda:0", "cuda:1"]
+    assert places("auto", "cpu", 1) == ["cpu"]
+    assert places("auto", "cpu", 2) == ["cpu", "cpu"]
+    assert places("auto", "cpu", 64) == ["cpu"] * 8
+    assert places("2", "", 4) == ["", ""]
     with pytest.raises(UserError, match="4 workers want a GPU each; there are 3"):
-        places("4", "cuda")
+        places("4", "cuda", 8)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from workbench.runner.work import Stop
 
 POLL = 0.2
+MOST = 8
+"""Workers of `auto` on a processor; more cores than that are divided among them."""
 
 
 def check(workers: str, processes: int, device: str) -> None:
@@ -28,7 +30,7 @@ def check(workers: str, processes: int, device: str) -> None:
     if processes < 1:
         raise UserError(f"--processes is how many share each batch of a run, 1 or more, not {processes}")
     if workers and workers != "auto" and not (workers.isdecimal() and int(workers)):
-        raise UserError(f"--workers is auto, for one a GPU, or a number from 1 on, not {workers!r}")
+        raise UserError(f"--workers is auto, one a GPU or core, or a number from 1 on, not {workers!r}")
     if workers and processes > 1:
         raise UserError("--workers and --processes both divide this machine: give one of them")
     if ":" in device and (workers or processes > 1):
@@ -37,17 +39,19 @@ def check(workers: str, processes: int, device: str) -> None:
         )
 
 
-def places(workers: str, device: str) -> list[str]:
+def places(workers: str, device: str, cores: int) -> list[str]:
     """The device of each worker: one GPU each, by its name, or the processor.
 
     Raises `UserError` where there are more workers than GPUs.
 
     Args:
-        workers: `auto` for one a GPU, and one on a processor, or a number.
+        workers: `auto` or a number. On a processor `auto` is one for each core, at most `MOST`: a step of a
+            small model leaves a second core idle for part of its time, a second run does not.
         device: kind of device that the study runs on, `cuda`, `cpu`, or empty where it does not matter.
+        cores: of the processor that may be used.
     """
     if device != "cuda":
-        return [device] * (1 if workers == "auto" else int(workers))
+        return [device] * (min(cores, MOST) if workers == "auto" else int(workers))
     import torch
 
     there = torch.cuda.device_count()
@@ -65,7 +69,7 @@ def share(workers: str, device: str, cores: int, work: Callable[[int, str], int]
 
     Returns: their exit codes, negative for a signal.
     """
-    devices = places(workers, device)
+    devices = places(workers, device, cores)
     places_said = ", ".join(f"{number} on {name or 'cpu'}" for number, name in enumerate(devices, start=1))
     # Flushed, else each of them would print it again.
     print(f"{len(devices)} worker{'s' if len(devices) > 1 else ''}: {places_said}", flush=True)

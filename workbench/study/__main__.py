@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", default=default("RESULTS", "results"), help="folder of all results")
     add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
     add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
-    add("--workers", default="", help="so many at once, a GPU each or the cores divided; auto: one a GPU")
+    add("--workers", default="", help="so many runs at once; auto: one for each GPU or core")
     add("--processes", type=int, default=1, help="of this machine that share each batch of a run")
     add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")
     add("--save-every", type=float, default=120.0, help="seconds between checkpoints of a run")
