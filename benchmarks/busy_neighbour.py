@@ -2,8 +2,8 @@
 
     python benchmarks/busy_neighbour.py [--study mask_ratio] [--rounds 2]
 
-Runs the smoke test of a study in fresh folders, over data that are prepared once beforehand, alone and beside
-one busy process, in turns, and prints the ratio of the medians. Two threads and a neighbour that share two
+Runs the smoke test of a study as `make study` does, in fresh folders, over data that are prepared once
+beforehand, alone and beside one busy process, in turns, and prints the ratio of the medians. Two workers and a neighbour that share two
 cores fairly take 1.5 times as long; 2.5 is the bar.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 def _smoke(study: str, folder: Path, name: str) -> float:
     """Seconds of a smoke test with a results folder of its own."""
-    command = [sys.executable, "-m", "workbench.study", study, "--smoke"]
+    command = [sys.executable, "-m", "workbench.study", study, "--smoke", "--workers", "auto"]
     command += ["--results", str(folder / name), "--data-root", str(folder / "data")]
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

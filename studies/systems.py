@@ -2,8 +2,8 @@
 
 Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
 same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on another seed (`CHOSEN`
-in `workbench/study/stages.py`; a system that is not there yet gets the middle rate). Read
-`t2v_r1` and `v2t_r1` after both stages, with `t2v_r10` and `t2v_meanr`, which tell more so early, zero-shot
+in `workbench/study/stages.py`; a system that is not there yet gets the middle rate). Systems are compared
+by `t2v_r10`, since so early most have an R@1 near chance; read `t2v_r1` and `v2t_r1` beside it, zero-shot
 before the alignment (`test/stage0_t2v_r1`; systems that align in their own stage only), and pairs judged
 together at the end of the system's own stage, because the alignment moves the encoders under that head
 (`test/stage0_rerank20_t2v_r1` where both sides were embedded, `test/stage0_gallery100_t2v_r1`, of a gallery
@@ -36,15 +36,17 @@ STUDY = Study(
     question="Which published system learns most from the same FLOPs?",
     configure=configure,
     says={"system": "{value}"},
+    metric="t2v_r10",
     baseline={"system": "mac"},
     reads=(
-        "test/t2v_r10",
+        "test/t2v_r1",
         "test/t2v_meanr",
         "test/v2t_r1",
         "test/stage0_t2v_r1",
         "test/stage0_rerank20_t2v_r1",
         "test/stage0_gallery100_t2v_r1",
         "cost/train_pflops",
+        "cost/train_gflops_per_clip",
         "cost/video_passes",
         "cost/text_passes",
         "cost/fusion_passes",
