@@ -18,6 +18,12 @@ _KINDS = {"postgresql": "postgres", "mariadb": "mysql"}
 _PORTS = {"postgres": "5432", "mysql": "3306", "mssql": "1433", "http": "80", "https": "443"}
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
+NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs afs beegfs ceph cephfs gfs2 glusterfs gpfs lustre ocfs2 orangefs pvfs2 s3fs "
+    "sshfs wekafs".split()
+)
+"""File systems that several machines may have mounted at once, as Linux names them."""
+
 
 def masked(text: str) -> str:
     """`text` with the passwords of all addresses in it replaced by `***`."""
@@ -56,6 +62,52 @@ def check_addresses(results: Path, storage: str, tracker: str) -> None:
                 "Optuna and MLflow need a database each, since both keep their migrations in a table of "
                 f"the same name; {masked(one)} would be that of both"
             )
+
+
+def check_local(results: Path, storage: str, tracker: str) -> None:
+    """Refuses SQLite files on network file systems, whose locks do not hold between machines.
+
+    Args: as `check_addresses`.
+    """
+    ours, theirs = sqlite(results / "optuna.db"), sqlite(results / "mlflow.db")
+    for whose, address, way_out in (
+        ("Optuna's ledger", storage or ours, "--storage postgresql://USER@HOST/NAME"),
+        ("MLflow's store", tracker or theirs, "--mlflow with the address of a server, or none"),
+    ):
+        path = None if address == "none" else sqlite_path(address)
+        kind = network_file_system(path, mounts()) if path is not None else ""
+        if kind:
+            raise UserError(
+                f"{whose}, {path}, lies on a network file system ({kind}), where SQLite damages its file "
+                f"when two machines write; give {way_out}, or --results on a local disk"
+            )
+
+
+def mounts() -> str:
+    """What is mounted where, in the form of Linux's `mountinfo`; empty on other systems."""
+    try:
+        return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def network_file_system(path: Path, mounted: str) -> str:
+    """The kind of network file system on which a path lies or would lie, empty for a local one.
+
+    Args:
+        mounted: as `mounts` gives it; the deepest mount point above the path counts.
+    """
+    best, kind = -1, ""
+    here = path.resolve()
+    for line in mounted.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, names = before.split(), after.split()
+        if len(fields) < 5 or not names:
+            continue
+        point = Path(re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        if len(point.parts) > best and here.is_relative_to(point):
+            best, kind = len(point.parts), names[0].removeprefix("fuse.")
+    return kind if kind in NETWORK else ""
 
 
 def _place(address: str) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import data as datasets
-from workbench.addresses import check_addresses
+from workbench.addresses import check_addresses, check_local
 from workbench.data.workers import usable_cores
 from workbench.errors import UserError
 from workbench.runner import quota, workers
@@ -191,6 +191,8 @@ def _check(options: argparse.Namespace, results: Path) -> None:
         raise UserError(f"--save-every is a number of seconds, not {options.save_every:g}")
     quota.parse_size(options.checkpoint_quota)
     looking = options.plan or options.status
+    if not looking:
+        check_local(results, options.storage, options.mlflow)
     check_folder(results, "--results", writable=not looking)
     if options.data_root:
         check_folder(Path(options.data_root), "--data-root", writable=False)

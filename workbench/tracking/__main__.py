@@ -1,23 +1,29 @@
-"""`python -m workbench.tracking import RUN_DIR...`: put run directories into MLflow, once or again."""
+"""What is done with run directories, `python -m workbench.tracking`; both commands may be repeated.
+
+`import RUN_DIR...` puts them into MLflow, `gather FROM... --into RESULTS` brings those of several machines
+together.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from workbench.addresses import check_addresses, masked
+from workbench.addresses import check_addresses, check_local, masked
 from workbench.errors import UserError
 from workbench.tracking.files import check_folder
+from workbench.tracking.gather import gather
 from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 all runs are in MLflow, 2 some are not."""
+    """Exit code: 0 all that was asked is done, 2 some of it is not."""
     parser = argparse.ArgumentParser(prog="python -m workbench.tracking", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
@@ -26,20 +32,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     into.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
     address = os.environ.get("WORKBENCH_MLFLOW", "")
     into.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
+    collect = commands.add_parser("gather", help="bring runs of several machines together")
+    collect.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
+    collect.add_argument("--into", type=Path, default=Path(results), help="folder of all results")
     options = parser.parse_args(arguments)
     try:
-        if options.mlflow == "none":
-            raise UserError("--mlflow names the store to send to; none is no store")
-        check_folder(options.results, "--results")
-        check_addresses(options.results, os.environ.get("WORKBENCH_STORAGE", ""), options.mlflow)
-        count, refused = import_runs(options.paths, options.results, options.mlflow)
+        return _gather(options) if options.command == "gather" else _import(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _import(options: argparse.Namespace) -> int:
+    if options.mlflow == "none":
+        raise UserError("--mlflow names the store to send to; none is no store")
+    check_folder(options.results, "--results")
+    storage = os.environ.get("WORKBENCH_STORAGE", "")
+    check_addresses(options.results, storage, options.mlflow)
+    check_local(options.results, storage or "none", options.mlflow)
+    count, refused = import_runs(options.paths, options.results, options.mlflow)
     for sentence in refused:
         print(f"error: {sentence}", file=sys.stderr)
     print(f"{count} run{' is' if count == 1 else 's are'} in MLflow")
     return 2 if refused else 0
+
+
+def _gather(options: argparse.Namespace) -> int:
+    check_folder(options.into, "--into")
+    found = gather(options.paths, options.into)
+    for one in found:
+        if one.outcome in ("busy", "refused"):
+            print(f"error: {one.said}", file=sys.stderr)
+        elif one.said:
+            print(one.said)
+    counts = Counter(one.outcome for one in found)
+    said = {
+        "copied": "copied",
+        "replaced": "replaced by a further record",
+        "same": "there already",
+        "kept": "left as they were",
+        "busy": "still at work",
+        "refused": "refused",
+    }
+    print(f"{len(found)} runs: " + ", ".join(f"{counts[k]} {word}" for k, word in said.items() if counts[k]))
+    return 2 if counts["busy"] or counts["refused"] else 0
 
 
 def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tuple[int, list[str]]:
