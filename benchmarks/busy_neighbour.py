@@ -3,8 +3,8 @@
     python benchmarks/busy_neighbour.py [--study mask_ratio] [--rounds 2]
 
 Runs the smoke test of a study as `make study` does, in fresh folders, over data that are prepared once
-beforehand, alone and beside one busy process, in turns, and prints the ratio of the medians. Two workers and a neighbour that share two
-cores fairly take 1.5 times as long; 2.5 is the bar.
+beforehand, alone and beside one busy process, in turns, and prints the ratio of the medians. Two workers and
+a neighbour that share two cores fairly take 1.5 times as long; 2.5 is the bar.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How much of video and text to hide? MAC's two ratios at equal training FLOPs (arXiv:2212.00986).
 
 A masked arm spends what it saves on seeing more clips. Four shares of the video, and with the largest of
-them half of the text as well: 5 cells with 4 seeds, about 20 minutes of two processor cores. What is claimed, and
-in which order, was registered from pilot runs on the seeds 100 and 101 (docs/findings.md); `--quick` looks
-at one seed.
+them half of the text as well: 5 cells with 4 seeds, about 20 minutes of two processor cores. What is claimed,
+and in which order, was registered from pilot runs on the seeds 100 and 101 (docs/findings.md); `--quick`
+looks at one seed.
 
 `--recipe simvtp` asks the same of mask-then-predict (arXiv:2212.03490): its four losses for two thirds of the
 budget, then, so that every arm is judged in an aligned space, one third of unmasked alignment, as in

@@ -24,14 +24,21 @@ CHOSEN: dict[str, float] = {
     "clipbert": 5e-4,
     "clover": 1e-3,
     "coca": 1e-3,
+    "hitea": 1e-3,
+    "internvideo": 5e-4,
     "lavender": 5e-4,
+    "locvtp": 5e-4,
     "mac": 5e-4,
     "maskvlm": 1e-3,
+    "omnivl": 5e-4,
     "simvtp": 2e-3,
+    "slan": 5e-4,
+    "smaug": 5e-4,
     "videomae": 5e-4,
     "violet": 5e-4,
     "violetv2": 1e-3,
     "vlc": 2e-3,
+    "vlmae": 1e-3,
 }
 """Recipe -> the best of the rates by val (docs/findings.md); one that is not here gets the middle one."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
