@@ -14,7 +14,7 @@ from workbench import data as datasets
 from workbench.addresses import check_addresses, check_local
 from workbench.data.workers import usable_cores
 from workbench.errors import UserError
-from workbench.runner import quota, workers
+from workbench.runner import quota, slurm, workers
 from workbench.runner.device import pin_device
 from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
@@ -46,6 +46,7 @@ def main(
     `module` and `prepare` are what trains a run and what makes the data ready; tests replace them.
     """
     options = _parser().parse_args(arguments)
+    options.words = sys.argv[1:] if arguments is None else list(arguments)
     with lasting_output():
         return _main(options, module, prepare)
 
@@ -122,13 +123,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
     add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
     add("--workers", default="", help="so many runs at once; auto: one for each GPU or core")
+    add("--slurm", default="", metavar="OPTIONS", help="submit workers to SLURM with these options of sbatch")
+    add("--dry-run", action="store_true", help="print the script of --slurm, submit nothing")
     add("--processes", type=int, default=1, help="of this machine that share each batch of a run")
     add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")
     add("--save-every", type=float, default=120.0, help="seconds between checkpoints of a run")
     add("--checkpoint-quota", default=quota.DEFAULT, help="for all checkpoints of a study: 500MB, 5GB, none")
     add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
     add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
-    parser.set_defaults(worker=0)
+    parser.set_defaults(worker=0, words=())
     return parser
 
 
@@ -161,6 +164,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
 
         reconcile(plan, results, options.storage, options.mlflow)
         return COMPLETE
+    if options.slurm or options.dry_run:
+        return _submit(plan, options, results)
     options.device = pin_device(plan, results, options.device, module)
     if module == "workbench.train":
         from workbench.study.cells.check import try_models
@@ -182,7 +187,8 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
-    workers.check(options.workers, options.processes, options.device)
+    if not options.slurm:  # whose jobs have a machine each
+        workers.check(options.workers, options.processes, options.device)
     if options.trials < 0:
         raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
@@ -214,6 +220,23 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
         print(show.plan_text(plan, entries, measured_seconds(plan, results)))
     else:
         print(show.status_text(plan, entries, others))
+    return COMPLETE
+
+
+def _submit(plan: Plan, options: argparse.Namespace, results: Path) -> int:
+    """Hands the workers to SLURM, or shows what it would get."""
+    command = [sys.executable, "-m", "workbench.study", *slurm.worker_words(options.words)]
+    name = plan.study.name
+    text = slurm.script(name, command, options.slurm, options.workers, results, options.storage)
+    if options.dry_run:
+        print(text, end="")
+        return COMPLETE
+    job = slurm.submit(text, results)
+    count = options.workers or "1"
+    print(f"submitted job {job}: {count} worker{'' if count == '1' else 's'} of {name}")
+    print(
+        f"  logs  {results / 'slurm' / f'{name}-{job}_*.log'}\n  look  squeue -j {job}\n  stop  scancel {job}"
+    )
     return COMPLETE
 
 
