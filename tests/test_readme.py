@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from workbench.study import __main__ as command_line
+from workbench.runner.arguments import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_its_links_and_pictures_exist() -> None:
 
 def test_the_study_options_it_shows_exist() -> None:
     shown = set(re.findall(r"python -m workbench\.study[^\n#]*?(--[a-z-]+)", README))
-    known = set(re.findall(r"--[a-z-]+", command_line._parser().format_help()))
+    known = set(re.findall(r"--[a-z-]+", parser().format_help()))
     assert shown
     assert shown <= known
 

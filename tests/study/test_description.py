@@ -10,7 +10,7 @@ import pytest
 from workbench.answer.asked import Asked
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.report.__main__ import main as report
-from workbench.study.__main__ import _parser
+from workbench.runner.arguments import parser
 from workbench.study.cells.options import Options, parse_seeds
 from workbench.study.description import arguments, describe
 from workbench.study.plan import make_plan
@@ -31,7 +31,7 @@ from workbench.study.spec import Study
 )
 def test_the_command_line_reads_them_as_the_same_options(options):
     plan = SimpleNamespace(options=options, study=SimpleNamespace(name="mask_ratio-simvtp-single"))
-    read = _parser().parse_args(arguments(plan))
+    read = parser().parse_args(arguments(plan))
     assert read.study == "mask_ratio"
     again = Options(
         seeds=parse_seeds(read.seeds) if read.seeds else (),
