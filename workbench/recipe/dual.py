@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -54,6 +54,8 @@ class DualConfig:
 class DualEncoder(BaseRecipe):
     """Embeds clips and captions by two encoders, or by one that reads both (`pooled_text`)."""
 
+    CONTRASTS: ClassVar = ("align",)
+
     video: VideoEncoder
     text: TextEncoder
     video_head: nn.Module
@@ -88,6 +90,12 @@ class DualEncoder(BaseRecipe):
 
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
-        video = self.embed_video(batch.video, draw.video_mask)  # [B, E], of the visible tokens
-        text = self.embed_text(batch.text, draw.text_mask)  # [B, E]
+        return self.contrast_of(*self.embedded(batch, draw))
+
+    def embedded(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Clips and captions as they are contrasted, unit vectors [B, E] of what is visible of each."""
+        return self.embed_video(batch.video, draw.video_mask), self.embed_text(batch.text, draw.text_mask)
+
+    def contrast_of(self, video: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """The terms of an objective of `CONTRASTS`, of both sides' vectors [B, E] and of nothing else."""
         return {"vtc": losses.vtc(video, text, self.temperature())}
