@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 from small import FRAMES, SIZE, build, recipe_module, recipe_names, run_config, shrink
-from small import step as one_step
-from toys import Config as ToyConfig
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
+from toys import Config as ToyConfig
 
-from workbench.config import Budget, OptimConfig, RunConfig, Stage
+from workbench.config import Budget, OptimConfig, Stage
 from workbench.errors import UserError
 from workbench.masking import places
 from workbench.recipe.batch import Batch, BatchRng, Draw, Layout, Text
-from workbench.recipe.dual import DualEncoder
 from workbench.train import loop
+from workbench.train.cost import StepCounter
 from workbench.train.loop import NotFinite, train
 from workbench.train.session import check, open_session
+from workbench.train.step.gradients import Gradients
 from workbench.train.step.late import Findings
 
 CPU = torch.device("cpu")
@@ -97,11 +97,167 @@ def asks_nothing(recipe, batch, device, objective="recipe"):
         recipe.after_step(0.5)
 
 
+def quiet(name):
+    """The tiny recipe, without what asks the device by its nature.
+
+    Where what gets attention is hidden, nobody knows beforehand how many words are among it.
+    """
+    config = shrink(recipe_module(name).Config())
+    return replace(config, attended=0.0) if name == "violet" else config
+
+
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_step_asks_the_device_for_nothing(name, device, vocabulary, batch, monkeypatch):
     monkeypatch.setattr(places, "_seen", lambda mask: False)
-    config = shrink(recipe_module(name).Config())
-    if name == "violet":  # what gets attention is hidden: how many words of it, nobody knows beforehand
-        config = replace(config, attended=0.0)
-    asks_nothing(build(name, vocabulary, config=config), batch, device)
+    asks_nothing(build(name, vocabulary, config=quiet(name)), batch, device)
+
+
+def test_a_question_to_the_device_would_be_noticed(vocabulary, batch, monkeypatch):
+    monkeypatch.setattr(places, "_seen", lambda mask: False)
+    monkeypatch.setattr(places, "total_of", lambda mask: None)
+    with pytest.raises(DynamicOutputShapeException):
+        asks_nothing(build("mac", vocabulary), batch, "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", recipe_names())
+def test_twenty_steps_on_a_gpu_never_wait(name, store):
+    config = run_config(quiet(name), steps=20 * loop.ROWS, evaluations=1)
+    rows = train(open_session(config, store, device=torch.device("cuda")))
+    next(rows)  # the first step is measured
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step, _ = next(rows)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert step == 20
+
+
+def test_forward_and_loss_are_one_graph(vocabulary, batch):
+    recipe = build("mac", vocabulary)
+    draw = recipe.draw(batch, BatchRng.seeded(0))
+    found = torch._dynamo.explain(lambda own, drawn: recipe(own, drawn)["vtc"])(batch, draw)
+    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+
+
+class TestReadLate:
+    """As beside an accelerator: what a step found is read one step later."""
+
+    @pytest.fixture
+    def session(self, store, monkeypatch):
+        """Its third step is not finite; few of its steps are recorded."""
+        monkeypatch.setattr(Findings, "of", lambda device: Findings(1))
+        session = open_session(run_config("simvtp", steps=20 * loop.ROWS, evaluations=1), store, device=CPU)
+        losses = session.recipe.losses
+
+        def diverging(batch, draw, *, masked):
+            terms = losses(batch, draw, masked=masked)
+            return terms | {"mlm": terms["mlm"] * float("nan")} if session.progress.step == 2 else terms
+
+        monkeypatch.setattr(session.recipe, "losses", diverging)
+        return session
+
+    @pytest.mark.parametrize(
+        ("save_every", "stop_at", "reached", "saved"),
+        [(1e9, 99, 3, None), (-1.0, 99, 3, 2), (1e9, 3, 3, None)],
+        ids=["a step later", "before it is saved", "before it stops"],
+    )
+    def test_the_run_ends_with_the_step_and_leaves_no_spoilt_checkpoint(
+        self, session, tmp_path, save_every, stop_at, reached, saved
+    ):
+        at = session.progress
+        rows = train(session, checkpoints=tmp_path, save_every=save_every, stop=lambda: at.step == stop_at)
+        with pytest.raises(NotFinite, match=r"^the loss mlm is not finite at step 3$"):
+            list(rows)
+        assert at.step == reached
+        last = tmp_path / "last.json"
+        kept = json.loads(last.read_text())["progress"]["step"] if last.exists() else None
+        assert kept == saved
+
+    def test_what_is_recorded_is_read_at_once(self, store, monkeypatch):
+        found = []
+        for lag in (0, 1):
+            monkeypatch.setattr(Findings, "of", lambda device, lag=lag: Findings(lag))
+            rows = train(open_session(run_config(steps=4), store, device=CPU))
+            found.append([{k: v for k, v in row.items() if k.startswith("train/")} for _, row in rows])
+        assert found[0] == found[1]
+        assert "train/grad_norm" in found[1][0]
+
+
+def gradients(recipe, batch, draw, parts, objective="recipe"):
+    """Loss, gradients by name, and the cost of both."""
+    recipe.zero_grad(set_to_none=True)
+    stage = Stage(objective=objective, budget=Budget(unit="steps", amount=1))
+    run = Gradients(recipe, stage, parts=parts, precision=torch.float32)
+    with StepCounter(recipe, len(batch.video)) as counter:
+        loss = float(run(batch, draw)["loss"].detach())
+    grads = {n: p.grad.clone() for n, p in recipe.named_parameters() if p.grad is not None}
+    return loss, grads, counter.cost
+
+
+class TestParts:
+    """GradCache: a contrast of embeddings that are made part by part."""
+
+    @pytest.mark.parametrize(("name", "objective", "hidden"), [
+        ("mac", "recipe", "replace"), ("mac", "recipe", "drop"), ("vlc", "align", "replace"),
+    ])  # fmt: skip
+    def test_512_pairs_in_parts_give_the_gradient_of_all_at_once(
+        self, name, objective, hidden, store, vocabulary
+    ):
+        config = shrink(recipe_module(name).Config())
+        config = replace(config, text=replace(config.text, hidden=hidden))
+        recipe = build(name, vocabulary, config=config)
+        shape = (512, FRAMES, SIZE, SIZE, 3)
+        video = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        captions = (store.splits["train"].captions * 32)[:512]
+        batch = Batch.of(video, vocabulary.encode(captions))
+        draw = recipe.draw(batch, BatchRng.seeded(1), objective=objective)
+        whole, wanted, once = gradients(recipe, batch, draw, 1, objective)
+        loss, found, twice = gradients(recipe, batch, draw, 8, objective)
+        assert loss == pytest.approx(whole, rel=1e-5)
+        assert found.keys() == wanted.keys()
+        assert "temperature.log_scale" in found
+        largest = max(float(grad.abs().max()) for grad in wanted.values())
+        for parameter, grad in wanted.items():
+            assert torch.allclose(found[parameter], grad, rtol=1e-5, atol=1e-5 * largest), parameter
+        assert twice.passes("video") == 2 * once.passes("video")
+        assert twice.flops > once.flops + 0.99 * once.encoders["video"].flops, "the extra pass is paid for"
+
+    def test_a_run_trains_so(self, store):
+        def losses(parts):
+            config = run_config("mac", steps=3, optim=OptimConfig(batch_size=8, accumulate=parts))
+            rows = train(open_session(config, store, device=CPU))
+            return [row["train/loss"] for _, row in rows if "train/loss" in row]
+
+        assert losses(4) == pytest.approx(losses(1), rel=1e-5)
+
+    @pytest.mark.parametrize(("recipe", "objective", "processes", "said"), [
+        ("simvtp", "recipe", 1, "of simvtp 'align', not 'recipe'"),
+        (ToyConfig(), "recipe", 1, "of toys none, not 'recipe'"),
+        ("mac", "recipe", 4, "a batch of 24 does not divide into optim.accumulate=4 parts of 4 processes"),
+    ])  # fmt: skip
+    def test_what_compares_more_than_embeddings_is_refused(self, recipe, objective, processes, said):
+        stages = (Stage(objective=objective, budget=Budget(unit="steps", amount=1)),)
+        tasks = ("pair_retrieval",) if isinstance(recipe, ToyConfig) else ("retrieval",)
+        optim = OptimConfig(batch_size=24, accumulate=4)
+        with pytest.raises(UserError, match=said) as caught:
+            check(run_config(recipe, stages=stages, tasks=tasks, optim=optim), processes)
+        assert "\n" not in str(caught.value)
+
+    def test_a_batch_divides_into_its_parts(self):
+        with pytest.raises(UserError, match=r"optim.accumulate divides optim.batch_size, 8; 3 does not"):
+            OptimConfig(batch_size=8, accumulate=3)
+
+
+@pytest.mark.parametrize("name", ["mac", "coca", "smaug", "omnivl"])
+def test_blocks_that_are_computed_again_change_the_cost_and_nothing_else(name, store):
+    def trained(again):
+        config = run_config(name, steps=2, evaluations=1, optim=OptimConfig(batch_size=8, recompute=again))
+        rows = [row for _, row in train(open_session(config, store, device=CPU)) if "train/loss" in row]
+        own = ({k: v for k, v in row.items() if k.startswith("train/")} for row in rows)
+        return list(own), rows[-1]["pflops"]
+
+    (plain, cost), (again, more) = trained(False), trained(True)
+    assert again == plain
+    assert 1.02 * cost < more < 1.34 * cost

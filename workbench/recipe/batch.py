@@ -6,7 +6,7 @@ Letters: B rows of a batch, T frames, H W pixels, N tokens of a clip, L content 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -126,11 +126,6 @@ class Draw(NamedTuple):
     """Boolean [B, L]"""
     chosen: Mapping[str, Tensor] = MappingProxyType({})
     """A recipe's other choices by name, [B, ...] each: negatives, views, noise."""
-
-    def select(self, rows: slice, some: Callable[[Tensor, slice], Tensor]) -> Draw:
-        """What was drawn for some rows; some: takes rows of a mask, such as `masking.places.some_rows`."""
-        video, text = (None if mask is None else some(mask, rows) for mask in self[:2])
-        return Draw(video, text, {name: some(x, rows) for name, x in self.chosen.items()})
 
 
 class BatchRng:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, not_negative
+from workbench.masking.places import some_rows
 from workbench.masking.text import TextMasking
 from workbench.masking.video import VideoMasking
 from workbench.models.text import TextConfig, TextEncoder
@@ -49,6 +50,12 @@ class DualConfig:
             not_negative(f"recipe.weights.{name}", value)
         if not any(weights.values()):
             raise UserError("all of recipe.weights are 0: there is nothing to train")
+
+
+def rows_of(batch: Batch, draw: Draw, rows: slice) -> tuple[Batch, Draw]:
+    """Some rows of a batch, and what was drawn for them."""
+    video, text = (None if mask is None else some_rows(mask, rows) for mask in draw[:2])
+    return batch.select(rows), Draw(video, text, {name: chosen[rows] for name, chosen in draw.chosen.items()})
 
 
 class DualEncoder(BaseRecipe):

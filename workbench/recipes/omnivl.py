@@ -181,8 +181,9 @@ class Recipe(DualEncoder):
             put = self.momentum if config.queue else None
             keys = own if put is None else put([v for v in views if len(v)], words, label, line)
             same, alpha = keys.together(label, rows), config.alpha if config.queue else 0.0  # [B, K]
-            kept = {"alpha": alpha, "real": keys.real, "rows": rows}
-            terms["vtc"] = losses.univlc(video, text, keys[:2], same, scale, **kept)
+            terms["vtc"] = losses.univlc(
+                video, text, keys[:2], same, scale, alpha=alpha, real=keys.real, rows=rows
+            )
         if weights.vtm:
             same, chance = own.together(own.label), gather(chosen["negatives"])[line]  # of all by all, [B, 2]
             scores = gather((scale * video @ own.text.T).detach())[line]
@@ -196,31 +197,35 @@ class Recipe(DualEncoder):
                 fits, mine = same[of, of], mine - of.start
                 other = losses.hard_negatives(scores[of, of], fits, chance[of])
                 i, j = torch.cat([mine, other[0][mine], mine]), torch.cat([mine, mine, other[1][mine]])
-                tokens = self._of_all(one, video, image=image)[line[of]] if size() > 1 else one.tokens
-                logits = self._judge(tokens[i], caption[of][j], keep[of][j])
+                seen_of = self._of_all(one, video, line[of], image=image)  # [., n, D]
+                logits = self._judge(seen_of[i], caption[of][j], keep[of][j])
                 pairs.append((logits, fits[i, j]))
             terms["vtm"] = losses.vtm(*(torch.cat(x) for x in zip(*pairs, strict=True)))  # of [3B, 2], [3B]
         if weights.lm:
             states, tokens, valid = self.writer.words(words)  # [B, S, D], [B, S], [B, S]
             parts = zip(seen, states[:, :-1].split([clips, len(at)]), strict=True)
             said = torch.cat([self.writer(part, one.tokens) for one, part in parts if one is not None])
-            terms["lm"] = losses.lm(
-                said, tokens[:, 1:], valid[:, 1:] & (named == 0)[:, None]
-            )  # [B, S - 1, V]
+            captions = valid[:, 1:] & (named == 0)[:, None]  # names are not to be written
+            terms["lm"] = losses.lm(said, tokens[:, 1:], captions)  # [B, S - 1, V]
         return terms
 
-    def _of_all(self, seen: Encoded | None, like: Tensor, *, image: bool) -> Tensor:
-        """Tokens of the clips or of the images of all processes, zeros where there is the other kind.
+    def _of_all(self, seen: Encoded | None, like: Tensor, at: Tensor, *, image: bool) -> Tensor:
+        """Tokens of the clips or of the images of all processes, [C, n, D] or [I, n, D].
 
-        seen: those of this process, None for nothing; like: some value of each of its rows, clips first.
+        Args:
+            seen: those of this process, None for nothing.
+            like: some value of each row of this process, clips first.
+            at: which rows of all processes they are.
         """
+        if size() == 1 and seen is not None:
+            return seen.tokens
         count = self.grid.space if image else self.grid.tokens
         # Also a process that has none takes part when gradients go back.
         whole = like.new_zeros(len(like), count, self.video.width) + 0 * like.sum()
         if seen is not None:
             none = whole[len(seen.tokens) :]
             whole = torch.cat([none, seen.tokens] if image else [seen.tokens, none])
-        return gather(whole)
+        return gather(whole)[at]
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from workbench.config import OptimConfig, Stage
 from workbench.errors import UserError
-from workbench.masking.places import some_rows
 from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import Batch, Draw
-from workbench.recipe.dual import DualEncoder
+from workbench.recipe.dual import DualEncoder, rows_of
 from workbench.train import environment
 
 
@@ -61,19 +60,17 @@ class Gradients:
         assert isinstance(recipe, DualEncoder), "see `check_parts`"
         size = len(batch.video) // self.parts
         parts = [slice(start, start + size) for start in range(0, len(batch.video), size)]
-        given = [(batch.select(rows), draw.select(rows, some_rows)) for rows in parts]
+        given = [rows_of(batch, draw, rows) for rows in parts]
         with torch.no_grad(), environment.autocast(device, self.precision):
-            sides = zip(*(recipe.embedded(*one) for one in given), strict=True)
-            video, text = (torch.cat(side).requires_grad_() for side in sides)  # [B, E] each
+            every = zip(*(recipe.embedded(*one) for one in given), strict=True)
+            video, text = (torch.cat(side).requires_grad_() for side in every)  # [B, E] each
         with environment.autocast(device, self.precision):
             found = self._weighted(recipe.contrast_of(video, text))
         found["loss"].backward()
         for rows, one in zip(parts, given, strict=True):
             with environment.autocast(device, self.precision):
-                found_again = recipe.embedded(*one)
-            assert video.grad is not None
-            assert text.grad is not None
-            torch.autograd.backward(found_again, [video.grad[rows], text.grad[rows]])
+                sides = recipe.embedded(*one)
+            torch.autograd.backward(sides, [side.grad[rows] for side in (video, text)])
         return found
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
