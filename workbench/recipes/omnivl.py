@@ -172,6 +172,10 @@ class Recipe(DualEncoder):
         seen = [self.video(view) if len(view) else None for view in views]  # tokens [c, n, D] and [i, n, D]
         read = self.text(words)  # tokens [B, L, D]
         pooled = torch.cat([one.pooled for one in seen if one is not None])
+        if size() > 1:  # a process may have none of a kind that others have
+            for image, count in ((False, len(order) * size() - images), (True, images)):
+                if seen[image] is None and count:
+                    pooled = pooled + self.video.unread(image=image)
         video, text = unit(self.video_head(pooled)), unit(self.text_head(read.pooled))  # [B, E]
         line = gather(frame).argsort(stable=True)  # samples of all processes, clips first, as here
         rows = line.argsort()[own_rows(len(frame), frame.device)]  # where those of this one stand in it
