@@ -70,7 +70,8 @@ class Gradients:
         for rows, one in zip(parts, given, strict=True):
             with environment.autocast(device, self.precision):
                 sides = recipe.embedded(*one)
-            torch.autograd.backward(sides, [side.grad[rows] for side in (video, text)])
+            grads = [side.grad[rows] for side in (video, text) if side.grad is not None]
+            torch.autograd.backward(sides, grads)
         return found
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:

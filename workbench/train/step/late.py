@@ -28,6 +28,8 @@ class Findings:
         """lag: steps that the device may be behind the host; 0 where there is none but the host."""
         self._lag = lag
         self._coming: deque[_Found] = deque()
+        self.last: dict[str, float] = {}
+        """The numbers that were read last."""
 
     @staticmethod
     def of(device: torch.device) -> Findings:
@@ -59,7 +61,6 @@ class Findings:
         if found.done is not None:
             found.done.synchronize()
         self.last = dict(zip(found.names, found.numbers.tolist(), strict=True))
-        """The numbers that were read last."""
         bad = [name for name, value in self.last.items() if not math.isfinite(value)]
         if LOSS in bad:
             terms = " and ".join(name for name in bad if name not in (LOSS, NORM))

@@ -19,7 +19,7 @@ def recompute(recipe: BaseRecipe) -> None:
     """
     blocks = {block for encoder in recipe.encoders().values() for block in encoder.layers}
     for block in blocks:
-        block.forward = functools.partial(_again, block.forward)  # type: ignore[method-assign]
+        block.forward = functools.partial(_again, block.forward)
 
 
 def _again(forward: Any, *given: Any, **named: Any) -> Any:
