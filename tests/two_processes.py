@@ -18,6 +18,9 @@ from workbench.train.loop import train
 from workbench.train.session import _optimizer, open_session
 from workbench.train.world import World, launch
 
+KEPT = ("momentum.", "teacher.")
+"""Beginnings of the names of what no gradient changes."""
+
 
 def traces(store, jobs, world=None):
     """Job -> the numbers of every step, without the clock."""
@@ -34,7 +37,14 @@ def traces(store, jobs, world=None):
         session.optimizer = _optimizer(config, session.recipe)
         rows = [row for _, row in train(session) if "train/loss" in row]
         found[job] = [{k: v for k, v in r.items() if k.startswith("train/") or k == "pflops"} for r in rows]
+        found[job][-1] |= kept(session.recipe)
     return found
+
+
+def kept(recipe):
+    """What averages and queues hold in the end, a number each, in which the order of the values counts."""
+    own = {n: v.double().flatten() for n, v in recipe.state_dict().items() if n.startswith(KEPT)}
+    return {name: float(value @ torch.linspace(1, 2, len(value)).double()) for name, value in own.items()}
 
 
 def agreement(world):

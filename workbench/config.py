@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workbench.errors import UserError
-from workbench.fields import added, at_least, not_negative, one_of, positive
+from workbench.fields import added, at_least, divides, not_negative, one_of, positive
 from workbench.serial import canonical, from_dict, to_dict
 
 
@@ -109,9 +109,17 @@ class OptimConfig:
     """Share of a stage's steps over which the learning rate rises from zero."""
     batch_size: int = 128
     clip_norm: float = 1.0
+    accumulate: int = added(before=1)
+    """Parts in which a batch is embedded one after the other, each of them twice (GradCache,
+    arXiv:2101.06983): for a contrast of more pairs than fit the memory; 1 for all at once."""
+    recompute: bool = added(before=False)
+    """Activation checkpointing (arXiv:1604.06174): of each transformer block only the input is kept, and the
+    backward pass computes the block again, for less memory and about a third more FLOPs."""
 
     def __post_init__(self) -> None:
         at_least("optim.batch_size", self.batch_size, 2)
+        at_least("optim.accumulate", self.accumulate, 1)
+        divides("optim.accumulate", self.accumulate, "optim.batch_size", self.batch_size)
         positive("optim.lr", self.lr)
         positive("optim.clip_norm", self.clip_norm)
         not_negative("optim.weight_decay", self.weight_decay)

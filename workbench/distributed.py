@@ -53,7 +53,7 @@ def share_of_mean(mean: Tensor, count: Tensor | int) -> Tensor:
     """What a mean over `count` values of this process contributes to the mean over the values of all."""
     if size() == 1:
         return mean
-    here = torch.as_tensor(count, device=mean.device).to(mean.dtype)
+    here = count.to(mean.dtype) if isinstance(count, Tensor) else mean.new_full((), count)
     whole = here.clone()
     run(dist.all_reduce, whole)
     return mean * (here * size() / whole.clamp(min=1))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workbench import transport
-from workbench.distributed import gather, share_of_mean
+from workbench.distributed import gather, own_rows, rank, share_of_mean
 from workbench.transport import precise
 
 
@@ -45,9 +45,10 @@ def vtc_soft(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     No gradient goes through the targets.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `vtc`
-        video, text = video.float(), text.float()
-        logits = scale * video @ text.T  # [B, B]
-        alike = (scale * (video @ video.T + text @ text.T) / 2).softmax(1).detach()
+        video, text = precise(video), precise(text)
+        videos, texts = gather(video), gather(text)  # of all processes
+        logits = gather(scale * video @ texts.T)  # [B, B]
+        alike = gather(scale * (video @ videos.T + text @ texts.T) / 2).softmax(1).detach()
     return (F.cross_entropy(logits, alike) + F.cross_entropy(logits.T, alike)) / 2
 
 
@@ -60,10 +61,11 @@ def nce_among(positive: Tensor, negatives: Tensor, counts: Tensor, temperature: 
         counts: Boolean [...], which of the anchors are there; without one the loss is zero.
     """
     with torch.autocast(positive.device.type, enabled=False):
-        right = positive.float() / temperature
-        every = torch.cat([right[..., None], negatives.float() / temperature], -1)
+        right = precise(positive) / temperature
+        every = torch.cat([right[..., None], precise(negatives) / temperature], -1)
         each = every.logsumexp(-1) - right
-    return (each * counts).sum() / counts.sum().clamp(min=1)
+    count = counts.sum()
+    return share_of_mean((each * counts).sum() / count.clamp(min=1), count)
 
 
 def moment_nce(
@@ -84,19 +86,22 @@ def moment_nce(
             `count` all are positives, and without any the loss is zero.
     """
     with torch.autocast(clip.device.type, enabled=False):
-        scores = scale * torch.einsum("be,jle->bjl", clip.float(), words.float())  # [B, B, L]
-    own = scores.diagonal(dim1=0, dim2=1).T  # [B, L]
+        # Each process has the rows of its own clips, with the words of all captions.
+        scores = scale * torch.einsum("be,jle->bjl", precise(clip), gather(precise(words)))  # [B, B, L]
+    row = own_rows(len(clip), clip.device)
+    own = scores.diagonal(offset=rank() * len(clip), dim1=0, dim2=1).T  # [B, L]
     best = own.masked_fill(~keep, float("-inf")).topk(min(count, own.shape[1]), 1).indices  # [B, K]
     positive = own.gather(1, best)
-    others = keep[None] & ~torch.eye(len(keep), dtype=torch.bool, device=keep.device)[..., None]  # [B, B, L]
-    differs = tokens.gather(1, best)[..., None, None] != tokens  # [B, K, B, L]
+    caption = torch.arange(scores.shape[1], device=row.device)
+    others = gather(keep)[None] & (row[:, None] != caption)[..., None]  # [B, B, L]
+    differs = tokens.gather(1, best)[..., None, None] != gather(tokens)  # [B, K, B, L]
     negatives = scores[:, None].masked_fill(~(others[:, None] & differs), float("-inf")).flatten(2)
     return nce_among(positive, negatives, keep.gather(1, best), 1.0)
 
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
     """Minus the mean cosine of vectors [B, D]; no gradient goes to the target (SimSiam, arXiv:2011.10566)."""
-    return -F.cosine_similarity(predicted.float(), target.detach().float(), dim=-1).mean()
+    return -F.cosine_similarity(precise(predicted), precise(target.detach()), dim=-1).mean()
 
 
 def univlc(
@@ -108,6 +113,7 @@ def univlc(
     *,
     alpha: float = 0.0,
     real: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Contrast over a batch and a queue in which all of one label belong together (OmniVL, arXiv:2209.07526).
 
@@ -119,22 +125,24 @@ def univlc(
     Args:
         video: unit vectors [B, E]; row i belongs to row i of `text`.
         text: unit vectors [B, E].
-        keys: unit vectors of clips and of captions, [K, E] each, of which the first B are these same samples.
+        keys: unit vectors of clips and of captions, [K, E] each, of all processes.
         same: Boolean [B, K], which belong together.
         scale: inverse temperature.
         alpha: how much of the target is what the teachers say.
         real: Boolean [K], False for keys that are none yet; None where all are.
+        rows: which of the keys these same samples are, int64 [B]; None for the first ones.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `vtc`
-        sides = (video.float(), text.float())
-        others = (keys[1].float(), keys[0].float())
+        sides = (precise(video), precise(text))
+        others = (precise(keys[1]), precise(keys[0]))
         empty = torch.zeros_like(same[:1]) if real is None else ~real[None]
-        loss = video.new_zeros((), dtype=torch.float32)
+        loss = sides[0].new_zeros(())
         for side, other, own in zip(sides, others, keys, strict=True):
-            target = same.float()
+            target = same.to(side.dtype)
             if alpha:
                 with torch.no_grad():
-                    told = scale * own[: len(side)].float() @ other.T  # [B, K]
+                    mine = own[: len(side)] if rows is None else own[rows]
+                    told = scale * precise(mine) @ other.T  # [B, K]
                     told = told.masked_fill(empty, float("-inf")).softmax(1)
                 target = (1 - alpha) * target + alpha * told
             # Finite, though its exponential is 0: minus infinity times a target of 0 is not a number.
@@ -274,7 +282,7 @@ def words_in_regions(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor
         cosine: [P, T, R, L], regions by words.
         keep: Boolean [P, L], words that count; a caption without any has 0.
     """
-    each = cosine.float().flatten(1, 2)  # [P, T * R, L]
+    each = precise(cosine).flatten(1, 2)  # [P, T * R, L]
     found = (each * (each / temperature).softmax(1)).sum(1)  # [P, L]
     return (found * keep).sum(1) / keep.sum(1).clamp(min=1)
 

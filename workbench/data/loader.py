@@ -104,8 +104,12 @@ class Loader:
         text = self.text.select(torch.from_numpy(rows[self.own]))
         return Batch(torch.from_numpy(self.video(step, clips)), text, **tags)
 
-    def batches(self, start: int, waiting: Callable[[], None] = lambda: None) -> Generator[Batch]:
+    def batches(
+        self, start: int, waiting: Callable[[], None] = lambda: None, *, pinned: bool = False
+    ) -> Generator[Batch]:
         """Endless batches from step `start`, prepared by a thread ahead of their use.
+
+        pinned: in memory that a GPU reads by itself, see `Batch.pinned`.
 
         `waiting` is called again and again while there is none; what it raises ends the wait.
         """
@@ -124,7 +128,8 @@ class Loader:
             step = start
             try:
                 while not stop.is_set():
-                    put(self.batch(step))
+                    batch = self.batch(step)
+                    put(batch.pinned() if pinned else batch)
                     step += 1
             except BaseException as error:  # noqa: BLE001 - raised again where the batch is awaited
                 put(error)

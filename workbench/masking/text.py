@@ -36,9 +36,13 @@ class TextMasking(ABC):
         length = text.valid.shape[1]
         if equal:
             return lowest(score.masked_fill(~text.valid, -1.0), share(self.ratio, length))
-        count = torch.round(self.ratio * text.valid.sum(1, keepdim=True))
+        count = self.counts(text.valid)[:, None]
         rank = score.masked_fill(~text.valid, 3.0).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
         return (rank < count) & text.valid
+
+    def counts(self, valid: Tensor) -> Tensor:
+        """How many tokens of each caption are hidden where they are replaced, [B]; valid: Boolean [B, L]."""
+        return torch.round(self.ratio * valid.sum(1))
 
     @abstractmethod
     def order(self, text: Layout, rng: BatchRng) -> Tensor:

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from workbench.fields import at_least, divides
+from workbench.masking.places import columns
 from workbench.masking.video import Grid
 from workbench.models.cross import FusionBlock, fit, initialise, padding
 
@@ -103,10 +104,9 @@ class HiddenDecoder(nn.Module):
             keys, bias = self.enter_words(words), None if keep is None else padding(keep)
             for block in self.blocks:
                 full, _ = block(full, None, keys, bias)
-        where = mask if asked is None else asked
-        index = where.nonzero(as_tuple=True)[1].view(batch, -1)
-        hidden = full.gather(1, index[..., None].expand(-1, -1, width))
-        decoded: Tensor = self.norm(hidden)
+        hidden = mask.numel() - batch * visible.shape[1]
+        index = columns(mask, hidden) if asked is None else columns(asked)  # [B, M]
+        decoded: Tensor = self.norm(full.gather(1, index[..., None].expand(-1, -1, width)))
         return decoded
 
 

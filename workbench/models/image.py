@@ -40,3 +40,13 @@ class ImageVideoEncoder(VideoEncoder):
         seen = patches * self.scale[:pixels] + self.shift[:pixels]
         tokens: Tensor = self.project_image(seen) + self.space
         return tokens
+
+    def unread(self, *, image: bool) -> Tensor:
+        """Zero, with gradients of zero for what only images, or only clips, are read with.
+
+        Of several processes that share a batch, one may have none of them while others do.
+        """
+        own = [] if self.project_image is None else [*self.project.parameters(), self.time]
+        if image and self.project_image is not None:
+            own = [*self.project_image.parameters()]
+        return sum((0 * p.sum() for p in own), self.space.new_zeros(()))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from transformers import BertConfig, BertModel
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
+from workbench.masking.places import columns, opposite
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 
@@ -185,10 +187,20 @@ class TextEncoder(nn.Module):
         cls = torch.full_like(tokens[:, :1], self.cls)
         states = self.bert(
             input_ids=torch.cat([cls, tokens], 1),
-            attention_mask=torch.cat([torch.ones_like(keep[:, :1]), keep], 1).long(),
+            attention_mask=self._bias(keep),
             position_ids=torch.cat([torch.zeros_like(position[:, :1]), position + 1], 1),
         ).last_hidden_state
         return Encoded(states[:, 0], states[:, 1:])
+
+    def _bias(self, keep: Tensor) -> Tensor:
+        """What is added to scores, [B, 1, 1, 1 + n], so that padding is not read, from Boolean [B, n].
+
+        Of plain validity, transformers would ask the device whether there is any padding at all.
+        """
+        kind = self.bert.embeddings.word_embeddings.weight.dtype
+        hidden = ~F.pad(keep, (1, 0), value=True)  # the class token is read
+        bias = torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, torch.finfo(kind).min)
+        return bias[:, None, None]
 
     def embed(self, text: Text, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Only the embedding layer: tokens [B, n, D] with positions, and which are not padding [B, n]."""
@@ -203,7 +215,7 @@ class TextEncoder(nn.Module):
             return text.tokens, position, keep
         if self.config.hidden == "replace":
             return text.tokens.masked_fill(mask, self.mask), position, keep
-        index = (~mask).nonzero(as_tuple=True)[1].view(len(mask), -1)
+        index = columns(opposite(mask))  # [B, n]
         return text.tokens.gather(1, index), index, keep.gather(1, index)
 
 

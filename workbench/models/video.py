@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
+from workbench.masking.places import columns, opposite, places
 from workbench.masking.video import Grid
 
 MEAN = (0.485, 0.456, 0.406)
@@ -147,7 +148,7 @@ class VideoEncoder(nn.Module):
             chosen = view.reshape(len(video), self.grid.tokens, -1)
         else:
             # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
-            b, token = where.nonzero(as_tuple=True)
+            b, token = places(where)
             s = token % self.grid.space
             chosen = view[b, token // self.grid.space, s // w, s % w]
             chosen = chosen.reshape(len(video), -1, q * self.patch * view.shape[-1])
@@ -171,8 +172,8 @@ class VideoEncoder(nn.Module):
             if mask is not None and self.mask_token is not None:
                 x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
             return x + position
-        visible = ~mask
-        index = visible.nonzero(as_tuple=True)[1].view(len(video), -1)
+        visible = opposite(mask)
+        index = columns(visible)  # [B, n]
         # An embedding look-up, because its backward pass is deterministic where plain indexing is not.
         return self.project(self._normalise(self.patches(video, visible))) + F.embedding(index, position)
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import UserError
-from workbench.masking.video import Grid
+from workbench.masking.places import counted, counted_each
+from workbench.masking.video import Grid, share
 from workbench.models.encoder import Encoder
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
@@ -57,6 +58,9 @@ class BaseRecipe(nn.Module, ABC):
     is a parameter without gradient or a buffer of fixed shape, so that a checkpoint holds it.
     """
 
+    CONTRASTS: ClassVar[tuple[str, ...]] = ()
+    """Objectives whose loss is a contrast of embeddings and nothing else, see `DualEncoder.contrast_of`."""
+
     PHASES: ClassVar[Mapping[str, Phase]] = {}
     """Objectives that a stage may name besides `recipe` and `align`."""
 
@@ -101,15 +105,24 @@ class BaseRecipe(nn.Module, ABC):
         return Draw(video, text)
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
-        """Both sides at once: a recipe may look at one side, or run itself, to hide the other."""
+        """Both sides at once: a recipe may look at one side, or run itself, to hide the other.
+
+        The masks say how much they hide as far as that is known (see `masking.places`).
+        """
         video, text = self.config.video_masking, self.config.text_masking
-        rows = len(batch.text.tokens)
-        return Masks(
-            video=video(self.grid, rows, rng) if video is not None and video.hidden(self.grid) else None,
-            text=text(batch.text.layout, rng, equal=self.config.text.hidden == "drop")
-            if text is not None and text.ratio
-            else None,
-        )
+        rows, known = len(batch.text.tokens), batch.text.known
+        patches: Tensor | None = None
+        words: Tensor | None = None
+        if video is not None and (each := video.hidden(self.grid)):
+            patches = counted_each(video(self.grid, rows, rng), each)
+        if text is not None and text.ratio:
+            equal = self.config.text.hidden == "drop"
+            words = text(batch.text.layout, rng, equal=equal)
+            if equal:
+                counted_each(words, share(text.ratio, words.shape[1]))
+            elif known is not None:
+                counted(words, int(text.counts(known.valid).sum()))
+        return Masks(patches, words)
 
     def hidden_shares(self, batch: Batch, rng: BatchRng) -> dict[str, float]:
         """What a masked step really hides of these clips' tokens and of these captions' words.

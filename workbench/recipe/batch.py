@@ -5,6 +5,7 @@ Letters: B rows of a batch, T frames, H W pixels, N tokens of a clip, L content 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -32,10 +33,19 @@ class Text(NamedTuple):
 
     tokens: Tensor
     layout: Layout
+    host: Layout | None = None
+    """The layout once more where the captions lie on an accelerator; None where the host never saw it."""
+
+    @property
+    def known(self) -> Layout | None:
+        """The layout as far as the host knows it without waiting for an accelerator."""
+        return self.layout if self.tokens.device.type == "cpu" else self.host
 
     def select(self, rows: Tensor | slice) -> Text:
         """Some captions of the batch."""
-        return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)))
+        seen = self.host is not None and isinstance(rows, slice)
+        host = Layout(*(x[rows] for x in self.host)) if self.host is not None and seen else None
+        return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)), host)
 
     def gathered(self) -> Text:
         """The captions of all processes, in the order of their ranks."""
@@ -50,7 +60,8 @@ class Text(NamedTuple):
         return Text(tokens, Layout(valid | at, word.masked_fill(at, length - 1), content)), at
 
     def to(self, device: torch.device) -> Text:
-        return Text(self.tokens.to(device), Layout(*(x.to(device) for x in self.layout)))
+        tokens, *layout = (moved(x, device) for x in (self.tokens, *self.layout))
+        return Text(tokens, Layout(*layout), None if device.type == "cpu" else self.known)
 
 
 class Batch(NamedTuple):
@@ -78,7 +89,23 @@ class Batch(NamedTuple):
         return Batch(self.video[rows], self.text.select(rows), *(x[rows] for x in self[2:]))
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.video.to(device), self.text.to(device), *(x.to(device) for x in self[2:]))
+        rest = (moved(x, device) for x in self[2:])
+        return Batch(moved(self.video, device), self.text.to(device), *rest)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that lies on the batch's device."""
+        return (self.video, self.text.tokens, *self.text.layout, *self[2:])
+
+    def pinned(self) -> Batch:
+        """The same in memory from which an accelerator reads while the host goes on."""
+        video, tokens, *rest = (x.pin_memory() for x in self.tensors)
+        return Batch(video, Text(tokens, Layout(*rest[:3])), *rest[3:])
+
+
+def moved(x: Tensor, device: torch.device) -> Tensor:
+    """On a device. An accelerator reads it in its turn, of which the host does not wait for the end."""
+    return x.to(device, non_blocking=device.type != "cpu")
 
 
 class Masks(NamedTuple):
@@ -134,6 +161,15 @@ class BatchRng:
     def for_all(self) -> BatchRng:
         """The same generator for the rows of all processes at once, where they depend on each other."""
         return BatchRng(self.generator)
+
+    @functools.cached_property
+    def on_host(self) -> BatchRng:
+        """For what the host has to know of a draw, such as how many rows are chosen: these very numbers on a
+        processor, those of a generator of its own, seeded alike, beside an accelerator."""
+        if self.device.type == "cpu":
+            return self
+        generator = torch.Generator().manual_seed(self.generator.initial_seed())
+        return BatchRng(generator, rank=self.rank, size=self.size)
 
     def own(self, whole: Tensor) -> Tensor:
         """The rows of this process of what was drawn for all, [size * B, ...]."""

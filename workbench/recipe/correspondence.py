@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.recipe.heads import unit
+from workbench.transport import precise
 
 
 class Fits(NamedTuple):
@@ -40,7 +41,7 @@ def best_fits(
         negatives: how many are drawn; fewer where there are fewer.
     """
     with torch.autocast(anchors.device.type, enabled=False):  # bfloat16 would make ties
-        scores = anchors.float() @ candidates.float().mT  # [B, A, K]
+        scores = precise(anchors) @ precise(candidates).mT  # [B, A, K]
     is_anchor, valid = kept
     best = scores.masked_fill(~valid[:, None], float("-inf")).argmax(2)
     free = valid[:, None] & (torch.arange(scores.shape[2], device=best.device) != best[..., None])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, not_negative
+from workbench.masking.places import some_rows
 from workbench.masking.text import TextMasking
 from workbench.masking.video import VideoMasking
 from workbench.models.text import TextConfig, TextEncoder
@@ -51,8 +52,16 @@ class DualConfig:
             raise UserError("all of recipe.weights are 0: there is nothing to train")
 
 
+def rows_of(batch: Batch, draw: Draw, rows: slice) -> tuple[Batch, Draw]:
+    """Some rows of a batch, and what was drawn for them."""
+    video, text = (None if mask is None else some_rows(mask, rows) for mask in draw[:2])
+    return batch.select(rows), Draw(video, text, {name: chosen[rows] for name, chosen in draw.chosen.items()})
+
+
 class DualEncoder(BaseRecipe):
     """Embeds clips and captions by two encoders, or by one that reads both (`pooled_text`)."""
+
+    CONTRASTS: ClassVar = ("align",)
 
     video: VideoEncoder
     text: TextEncoder
@@ -88,6 +97,12 @@ class DualEncoder(BaseRecipe):
 
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
-        video = self.embed_video(batch.video, draw.video_mask)  # [B, E], of the visible tokens
-        text = self.embed_text(batch.text, draw.text_mask)  # [B, E]
+        return self.contrast_of(*self.embedded(batch, draw))
+
+    def embedded(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Clips and captions as they are contrasted, unit vectors [B, E] of what is visible of each."""
+        return self.embed_video(batch.video, draw.video_mask), self.embed_text(batch.text, draw.text_mask)
+
+    def contrast_of(self, video: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """The terms of an objective of `CONTRASTS`, of both sides' vectors [B, E] and of nothing else."""
         return {"vtc": losses.vtc(video, text, self.temperature())}

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from workbench.distributed import gather
 from workbench.models.teacher import Queue, average_of, follow
 from workbench.recipe.batch import Text
 from workbench.recipe.heads import unit
 
 
 class Keys(NamedTuple):
-    """What a batch is contrasted with: its own B samples first, then the queue's."""
+    """What a batch is contrasted with: the samples of all processes first, then the queue's."""
 
     video: Tensor
     """Unit vectors [K, E]."""
@@ -25,10 +26,14 @@ class Keys(NamedTuple):
     real: Tensor | None = None
     """Boolean [K], False for places of the queue that hold nothing yet; None where all hold something."""
 
-    def together(self, label: Tensor) -> Tensor:
-        """Which keys belong to samples of labels [B]: its own, and those of its label; Boolean [B, K]."""
-        rows, columns = (torch.arange(len(x), device=label.device) for x in (label, self.label))
-        return ((label[:, None] == self.label) & (label[:, None] > 0)) | (rows[:, None] == columns)
+    def together(self, label: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Which keys belong to samples of labels [B]: its own, and those of its label; Boolean [B, K].
+
+        rows: which of the keys the samples are, int64 [B]; None for the first ones.
+        """
+        mine = torch.arange(len(label), device=label.device) if rows is None else rows
+        columns = torch.arange(len(self.label), device=label.device)
+        return ((label[:, None] == self.label) & (label[:, None] > 0)) | (mine[:, None] == columns)
 
 
 class Momentum(nn.Module):
@@ -42,14 +47,24 @@ class Momentum(nn.Module):
         self.average = average_of(_parts(recipe))
         self.queue = Queue(size, embed)
         self.fresh: tuple[Tensor, Tensor, Tensor] | None = None
-        """Seen in this step: features [B, E] of both sides and labels [B]."""
+        """Seen in this step by all processes: features [B, E] of both sides and labels [B]."""
 
     @torch.no_grad()
-    def forward(self, views: Sequence[Tensor], text: Text, label: Tensor) -> Keys:
-        """Keys of clips, in groups of as many frames, uint8 [b, T, H, W, 3], and of their texts [B, L]."""
+    def forward(
+        self,
+        views: Sequence[Tensor],
+        text: Text,
+        label: Tensor,
+        line: Tensor | None = None,
+    ) -> Keys:
+        """Keys of clips, in groups of as many frames, uint8 [b, T, H, W, 3], and of their texts [B, L].
+
+        line: order of the rows of all processes in which the queue takes them, int64; None as they come.
+        """
         seen = torch.cat([self.average["video"](view).pooled for view in views])
         video = unit(self.average["video_head"](seen))
         words = unit(self.average["text_head"](self.average["text"](text).pooled))
+        video, words, label = (gather(x) if line is None else gather(x)[line] for x in (video, words, label))
         self.fresh, queue = (video, words, label), self.queue
         return Keys(
             torch.cat([video, queue.video]),

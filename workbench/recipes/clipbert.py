@@ -26,6 +26,7 @@ from workbench import losses
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
+from workbench.masking.places import counted, counted_each, each_of, pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import Grid, TubeMasking
 from workbench.models.encoder import Encoder
@@ -33,7 +34,7 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, unit
 
@@ -107,8 +108,8 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks; which clips are read, [B, K], none twice; and how many rows further each row's caption
-        stands, [B], 0 where it keeps its own."""
+        """Masks; which clips are read, [B, K], none twice; how many rows further each row's caption stands,
+        [B], 0 where it keeps its own; and which hidden words are asked for, Boolean [B, L]."""
         draw = super().draw(batch, rng, objective=objective, masked=masked)
         if objective != "recipe":
             return draw
@@ -116,9 +117,18 @@ class Recipe(DualEncoder):
         chosen = {
             "clips": rng.uniform(rows, self.windows).argsort(dim=1, stable=True)[:, : self.config.clips]
         }
+        shift = torch.zeros(rows, dtype=torch.int64)
         if self.config.weights.vtm and rows > 1:
-            shift, keep = rng.integers(1, rows * rng.size, rows), rng.uniform(rows) < 0.5
-            chosen["shift"] = shift.masked_fill(keep, 0)
+            host = rng.on_host
+            shift, keep = host.integers(1, rows * rng.size, rows), host.uniform(rows) < 0.5
+            shift = shift.masked_fill(keep, 0)
+            chosen["shift"] = moved(shift, rng.device)
+        if draw.text_mask is not None:
+            own = shift == 0
+            asked = draw.text_mask & moved(own, rng.device)[:, None]
+            if (known := batch.text.known) is not None and self.config.text_masking is not None:
+                counted(asked, int((self.config.text_masking.counts(known.valid) * own).sum()))
+            chosen["asked"] = asked
         return draw._replace(chosen=chosen)
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
@@ -132,9 +142,10 @@ class Recipe(DualEncoder):
         pooled, words = self.read(video, text, mask)  # [B, K, D], [B, K, L, D]
         terms = {}
         if weights.mlm and mask is not None:
-            asked = mask & own[:, None]
-            logits = self.word_head(words.transpose(1, 2)[asked]).flatten(0, 1)  # K for each hidden word
-            terms["mlm"] = losses.mlm(logits, text.tokens[asked].repeat_interleave(video.shape[1]))
+            asked = draw.chosen["asked"]  # of the captions that belong to their clips
+            logits = self.word_head(pick(words.transpose(1, 2), asked)).flatten(0, 1)  # K for each of them
+            tokens = pick(batch.text.tokens, asked).repeat_interleave(video.shape[1])
+            terms["mlm"] = losses.mlm(logits, tokens)
         if weights.vtm:
             terms["vtm"] = losses.vtm(self.join(judgement(self.match_head, pooled)), own)
         if not terms:
@@ -168,7 +179,9 @@ class Recipe(DualEncoder):
         slots = frames // self.config.video.tubelet
         images = views.flatten(0, 2).unflatten(0, (-1, self.config.video.tubelet))  # [B * K * slots, q, ...]
         if mask is not None:  # the same places in every slot
+            each = each_of(mask)
             mask = mask[:, : self.grid.space].repeat_interleave(clips * slots, 0)
+            mask = mask if each is None else counted_each(mask, each // self.slots)
         tokens = self.video(images, mask).tokens
         return tokens.unflatten(0, (rows, clips, slots)).mean(2)
 

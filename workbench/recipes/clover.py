@@ -29,6 +29,7 @@ from torch import Tensor
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import not_negative, one_of
+from workbench.masking.places import pick
 from workbench.masking.text import ContentWordMasking, TextMasking
 from workbench.masking.video import BlockMasking, VideoMasking
 from workbench.models.encoder import Encoder
@@ -109,8 +110,8 @@ class Recipe(DualEncoder):
         fused = functools.cache(lambda v, t: self.fusion(clip(v).tokens, caption(t).tokens, keep))
         terms: dict[str, Tensor] = {}
         if weights.mlm and draw.text_mask is not None:
-            words = fused(False, True).text[draw.text_mask]  # [M, D]
-            hidden = batch.text.tokens[draw.text_mask]
+            words = pick(fused(False, True).text, draw.text_mask)  # [M, D]
+            hidden = pick(batch.text.tokens, draw.text_mask)
             terms["mlm"] = losses.mlm_focal(self.word_head(words), hidden, self.config.gamma)
         ranks = weights.rank and (hides_video or hides_text)
         if weights.vtc or ranks:  # V and V_m, T and T_m, each [B, E]

@@ -23,13 +23,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import at_least
+from workbench.masking.places import counted_each, pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.models.caption import BOS, EOS, CaptionDecoder
 from workbench.models.encoder import Encoder
@@ -89,6 +92,8 @@ class Recipe(DualEncoder):
     words, D width, E shared space, V vocabulary.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -132,8 +137,8 @@ class Recipe(DualEncoder):
         caption = functools.cache(lambda hide: self.text(text, draw.text_mask if hide else None))
         fused = functools.cache(lambda view, hide: self.fusion(view().tokens, caption(hide).tokens, keep))
         if weights.mlm and draw.text_mask is not None:
-            words = fused(long, True).text[draw.text_mask]  # [M, D]
-            terms["mlm"] = losses.mlm(self.word_head(words), text.tokens[draw.text_mask])
+            words = pick(fused(long, True).text, draw.text_mask)  # [M, D]
+            terms["mlm"] = losses.mlm(self.word_head(words), pick(text.tokens, draw.text_mask))
         if weights.lm:
             states, tokens, valid = self.decoder.words(text)  # [B, S, D], [B, S]
             logits = self.decoder(states[:, :-1], long().tokens)  # [B, S - 1, V], each of the next word
@@ -145,7 +150,8 @@ class Recipe(DualEncoder):
             terms["vtc"] = losses.vtc(clips, captions, self.temperature())
         if weights.vtm:
             rows, columns = wrong_pairs(clips, captions, self.temperature(), draw.chosen["negatives"])
-            wrong = self.fusion(long().tokens[rows], caption(False).tokens[columns], keep[columns]).pooled
+            seen, read, real = gather(long().tokens), gather(caption(False).tokens), gather(keep)  # of all
+            wrong = self.fusion(seen[rows], read[columns], real[columns]).pooled  # [2B, D]
             pooled = torch.cat([fused(long, False).pooled, wrong])  # [3B, D]
             matched = torch.cat([torch.ones_like(keep[:, 0]), rows == columns])
             terms["vtm"] = losses.vtm(judgement(self.match_head, pooled), matched)
@@ -167,7 +173,8 @@ class Recipe(DualEncoder):
         """Which patches the short view from time step `start` [B] on lacks, Boolean [B, N]."""
         step = torch.arange(self.grid.tokens, device=start.device) // self.grid.space
         begun = start[:, None]
-        return (step < begun) | (step >= begun + self.window)
+        outside = (step < begun) | (step >= begun + self.window)
+        return counted_each(outside, (self.grid.time - self.window) * self.grid.space)
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""

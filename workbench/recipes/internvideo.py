@@ -91,6 +91,8 @@ class Recipe(DualEncoder):
     S = L + 2 places of a caption with its begin and end, D width, E shared space, V vocabulary.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     PHASES: ClassVar = {
         "predict": Phase(("generative.", "decoder.")),
         "contrast": Phase(("video.", "text.", *HEADS)),

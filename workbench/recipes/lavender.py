@@ -27,6 +27,7 @@ from workbench import losses
 from workbench.distributed import own_rows
 from workbench.errors import UserError
 from workbench.fields import one_of
+from workbench.masking.places import counted, pick, total_of
 from workbench.models.fusion import seq2seq
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.base import Phase
@@ -101,16 +102,19 @@ class Recipe(JointEncoder):
         """Hidden words, and always the end, from the clip and the words before them alone."""
         video = self.video(batch.video, draw.video_mask).tokens
         text, end = batch.text.append(self.end)
+        total = 0 if draw.text_mask is None else total_of(draw.text_mask)
         mask = end if draw.text_mask is None else end | F.pad(draw.text_mask, (0, 1))
+        mask = mask if total is None else counted(mask, len(end) + total)
         attend = seq2seq(video.shape[1], mask.shape[1], device=mask.device)
         return {"mlm": self._mlm(video, text, mask, attend)}
 
     def question(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The last word of each text, the answer to the question before it, from all else and the clip."""
-        layout = batch.text.layout
-        last = (layout.word * layout.valid).amax(1, keepdim=True)
-        video = self.video(batch.video, draw.video_mask).tokens
-        return {"mlm": self._mlm(video, batch.text, layout.valid & (layout.word == last))}
+        text, video = batch.text, self.video(batch.video, draw.video_mask).tokens
+        answer = _last_word(text.layout)
+        if text.host is not None:
+            counted(answer, int(_last_word(text.host).sum()))
+        return {"mlm": self._mlm(video, text, answer)}
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
@@ -137,7 +141,7 @@ class Recipe(JointEncoder):
 
     def _mlm(self, video: Tensor, text: Text, mask: Tensor, attend: Tensor | None = None) -> Tensor:
         words = self._read(video, text, mask, attend).text  # [B, L, D]
-        return losses.mlm(self.word_head(words[mask]), text.tokens[mask])
+        return losses.mlm(self.word_head(pick(words, mask)), pick(text.tokens, mask))
 
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
         """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
@@ -156,3 +160,9 @@ class Recipe(JointEncoder):
         if self.config.match_head == "words":
             return self._at_mask(video, text)
         return judgement(self.match_head, self._read(video, text).pooled)
+
+
+def _last_word(layout: Layout) -> Tensor:
+    """Boolean [B, L]: the tokens of each caption's last word."""
+    last = (layout.word * layout.valid).amax(1, keepdim=True)
+    return layout.valid & (layout.word == last)

@@ -19,13 +19,14 @@ for a clip that has no seam, instead of one of five classes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of, positive
 from workbench.models.encoder import Encoder
@@ -36,6 +37,7 @@ from workbench.recipe.correspondence import Fits, Shift, best_fits
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import ResidualProjection, Temperature, unit
 from workbench.recipe.joint import wrong_rows
+from workbench.transport import precise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,8 @@ class Recipe(DualEncoder):
     T), D width, E shared space.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)
@@ -118,7 +122,7 @@ class Recipe(DualEncoder):
                 chosen[name] = back + (back >= 0)  # any but 0
         if self.splices:
             chosen["seam"] = rng.integers(0, steps, rows)
-            chosen["tail"] = rng.integers(1, max(2, rows), rows)
+            chosen["tail"] = rng.integers(1, max(2, rows * rng.size), rows)
         return draw._replace(chosen=chosen)
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
@@ -176,7 +180,7 @@ class Recipe(DualEncoder):
         """Which step begins the tail of another clip: cross-entropy over all T."""
         frame = torch.arange(video.shape[1], device=video.device) // self.video.config.tubelet
         other = (frame >= seam[:, None]) & (seam[:, None] > 0)  # [B, frames]
-        foreign = video[wrong_rows(tail[:, None])[:, 0]]
+        foreign = gather(video)[wrong_rows(tail[:, None])[:, 0]]
         spliced = torch.where(other[..., None, None, None], foreign, video)
         logits = self.splice_head(self.steps(spliced))[..., 0]  # [B, T]
-        return F.cross_entropy(logits.float(), seam)
+        return F.cross_entropy(precise(logits), seam)

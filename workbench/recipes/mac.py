@@ -42,6 +42,8 @@ class Recipe(DualEncoder):
 
     DISTRIBUTED: ClassVar = True
 
+    CONTRASTS: ClassVar = ("recipe", "align")
+
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.video = VideoEncoder(config.video, frames=frames, size=size)

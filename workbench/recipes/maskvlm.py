@@ -29,6 +29,7 @@ from workbench import losses
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import one_of, positive
+from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import CellMasking, VideoMasking
 from workbench.models.cross import CrossStack
@@ -110,13 +111,13 @@ class Recipe(HardPairs):
         caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
         if weights.mvm and draw.video_mask is not None:
             told = None if condition == "none" else caption(condition == "masked")
-            hidden = self._decoded(clip(True), told, keep)[draw.video_mask]  # [B * hidden patches, d]
+            hidden = pick(self._decoded(clip(True), told, keep), draw.video_mask)  # [B * hidden patches, d]
             shown = self.video.patches(batch.video, draw.video_mask).flatten(0, 1)
             terms["mvm"] = losses.mvm_l1(self.pixel_head(hidden), shown / 255)
         if weights.mlm and draw.text_mask is not None:
             seen = None if condition == "none" else clip(condition == "masked").tokens
-            words = self.fusion.read(caption(True).tokens, keep, seen)[draw.text_mask]
-            terms["mlm"] = losses.mlm(self.word_head(words), batch.text.tokens[draw.text_mask])
+            words = pick(self.fusion.read(caption(True).tokens, keep, seen), draw.text_mask)
+            terms["mlm"] = losses.mlm(self.word_head(words), pick(batch.text.tokens, draw.text_mask))
         if weights.vtc or weights.vtm:
             video, text = clip(False), caption(False)
             embedded = unit(self.video_head(video.pooled)), unit(self.text_head(text.pooled))

@@ -31,16 +31,19 @@ import torch
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows, size
 from workbench.errors import UserError
 from workbench.fields import at_least
+from workbench.masking.places import counted, how_many
 from workbench.masking.video import lowest, share
 from workbench.models.caption import BOS, EOS, CaptionDecoder
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.image import ImageVideoEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
+from workbench.models.video import Encoded
 from workbench.recipe.base import Phase
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, unit
@@ -95,6 +98,8 @@ class Recipe(DualEncoder):
     with its begin and end, D width, E shared space, K keys, P pairs, V vocabulary.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     PHASES: ClassVar = {"images": Phase()}
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -129,61 +134,102 @@ class Recipe(DualEncoder):
             self.momentum.follow(self, self.config.momentum)
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """For each sample [B]: of which frame it is an image, -1 for a clip; whether its text is the name of
-        its class; and numbers in [0, 1) that decide on a negative of each of its sides, [B, 2]."""
+        """For each sample [B]: whether it is an image, and of which frame, -1 for a clip; whether its text is
+        the name of its class; and numbers in [0, 1) that decide on negatives of its two sides, [B, 2]."""
         if objective == "align":
             return Draw()
         rows, frames = batch.video.shape[:2]
-        image = lowest(rng.uniform(rows), rows if objective == "images" else share(self.config.images, rows))
-        frame = rng.integers(0, frames, rows).masked_fill(~image, -1)
-        labelled = lowest(rng.uniform(rows), share(self.config.labelled, rows))
-        return Draw(chosen={"frame": frame, "labelled": labelled, "negatives": rng.uniform(rows, 2)})
+        whole, host = rows * rng.size, rng.on_host  # which knows how many samples are images
+        images = whole if objective == "images" else share(self.config.images, whole)
+        image = host.own(lowest(host.for_all().uniform(whole), images))
+        frame = moved(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
+        image = counted(moved(image, rng.device), int(image.sum()))
+        labelled = rng.own(lowest(rng.for_all().uniform(whole), share(self.config.labelled, whole)))
+        chosen = {"image": image, "frame": frame, "labelled": labelled}
+        return Draw(chosen={**chosen, "negatives": rng.uniform(rows, 2)})
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
-        return self._learn(batch, draw, share(self.config.images, len(batch.video)))
+        return self._learn(batch, draw, share(self.config.images, len(batch.video) * size()))
 
     def images(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The phase that comes first: the same terms, of images alone."""
-        return self._learn(batch, draw, len(batch.video))
+        return self._learn(batch, draw, len(batch.video) * size())
 
     def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
+        """images: how many of the samples of all processes are shown as such."""
         config, weights = self.config, self.config.weights
+        clips = len(batch.video) - how_many(draw.chosen["image"])  # of this process
         order = draw.chosen["frame"].argsort(stable=True)  # clips first
         batch, chosen = batch.select(order), {name: rows[order] for name, rows in draw.chosen.items()}
-        clips, frame = len(order) - images, chosen["frame"]
-        shown = batch.video[clips:][torch.arange(images, device=frame.device), frame[clips:]]  # [i, H, W, 3]
-        views = [view for view in (batch.video[:clips], shown[:, None]) if len(view)]
+        frame = chosen["frame"]
+        at = torch.arange(len(order) - clips, device=frame.device)
+        shown = batch.video[clips:][at, frame[clips:]]  # [i, H, W, 3]
+        views = [batch.video[:clips], shown[:, None]]
         named = self.classes(batch, frame >= 0) * chosen["labelled"]  # [B], 0 for a caption
         words = self.classes.named(batch.text, named)
         label = named if config.labels else torch.zeros_like(named)
 
-        seen = [self.video(view) for view in views]  # tokens [c, n, D] and [i, n, D]
+        seen = [self.video(view) if len(view) else None for view in views]  # tokens [c, n, D] and [i, n, D]
         read = self.text(words)  # tokens [B, L, D]
-        video = unit(self.video_head(torch.cat([one.pooled for one in seen])))  # [B, E]
-        text = unit(self.text_head(read.pooled))  # [B, E]
-        own, scale = Keys(video, text, label), self.temperature()
-        at = torch.arange(len(order), device=frame.device).split([len(view) for view in views])
-        parts = list(zip(seen, at, strict=True))
-        terms = {}
+        pooled = torch.cat([one.pooled for one in seen if one is not None])
+        if size() > 1:  # a process may have none of a kind that others have
+            for image, count in ((False, len(order) * size() - images), (True, images)):
+                if seen[image] is None and count:
+                    pooled = pooled + self.video.unread(image=image)
+        video, text = unit(self.video_head(pooled)), unit(self.text_head(read.pooled))  # [B, E]
+        line = gather(frame).argsort(stable=True)  # samples of all processes, clips first, as here
+        rows = line.argsort()[own_rows(len(frame), frame.device)]  # where those of this one stand in it
+        own = Keys(gather(video)[line], gather(text)[line], gather(label)[line])
+        scale, terms = self.temperature(), {}
         if weights.vtc:
-            keys = self.momentum(views, words, label) if config.queue else own
-            same, alpha = keys.together(label), config.alpha if config.queue else 0.0  # [B, K]
-            terms["vtc"] = losses.univlc(video, text, keys[:2], same, scale, alpha=alpha, real=keys.real)
+            put = self.momentum if config.queue else None
+            keys = own if put is None else put([v for v in views if len(v)], words, label, line)
+            same, alpha = keys.together(label, rows), config.alpha if config.queue else 0.0  # [B, K]
+            terms["vtc"] = losses.univlc(
+                video, text, keys[:2], same, scale, alpha=alpha, real=keys.real, rows=rows
+            )
         if weights.vtm:
-            scores, same, pairs = scale * video @ text.T, own.together(label), []
-            for one, at in parts:  # images are negatives of images only, clips of clips
-                fits, mine = same[at][:, at], torch.arange(len(at), device=at.device)
-                other = losses.hard_negatives(scores[at][:, at], fits, chosen["negatives"][at])
-                rows, columns = torch.cat([mine, other[0], mine]), torch.cat([mine, mine, other[1]])
-                keep = words.layout.valid[at][columns]
-                logits = self._judge(one.tokens[rows], read.tokens[at][columns], keep)
-                pairs.append((logits, fits[rows, columns]))
+            same, chance = own.together(own.label), gather(chosen["negatives"])[line]  # of all by all, [B, 2]
+            scores = gather((scale * video @ own.text.T).detach())[line]
+            caption, keep = gather(read.tokens)[line], gather(words.layout.valid)[line]
+            pairs, first = [], len(line) - images  # of all images
+            kinds = ((False, slice(0, first)), (True, slice(first, len(line))))
+            for (image, of), one, mine in zip(kinds, seen, rows.split([clips, len(at)]), strict=True):
+                if of.start == of.stop:
+                    continue
+                # Images are negatives of images only, clips of clips.
+                fits, mine = same[of, of], mine - of.start
+                other = losses.hard_negatives(scores[of, of], fits, chance[of])
+                i, j = torch.cat([mine, other[0][mine], mine]), torch.cat([mine, mine, other[1][mine]])
+                seen_of = self._of_all(one, video, line[of], image=image)  # [., n, D]
+                logits = self._judge(seen_of[i], caption[of][j], keep[of][j])
+                pairs.append((logits, fits[i, j]))
             terms["vtm"] = losses.vtm(*(torch.cat(x) for x in zip(*pairs, strict=True)))  # of [3B, 2], [3B]
         if weights.lm:
             states, tokens, valid = self.writer.words(words)  # [B, S, D], [B, S], [B, S]
-            said = torch.cat([self.writer(states[at, :-1], one.tokens) for one, at in parts])  # [B, S - 1, V]
-            terms["lm"] = losses.lm(said, tokens[:, 1:], valid[:, 1:] & (named == 0)[:, None])
+            parts = zip(seen, states[:, :-1].split([clips, len(at)]), strict=True)
+            said = torch.cat([self.writer(part, one.tokens) for one, part in parts if one is not None])
+            captions = valid[:, 1:] & (named == 0)[:, None]  # names are not to be written
+            terms["lm"] = losses.lm(said, tokens[:, 1:], captions)  # [B, S - 1, V]
         return terms
+
+    def _of_all(self, seen: Encoded | None, like: Tensor, at: Tensor, *, image: bool) -> Tensor:
+        """Tokens of the clips or of the images of all processes, [C, n, D] or [I, n, D].
+
+        Args:
+            seen: those of this process, None for nothing.
+            like: some value of each row of this process, clips first.
+            at: which rows of all processes they are.
+        """
+        if size() == 1 and seen is not None:
+            return seen.tokens
+        count = self.grid.space if image else self.grid.tokens
+        # Also a process that has none takes part when gradients go back.
+        whole = like.new_zeros(len(like), count, self.video.width) + 0 * like.sum()
+        if seen is not None:
+            none = whole[len(seen.tokens) :]
+            whole = torch.cat([none, seen.tokens] if image else [seen.tokens, none])
+        return gather(whole)[at]
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
+from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import TubeMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
@@ -152,8 +153,8 @@ class Recipe(DualEncoder):
             patches = self.video.patches(batch.video, draw.video_mask)
             terms["mvm"] = losses.mvm(predicted, targets.normalised_pixels(patches))
         if draw.text_mask is not None and self.config.weights.mlm:
-            logits = self.word_head(tokens[:, n:][draw.text_mask])
-            terms["mlm"] = losses.mlm(logits, batch.text.tokens[draw.text_mask])
+            logits = self.word_head(pick(tokens[:, n:], draw.text_mask))
+            terms["mlm"] = losses.mlm(logits, pick(batch.text.tokens, draw.text_mask))
         return terms
 
     def _judge(self, video: Tensor, words: Tensor, keep: Tensor) -> Tensor:

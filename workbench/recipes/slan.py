@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses
+from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import positive
 from workbench.models.encoder import Encoder
@@ -99,6 +100,8 @@ class Recipe(DualEncoder):
     Letters: B batch, P pairs, T frames, S patches of one, N = T S, R regions of one, L words, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     anchors: Tensor
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -138,12 +141,13 @@ class Recipe(DualEncoder):
             terms["vtc"] = losses.vtc(video, text, self.temperature())
         if not (weights.vtm or weights.region):
             return terms
-        own = torch.arange(len(video), device=video.device)
+        own = own_rows(len(video), video.device)
         wrong = wrong_pairs(video, text, self.temperature(), draw.chosen["negatives"])
         # B true pairs, B captions with another clip, B clips with another caption.
         rows, columns = (torch.cat([own, other]) for other in wrong)
-        words, keep, content = caption.tokens[columns], layout.valid[columns], layout.content[columns]
-        found = self.locate(clip.tokens[rows], words, keep, content)
+        every = (caption.tokens, layout.valid, layout.content)
+        words, keep, content = (gather(x)[columns] for x in every)  # of all processes
+        found = self.locate(gather(clip.tokens)[rows], words, keep, content)
         if weights.vtm:
             terms["vtm"] = losses.vtm(self._judge(found, words, keep), rows == columns)
         if weights.region:

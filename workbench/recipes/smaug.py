@@ -20,12 +20,15 @@ caption that nearly fit as negatives of each pair; the shared small core from a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from workbench import losses, targets
+from workbench.distributed import gather
 from workbench.errors import UserError
+from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, TubeMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
@@ -85,6 +88,8 @@ class Recipe(HardPairs):
     L places of a caption, D width.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     reconstruction = Reconstruction("none", targets.OF_PATCHES)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -134,11 +139,12 @@ class Recipe(HardPairs):
         if told:
             own = self._read(clip.all, caption, keep, _chance(draw, slice(0, 1)))
         if words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
+            terms["mlm"] = losses.mlm(self.word_head(pick(own.text, words)), pick(batch.text.tokens, words))
         if weights.vtm:
             rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
-            other = Encoded(caption.pooled[columns], caption.tokens[columns])
-            wrong = self._read(clip.all[rows], other, keep[columns], _chance(draw, slice(1, 3)))
+            clips, real = gather(clip.all), gather(keep)  # of all processes
+            other = Encoded(gather(caption.pooled)[columns], gather(caption.tokens)[columns])
+            wrong = self._read(clips[rows], other, real[columns], _chance(draw, slice(1, 3)))
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
         return terms
 

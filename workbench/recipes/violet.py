@@ -28,6 +28,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.attended import attended
+from workbench.masking.places import pick
 from workbench.masking.video import BoxMasking, VideoMasking, check_ratio
 from workbench.models.codebook import Codebook
 from workbench.models.text import Vocabulary
@@ -135,8 +136,8 @@ class Recipe(ChoosingEncoder):
         fused = self._read(video, batch.text, words)
         terms = {}
         if weights.mlm and words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(fused.text[words]), batch.text.tokens[words])
+            terms["mlm"] = losses.mlm(self.word_head(pick(fused.text, words)), pick(batch.text.tokens, words))
         if weights.mvm and patches is not None:
-            codes = self.codebook(self.video.patches(batch.video)[patches])  # [M]
-            terms["mvm"] = losses.mvm_codes(self.code_head(fused.video[patches]), codes)
+            codes = self.codebook(pick(self.video.patches(batch.video), patches))  # [M]
+            terms["mvm"] = losses.mvm_codes(self.code_head(pick(fused.video, patches)), codes)
         return terms

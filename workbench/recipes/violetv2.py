@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
+from workbench.masking.places import pick
 from workbench.masking.video import CellOrBoxMasking, VideoMasking
 from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder
@@ -164,7 +165,7 @@ class Recipe(ChoosingEncoder):
         fused = self._read(video, batch.text, words)
         terms = {}
         if weights.mlm and words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(fused.text[words]), batch.text.tokens[words])
+            terms["mlm"] = losses.mlm(self.word_head(pick(fused.text, words)), pick(batch.text.tokens, words))
         if weights.mvm and patches is not None:
             terms["mvm"] = self._mvm(batch, fused.video, patches)
         if weights.vtm:
@@ -181,7 +182,7 @@ class Recipe(ChoosingEncoder):
             mask = (mask[:, before] | mask[:, after]) & known[..., 0].bool()
             pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[mask]
             return losses.mvm_l1(self.mvm_head(pairs), flow[mask])
-        predicted = self.mvm_head(tokens[mask])  # [M, C]
+        predicted = self.mvm_head(pick(tokens, mask))  # [M, C]
         with torch.no_grad():
             target = self._targets(batch, mask)
         return (losses.mvm_codes if self.target == "codes" else losses.mvm_l1)(predicted, target)
@@ -191,13 +192,15 @@ class Recipe(ChoosingEncoder):
         video = batch.video
         match self.target:
             case "pixel":
-                return self.video.patches(video)[mask] / 255
+                return pick(self.video.patches(video), mask) / 255
             case "hog":  # of the colours as the encoder reads them
-                return self.video.patches(hog_image(video * self.video.scale[:3])[..., None])[mask]
+                edges = hog_image(video * self.video.scale[:3])[..., None]
+                return pick(self.video.patches(edges), mask)
             case "depth":
-                return self.known(batch)[mask]
+                return pick(self.known(batch), mask)
             case "codes":
-                return self.codebook(self.video.patches(video)[mask])
+                return self.codebook(pick(self.video.patches(video), mask))
             case "features_2d":
                 video = video.flatten(0, 1)[:, None]  # [B * T, 1, H, W, 3]
-        return normalised_features(self.teacher(video).tokens.reshape(*mask.shape, -1)[mask])
+        seen = self.teacher(video).tokens.reshape(*mask.shape, -1)  # [B, N, D]
+        return normalised_features(pick(seen, mask))

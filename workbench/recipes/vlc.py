@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
+from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, WholeWordMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking, lowest
 from workbench.models.decoder import DecoderConfig, PixelDecoder
@@ -153,8 +154,8 @@ class Recipe(DualEncoder):
         read = self._read(video, batch.text, draw.text_mask)
         terms = {}
         if self.config.weights.mlm and draw.text_mask is not None:
-            logits = self.word_head(read.text[draw.text_mask])
-            terms["mlm"] = losses.mlm(logits, batch.text.tokens[draw.text_mask])
+            logits = self.word_head(pick(read.text, draw.text_mask))
+            terms["mlm"] = losses.mlm(logits, pick(batch.text.tokens, draw.text_mask))
         if self.config.weights.mvm and draw.video_mask is not None:
             predicted = self.decoder(read.video, draw.video_mask)
             patches = self.video.patches(batch.video, draw.video_mask)

@@ -17,14 +17,16 @@ negatives of each pair.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses, targets
+from workbench.distributed import gather
 from workbench.errors import UserError
+from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, HiddenDecoder
@@ -81,6 +83,8 @@ class Recipe(HardPairs):
     the decoder.
     """
 
+    DISTRIBUTED: ClassVar = True
+
     reconstruction = Reconstruction("masked", targets.OF_PATCHES)
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -127,10 +131,15 @@ class Recipe(HardPairs):
         if words is not None or weights.vtm:
             own = self.fusion(clip.tokens, caption.tokens, keep)
         if words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(own.text[words]), batch.text.tokens[words])
+            terms["mlm"] = losses.mlm(self.word_head(pick(own.text, words)), pick(batch.text.tokens, words))
         if weights.vtm:
             rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
-            wrong = self.fusion(clip.tokens[rows], caption.tokens[columns], keep[columns])
+            clips, captions, real = (
+                gather(clip.tokens),
+                gather(caption.tokens),
+                gather(keep),
+            )  # of all processes
+            wrong = self.fusion(clips[rows], captions[columns], real[columns])
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
         if not terms:
             raise UserError("vlmae has nothing to learn where nothing is hidden, aligned or judged")
@@ -163,6 +172,6 @@ class Recipe(HardPairs):
             terms["mvm"] = losses.mvm(self.pixel_head(hidden), targets.normalised_patches(shown))
         if self.teacher is not None:
             with torch.no_grad():
-                seen = self.teacher(batch.video).tokens[mask].view(len(mask), -1, self.video.width)
+                seen = pick(self.teacher(batch.video).tokens, mask).view(len(mask), -1, self.video.width)
             terms["features"] = losses.mvm(self.feature_head(hidden), normalised_features(seen))
         return terms

@@ -152,15 +152,16 @@ def matmul_flops_per_s(device: torch.device, dtype: torch.dtype, side: int = 204
     a = torch.randn(side, side, device=device).to(dtype)
     best = float("inf")
     for _ in range(4):
-        _synchronise(device)
+        synchronise(device)
         start = time.perf_counter()
         a @ a
-        _synchronise(device)
+        synchronise(device)
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done all it was given; only where time is measured."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -22,14 +22,13 @@ from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
 from workbench.train.cores import CoreTime, core_time
+from workbench.train.cost import synchronise
 from workbench.train.session import Interrupted, Session
+from workbench.train.step.late import NORM
+from workbench.train.step.late import NotFinite as NotFinite
 
 ROWS = 200
 """About so many training rows are recorded per stage."""
-
-
-class NotFinite(ArithmeticError):
-    """A loss or gradient became NaN or infinite."""
 
 
 def train(
@@ -55,6 +54,7 @@ def train(
 
     def save() -> None:
         nonlocal saved
+        session.findings.read()  # else weights that are not finite might be kept
         if checkpoints is not None and session.world.first:
             flush()
             checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.origin)
@@ -70,13 +70,15 @@ def train(
             loader = session.loader(stage)
             # Over several data sets each goes through its own epochs, whatever was trained on between.
             start = at.step if len(session.loaders) == 1 else at.steps_on.get(str(loader.source), 0)
-            batches = loader.batches(start, lambda: session.wait(stop))
+            pinned = session.device.type == "cuda"
+            batches = loader.batches(start, lambda: session.wait(stop), pinned=pinned)
             row: dict[str, float] = {}
             while True:
                 done = _share(stage, at, session)
                 due = math.floor(done * config.evaluations + 1e-9)
                 if due > at.evaluated:  # also where a resumed run was stopped in the middle of it
                     last = due == config.evaluations and stage is config.stages[-1]
+                    _settle(session)
                     try:
                         row |= session.evaluate("val", stop, last=last) | clock(at)
                     except Interrupted:
@@ -169,7 +171,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     start, cores = time.perf_counter(), core_time()
     batch = next(batches)
     waited = time.perf_counter() - start
-    batch = batch.to(session.device)
+    batch = session.transfer(batch)
     rng = world.rng(session.device, session.config.seed, at.step)
     counter = cost.StepCounter(recipe, len(batch.video)) if not at.stage_flops else None
 
@@ -177,16 +179,11 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     with counter or nullcontext():
         with session.autocast:
             draw = recipe.draw(batch, rng, objective=stage.objective, masked=stage.masked)
-            terms = recipe(batch, draw, objective=stage.objective, masked=stage.masked)
-            weights = recipe.weights(stage.objective)
-            loss = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
-        found = world.mean({name: term.detach() for name, term in (terms | {"loss": loss}).items()})
-        _check_finite(found, at.step)
-        loss.backward()
+        terms = session.gradients(stage)(batch, draw)
+    found = world.mean({name: term.detach() for name, term in terms.items()})
     world.average([p.grad for p in recipe.parameters() if p.grad is not None])
-    norm = float(torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm))
-    if not math.isfinite(norm):  # before it reaches the weights, and with them the next checkpoint
-        raise NotFinite(f"the gradient is not finite at step {at.step + 1}")
+    found[NORM] = torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm)
+    session.findings.note(at.step + 1, found)
     if counter is not None:
         at.stage_flops = counter.cost.flops
     steps = planned_steps(stage, at, session.loader(stage).per_epoch)
@@ -198,8 +195,11 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     # All do the same: it is one process's cost.
     with (counter if world.first else None) or nullcontext(), session.autocast, torch.no_grad():
         recipe.after_step(_done(session, stage, steps))
-    if session.device.type == "cuda":
-        torch.cuda.synchronize(session.device)
+    every = max(1, math.ceil((steps if math.isfinite(steps) else 10 * ROWS) / ROWS))
+    recorded = at.stage_step == 0 or (at.stage_step + 1) % every == 0
+    if recorded:
+        session.findings.read()
+        synchronise(session.device)
     elapsed, waited, cores = _clocks(session, time.perf_counter() - start, waited, core_time().since(cores))
 
     if counter is not None:
@@ -218,11 +218,21 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     at.flops += at.stage_flops
     for name, value in at.stage_costs.items():
         at.costs[name] = at.costs.get(name, 0.0) + value
-    every = max(1, math.ceil((steps if math.isfinite(steps) else 10 * ROWS) / ROWS))
-    if at.stage_step % every and at.stage_step != 1:
+    if not recorded:
         return {}
-    rates = {"train/lr": lr, "train/grad_norm": norm}
-    return {f"train/{name}": float(value) for name, value in found.items()} | rates | clock(at)
+    values = {f"train/{name}": value for name, value in session.findings.last.items()}
+    return values | {"train/lr": lr} | clock(at)
+
+
+def _settle(session: Session) -> None:
+    """Waits until the device has done all steps, on the training clock; all of them were finite."""
+    if session.device.type == "cuda":
+        start = time.perf_counter()
+        synchronise(session.device)
+        rest = float(session.world.every([time.perf_counter() - start]).max())
+        session.progress.seconds += rest
+        session.progress.stage_seconds += rest
+    session.findings.read()
 
 
 def _done(session: Session, stage: Stage, steps: float) -> float:
@@ -249,10 +259,3 @@ def _clocks(
     """Seconds of a step and of its wait for data, the longest of all processes; core time, their sum."""
     every = session.world.every([elapsed, waited, *cores])
     return float(every[:, 0].max()), float(every[:, 1].max()), CoreTime(*every[:, 2:].sum(0).tolist())
-
-
-def _check_finite(values: dict[str, torch.Tensor], step: int) -> None:
-    if math.isfinite(float(values["loss"])):
-        return
-    bad = [name for name, value in values.items() if name != "loss" and not math.isfinite(float(value))]
-    raise NotFinite(f"the loss {' and '.join(bad) or 'sum'} is not finite at step {step + 1}")

@@ -28,6 +28,10 @@ from workbench.train import environment
 from workbench.train.checkpoint import Progress
 from workbench.train.groups import parameter_groups
 from workbench.train.init_from import start_from
+from workbench.train.step.gradients import Gradients, check_even, check_parts
+from workbench.train.step.late import Findings
+from workbench.train.step.recompute import recompute
+from workbench.train.step.transfer import Transfer
 from workbench.train.world import World, check_shared
 
 
@@ -67,10 +71,13 @@ class Session:
     """Where it trains and on what code, kept with each checkpoint."""
     started_from: list[dict[str, str]] = field(default_factory=list)
     """Runs whose weights parts of the recipe started from, with their SHA-256."""
+    findings: Findings = field(default_factory=lambda: Findings(0))
+    """What the last steps have found, as far as the device has come."""
     moves: int = 0
     """Counts steps and evaluated batches: while it stands still there is no progress."""
 
     def __post_init__(self) -> None:
+        self.transfer = Transfer(self.device)
         self.trained = {name for name, p in self.recipe.named_parameters() if p.requires_grad}
 
     @property
@@ -96,6 +103,11 @@ class Session:
     @property
     def autocast(self) -> AbstractContextManager[object]:
         return environment.autocast(self.device, self.precision)
+
+    def gradients(self, stage: Stage) -> Gradients:
+        """What computes the gradients of the stage's batches."""
+        parts = self.config.optim.accumulate
+        return Gradients(self.recipe, stage, parts=parts, precision=self.precision)
 
     def loader(self, stage: Stage) -> Loader:
         return self.loaders[stage.data or self.config.data]
@@ -242,12 +254,15 @@ def open_session(
     recipe.attach([truth_of(one) if own else None for one, own in zip(training, asked, strict=True)])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
+    if config.optim.recompute:
+        recompute(recipe)
     loaders = {}
     for source, (data, one) in enumerate(zip(config.training_data, training, strict=True)):
         part = one.splits["train"]
         # Videos that cannot be decoded may leave fewer clips than the plan counted.
         batch = min(config.optim.batch_size, len(set(part.groups)))
         check_shared(batch, world.size)
+        check_even(batch, config.optim.accumulate, world.size)
         loaders[data] = Loader(
             one,
             words.encode(part.captions),
@@ -273,6 +288,7 @@ def open_session(
         stores=stores,
         started_from=started_from,
         world=world,
+        findings=Findings.of(device),
     )
 
 
@@ -288,6 +304,7 @@ def check(config: RunConfig, processes: int = 1) -> None:
         raise UserError(f"{config.recipe_name} cannot share a batch between processes; give it one process")
     for stage in config.stages:
         recipe.check_objective(stage.objective)
+        check_parts(recipe, config.optim, stage.objective, processes)
     if not tasks.possible(config.tasks, recipe):
         raise UserError(tasks.refusal(config.tasks, [recipe]))
     recipe.check_run(config, [data.name for data in config.all_data if knows_motion(data.name)])

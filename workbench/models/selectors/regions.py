@@ -55,10 +55,11 @@ def _shares(start: Tensor, end: Tensor, cells: int) -> Tensor:
 
 
 def cosines(regions: Tensor, words: Tensor) -> Tensor:
-    """How alike regions and words are, float32 [P, T, R, L], of [P, T, R, E] and [P, L, E]."""
+    """How alike regions and words are, float32 at least [P, T, R, L], of [P, T, R, E] and [P, L, E]."""
+    kind = torch.promote_types(regions.dtype, torch.float32)
     # Autocast would round the product to bfloat16, and many regions would be equally relevant.
     with torch.autocast(regions.device.type, enabled=False):
-        return F.normalize(regions.float(), dim=-1) @ F.normalize(words.float(), dim=-1).mT[:, None]
+        return F.normalize(regions.to(kind), dim=-1) @ F.normalize(words.to(kind), dim=-1).mT[:, None]
 
 
 def relevance(cosine: Tensor, keep: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""What an optimiser step is made of, so that the host never waits for the device in it."""
