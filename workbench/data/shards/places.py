@@ -7,6 +7,7 @@ credentials are found as that library finds them.
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -81,6 +82,15 @@ def read(address: str, offset: int, size: int) -> bytes:
     if len(content) != size:
         raise UserError(f"{masked(address)} is shorter than when it was indexed")
     return content
+
+
+def sha256(address: str) -> str:
+    """Of a whole shard, in hexadecimal digits."""
+    sha = hashlib.sha256()
+    with opened(address) as stream:
+        while piece := stream.read(1 << 20):
+            sha.update(piece)
+    return sha.hexdigest()
 
 
 def _local(pattern: str) -> list[str]:

@@ -12,7 +12,6 @@ written under a temporary name and renamed; a call that was interrupted goes on 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sys
@@ -76,8 +75,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
                 videos = module.videos(index, source or None, Path(cache), progress)
             with replacing(into / file) as temporary:
                 missing += _write(temporary, part, videos)
-            with places.opened(str(into / file)) as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            sha256 = places.sha256(str(into / file))
             gone = {number for number, _ in part} & {number for number, _ in missing}
             size = (into / file).stat().st_size
             known[file] = {"samples": len(part) - len(gone), "bytes": size, "sha256": sha256}
@@ -105,8 +103,7 @@ def _whole(path: Path, said: dict[str, Any] | None) -> bool:
     """Whether a shard is there as the list has it."""
     if said is None or not path.is_file() or path.stat().st_size != said["bytes"]:
         return False
-    with places.opened(str(path)) as stream:
-        return bool(hashlib.file_digest(stream, "sha256").hexdigest() == said["sha256"])
+    return bool(places.sha256(str(path)) == said["sha256"])
 
 
 def _parts(clips: Sequence[Clip], size: int) -> Iterator[tuple[str, list[tuple[int, Clip]]]]:
@@ -130,7 +127,11 @@ def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path) -> list[
                 print(f"left out: {clip.path}: {why}", file=sys.stderr)
                 continue
             suffix = PurePosixPath(clip.path).suffix.lower() or ".jpg"  # CC3M's pictures have none
-            own = {"split": clip.split, "label": clip.label, "attributes": dict(clip.attributes)}
+            own: dict[str, Any] = {
+                "split": clip.split,
+                "label": clip.label,
+                "attributes": dict(clip.attributes),
+            }
             own |= {"start": clip.start, "end": clip.end}
             own = {name: value for name, value in own.items() if value}
             said = {"id": clip.id, "captions": clip.captions, OWN: own}
