@@ -4,8 +4,8 @@
 
 Decodes the same H.264 files with decord and with PyAV over several processes: by the bare library (open, take
 the frames at the centres of equal intervals, scale), and as the workbench does, which also looks whether the
-file can be trusted, hands the frames to another process, and survives a decoder that hangs; from files and from
-a shard. The ways take turns. A library that is not installed is named and left out.
+file can be trusted, hands the frames to another process, and survives a decoder that hangs; from files and
+from a shard. The ways take turns. A library that is not installed is named and left out.
 """
 
 from __future__ import annotations

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from workbench.data.shards import places
-from workbench.data.workers import Crew, Done, usable_cores
+from workbench.data.workers import Crew, Done, run_tasks, usable_cores
 from workbench.errors import UserError
 
 TASK = "workbench.data.shards.members:decode_task"
 DECODERS = "WORKBENCH_DECODERS"
 """Environment variable: how many processes decode for each process that trains."""
-DEADLINE, PATIENT = 60.0, 600.0
-"""Seconds after which a clip is given up for the time being, and for good: a machine may only be busy."""
+DEADLINE, PATIENT = 60.0, 240.0
+"""Seconds after which a clip is given up for the time being, and for good: a machine may only be busy. Both
+together are less than what a study takes for a hang."""
 LIMIT = 0.05
 """Share of the clips that may turn out bad before the run stops."""
 FEW = 200
@@ -130,7 +131,7 @@ class StreamedFrames:
         return frames
 
     def _answers(self, rows: Sequence[int]) -> Iterator[Done]:
-        """What the decoders say. What failed without an answer is asked once more, with nothing beside it."""
+        """What the decoders say. What failed without an answer is asked once more, with more time."""
         if self._crew is None:
             check_shards(self._shards)
             self._crew = Crew(TASK, decoders(), DEADLINE)
@@ -141,11 +142,8 @@ class StreamedFrames:
             else:
                 yield done
         if silent:
-            alone = Crew(TASK, 1, PATIENT)
-            try:
-                yield from alone.run((row, self._task(row)) for row in silent)
-            finally:
-                alone.close()
+            tasks = [(row, self._task(row)) for row in silent]
+            yield from run_tasks(TASK, tasks, workers=decoders(), deadline=PATIENT)
 
     def _task(self, row: int) -> dict[str, Any]:
         number, offset, size = self._members[row].tolist()
