@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
+import workbench.data.shards.places as places
 from workbench.data.digests import SETTLED
 from workbench.data.index import PICTURES, SPLITS, VIDEOS
-from workbench.data.shards import places
 from workbench.errors import UserError
 from workbench.tracking.files import write_atomic
 

@@ -89,7 +89,7 @@ class StreamedFrames:
 
     def skipped(self) -> dict[str, str]:
         """Name of each bad clip -> why."""
-        return {self._names[row]: reason for row, reason in sorted(self.bad.items())}
+        return {self._names[row]: reason for row, reason in sorted(self.bad.copy().items())}
 
     def throughput(self) -> dict[str, float]:
         """Clips per second that the decoding processes together would read, and decode, doing only that."""
