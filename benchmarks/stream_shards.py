@@ -26,7 +26,7 @@ import numpy as np
 from workbench.config import DataConfig
 from workbench.data import describe, load, prepare, read_index
 from workbench.data.loader import Loader
-from workbench.data.shards.streamed import DECODERS, StreamedFrames
+from workbench.data.shards.streamed import DECODERS
 from workbench.data.store import FrameStore
 from workbench.data.workers import usable_cores
 from workbench.models.text import TextConfig, vocabulary
@@ -91,9 +91,9 @@ def _stream(folder: Path, decoders: int) -> None:
     seconds = time.perf_counter() - start
     every = np.concatenate(seen)
     once = len(np.unique(every)) == len(every) == steps * BATCH
-    assert isinstance(loader.frames, StreamedFrames)
-    speeds = loader.frames.throughput()
-    loader.frames.close()
+    assert loader.streamed is not None
+    speeds = loader.streamed.throughput()
+    loader.streamed.close()
     own, child = (
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

@@ -54,7 +54,7 @@ LAYERS = {
     "workbench/targets/*": f"{CORE} targets",
     "workbench/models/*": f"{CORE} masking models recipe.batch",
     "workbench/recipes/*": f"{RECIPE_PARTS} data.store data.truth",
-    "workbench/data/loader.py": f"{CORE} data.sampling data.shards.streamed data.store models recipe",
+    "workbench/data/loader.py": f"{CORE} data.sampling data.store models recipe",
     "workbench/data/*": f"{CORE} data tracking.files",
     "workbench/train/checkpoint.py": f"{CORE} tracking.files",
     "workbench/train/cost.py": f"{CORE} models recipe",

@@ -188,6 +188,18 @@ class TestBad:
             store.frames[4]
         assert not is_ready(store.path)
 
+    def test_decoders_that_were_killed_are_replaced(self, stores: Any) -> None:
+        store = FrameStore.open(stores["shards"][1].path)
+        before = store.frames[np.arange(4, 10)]
+        killed = [worker.process for worker in store.frames._crew._idle]
+        for process in killed:
+            process.kill()
+            process.wait()
+        assert killed
+        assert np.array_equal(store.frames[np.arange(4, 10)], before)
+        assert store.frames.bad == {}
+        store.frames.close()
+
     def test_the_number_of_decoders_is_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(streamed.DECODERS, "many")
         with pytest.raises(UserError, match="WORKBENCH_DECODERS is how many processes decode"):

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from workbench.data.sampling import frames_of
-from workbench.data.shards.streamed import StreamedFrames
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.recipe.batch import Batch, Text
@@ -57,6 +56,7 @@ class Loader:
         part = store.splits["train"]
         self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
         self.data, self.labels, self.source = data, store.labels, source
+        self.streamed = store.streamed
         self.own = slice(rank * batch_size // size, (rank + 1) * batch_size // size)
         order = np.argsort(part.clips, kind="stable")
         self.clips, first = np.unique(part.clips[order], return_index=True)
@@ -106,8 +106,7 @@ class Loader:
     def batch(self, step: int) -> Batch:
         clips, rows = self.indices(step)
         video = self.video(step, clips)
-        if isinstance(self.frames, StreamedFrames):
-            self._replace_bad(step, clips, rows, video)
+        self._replace_bad(step, clips, rows, video)
         tags = self.tags(clips[self.own])
         text = self.text.select(torch.from_numpy(rows[self.own]))
         return Batch(torch.from_numpy(video), text, **tags)
@@ -118,18 +117,19 @@ class Loader:
         So no clip is twice in a batch, and no process has to know what another one cannot decode. Of clips
         and rows of the whole batch, those of this process are changed, in place; `video` are its own.
         """
-        assert isinstance(self.frames, StreamedFrames)
+        if self.streamed is None:
+            return
         own = np.arange(len(clips))[self.own]
         epoch, offset = divmod(step, self.per_epoch)
         for further in range(1, self.per_epoch):
-            gone = self.frames.gone(clips[own])
+            gone = self.streamed.gone(clips[own])
             if not gone.any():
                 return
             at = own[gone]
             others, captions = self.indices(epoch * self.per_epoch + (offset + further) % self.per_epoch)
             clips[at], rows[at] = others[at], captions[at]
             video[gone] = self.video(step, clips, at)
-        if self.frames.gone(clips[own]).any():
+        if self.streamed.gone(clips[own]).any():
             raise UserError(
                 "clips of a batch cannot be decoded, and there are none to take their place: make "
                 f"optim.batch_size smaller than {self.batch_size}"

@@ -87,6 +87,12 @@ class FrameStore:
         """What is known of every clip, as `Index.known`."""
         return known_of_all(self.attributes, labelled=bool(self.labels.any()))
 
+    @property
+    def streamed(self) -> StreamedFrames | None:
+        """The frames, where clips are decoded from shards when they are asked for."""
+        frames: Any = self.frames
+        return frames if isinstance(frames, StreamedFrames) else None
+
     def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
         """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
         return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])

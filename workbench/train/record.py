@@ -217,8 +217,7 @@ def keep(run: RunDir, session: Session) -> None:
 def _streamed(session: Session) -> list[StreamedFrames]:
     """The frames that this run decodes from shards, of the last stage first."""
     loaders = [session.loader(stage) for stage in reversed(session.config.stages)]
-    frames = {id(one.frames): one.frames for one in loaders}.values()
-    return [one for one in frames if isinstance(one, StreamedFrames)]
+    return list({id(one.streamed): one.streamed for one in loaders if one.streamed is not None}.values())
 
 
 def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
