@@ -18,6 +18,7 @@ HOMES = {
     "optuna": ["workbench/study/*"],
     "mlflow": ["workbench/tracking/mlflow*.py"],
     "decord": ["workbench/data/decode.py"],
+    "fsspec": ["workbench/data/shards/places.py"],
     "av": ["workbench/data/decode.py"],
     "timm": ["workbench/models/*"],
     "transformers": ["workbench/models/*"],

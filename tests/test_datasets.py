@@ -17,6 +17,7 @@ from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import describe, generated, load, names, prepare
 from workbench.data.decode import encode
+from workbench.data.shards.write import shard
 from workbench.data.store import SPLITS, FrameStore
 from workbench.errors import UserError
 from workbench.study.plan import Options, make_plan
@@ -41,7 +42,13 @@ def own_videos(path):
     return str(path)
 
 
-SOURCES = {"folder": own_videos} | {
+def shards(path):
+    """The same as shards."""
+    shard(own_videos(path), path / "set", clips=3, progress=False)
+    return str(path / "set")
+
+
+SOURCES = {"folder": own_videos, "shards": shards} | {
     name: functools.partial(benchmark_files.made, name) for name in benchmark_files.FORMS
 }
 """How to make a source for the data sets that need one."""

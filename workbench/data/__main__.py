@@ -1,5 +1,5 @@
 """`python -m workbench.data list`: the data sets. `... check PATH`: what is right and wrong with a folder of
-videos, or with `NAME:PATH`."""
+videos, or with `NAME:PATH`. `... shard PATH --into DIR`: the same data as shards."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from workbench.tracking.files import check_folder, write_atomic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to check."""
+    """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to work on."""
     options = _parser().parse_args(arguments)
     if options.command == "list":
         print(listing())
         return 0
     try:
+        if options.command == "shard":
+            return _shard(options)
         if options.json:  # now rather than after minutes of decoding
             folder = options.json.absolute().parent
             if not folder.is_dir() or options.json.is_dir():
@@ -44,6 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0 if report.fine else 1
+
+
+def _shard(options: argparse.Namespace) -> int:
+    """Makes shards, and says what there is now; 1 where files of clips were missing."""
+    from workbench.data.shards.write import shard
+
+    made = shard(options.source, options.into, clips=options.clips, progress=sys.stderr.isatty())
+    there = f" ({made.found} were there)" if made.found else ""
+    print(f"{made.samples} clips in {made.shards} shards{there}: {options.into}")
+    if made.missing:
+        print(f"{len(made.missing)} clips are left out, such as {made.missing[0]}", file=sys.stderr)
+    return 1 if made.missing else 0
 
 
 def listing() -> str:
@@ -68,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
         "place", metavar="PATH", help="the folder, with captions.csv or without, or NAME:PATH"
     )
     checking.add_argument("--json", type=Path, help="write all that was found to this file")
+    sharding = commands.add_parser("shard", help="write tar files in WebDataset's layout, for shards:DIR")
+    sharding.add_argument("source", metavar="SOURCE", help="a folder with captions.csv, or NAME or NAME:PATH")
+    sharding.add_argument("--into", type=Path, required=True, metavar="DIR", help="the folder of the shards")
+    sharding.add_argument("--clips", type=int, default=1000, help="clips of a shard")
     return parser
 
 

@@ -28,7 +28,7 @@ from workbench.tracking.files import naming
 if TYPE_CHECKING:
     from workbench.config import DataConfig
 
-TASK = "workbench.data.decode:decode_task"
+TASK = "workbench.data.shards.members:decode_task"
 OVERDUE = "no answer within"
 """How the failure of a task begins that overran its deadline."""
 DEADLINE = 60.0
@@ -101,20 +101,22 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     """`partial` is still beside the place the store will have, so paths relative to it stay right."""
     shape = (job.data.stored or job.data.frames, job.data.size, job.data.size, 3)
-    staged = _allocate(partial / "frames.npy", (len(index.clips), *shape))
-    decoded = _decode(job, index, videos, staged)
+    stored = [i for i, clip in enumerate(index.clips) if not clip.streamed]
+    staged = _allocate(partial / "frames.npy", (len(stored), *shape))
+    decoded = _decode(job, index, stored, videos, staged)
     reasons = decoded.reasons
     staged.flush()
     _judge(job, index, reasons)
     missing = _missing(index, reasons)
-    good = [i for i in range(len(index.clips)) if i not in reasons]
-    if len(good) < len(index.clips):
+    good = [row for row, i in enumerate(stored) if i not in reasons]
+    if len(good) < len(stored):
         staged = _compact(partial, staged, good)
     sha, repeated = hashlib.sha256(), 0
-    for row, i in zip(staged, good, strict=True):
-        sha.update(row)
-        repeated += repeated_frames(row, decoded.totals[i])
-    clips = [index.clips[i] for i in good]
+    for frames, row in zip(staged, good, strict=True):
+        sha.update(frames)
+        repeated += repeated_frames(frames, decoded.totals[stored[row]])
+    clips = [clip for i, clip in enumerate(index.clips) if i not in reasons]
+    numbers = {address: number for number, (address, _) in enumerate(index.shards)}
     write_record(
         partial,
         {
@@ -130,6 +132,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
                     "path": c.path,
                     **({"label": c.label} if c.label else {}),
                     **({"start": c.start, "end": c.end} if c.start or c.end else {}),
+                    **({"member": [numbers[c.member[0]], *c.member[1:]]} if c.member and c.streamed else {}),
                 }
                 for c in clips
             ],
@@ -142,6 +145,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
             "frames_sha256": sha.hexdigest(),
             "notes": [*index.notes, *missing],
             **({"shared_captions": True} if index.shared else {}),
+            **({"shards": index.shards} if index.shards else {}),
         },
     )
 
@@ -176,13 +180,11 @@ class _Decoded:
     """How many videos each decoder has decoded."""
 
 
-def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
-    """Frames of every clip into `into`."""
+def _decode(job: Job, index: Index, stored: Sequence[int], videos: Path, into: np.ndarray) -> _Decoded:
+    """Frames of those clips of the index that are stored into `into`."""
     size = {"count": into.shape[1], "size": job.data.size}
-    tasks = [
-        (i, {"path": str(videos / clip.path), "start": clip.start, "end": clip.end, **size})
-        for i, clip in enumerate(index.clips)
-    ]
+    tasks = [(i, index.clips[i].task(videos) | size) for i in stored]
+    row = {i: row for row, i in enumerate(stored)}
     found = _Decoded()
     with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
         for done in _answers(tasks):
@@ -193,7 +195,7 @@ def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
             else:
                 found.totals[done.number] = done.answer["total"]
                 found.ways[done.answer["decoder"]] += 1
-                into[done.number] = np.frombuffer(done.payload, np.uint8).reshape(into.shape[1:])
+                into[row[done.number]] = np.frombuffer(done.payload, np.uint8).reshape(into.shape[1:])
             bar.update()
     return found
 

@@ -111,7 +111,7 @@ def _report(path: Path, index: Index | None, problem: str, progress: bool) -> Re
         leaks=[group for group in same.values() if len({split.get(name) for name in group}) > 1],
         duplicate_captions={} if index and index.shared else _groups(_captions(clips)),
         unnamed=sorted(set(there) - {clip.path for clip in clips.values()}) if index else [],
-        notes=index.notes if index is not None and index.survey is not None else (),
+        notes=index.notes if index is not None and (index.survey or index.shards) else (),
         survey=index.survey if index is not None else None,
     )
 
@@ -137,14 +137,13 @@ def _examine(
     names, tasks = list(clips), []
     facts, refused = {}, {}
     for number, (name, clip) in enumerate(clips.items()):
-        file = path / (clip.path if clip else name)
-        if not file.exists():
+        task = clip.task(path) if clip else {"path": str(path / name)}
+        if "path" in task and not Path(task["path"]).exists():
             refused[name] = MISSING
             continue
-        segment = {"start": clip.start, "end": clip.end} if clip else {}
-        tasks.append((number, {"path": str(file), **segment, **size}))
+        tasks.append((number, task | size))
     answers = run_tasks(
-        "workbench.data.decode:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE
+        "workbench.data.shards.members:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE
     )
     for done in tqdm(answers, total=len(tasks), desc="checking videos", unit="video", disable=not progress):
         reason = done.failure or done.answer.get("reason")
@@ -190,7 +189,8 @@ def _lines(report: Report) -> Iterator[str]:
             if names:
                 yield f"{title}: {len(names)}"
                 yield from _examples(names)
-        yield from (f"note: {note}" for note in report.notes if survey.taken not in note)
+    taken = survey.taken if survey is not None else None
+    yield from (f"note: {note}" for note in report.notes if taken is None or taken not in note)
     if report.splits:
         yield "splits: " + ", ".join(f"{name} {count}" for name, count in report.splits.items())
     if report.problem:

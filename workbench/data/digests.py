@@ -31,6 +31,11 @@ class Digests:
         self._known: dict[str, Any] | None = None
         self._new: dict[str, list[Any]] = {}
 
+    @property
+    def folder(self) -> Path | None:
+        """The root of prepared data, where other things that are known of files are kept too."""
+        return self._file.parent if self._file is not None else None
+
     def of(self, path: Path) -> list[int | str]:
         """Size in bytes and SHA-256 of the first and last MiB: enough to notice a change, quick if large.
 

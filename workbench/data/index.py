@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 PICTURES = frozenset(".jpg .jpeg .png .webp".split())
 """Suffixes of files that show one picture."""
 VIDEOS = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp .ogv .gif".split())
 """Suffixes of videos."""
+SPLITS = ("train", "val", "test")
+
+
+class Member(NamedTuple):
+    """Where the file of a clip lies in a shard."""
+
+    shard: str
+    """Its path, or an address that fsspec knows."""
+    offset: int
+    size: int
+    """Both in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,20 @@ class Clip:
     """Seconds of the file at which the clip begins."""
     end: float = 0.0
     """Seconds of the file at which it ends; 0 stands for the end of the file."""
+    member: Member | None = None
+    """Where it lies in a shard; None for a file of its own."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is decoded when a step asks for it, and not beforehand."""
+        return self.member is not None and self.split == "train"
+
+    def task(self, videos: Path) -> dict[str, Any]:
+        """What `shards.members.decode_task` has to know to find it; `videos`: the folder of the files."""
+        segment = {"start": self.start, "end": self.end}
+        if self.member is not None:
+            return segment | {"member": list(self.member)}
+        return segment | {"path": str(videos / self.path)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +104,8 @@ class Index:
     """Of a benchmark."""
     unusable: str = ""
     """Why no study can use it, in a sentence; a report on it can still be made."""
+    shards: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    """Shards in which clips lie, each with its state, see `shards.places.state`."""
 
     @property
     def pictures(self) -> bool:

@@ -56,6 +56,7 @@ class Loader:
         part = store.splits["train"]
         self.frames, self.text, self.batch_size, self.seed = store.frames, text, batch_size, seed
         self.data, self.labels, self.source = data, store.labels, source
+        self.streamed = store.streamed
         self.own = slice(rank * batch_size // size, (rank + 1) * batch_size // size)
         order = np.argsort(part.clips, kind="stable")
         self.clips, first = np.unique(part.clips[order], return_index=True)
@@ -82,13 +83,17 @@ class Loader:
         rng = np.random.default_rng([self.seed, epoch, offset])
         return self.clips[chosen], np.array([rng.choice(self.rows[i]) for i in chosen])
 
-    def video(self, step: int, clips: np.ndarray) -> np.ndarray:
-        """The frames of this process' rows among the clips of step `step`, uint8 [B / size, T, H, W, 3]."""
+    def video(self, step: int, clips: np.ndarray, own: slice | np.ndarray | None = None) -> np.ndarray:
+        """The frames of this process' rows among the clips of step `step`, uint8 [B / size, T, H, W, 3].
+
+        own: other rows, by their places in the batch.
+        """
+        own = self.own if own is None else own
         if self.data is None:
-            return np.take(self.frames, clips[self.own], axis=0)
+            return np.take(self.frames, clips[own], axis=0)
         # Its own stream: how many captions a clip has does not change which frames are seen.
         rng = np.random.default_rng([self.seed, *divmod(step, self.per_epoch), 1])
-        return frames_of(self.frames, clips, self.data, rng, self.own)
+        return frames_of(self.frames, clips, self.data, rng, own)
 
     def tags(self, clips: np.ndarray) -> dict[str, Tensor]:
         """What is known of clips beside what is seen, int64 [B] each.
@@ -100,9 +105,35 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         clips, rows = self.indices(step)
+        video = self.video(step, clips)
+        self._replace_bad(step, clips, rows, video)
         tags = self.tags(clips[self.own])
         text = self.text.select(torch.from_numpy(rows[self.own]))
-        return Batch(torch.from_numpy(self.video(step, clips)), text, **tags)
+        return Batch(torch.from_numpy(video), text, **tags)
+
+    def _replace_bad(self, step: int, clips: np.ndarray, rows: np.ndarray, video: np.ndarray) -> None:
+        """Puts the clip and caption at the same place of the epoch's next step where a clip is bad.
+
+        So no clip is twice in a batch, and no process has to know what another one cannot decode. Of clips
+        and rows of the whole batch, those of this process are changed, in place; `video` are its own.
+        """
+        if self.streamed is None:
+            return
+        own = np.arange(len(clips))[self.own]
+        epoch, offset = divmod(step, self.per_epoch)
+        for further in range(1, self.per_epoch):
+            gone = self.streamed.gone(clips[own])
+            if not gone.any():
+                return
+            at = own[gone]
+            others, captions = self.indices(epoch * self.per_epoch + (offset + further) % self.per_epoch)
+            clips[at], rows[at] = others[at], captions[at]
+            video[gone] = self.video(step, clips, at)
+        if self.streamed.gone(clips[own]).any():
+            raise UserError(
+                "clips of a batch cannot be decoded, and there are none to take their place: make "
+                f"optim.batch_size smaller than {self.batch_size}"
+            )
 
     def batches(
         self, start: int, waiting: Callable[[], None] = lambda: None, *, pinned: bool = False

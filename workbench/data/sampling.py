@@ -87,7 +87,7 @@ def frames_of(
     clips: np.ndarray,
     data: DataConfig,
     rng: np.random.Generator | None = None,
-    own: slice = slice(None),
+    own: slice | np.ndarray = slice(None),
 ) -> np.ndarray:
     """The frames of some clips that a step takes, by the rule of `data`.
 
@@ -96,7 +96,7 @@ def frames_of(
         clips: int64 [B], rows of `frames`.
         data: says how many frames are taken, and by which rule.
         rng: of training; evaluation has none and takes the centres, or the centred window.
-        own: those of the clips that are read; frames are drawn for all.
+        own: places of those of the clips that are read; frames are drawn for all.
 
     Returns:
         uint8 [B, data.frames, H, W, 3], in memory. Nothing is drawn where all stored frames are taken.

@@ -8,6 +8,8 @@ frames-8x64/
   store.json    clips, captions, splits, attributes, video files, decoder, what was left out and why
 ```
 
+Training clips that lie in shards are not among these frames; `store.json` says where they lie.
+
 A store is written into a temporary folder and renamed as a whole: where `store.json` exists, it is complete.
 """
 
@@ -18,19 +20,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from workbench.data.index import known_of_all
+from workbench.data.index import SPLITS, known_of_all
 from workbench.data.sampling import centre_frames
+from workbench.data.shards.streamed import StreamedFrames, check_shards
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
 
 VERSION = 1
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class FrameStore:
     decoder: str
     path: Path
     frames: np.memmap
-    """uint8 [N, T, H, W, 3]."""
+    """uint8 [N, T, H, W, 3]; where clips are streamed from shards, what reads as such an array."""
     clip_ids: list[str]
     splits: dict[str, Split]
     attributes: dict[str, list[Any]]
@@ -85,6 +87,12 @@ class FrameStore:
         """What is known of every clip, as `Index.known`."""
         return known_of_all(self.attributes, labelled=bool(self.labels.any()))
 
+    @property
+    def streamed(self) -> StreamedFrames | None:
+        """The frames, where clips are decoded from shards when they are asked for."""
+        frames: Any = self.frames
+        return frames if isinstance(frames, StreamedFrames) else None
+
     def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
         """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
         return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
@@ -95,6 +103,8 @@ class FrameStore:
         path = Path(path)
         record = _read_record(path)
         frames, clips = _frames(path, record), record["clips"]
+        if record.get("shards"):
+            frames = cast(np.memmap, StreamedFrames(frames, clips, record["shards"]))
         label_names, labels = _labels(path, clips)
         return cls(
             name=record["name"],
@@ -125,9 +135,14 @@ def store_path(data: DataConfig, root: Path) -> Path:
 
 
 def is_ready(path: Path) -> bool:
-    """Whether a complete store of this version lies at `path` (reads the index, and how long the rest is)."""
+    """Whether a complete store of this version lies at `path` (reads the index, and how long the rest is).
+
+    Not where files of shards that it streams from are gone or changed.
+    """
     try:
-        _frames(path, _read_record(path))
+        record = _read_record(path)
+        _frames(path, record)
+        check_shards(record.get("shards", []))
     except UserError:
         return False
     return True
@@ -169,7 +184,8 @@ def _frames(path: Path, record: Mapping[str, Any]) -> np.memmap:
         raise UserError(
             f"the frame store {path} is damaged ({error}); delete it and it is made again"
         ) from None
-    if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != len(record["clips"]):
+    stored = sum("member" not in clip for clip in record["clips"])
+    if frames.dtype != np.uint8 or frames.ndim != 5 or len(frames) != stored:
         raise UserError(f"the frame store {path} does not match its index; delete it")
     return frames
 

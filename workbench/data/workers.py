@@ -71,42 +71,73 @@ def run_tasks(
     A task that raises, crashes its process or overruns `deadline` seconds is yielded with a
     `failure`; the others go on. Order is that of completion. Closing the generator kills the workers.
     """
-    pending = deque(tasks)
-    selector = selectors.DefaultSelector()
-    crew: list[_Worker] = []
+    crew = Crew(function, workers, deadline)
     try:
-        for _ in range(min(workers, len(pending))):
-            worker = _Worker(function, deadline, MEMORY)
+        yield from crew.run(tasks)
+    finally:
+        crew.close()
+
+
+class Crew:
+    """Workers that stay for further tasks; they start with the first ones.
+
+    One that ended, by a crash or for having been idle, is replaced. Not safe to share between threads.
+    """
+
+    def __init__(self, function: str, workers: int, deadline: float) -> None:
+        self._function, self._workers, self._deadline = function, workers, deadline
+        self._idle: list[_Worker] = []
+
+    def run(self, tasks: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Done]:
+        """As `run_tasks`. Closing the generator kills the workers that have a task."""
+        pending = deque(tasks)
+        selector = selectors.DefaultSelector()
+        busy: list[_Worker] = []
+
+        def begin() -> None:
+            worker = self._free()
             worker.give(*pending.popleft())
             selector.register(worker.output, selectors.EVENT_READ, worker)
-            crew.append(worker)
-        while crew:
-            now = time.monotonic()
-            wait = max(0.0, min(worker.due for worker in crew) - now)
-            ready = {key.data for key, _ in selector.select(wait)}
-            now = time.monotonic()
-            for worker in list(crew):
-                if worker not in ready and worker.due > now:
-                    continue
-                selector.unregister(worker.output)
-                done = worker.take() if worker in ready else worker.overdue(deadline)
-                alive = worker.alive
-                if not pending:
-                    crew.remove(worker)
-                    worker.stop()
-                else:
-                    if not alive:
+            busy.append(worker)
+
+        try:
+            for _ in range(min(self._workers, len(pending))):
+                begin()
+            while busy:
+                now = time.monotonic()
+                wait = max(0.0, min(worker.due for worker in busy) - now)
+                ready = {key.data for key, _ in selector.select(wait)}
+                now = time.monotonic()
+                for worker in list(busy):
+                    if worker not in ready and worker.due > now:
+                        continue
+                    selector.unregister(worker.output)
+                    done = worker.take() if worker in ready else worker.overdue(self._deadline)
+                    busy.remove(worker)
+                    if worker.alive:
+                        self._idle.append(worker)
+                    else:
                         worker.stop()
-                        crew.remove(worker)
-                        worker = _Worker(function, deadline, MEMORY)
-                        crew.append(worker)
-                    worker.give(*pending.popleft())
-                    selector.register(worker.output, selectors.EVENT_READ, worker)
-                yield done
-    finally:
-        for worker in crew:
+                    if pending:
+                        begin()
+                    yield done
+        finally:
+            for worker in busy:
+                worker.stop()
+            selector.close()
+
+    def close(self) -> None:
+        """Ends the workers; further tasks start others."""
+        while self._idle:
+            self._idle.pop().stop()
+
+    def _free(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.poll() is None:
+                return worker
             worker.stop()
-        selector.close()
+        return _Worker(self._function, self._deadline, MEMORY)
 
 
 class Helper:

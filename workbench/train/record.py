@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from workbench import tasks
+from workbench.data.shards.streamed import StreamedFrames
 from workbench.data.texts import told
 from workbench.masking.preview import preview
 from workbench.metrics import CORE_WAIT, full_name, score
@@ -23,6 +24,9 @@ from workbench.tracking.run_dir import RunDir
 from workbench.train import cost
 from workbench.train.loop import clock
 from workbench.train.session import Session
+
+SKIPPED = "skipped.json"
+"""Clips of shards that could not be decoded -> why."""
 
 
 def describe(
@@ -168,6 +172,11 @@ def figures(
     if at.prepare_flops:
         found["cost/prepare_pflops"] = at.prepare_flops / 1e15
         found["speed/prepare_seconds"] = at.prepare_seconds
+    if frames := _streamed(session):
+        found |= frames[0].throughput()
+        computing = max(at.seconds - at.wait_seconds, 1e-9)
+        found["speed/train_clips_per_s"] = loader.batch_size * at.step / computing
+        found["train/skipped_clips"] = sum(len(one.bad) for one in frames)
     trained = (p.numel() for name, p in session.recipe.named_parameters() if name in session.trained)
     return (
         found
@@ -190,6 +199,25 @@ def figures(
             "train/epochs": at.step / loader.per_epoch,
         }
     )
+
+
+def keep(run: RunDir, session: Session) -> None:
+    """Makes durable what is on record, with the clips of shards that turned out bad: `skipped.json`.
+
+    Of several processes the names are those of the first; the others name theirs in the log.
+    """
+    run.flush()
+    skipped = {name: why for frames in _streamed(session) for name, why in frames.skipped().items()}
+    if skipped:
+        before = run.read_json(SKIPPED) if run.file(SKIPPED).exists() else {}
+        if not skipped.items() <= before.items():
+            run.write_json(SKIPPED, before | skipped)
+
+
+def _streamed(session: Session) -> list[StreamedFrames]:
+    """The frames that this run decodes from shards, of the last stage first."""
+    loaders = [session.loader(stage) for stage in reversed(session.config.stages)]
+    return list({id(one.streamed): one.streamed for one in loaders if one.streamed is not None}.values())
 
 
 def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:

@@ -31,7 +31,7 @@ from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, environment
 from workbench.train.heartbeat import Heartbeat, Stopwatch, Superseded
 from workbench.train.loop import NotFinite, train
-from workbench.train.record import describe, figures, measure, recorded
+from workbench.train.record import describe, figures, keep, measure, recorded
 from workbench.train.session import Interrupted, Session, check, open_session
 from workbench.train.world import World, check_place, launch, place
 
@@ -246,7 +246,11 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += watch.attempt
     heartbeat = Heartbeat(run, session, watch, lambda: _stop)
-    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=run.flush)
+
+    def flush() -> None:
+        keep(run, session)
+
+    rows = train(session, checkpoints=checkpoints, save_every=save_every, stop=heartbeat, flush=flush)
     for step, row in rows:
         line = {"step": step, **row}
         # Else recorded between the checkpoint and the end of that attempt.
@@ -257,7 +261,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     session.alone()  # the others have nothing left to do
     heartbeat.check_owner()
     # Whatever interrupts the evaluation on the test split, nothing has to be trained again.
-    run.flush()
+    flush()
     checkpoint.save(checkpoints, session.recipe, session.optimizer, at, session.config, session.origin)
     _finish(run, session, heartbeat, world.size)
 

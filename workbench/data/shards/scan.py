@@ -1,0 +1,198 @@
+"""What is in a shard: its samples with the places of their files, found from headers, without decoding.
+
+A shard is a plain tar file in WebDataset's layout: files of one name and several endings are a sample, as
+`000000012.mp4`, `.txt` and `.json` are. What is found is kept in a file for each shard, with a checksum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tarfile
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
+
+import workbench.data.shards.places as places
+from workbench.data.digests import SETTLED
+from workbench.data.index import PICTURES, SPLITS, VIDEOS
+from workbench.errors import UserError
+from workbench.tracking.files import write_atomic
+
+VERSION = 1
+LARGEST = 1 << 20
+"""Bytes of a text or JSON file that is read; a larger one counts as none."""
+LONGEST = 20_000
+"""Characters of a caption; more is a mistake in the file."""
+EDGE = 4096
+"""So many bytes from each end of a clip's file identify its content, together with its size."""
+OWN = "workbench"
+"""Key of a sample's JSON below which `write` keeps what only this workbench knows."""
+LIST = "shards.json"
+"""The file in a folder of shards that says how many samples each has, and its SHA-256."""
+
+
+class Sample(NamedTuple):
+    """One sample of a shard."""
+
+    key: str
+    problem: str
+    """Why it cannot be used; empty where it can."""
+    suffix: str = ""
+    """Of its video or picture, such as `.mp4`."""
+    offset: int = 0
+    """Of that file in the shard, in bytes."""
+    size: int = 0
+    edges: str = ""
+    """SHA-256 of its first and last `EDGE` bytes."""
+    captions: tuple[str, ...] = ()
+    own: Mapping[str, Any] = {}
+    """`split`, `label`, `start`, `end` and `attributes`, where this workbench has written the shard."""
+
+
+def samples_of(address: str, folder: Path | None) -> list[Sample]:
+    """The samples of a shard in their order. Raises `UserError` for one that cannot be read safely.
+
+    folder: where what was found is kept, and taken from while the shard has the same size and time of change.
+    """
+    seen = places.state(address)
+    file = None
+    if folder is not None:
+        file = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.json"
+        if (kept := _kept(file, seen)) is not None:
+            return kept
+    _compare(address, seen[0])
+    found = scan(address)
+    settled = isinstance(seen[1], str) or time.time_ns() - seen[1] > SETTLED
+    if file is not None and settled:
+        rows = json.dumps([list(sample) for sample in found])
+        head = {"version": VERSION, "state": seen, "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+        with contextlib.suppress(OSError):  # without it the shard is indexed again, no more
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, f"{json.dumps(head)}\n{rows}\n")
+    return found
+
+
+def _kept(file: Path, seen: list[Any]) -> list[Sample] | None:
+    """What was kept of a shard in this state; None where nothing was, or where it is damaged."""
+    try:
+        first, _, rest = file.read_text(encoding="utf-8").partition("\n")
+        rows = rest.removesuffix("\n")
+        head = {"version": VERSION, "state": seen, "sha256": hashlib.sha256(rows.encode()).hexdigest()}
+        if json.loads(first) != head:
+            return None
+        return [Sample(*row)._replace(captions=tuple(row[6])) for row in json.loads(rows)]
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _compare(address: str, size: int) -> None:
+    """Refuses a shard that is not what the list beside it says; one that no list names passes."""
+    path = Path(address)
+    if "://" in address or not (path.parent / LIST).is_file():
+        return
+    said = listed(path.parent).get(path.name)
+    if said is None:
+        return
+    if size != said["bytes"] or places.sha256(address) != said["sha256"]:
+        raise UserError(f"{address} is not the shard that {path.parent / LIST} names: copy or make it again")
+
+
+def listed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name of a shard -> `samples`, `bytes`, `sha256`, as the list in its folder has them."""
+    try:
+        found = json.loads((folder / LIST).read_text(encoding="utf-8"))["shards"]
+        return {str(name): {k: one[k] for k in ("samples", "bytes", "sha256")} for name, one in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / LIST} is damaged: delete it, or make the shards again") from error
+
+
+def scan(address: str) -> list[Sample]:
+    """The samples of a shard, from its headers and texts. Raises `UserError`, see `samples_of`."""
+    files: dict[str, dict[str, tuple[int, int]]] = {}
+    with places.opened(address) as stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    _check(address, member)
+                    path = PurePosixPath(member.name)
+                    stem, _, ending = path.name.partition(".")
+                    if member.isdir() or not stem or stem.startswith("__"):  # `.DS_Store`, `__meta__`
+                        continue
+                    key, ending = str(path.with_name(stem)), ending.lower()
+                    sample = files.setdefault(key, {})
+                    if ending in sample:
+                        raise UserError(f"{address} has {key}.{ending} twice; each name is allowed once")
+                    sample[ending] = (member.offset_data, member.size)
+                end = tar.offset
+        except tarfile.TarError as error:
+            raise UserError(f"{address} is cut short or no plain tar file ({error})") from error
+        stream.seek(end)
+        # Behind its last member a tar has empty blocks; where they are missing, members may be too.
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise UserError(f"{address} is cut short or damaged: it has no end behind its last file")
+        return [_sample(stream, key, parts) for key, parts in files.items()]
+
+
+def _check(address: str, member: tarfile.TarInfo) -> None:
+    """Refuses what is no plain file with a name below the shard: nothing is unpacked, but others may."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+        raise UserError(f"{address} has a file {member.name!r:.100}, whose name leads out of it")
+    if not (member.isdir() or member.isreg()) or member.issparse():
+        raise UserError(f"{address}: {member.name!r:.100} is a link or no plain file; only such are allowed")
+
+
+def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) -> Sample:
+    media = [
+        ending
+        for kind in (VIDEOS, PICTURES)
+        for ending in sorted(files)
+        if f".{ending.rpartition('.')[2]}" in kind
+    ]
+    if not media:
+        return Sample(key, "it has neither a video nor a picture")
+    try:
+        said = json.loads(_text(stream, files, "json") or "{}")
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        return Sample(key, "its JSON cannot be read")
+    captions = said.get("captions")
+    if not isinstance(captions, list):
+        captions = [_text(stream, files, "txt") or said.get("caption")]
+    captions = [" ".join(one.replace("\0", " ").split()) for one in captions if isinstance(one, str)]
+    captions = list(filter(None, captions))
+    if not captions:
+        return Sample(key, "it has no caption")
+    if max(map(len, captions)) > LONGEST:
+        return Sample(key, f"its caption has more than {LONGEST:,} characters")
+    own = said.get(OWN, {})
+    if not _known(own):
+        return Sample(key, f"what its JSON says below {OWN!r} is not what this workbench writes")
+    offset, size = files[media[0]]
+    stream.seek(offset)
+    ends = stream.read(min(size, EDGE))
+    stream.seek(offset + max(0, size - EDGE))
+    ends += stream.read(min(size, EDGE))
+    suffix = f".{media[0].rpartition('.')[2]}"
+    return Sample(key, "", suffix, offset, size, hashlib.sha256(ends).hexdigest(), tuple(captions), own)
+
+
+def _text(stream: BinaryIO, files: Mapping[str, tuple[int, int]], ending: str) -> str:
+    offset, size = files.get(ending, (0, 0))
+    if not 0 < size <= LARGEST:
+        return ""
+    stream.seek(offset)
+    return stream.read(size).decode("utf-8-sig", errors="replace")
+
+
+def _known(own: Any) -> bool:
+    kinds = {"split": str, "label": str, "start": int | float, "end": int | float, "attributes": dict}
+    return (
+        isinstance(own, dict)
+        and all(isinstance(own[name], kinds.get(name, object)) for name in own)
+        and own.get("split", "train") in SPLITS
+    )

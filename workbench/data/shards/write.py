@@ -1,0 +1,151 @@
+"""`python -m workbench.data shard SOURCE --into DIR`: a data set as tar files in WebDataset's layout.
+
+```
+train-000000.tar   00000000.mp4  00000000.txt  00000000.json  00000001.mp4 ...
+val-000000.tar, test-000000.tar
+shards.json        of each shard its samples, bytes and SHA-256
+```
+
+The files of the clips are copied as they are. A shard depends on the data alone, to the last bit, and is
+written under a temporary name and renamed; a call that was interrupted goes on behind the last whole one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from workbench import data as datasets
+from workbench.config import DataConfig
+from workbench.data.index import SPLITS, Clip
+from workbench.data.shards import places
+from workbench.data.shards.scan import LIST, OWN, listed
+from workbench.errors import UserError
+from workbench.tracking.files import check_folder, replacing, write_atomic
+
+VERSION = 1
+
+
+class Made(NamedTuple):
+    """What a call has done."""
+
+    shards: int
+    samples: int
+    """Both of the whole folder."""
+    found: int
+    """Shards that were there, whole."""
+    missing: list[str]
+    """Clips whose file cannot be read, with the reason; they are in no shard."""
+
+
+def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -> Made:
+    """Writes the shards of a data set. Raises `UserError` where the folder holds those of other data.
+
+    Args:
+        place: a folder with captions.csv, or a data set as a study takes it, `NAME` or `NAME:PATH`.
+        clips: of a shard; the last one of a split has fewer.
+    """
+    if clips < 1:
+        raise UserError(f"--clips is how many clips a shard has, 1 or more, not {clips}")
+    check_folder(into, "--into")
+    name, _, source = place.partition(":")
+    if name not in datasets.names() or Path(place).is_dir():
+        name, source = "folder", place
+    index = datasets.read_index(DataConfig(name=name), source or None)
+    into.mkdir(parents=True, exist_ok=True)
+    head = {"version": VERSION, "digest": index.digest, "clips": clips}
+    known = _known(into, head)
+    found, missing = 0, []
+    parts = dict(_parts(index.clips, clips))
+    with TemporaryDirectory() as cache:
+        module, videos = datasets.load(name), None
+        for file, part in tqdm(parts.items(), desc="writing shards", unit="shard", disable=not progress):
+            if _whole(into / file, known.get(file)):
+                found += 1
+                continue
+            if videos is None:  # drawn clips are drawn when the first shard needs them
+                videos = module.videos(index, source or None, Path(cache), progress)
+            with replacing(into / file) as temporary:
+                missing += _write(temporary, part, videos)
+            sha256 = places.sha256(str(into / file))
+            gone = {number for number, _ in part} & {number for number, _ in missing}
+            size = (into / file).stat().st_size
+            known[file] = {"samples": len(part) - len(gone), "bytes": size, "sha256": sha256}
+            write_atomic(into / LIST, json.dumps(head | {"shards": known}, indent=1) + "\n")
+    samples = sum(known[file]["samples"] for file in parts)
+    return Made(len(parts), samples, found, [reason for _, reason in missing])
+
+
+def _known(into: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Shards that an earlier call has listed; refuses a folder that holds something else."""
+    if not (into / LIST).exists():
+        if others := sorted(path.name for path in into.glob("*.tar")):
+            raise UserError(f"{into} holds other shards, such as {others[0]}; give a folder of its own")
+        return {}
+    known = listed(into)
+    before = json.loads((into / LIST).read_text(encoding="utf-8"))
+    if {name: before.get(name) for name in head} != head:
+        raise UserError(
+            f"{into} holds shards of other data, or of another number of clips; give a folder of its own"
+        )
+    return known
+
+
+def _whole(path: Path, said: dict[str, Any] | None) -> bool:
+    """Whether a shard is there as the list has it."""
+    if said is None or not path.is_file() or path.stat().st_size != said["bytes"]:
+        return False
+    return bool(places.sha256(str(path)) == said["sha256"])
+
+
+def _parts(clips: Sequence[Clip], size: int) -> Iterator[tuple[str, list[tuple[int, Clip]]]]:
+    """Name of each shard with its clips, numbered over the whole data set."""
+    for split in SPLITS:
+        own = [(number, clip) for number, clip in enumerate(clips) if clip.split == split]
+        for number, start in enumerate(range(0, len(own), size)):
+            yield f"{split}-{number:06d}.tar", own[start : start + size]
+
+
+def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path) -> list[tuple[int, str]]:
+    """One shard; numbers of the clips whose file cannot be read, each with its name and the reason."""
+    missing = []
+    with tarfile.open(path, "w") as tar:
+        for number, clip in clips:
+            try:
+                content = _content(clip, videos)
+            except (OSError, UserError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                missing.append((number, f"{clip.path}: {why}"))
+                print(f"left out: {clip.path}: {why}", file=sys.stderr)
+                continue
+            suffix = PurePosixPath(clip.path).suffix.lower() or ".jpg"  # CC3M's pictures have none
+            own: dict[str, Any] = {
+                "split": clip.split,
+                "label": clip.label,
+                "attributes": dict(clip.attributes),
+            }
+            own |= {"start": clip.start, "end": clip.end}
+            own = {name: value for name, value in own.items() if value}
+            said = {"id": clip.id, "captions": clip.captions, OWN: own}
+            _add(tar, f"{number:08d}{suffix}", content)
+            _add(tar, f"{number:08d}.txt", clip.captions[0].encode())
+            _add(tar, f"{number:08d}.json", json.dumps(said, ensure_ascii=False).encode())
+    return missing
+
+
+def _content(clip: Clip, videos: Path) -> bytes:
+    return places.read(*clip.member) if clip.member is not None else (videos / clip.path).read_bytes()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # with no time and no owner, so that the same data give the same shard
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
