@@ -100,7 +100,7 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     """`partial` is still beside the place the store will have, so paths relative to it stay right."""
-    shape = (job.data.stored or job.data.frames, job.data.size, job.data.size, 3)
+    shape = (job.data.kept_frames, job.data.kept_size, job.data.kept_size, 3)
     staged = _allocate(partial / "frames.npy", (len(index.clips), *shape))
     decoded = _decode(job, index, videos, staged)
     reasons = decoded.reasons
@@ -178,7 +178,7 @@ class _Decoded:
 
 def _decode(job: Job, index: Index, videos: Path, into: np.ndarray) -> _Decoded:
     """Frames of every clip into `into`."""
-    size = {"count": into.shape[1], "size": job.data.size}
+    size = {"count": into.shape[1], "size": job.data.kept_size}
     tasks = [
         (i, {"path": str(videos / clip.path), "start": clip.start, "end": clip.end, **size})
         for i, clip in enumerate(index.clips)

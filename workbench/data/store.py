@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.data.augment.crop import scaled
 from workbench.data.index import known_of_all
 from workbench.data.sampling import centre_frames
 from workbench.errors import UserError
@@ -85,9 +86,13 @@ class FrameStore:
         """What is known of every clip, as `Index.known`."""
         return known_of_all(self.attributes, labelled=bool(self.labels.any()))
 
-    def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
-        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
-        return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
+    def centred(self, clips: np.ndarray, count: int, size: int = 0) -> np.ndarray:
+        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3].
+
+        size: scaled to this side, in pixels; 0 leaves them as they are stored.
+        """
+        found = np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
+        return scaled(found, size) if size else found
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
@@ -121,7 +126,7 @@ class FrameStore:
 
 def store_path(data: DataConfig, root: Path) -> Path:
     """Where the frame store of described data lies."""
-    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.stored or data.frames}x{data.size}"
+    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.kept_frames}x{data.kept_size}"
 
 
 def is_ready(path: Path) -> bool:
