@@ -111,6 +111,13 @@ class TestSteps:
             assert all(len(views) == 2 for views in seen.values())
             assert sum(torch.equal(*views) for views in seen.values()) < 8, changes
 
+    def test_the_same_clip_at_the_same_place_is_seen_otherwise_in_each_step(self, large, vocabulary):
+        same = replace(large, frames=np.repeat(large.frames[:1], len(large.frames), 0))
+        made = loader(same, vocabulary, config(sampling="centre", crop=0.3))
+        views = [made.batch(step).video for step in (0, 1, made.per_epoch)]
+        assert not any(torch.equal(a, b) for a, b in zip(views[0], views[1], strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(views[0], views[2], strict=True))
+
     def test_a_batch_is_a_function_of_seed_and_step_alone(self, large, vocabulary):
         data = config(**ALL)
         stream = loader(large, vocabulary, data).batches(0)
