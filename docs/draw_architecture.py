@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("app", "python -m workbench.study", "studies"),
+    ("app", "python -m workbench.study", "studies", "evaluate"),
     ("report", "runner"),
     ("inspection", "study"),
     ("figures", "answer", "train"),
@@ -55,6 +55,7 @@ SAID = {
     "app": "the dashboard, without torch",
     "python -m workbench.study": "the command line and its screen",
     "studies": "one question a file",
+    "evaluate": "a finished run on other data",
     "report": "page, LaTeX, pictures, --check",
     "runner": "processes: fork server, work, quota",
     "inspection": "clips and queries behind averages",

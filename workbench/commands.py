@@ -1,4 +1,4 @@
-"""`workbench study | report | data | dash | train`: one command for each `python -m workbench.NAME`."""
+"""`workbench study | report | data | dash | train | evaluate`: each as `python -m workbench.NAME`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MODULES = {
     "report": ("workbench.report.__main__", "write a study's answer, or check a saved table"),
     "data": ("workbench.data.__main__", "look at a folder of videos"),
     "train": ("workbench.train.run", "train one run by hand"),
+    "evaluate": ("workbench.evaluate.__main__", "measure a finished run on other data"),
 }
 """Command -> the module whose `main` does it, and what that is."""
 DASH = "open the dashboard"
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = {command: said for command, (_, said) in MODULES.items()} | {"dash": DASH}
     if name in ("-h", "--help"):
         print("usage: workbench COMMAND ...\n")
-        print("\n".join(f"  {command:7} {said}" for command, said in told.items()))
+        print("\n".join(f"  {command:8} {said}" for command, said in told.items()))
         print("\n`workbench COMMAND --help` says more.")
         return 0
     print(f"error: there is no command {name!r}; there are {', '.join(told)}", file=sys.stderr)

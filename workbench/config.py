@@ -39,6 +39,16 @@ class DataConfig:
     """Which of the stored frames a training step takes; evaluation has the centres, or the centred window."""
     stride: int = added(before=1)
     """Stored frames from one frame of a contiguous window to the next."""
+    stored_size: int = added(before=0)
+    """Side of the frames that are kept, in pixels; 0 stands for `size`. Evaluation sees all of a frame,
+    scaled to `size`."""
+    crop: float = added(before=1.0)
+    """Least share of a frame's area that training sees of a clip: a part drawn anew each time (random resized
+    crop, arXiv:1409.4842), the same in all its frames; 1 shows all of it."""
+    flip: float = added(before=0.0)
+    """Share of the clips that training sees mirrored; none by default, since captions say left and right."""
+    jitter: float = added(before=0.0)
+    """By how much training changes brightness, contrast and saturation of a clip at most, as a share."""
     text: Literal["captions", "questions"] = added(before="captions")
     """What training reads beside the frames: the clips' captions, or questions about them with the answer
     behind, where what they show is known, as in moving_shapes."""
@@ -51,6 +61,16 @@ class DataConfig:
         at_least("data.stride", self.stride, 1)
         one_of("data.sampling", self.sampling, ("centre", "random", "contiguous"))
         one_of("data.text", self.text, ("captions", "questions"))
+        at_least("data.stored_size", self.stored_size, 0)
+        if self.stored_size and self.stored_size <= self.size:
+            raise UserError(
+                f"data.stored_size is 0 or more than data.size, {self.size}, not {self.stored_size}"
+            )
+        if not 0 < self.crop <= 1:
+            raise UserError(f"data.crop is a share of a frame's area, above 0 and up to 1, not {self.crop!r}")
+        for name, share in (("data.flip", self.flip), ("data.jitter", self.jitter)):
+            if not 0 <= share <= 1:
+                raise UserError(f"{name} is a share from 0 to 1, not {share!r}")
         if self.stored and self.stored <= self.frames:  # as many would be a twin of 0 with another key
             raise UserError(f"data.stored is 0 or more than data.frames, {self.frames}, not {self.stored}")
         if self.sampling != "centre" and self.stored <= self.frames:
@@ -61,6 +81,21 @@ class DataConfig:
             raise UserError(f"data.frames at data.stride span {window}, more than data.stored, {self.stored}")
         if self.digest and not (self.digest.isascii() and self.digest.isalnum()):  # it names a folder
             raise UserError(f"data.digest is made of letters and digits, not {self.digest!r}")
+
+    @property
+    def kept_frames(self) -> int:
+        """Frames of a clip in the frame store."""
+        return self.stored or self.frames
+
+    @property
+    def kept_size(self) -> int:
+        """Side of the frames in the frame store, in pixels."""
+        return self.stored_size or self.size
+
+    @property
+    def moved(self) -> bool:
+        """Whether a training step sees things elsewhere than in the stored frames."""
+        return bool(self.stored_size or self.crop < 1 or self.flip)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +211,8 @@ class RunConfig:
             raise UserError(f"evaluate_on names data by different names than {self.data.name!r}, each once")
         if any(data.text != "captions" for data in self.evaluate_on):  # it would be a twin with another key
             raise UserError("data.text is what training reads: evaluate_on leaves it at 'captions'")
+        if any((data.crop, data.flip, data.jitter) != (1, 0, 0) for data in self.evaluate_on):
+            raise UserError("data.crop, flip and jitter change what training sees: evaluate_on leaves them")
         at_least("evaluations", self.evaluations, 1)
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:

@@ -27,7 +27,7 @@ def show(asked: Asked) -> None:
     with right:
         _numbers(answer)
         _words(answer, asked.caption)
-    true = asked.clips.store.frames[asked.clips.rows[asked.clip]][answer["frames"]]
+    true = asked.clips.frames(asked.clip, answer["frames"])
     seen, drawn = np.frombuffer(payload, np.uint8).reshape(2, *true.shape)
     st.subheader("Frame by frame", divider="gray")
     st.caption(escaped(_said(asked, answer, len(true), number)))

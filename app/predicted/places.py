@@ -28,7 +28,7 @@ def show(asked: Asked) -> None:
         st.subheader(escaped(asked.caption))
         st.markdown(f"Asked for “{escaped(answer['asked'])}”. {verdict(answer)}")
         st.caption(escaped(f"{_legend(asked.name, answer)} {asked.trained}"))
-    clip = asked.clips.store.frames[asked.clips.rows[asked.clip]][answer["frames"]]
+    clip = asked.clips.frames(asked.clip, answer["frames"])
     st.subheader("Frame by frame", divider="gray")
     frames.columns({f"where {asked.name} finds {answer['asked']}": marked(clip, answer)})
 

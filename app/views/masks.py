@@ -56,8 +56,9 @@ def render(runs: Runs) -> None:
         _caption(answer)
         for known, (name, _) in ((names.video(), video), (names.text(), text)):
             st.caption(escaped(f"{name.removesuffix('Masking')}: {known[name]}"))
-    seen = np.frombuffer(payload, np.uint8).reshape(-1, *clips.store.frames.shape[2:])
-    _frames(clips.store.frames[clips.rows[clip]][answer["frames"]], seen, answer)
+    true = clips.frames(clip, answer["frames"])
+    seen = np.frombuffer(payload, np.uint8).reshape(-1, *true.shape[1:])
+    _frames(true, seen, answer)
 
 
 def _run(runs: Runs) -> str | None:

@@ -27,6 +27,7 @@ from workbench.study.spec import Study
         Options(seeds=(4, 7), single=True, trials=30),
         Options(budget="2x", settings=("optim.betas=0.8,0.95", "optim.lr=0.0003")),
         Options(data="moving_shapes", more_data=("folder:/own", "other:/there")),
+        Options(data="folder:/own", pretrain_data="webvid:/there"),
     ],
 )
 def test_the_command_line_reads_them_as_the_same_options(options):
@@ -37,6 +38,7 @@ def test_the_command_line_reads_them_as_the_same_options(options):
         seeds=parse_seeds(read.seeds) if read.seeds else (),
         data=next(iter(read.data), ""),
         more_data=tuple(read.data[1:]),
+        pretrain_data=read.pretrain_data,
         settings=tuple(read.set),
         **{name: getattr(read, name) for name in ("budget", "recipe", "trials", "single", "smoke", "quick")},
     )

@@ -58,7 +58,9 @@ def test_no_two_tasks_share_a_metric():
 
 def test_what_a_recipe_defines_decides():
     either = {"shuffling", "order", "probe", "video_qa"}
-    embeds = either | {"retrieval", "caption_sets", "grounding", "classification"}
+    embeds = either | {
+        "retrieval", "caption_sets", "grounding", "classification", "dual_softmax", "query_bank",
+    }  # fmt: skip
     assert tasks.possible(EVERY, recipe("mac")) == [n for n in EVERY if n in embeds]
     assert set(tasks.possible(EVERY, recipe("simvtp"))) == {"pair_retrieval"} | embeds
     assert set(tasks.possible(EVERY, recipe("coca"))) == {"captioning"} | embeds

@@ -82,6 +82,8 @@ class Described(NamedTuple):
     """What was decided for the user, see `Index.notes`."""
     words: Mapping[int, int] = MappingProxyType({})
     """Words of a caption -> how many captions have as many."""
+    clips: int = 0
+    """Of all splits."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
@@ -102,6 +104,7 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
         pictures=index.pictures,
         notes=index.notes,
         words=Counter(len(caption.split()) for clip in index.clips for caption in clip.captions),
+        clips=len(index.clips),
     )
 
 

@@ -100,7 +100,7 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     """`partial` is still beside the place the store will have, so paths relative to it stay right."""
-    shape = (job.data.stored or job.data.frames, job.data.size, job.data.size, 3)
+    shape = (job.data.kept_frames, job.data.kept_size, job.data.kept_size, 3)
     stored = [i for i, clip in enumerate(index.clips) if not clip.streamed]
     staged = _allocate(partial / "frames.npy", (len(stored), *shape))
     decoded = _decode(job, index, stored, videos, staged)
@@ -182,7 +182,7 @@ class _Decoded:
 
 def _decode(job: Job, index: Index, stored: Sequence[int], videos: Path, into: np.ndarray) -> _Decoded:
     """Frames of those clips of the index that are stored into `into`."""
-    size = {"count": into.shape[1], "size": job.data.size}
+    size = {"count": into.shape[1], "size": job.data.kept_size}
     tasks = [(i, index.clips[i].task(videos) | size) for i in stored]
     row = {i: row for row, i in enumerate(stored)}
     found = _Decoded()

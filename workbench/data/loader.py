@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.data.augment.views import augmented
 from workbench.data.sampling import frames_of
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
@@ -91,9 +92,10 @@ class Loader:
         own = self.own if own is None else own
         if self.data is None:
             return np.take(self.frames, clips[own], axis=0)
-        # Its own stream: how many captions a clip has does not change which frames are seen.
-        rng = np.random.default_rng([self.seed, *divmod(step, self.per_epoch), 1])
-        return frames_of(self.frames, clips, self.data, rng, own)
+        # Streams of their own: how many captions a clip has changes no frames, and frames no crops.
+        here = [self.seed, *divmod(step, self.per_epoch)]
+        taken = frames_of(self.frames, clips, self.data, np.random.default_rng([*here, 1]), own)
+        return augmented(taken, len(clips), self.data, np.random.default_rng([*here, 2]), own)
 
     def tags(self, clips: np.ndarray) -> dict[str, Tensor]:
         """What is known of clips beside what is seen, int64 [B] each.

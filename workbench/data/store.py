@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from workbench.data.augment.crop import scaled
 from workbench.data.index import SPLITS, known_of_all
 from workbench.data.sampling import centre_frames
 from workbench.data.shards.streamed import StreamedFrames, check_shards
@@ -93,9 +94,13 @@ class FrameStore:
         frames: Any = self.frames
         return frames if isinstance(frames, StreamedFrames) else None
 
-    def centred(self, clips: np.ndarray, count: int) -> np.ndarray:
-        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3]."""
-        return np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
+    def centred(self, clips: np.ndarray, count: int, size: int = 0) -> np.ndarray:
+        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3].
+
+        size: scaled to this side, in pixels; 0 leaves them as they are stored.
+        """
+        found = np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
+        return scaled(found, size) if size else found
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
@@ -131,7 +136,7 @@ class FrameStore:
 
 def store_path(data: DataConfig, root: Path) -> Path:
     """Where the frame store of described data lies."""
-    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.stored or data.frames}x{data.size}"
+    return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.kept_frames}x{data.kept_size}"
 
 
 def is_ready(path: Path) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.config import DataConfig
+from workbench.data.augment.crop import scaled
 from workbench.data.store import FrameStore, store_path
 from workbench.errors import UserError
 from workbench.tracking.files import check_name
@@ -31,6 +34,13 @@ class Clips:
     """A prepared data set, clip by clip."""
 
     store: FrameStore
+    size: int = 0
+    """Side of the frames that the run's model sees, in pixels; 0 for those that are stored."""
+
+    def frames(self, clip: str, numbers: Sequence[int]) -> np.ndarray:
+        """Some of the stored frames of a clip as the model sees them, uint8 [T, size, size, 3]."""
+        found = np.asarray(self.store.frames[self.rows[clip]][list(numbers)])
+        return scaled(found[None], self.size or found.shape[1])[0]
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
@@ -74,18 +84,22 @@ class Clips:
 
 def frames_path(run: RunDir, root: Path) -> Path:
     """Where the frame store of a run's data lies below `root`, whether or not it is there."""
+    return store_path(_data(run), root)
+
+
+def _data(run: RunDir) -> DataConfig:
     config = run.flat_config()
     try:
-        data = DataConfig(
+        return DataConfig(
             name=check_name(str(config["data.name"]), "data set"),
             digest=check_name(str(config["data.digest"]), "digest of a data set"),
             frames=config["data.frames"],
             size=config["data.size"],
             stored=config.get("data.stored", 0),
+            stored_size=config.get("data.stored_size", 0),
         )
     except KeyError as error:
         raise UserError(f"{run.path.name} does not say which data it was trained on") from error
-    return store_path(data, root)
 
 
 def weights(run: RunDir) -> int:
@@ -101,4 +115,4 @@ def open_clips(run: RunDir, root: Path) -> Clips:
     path = frames_path(run, root)
     if not path.is_dir():
         raise UserError(f"the clips of this study are not on this machine: there is no {path}")
-    return Clips(FrameStore.open(path))
+    return Clips(FrameStore.open(path), _data(run).size)

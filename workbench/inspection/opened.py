@@ -1,4 +1,4 @@
-"""What a finished run left behind, opened in the helper process: its model, its tokenizer, its clips."""
+"""What a finished run left behind, opened to be asked: its model, its tokenizer, its clips."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench.config import RunConfig
+from workbench.data.augment.crop import scaled
 from workbench.data.sampling import frames_of
 from workbench.errors import UserError
 from workbench.models.text import Vocabulary
@@ -46,7 +47,7 @@ def frames(config: RunConfig, store: str, row: int) -> tuple[list[int], np.ndarr
     stored = np.load(Path(store, "frames.npy"), mmap_mode="r", allow_pickle=False)
     every = np.arange(stored.shape[1]).reshape(1, -1, 1, 1, 1)
     numbers = frames_of(every, np.zeros(1, np.int64), config.data).ravel()
-    return numbers.tolist(), stored[row][numbers]
+    return numbers.tolist(), scaled(stored[row][numbers][None], config.data.size)[0]
 
 
 @lru_cache(maxsize=2)

@@ -28,6 +28,6 @@ def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: t
     clips = np.unique(store.splits["train"].clips)
     some = torch.randperm(len(clips), generator=rng)[: -(-wanted // FROM_A_CLIP)].numpy()
     count = video.grid.time * video.config.tubelet
-    frames = store.centred(np.sort(clips[some]), count)
+    frames = store.centred(np.sort(clips[some]), count, video.grid.height * video.config.patch)
     patches = video.patches(torch.from_numpy(frames)).flatten(0, 1)
     return codebook.fit(patches[torch.randperm(len(patches), generator=rng)[:wanted]], rng)

@@ -32,6 +32,11 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
             raise unknown(kind, one.name, others)
         if one.stored:
             raise sampled(kind)
+        if one.moved:
+            raise UserError(
+                f"target={kind!r} is known of clips as they are stored: data.stored_size and data.flip are "
+                "0, data.crop is 1"
+            )
 
 
 def unknown(kind: str, data: str, others: Sequence[str]) -> UserError:

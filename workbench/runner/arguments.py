@@ -55,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
         help="a data set, NAME or NAME:PATH, such as folder:PATH with a captions.csv; again: the place of "
         "another that the study trains or evaluates on",
     )
+    add(
+        "--pretrain-data",
+        default="",
+        help="what runs train on before --data, NAME or NAME:PATH; of a study that does so, such as transfer",
+    )
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")
     add("--results", default=default("RESULTS", "results"), help="folder of all results")

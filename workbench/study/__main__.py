@@ -83,6 +83,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         budget=options.budget,
         data=next(iter(options.data), ""),
         more_data=tuple(options.data[1:]),
+        pretrain_data=options.pretrain_data,
         recipe=options.recipe,
         trials=options.trials,
         single=options.single,

@@ -58,6 +58,7 @@ def arguments(plan: Plan) -> list[str]:
         "--seeds": "1" if options.seeds == (0,) else ",".join(map(str, options.seeds)),
         "--budget": options.budget,
         "--data": options.data,
+        "--pretrain-data": options.pretrain_data,
     }
     flags = {"--smoke": options.smoke, "--single": options.single, "--quick": options.quick}
     name = plan.study.name.partition("-")[0]  # what follows stands for a recipe or `single`

@@ -12,6 +12,7 @@ import numpy as np
 from workbench import naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
+from workbench.metrics import full_name
 from workbench.study.cells.build import Builder, Cell
 from workbench.study.cells.options import Options
 from workbench.study.spec import Choice, Study, alone, registered, under
@@ -106,12 +107,25 @@ class Plan:
         parts = ["smoke" if self.options.smoke else "", self.options.budget.strip()]
         if self.options.data:
             parts.append(f"{data.name} {data.digest[:12]}")
-        if self.options.more_data:
+        if self.options.more_data or self.options.pretrain_data:
             others = self.space.examples[0].config.all_data[1:]
             parts += [f"{other.name} {other.digest[:12]}" for other in others]
         parts += self.options.settings
         changed = ", ".join(part for part in parts if part)
         return f"{self.study.name} ({changed})" if changed else self.study.name
+
+    def _on_other_data(self) -> list[str]:
+        """The study's metric on the other data that cells are evaluated on, and after the stages of a run
+        that trains on several."""
+        found = []
+        for config in (cell.config for cell in self.samples):
+            if len(config.training_data) + len(config.evaluate_on) < 2:
+                continue
+            own = self.study.metric.rpartition(":")[2]
+            for data in ("", *(data.name for data in config.evaluate_on)):
+                after = [f"stage{stage}_{own}" for stage in range(len(config.stages) - 1)]
+                found += [full_name("test", data, name) for name in (*after, own)]
+        return [name for name in dict.fromkeys(found) if name != f"test/{self.study.metric}"]
 
     def description(self) -> dict[str, Any]:
         """What was asked, as JSON: `study.json`, from which reports are made without the study file."""
@@ -126,7 +140,7 @@ class Plan:
             "baseline": self.baseline.key if self.baseline is not None else None,
             "within": list(study.within),
             "seeds": list(self.seeds),
-            "reads": list(study.reads),
+            "reads": list(dict.fromkeys([*study.reads, *self._on_other_data()])),
             "mode": study.mode,
             "cost": study.cost,
             "sampler": study.sampler,

@@ -164,6 +164,8 @@ def fitted(
         notes += [f"{name}: measured by {task} too" for task in more]
     for data in config.all_data:
         notes += [f"{data.name}: {note}" for note in describe(data).notes]
+        notes += _size(data, describe(data).clips)
+    notes += _stages(config)
     limit: int = config.recipe.text.max_tokens if hasattr(config.recipe, "text") else 0
     for data in config.all_data if limit else ():
         words = describe(data).words
@@ -175,6 +177,35 @@ def fitted(
                 f"the longest has {max(words)} words"
             )
     return config, tuple(dict.fromkeys(notes))
+
+
+LARGE = 1e9
+"""Bytes of kept frames that are said of any data."""
+
+
+def _size(data: DataConfig, clips: int) -> list[str]:
+    """How much of the disk frames take, where more of them are kept than a step takes, or much."""
+    size = clips * data.kept_frames * data.kept_size**2 * 3
+    if size < LARGE and (data.kept_frames, data.kept_size) == (data.frames, data.size):
+        return []
+    return [
+        f"{data.name}: {data.kept_frames} frames of {data.kept_size} pixels are kept of {clips} clips, "
+        f"{size / 1e9:.2g} GB on disk; a step takes {data.frames} of {data.size}"
+    ]
+
+
+def _stages(config: RunConfig) -> list[str]:
+    """Which data each stage trains on and what is tested when, where a run has several data sets."""
+    if len(config.all_data) < 2:
+        return []
+    said = []
+    for number, stage in enumerate(config.stages, 1):
+        hidden = "masked" if stage.masked else "unmasked"
+        data = (stage.data or config.data).name
+        said.append(f"{number}. {data}, {stage.objective}, {hidden}, {stage.budget}")
+    after = "after each stage" if len(config.stages) > 1 else "at the end"
+    tested = " and ".join([config.data.name, *(data.name for data in config.evaluate_on)])
+    return [f"trains on {'; '.join(said)}; tested on {tested} {after}, selected on {config.data.name}"]
 
 
 def _of_pictures(config: RunConfig) -> RunConfig:

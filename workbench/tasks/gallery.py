@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import DataConfig
+from workbench.data.augment.crop import scaled
 from workbench.data.sampling import edges, evaluated_frames, frames_of
 from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
@@ -79,7 +80,7 @@ class Gallery:
         """uint8 [B, T, H, W, 3] of clips, given by their numbers in `clips`."""
         if self.data is None:
             return self.store.frames[self.clips[clips]]
-        return frames_of(self.store.frames, self.clips[clips], self.data)
+        return scaled(frames_of(self.store.frames, self.clips[clips], self.data), self.data.size)
 
 
 @dataclass(frozen=True)
@@ -253,3 +254,25 @@ def rank_metrics(found: Ranks) -> dict[str, float]:
         out[f"{name}_medr"] = float(np.median(rank))
         out[f"{name}_meanr"] = float(rank.mean())
     return out
+
+
+def ranked_by(
+    part: Gallery, to_video: Tensor, to_text: Tensor, metrics: str, file: str
+) -> tuple[dict[str, float], dict[str, dict[str, np.ndarray]]]:
+    """Metrics and a file of ranks, for a task whose two directions have scores of their own.
+
+    Args:
+        to_video, to_text: [Q, V], scores of captions and clips for text-to-video and for video-to-text.
+        metrics: beginning of the names of metrics and arrays, such as `dsl_`.
+        file: name of the file.
+    """
+    found = Ranks(ranks(to_video, part.owner, part.more).t2v, ranks(to_text, part.owner, part.more).v2t)
+    arrays = {
+        "t2v_rank": found.t2v,
+        "t2v_id": np.array(part.caption_ids),
+        "t2v_group": np.array(part.owners),
+        "v2t_rank": found.v2t,
+        "v2t_id": np.array(part.clip_ids),
+    }
+    values = {metrics + name: value for name, value in rank_metrics(found).items()}
+    return values, {file: {metrics + name: array for name, array in arrays.items()}}

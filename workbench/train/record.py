@@ -112,7 +112,7 @@ def measure(
         for found in results.values():
             check_owner()
             for name, arrays in found.files.items():
-                _savez(run, f"{data}-{name}" if data else name, **arrays)
+                savez(run, f"{data}-{name}" if data else name, **arrays)
             summary |= {full_name("test", data, name): v for name, v in found.values.items()}
             summary |= found.costs if not data else {}
     return summary
@@ -220,7 +220,8 @@ def _streamed(session: Session) -> list[StreamedFrames]:
     return list({id(one.streamed): one.streamed for one in loaders if one.streamed is not None}.values())
 
 
-def _savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
+def savez(run: RunDir, name: str, **arrays: np.ndarray) -> None:
+    """Writes an `.npz` file of a run directory at once, pickling nothing."""
     with replacing(run.file(name)) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 

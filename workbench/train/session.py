@@ -50,6 +50,18 @@ def untrained(recipe: BaseRecipe, stages: Sequence[Stage]) -> frozenset[str]:
     return frozenset(a for a, by in counts.items() if not set(by) & set(recipe.trained_by(a)))
 
 
+def ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype) -> dict[str, Found]:
+    """Task -> what it finds of a model and a gallery, unmasked, of those that can be asked of its clips.
+
+    The recipe is left in the state of evaluation.
+    """
+    judged.recipe.eval()
+    shown = attention(judged.recipe, explicit=False)
+    with shown, environment.autocast(judged.device, precision), torch.no_grad():
+        able = tasks.askable(wanted, known_of(judged.gallery.store))
+        return {name: tasks.load(name).evaluate(judged) for name in able}
+
+
 @dataclass
 class Session:
     """Everything one run holds in memory."""
@@ -150,25 +162,24 @@ class Session:
             self.give_way(stop)
 
         start = time.perf_counter()
-        self.recipe.eval()
         wanted = [name for name in self.tasks if last or tasks.load(name).EACH_TIME]
         if trained:
             wanted = [name for name in wanted if tasks.done_by(name, type(self.recipe), self.untrained)]
-        found: dict[str, dict[str, Found]] = {}
-        with attention(self.recipe, explicit=False), self.autocast, torch.no_grad():
-            for data, parts in self.galleries.items():
-                judged = Judged(
+        found = {
+            data: ask(
+                wanted,
+                Judged(
                     self.recipe,
                     parts[split],
                     untrained=self.untrained,
                     device=self.device,
                     between=between,
                     encode=self.vocabulary.encode,
-                )
-                found[data] = {
-                    name: tasks.load(name).evaluate(judged)
-                    for name in tasks.askable(wanted, known_of(parts[split].store))
-                }
+                ),
+                self.precision,
+            )
+            for data, parts in self.galleries.items()
+        }
         self.recipe.train()
         self.progress.eval_seconds += time.perf_counter() - start
         return found

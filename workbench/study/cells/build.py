@@ -135,7 +135,38 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
         config = study.smoke(config)
     if options.budget:
         config = replace(config, stages=with_budget(config.stages, options.budget))
-    if options.data:
-        name = options.data.partition(":")[0]
-        config = replace(config, data=replace(config.data, name=name, digest=""))
+    if options.data or options.pretrain_data:
+        config = _on(config, study, options)
     return config
+
+
+def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
+    """The same run on the data of `--data`, and before that on those of `--pretrain-data`."""
+    names = {config.data.name: options.data.partition(":")[0]} if options.data else {}
+    if options.pretrain_data:
+        others = {data.name for data in config.all_data} - {config.data.name}
+        if len(others) != 1 or (others & {data.name for data in config.evaluate_on}) != others:
+            raise UserError(
+                f"study {study.name} does not train on other data first; --pretrain-data is for a study "
+                "whose runs do, and are evaluated on both, such as transfer"
+            )
+        names[others.pop()] = options.pretrain_data.partition(":")[0]
+        own = names.get(config.data.name, config.data.name)
+        if list(names.values()).count(own) > 1 or (len(names) == 1 and own in names.values()):
+            raise UserError(
+                f"--pretrain-data and --data name two data sets by which their metrics are told apart, not "
+                f"{own!r} twice"
+            )
+
+    def renamed(data: DataConfig) -> DataConfig:
+        return replace(data, name=names[data.name], digest="") if data.name in names else data
+
+    if not options.pretrain_data:
+        return replace(config, data=renamed(config.data))
+    stages = [replace(s, data=renamed(s.data) if s.data is not None else None) for s in config.stages]
+    return replace(
+        config,
+        data=renamed(config.data),
+        stages=tuple(stages),
+        evaluate_on=tuple(map(renamed, config.evaluate_on)),
+    )

@@ -23,6 +23,8 @@ class Options:
     """A data set's name, or `NAME:PATH` for one that takes a path."""
     more_data: tuple[str, ...] = ()
     """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
+    pretrain_data: str = ""
+    """Of a study whose runs train on other data first: what that is, `NAME` or `NAME:PATH`."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
@@ -44,13 +46,21 @@ class Options:
 
     def source(self, name: str) -> str | None:
         """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
-        given = dict(one.partition(":")[::2] for one in (*self.more_data, self.data))
+        named = (*self.more_data, self.pretrain_data, self.data)
+        given = dict(one.partition(":")[::2] for one in named)
         return given.get(name) or None
 
     def __str__(self) -> str:
         data = " ".join((self.data, *self.more_data))
         changed = f"set {' '.join(self.settings)}" if self.settings else ""
-        parts = [self.smoke and "smoke", self.budget and f"budget {self.budget}", data.strip(), changed]
+        first = self.pretrain_data and f"pre-trained on {self.pretrain_data}"
+        parts = [
+            self.smoke and "smoke",
+            self.budget and f"budget {self.budget}",
+            data.strip(),
+            first,
+            changed,
+        ]
         return ", ".join(p for p in parts if p) or PLAIN
 
 

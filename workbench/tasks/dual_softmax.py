@@ -1,0 +1,55 @@
+"""Text-video retrieval re-ranked by the dual softmax of CAMoE (arXiv:2109.04290), unmasked.
+
+Post-processing, never part of a run unless its `tasks` name it, and its metrics say so (`dsl_*`): each score
+depends on all queries of the split at once, which no search engine has before it answers the first one. It is
+not comparable with `t2v_*` and `v2t_*`.
+
+With cosine similarities s of captions i and clips j and a scale b, text-to-video ranks for each caption
+
+    s[i, j] * exp(b s[i, j]) / sum over captions k of exp(b s[k, j]),
+
+so that a clip which every caption finds similar counts less; video-to-text ranks with the sum over clips. It
+is the product of the similarities and a softmax in the other direction, the paper's prior, here applied when
+testing only. Ties count against the model; of several right answers the best-ranked one counts.
+
+Differs from the paper: the prior re-ranks, it trains nothing; the scale is fixed at 20, the inverse of the
+temperature at which the contrastive recipes start, and not tuned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.metrics import rank_metrics_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.tasks.gallery import Found, Judged
+
+FILE, PREFIX = "dual_softmax.npz", "dsl_"
+METRICS = rank_metrics_of(FILE, PREFIX, "re-ranked by dual softmax over all queries of the split")
+NEEDS = (("embed_video", "embed_text"),)
+EACH_TIME = False
+SCALE = 20.0
+"""By which similarities are multiplied in the softmax."""
+
+
+def evaluate(judged: Judged) -> Found:
+    from workbench.tasks.gallery import Found, ranked_by, similarities
+
+    if not judged.embeds:
+        return Found(values={})
+    part = judged.gallery
+    score = similarities(judged.embed_videos(), judged.embed_texts())
+    to_video, to_text = dual_softmax(score)
+    return Found(*ranked_by(part, to_video, to_text, PREFIX, FILE))
+
+
+def dual_softmax(score: Tensor, scale: float = SCALE) -> tuple[Tensor, Tensor]:
+    """Scores for text-to-video and for video-to-text, float64 [Q, V] each.
+
+    score: cosine similarities float32 [Q, V] of captions and clips.
+    """
+    exact = score.double()
+    return exact * (scale * exact).softmax(0), exact * (scale * exact).softmax(1)
