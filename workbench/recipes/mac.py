@@ -42,7 +42,7 @@ class Recipe(DualEncoder):
 
     DISTRIBUTED: ClassVar = True
 
-    CONTRASTS: ClassVar = ("recipe", "align")
+    CONTRASTS: ClassVar[tuple[str, ...]] = ("recipe", "align")
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
