@@ -15,12 +15,12 @@ import os
 from typing import Any
 
 _DOORS = ("runs", "compare", "figure")
-"""Of `workbench.notebook`. `answer` is one as well: the package `workbench.answer` can be called."""
+"""Of `workbench.notebook.doors`. `answer` is one as well: the package `workbench.answer` can be called."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _DOORS:
-        return getattr(importlib.import_module("workbench.notebook"), name)
+        return getattr(importlib.import_module("workbench.notebook.doors"), name)
     if name == "answer":
         return importlib.import_module("workbench.answer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

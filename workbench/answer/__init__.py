@@ -5,7 +5,7 @@
 on certainty are made in `wording` and `caveats`. `grouped` averages over axes, `progress` says how far a
 study is.
 
-In a notebook the package is called, `workbench.answer("mask_ratio")`: see `workbench.notebook.answer`.
+In a notebook the package is called, `workbench.answer("mask_ratio")`: see `workbench.notebook`.
 """
 
 import importlib
@@ -18,7 +18,7 @@ class _Called(ModuleType):
     """`workbench.answer` is both this package and what one calls in a notebook."""
 
     def __call__(self, *studies: str, **options: Any) -> Any:
-        return importlib.import_module("workbench.notebook").answer(*studies, **options)
+        return importlib.import_module("workbench.notebook.doors").answer(*studies, **options)
 
 
 sys.modules[__name__].__class__ = _Called

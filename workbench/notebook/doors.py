@@ -1,145 +1,28 @@
-"""The workbench in a notebook: runs as a table, answers, two cells compared, figures.
-
-    import workbench as wb
-    wb.runs("mask_ratio")                        a polars frame, one row a run
-    said = wb.answer("mask_ratio")               the answer, shown as the report shows it
-    wb.compare(said.cell(video_ratio=0.9, text_ratio=0), said.baseline)
-    wb.figure("mask_ratio", kind="sweep")           a plotly figure
-
-Everything is read from run directories below `results`: the argument, `$WORKBENCH_RESULTS`, or `./results`.
-What cannot be done is a `workbench.errors.UserError` of one sentence.
-"""
+"""What one calls in a notebook, `workbench.runs` and the others; see `workbench.notebook`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from workbench import stats, tables
-from workbench.answer import wording
 from workbench.answer.asked import load, load_asked
 from workbench.answer.joint.studies import together
 from workbench.answer.results import Answer
 from workbench.answer.results import answer as answer_of_study
 from workbench.errors import UserError
-from workbench.report import page, pictures, rows
+from workbench.notebook.said import Cell, Compared, Said
+from workbench.report import pictures
 from workbench.report.pictures import Picture
-from workbench.report.share.markup import to_html
 from workbench.tracking.curves import load_curves
 from workbench.tracking.runs import load_runs
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A cell of an answer, such as `compare` takes."""
-
-    said: Said
-    key: str
-
-    def __repr__(self) -> str:
-        return f"<cell {self.said.answer.asked.labels[self.key]}>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a study says; in a notebook it shows itself as the report does."""
-
-    answer: Answer
-    """All that is known, see `workbench.answer.results`."""
-
-    @property
-    def sentence(self) -> str:
-        """The answer itself."""
-        return self.answer.sentence
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What limits it, a sentence each."""
-        return self.answer.caveats
-
-    @property
-    def cells(self) -> pl.DataFrame:
-        """One row a cell with all digits, as in the report's `table.csv`."""
-        return rows.exact(self.answer)
-
-    @property
-    def best(self) -> Cell:
-        """The cell selected by val."""
-        return self._known(self.answer.best, "no cell has a complete run that was evaluated on val")
-
-    @property
-    def baseline(self) -> Cell:
-        """The cell that the others are compared with."""
-        return self._known(self.answer.asked.baseline, f"study {self.answer.asked.name} has no baseline")
-
-    def cell(self, **axes: Any) -> Cell:
-        """The one cell with these choices, such as `video_ratio=0.9`. `UserError` for none or several."""
-        asked = self.answer.asked
-        for axis in axes:
-            if axis not in asked.axes:
-                raise UserError(
-                    f"study {asked.name} has no axis {axis!r}; its axes are {', '.join(asked.axes)}"
-                )
-        found = [
-            key
-            for key, chosen in asked.cells.items()
-            if all(axis in chosen and chosen[axis] == value for axis, value in axes.items())
-        ]
-        if len(found) == 1:
-            return Cell(said=self, key=found[0])
-        given = ", ".join(f"{axis}={value!r}" for axis, value in axes.items()) or "no choice"
-        some = "; ".join(asked.labels[key] for key in (found or list(asked.cells))[:6])
-        many = f"{len(found)} cells" if found else "no cell"
-        raise UserError(f"{many} of study {asked.name} with {given}; there are {some}")
-
-    def _known(self, key: str | None, otherwise: str) -> Cell:
-        if key is None:
-            raise UserError(otherwise)
-        return Cell(said=self, key=key)
-
-    def _repr_markdown_(self) -> str:
-        return page.page(self.answer, ())
-
-    def _repr_html_(self) -> str:
-        return to_html(self._repr_markdown_())
-
-    def __repr__(self) -> str:
-        return f"{tables.to_text(rows.readable(self.answer))}\n\n{self.sentence}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One cell minus another. Both were chosen by whoever looks, so nothing is claimed of the difference."""
-
-    a: Cell
-    b: Cell
-    comparison: stats.Comparison
-    """Paired by seed and query, without a test; see `workbench.stats.compare`."""
-    settings: pl.DataFrame
-    """Settings of the configuration in which the cells differ."""
-
-    @property
-    def sentence(self) -> str:
-        """The difference with its interval."""
-        return f"{wording.comparison(self.comparison)}."
-
-    def _repr_markdown_(self) -> str:
-        settings = f"\n\n{tables.to_markdown(self.settings)}" if self.settings.height else ""
-        return f"{page.plain(self.sentence)}{settings}\n"
-
-    def _repr_html_(self) -> str:
-        return to_html(self._repr_markdown_())
-
-    def __repr__(self) -> str:
-        return f"{self.sentence}\n\n{tables.to_text(self.settings)}"
 
 
 def runs(study: str | None = None, *, results: Path | str | None = None) -> pl.DataFrame:
