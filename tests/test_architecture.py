@@ -65,7 +65,7 @@ LAYERS = {
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
     "workbench/report/share/*": f"{CORE} tasks figures tracking answer report inspection",
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
-    "workbench/notebook/*": f"{CORE} stats tables tasks figures tracking answer report",
+    "workbench/notebook/*": f"{CORE} stats tables tasks figures tracking answer report notebook",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train inspection",
     "workbench/inspection/predicted.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
     "workbench/inspection/opened.py": f"{RECIPE_PARTS} data.sampling tracking train",

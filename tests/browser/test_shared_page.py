@@ -33,7 +33,7 @@ def test_a_shared_page_needs_no_network(chromium, tmp_path):
     assert len(shown) == 18
     assert all(shown)
     page.set_viewport_size({"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420, "what is wide scrolls by itself"
     assert errors == []
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
     # The page itself forbids what no one should try.
