@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("app", "python -m workbench.study", "studies", "evaluate"),
+    ("app", "notebook", "python -m workbench.study", "studies", "evaluate"),
     ("report", "runner"),
     ("inspection", "study"),
     ("figures", "answer", "train"),
@@ -53,6 +53,7 @@ SINGLE = {
 """Modules that are no part of their package's box."""
 SAID = {
     "app": "the dashboard, without torch",
+    "notebook": "runs, answers, figures in Python",
     "python -m workbench.study": "the command line and its screen",
     "studies": "one question a file",
     "evaluate": "a finished run on other data",

@@ -1,11 +1,34 @@
 """An experiment-tracking ablation workbench for masked video-text pre-training.
 
-Importing the package loads nothing heavy; every layer is a module of its own (see README).
+Importing the package loads nothing heavy; every layer is a module of its own (see README). In a notebook:
+
+    import workbench as wb
+    wb.runs("mask_ratio"); wb.answer("mask_ratio"); wb.compare(a, b); wb.figure("mask_ratio")
+
+These come from `workbench.notebook`, which is imported when the first of them is used.
 """
 
 __version__ = "0.1.0"
 
+import importlib
 import os
+from typing import Any
+
+_DOORS = ("runs", "compare", "figure")
+"""Of `workbench.notebook.doors`. `answer` is one as well: the package `workbench.answer` can be called."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DOORS:
+        return getattr(importlib.import_module("workbench.notebook.doors"), name)
+    if name == "answer":
+        return importlib.import_module("workbench.answer")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_DOORS, "answer"])
+
 
 # OpenMP's threads wait for each other by spinning. Where other processes want the cores too, a step takes
 # three times as long or more; after so many rounds they sleep instead. It has to be said before torch loads

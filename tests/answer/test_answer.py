@@ -151,14 +151,16 @@ def test_a_metric_that_is_no_mean_of_queries_is_compared_over_seeds(ratios, answ
     assert results.exists()
 
 
-def test_a_full_grid_has_effects_and_a_grid_with_holes_has_none(ratios, answered):
+def test_a_full_grid_has_effects_and_a_grid_with_holes_those_of_cells_that_share_levels(ratios, answered):
     ratios()
     effects = answered().effects.effects
     video = {e.levels[0]: e.effect for e in effects if e.factors == ("video_ratio",)}
     assert video[0.0] == pytest.approx(-20, abs=3)
     assert sum(video.values()) == pytest.approx(0, abs=1e-9)
     ratios(cells=RATIOS[:-1])
-    assert answered().effects is None
+    found = answered().effects
+    assert found.over == {"video_ratio": (3, 5), "text_ratio": (4, 5)}
+    assert (found.family, found.of_two_axes) == (None, ())
 
 
 def test_runs_of_other_plans_are_counted_not_used(ratios, answered):

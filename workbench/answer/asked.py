@@ -61,6 +61,10 @@ class Asked:
     """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
     optuna: str = ""
     """Of a search: the version that proposes; empty where an earlier version did not note it."""
+    note: str = ""
+    """Of the confirmation of a search: how its cells were chosen, and which seeds had no say in that."""
+    studies: tuple[str, ...] = ()
+    """Of a joint answer, see `workbench.answer.joint`: the names of its studies."""
     arguments: tuple[str, ...] = ()
     """Of the command that made the plan; empty where an earlier version did, which did not note them."""
 
@@ -160,6 +164,7 @@ class Asked:
             cost=str(description.get("cost", "")),
             trials=int(description.get("trials", 0)),
             importances=tuple((description.get("importances") or {}).get("axes", ())),
+            note=str(description.get("note", "")),
             optuna=str(description.get("optuna", "")),
             arguments=tuple(map(str, description.get("arguments", ()))),
             cells={cell["key"]: cell["axes"] for cell in cells},
@@ -167,9 +172,10 @@ class Asked:
 
 
 def command(study: str) -> str:
-    """What runs a study, given the name of its runs: `NAME`, `NAME-RECIPE` or `NAME-single`."""
+    """What runs a study, given the name of its runs: `NAME`, `NAME-RECIPE`, `NAME-single`, `NAME-confirm`."""
     name, *how = study.split("-")
-    options = [" --single" if word == "single" else f" --recipe {word}" for word in how]
+    known = {"single": " --single", "confirm": " --confirm 3"}
+    options = [known.get(word, f" --recipe {word}") for word in how]
     return f"python -m workbench.study {name}{''.join(options)}"
 
 

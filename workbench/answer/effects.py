@@ -1,12 +1,20 @@
-"""What each choice does on average over a full grid, as tables."""
+"""What each choice does on average: as tables, and over a grid that has holes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from workbench import stats, tables
+from workbench.answer.asked import Asked
+from workbench.errors import UserError
+from workbench.naming import Value
+
+MOST_MISSING = 4
+"""Cells that a sentence names."""
 
 
 def main_table(found: stats.FactorEffects) -> pl.DataFrame:
@@ -33,3 +41,52 @@ def _table(effects: Sequence[stats.Effect]) -> pl.DataFrame:
             "p": ["" if e.p_adjusted is None else f"{e.p_adjusted:.2g}" for e in effects],
         }
     )
+
+
+def over_holes(
+    asked: Asked, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
+) -> stats.FactorEffects | None:
+    """Main effects over the cells that share levels, without a test: which ones these are no study has
+    planned. None for a full grid, which has its effects, a search, one seed, and runs that are missing.
+    """
+    axes, cells = _with_holes(asked)
+    if not axes or len(usable) < len(asked.cells):
+        return None
+    runs = {levels: usable[key] for levels, key in cells.items()}
+    try:
+        found = stats.shared_effects(runs, axes, groups=groups, reach=asked.measure.reach)
+    except UserError:  # said by `refusal`, or by the caveats on missing runs
+        return None
+    kept = tuple(effect for effect in found.effects if not set(effect.factors) <= set(asked.within))
+    return None if not kept or len(found.seeds) < 2 else replace(found, effects=kept)
+
+
+def refusal(asked: Asked) -> list[str]:
+    """A sentence on the axes of a grid with holes that have no effect on average: which cells they miss."""
+    axes, cells = _with_holes(asked)
+    lacking = {axis: missing for i, axis in enumerate(axes) if (missing := stats.blocks(list(cells), i)[1])}
+    if not lacking or len(asked.seeds) < 2:
+        return []
+    parts = []
+    for axis, missing in lacking.items():
+        named = [
+            " ".join(f"{name}={tables.number(v)}" for name, v in zip(axes, key, strict=True) if v is not None)
+            for key in missing
+        ]
+        more = f" and {len(named) - MOST_MISSING} more" if len(named) > MOST_MISSING else ""
+        parts.append(f"{axis} lacks {', '.join(named[:MOST_MISSING])}{more}")
+    return [
+        "No effect on average of an axis of which nowhere all choices stand beside the same others: "
+        f"{'; '.join(parts)}."
+    ]
+
+
+def _with_holes(asked: Asked) -> tuple[list[str], dict[tuple[Value, ...], str]]:
+    """Axes that vary, and levels of them -> key of the cell; no axes for a full grid and for a search."""
+    levels = {axis: {cell.get(axis) for cell in asked.cells.values()} for axis in asked.axes}
+    axes = [axis for axis, found in levels.items() if len(found) > 1]
+    cells = {tuple(cell.get(axis) for axis in axes): key for key, cell in asked.cells.items()}
+    full = math.prod(len(levels[axis]) for axis in axes) == len(cells) and not any(
+        None in levels[axis] for axis in axes
+    )
+    return ([] if asked.search or full or len(axes) < 2 else axes), cells

@@ -13,6 +13,7 @@ from workbench import stats, tables
 from workbench.answer import caveats, contrasts, facts, search, sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
+from workbench.answer.effects import over_holes, refusal
 from workbench.answer.evidence import Evidence, gather
 from workbench.answer.luck import learned, looked
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
@@ -38,7 +39,8 @@ class Answer:
     refused: Mapping[str, str]
     """Key -> why the cell is not compared with the baseline."""
     effects: stats.FactorEffects | None
-    """Main effects and interactions, for a full grid of at least two axes."""
+    """Main effects and interactions, for a full grid of at least two axes; main effects over the cells that
+    share levels where the grid has holes."""
     contrasts: tuple[Registered, ...]
     """The registered ones in the order of their tests; where there are any, nothing else is claimed."""
     family: stats.Family
@@ -113,6 +115,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     found, refused = _compare(asked, evidence, trained)
     effects = _effects(asked, trained, evidence.groups)
     comparisons, effects, family = _corrected(asked, found, effects, alpha)
+    effects = effects or over_holes(asked, trained, evidence.groups)
     registered = contrasts.tested(asked, evidence, trained, alpha)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
@@ -134,7 +137,9 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         said = f"{sentences.contrasts(claimed, rest)} {said}"
     if before.nothing:
         said = f"{before.nothing} {said}"
-    limits = [*before.caveats, *of_looks]
+    if asked.note:
+        said += f" {asked.note}"
+    limits = [*before.caveats, *of_looks, *refusal(asked)]
     return Answer(
         asked=asked,
         evidence=evidence,

@@ -60,7 +60,8 @@ def effects(found: stats.FactorEffects, measure: Metric, says: Mapping[str, str]
 def effects_legend(found: stats.FactorEffects, measure: Metric) -> str:
     """What a table of main effects shows and over which seeds."""
     return (
-        f"Mean of the cells with this choice minus the mean of all cells, {_scale(measure)}, "
+        f"Mean of the cells with this choice minus the mean of {'those' if found.over else 'all'} cells, "
+        f"{_scale(measure)}, "
         f"{effects_vary(found)}. {effects_seeds(found)}"
     )
 
@@ -80,8 +81,9 @@ def effects_vary(found: stats.FactorEffects) -> str:
 
 
 def effects_seeds(found: stats.FactorEffects) -> str:
-    """Which seeds were used, and how many runs of which seeds were not, as a sentence."""
-    used = f"Seeds used: {', '.join(map(str, found.seeds))}"
+    """Which seeds were used, and how many runs of which seeds were not; before that, over which cells the
+    effects of a grid with holes are taken."""
+    used = f"{_over_holes(found)}Seeds used: {', '.join(map(str, found.seeds))}"
     if not found.unused_seeds:
         return f"{used}."
     unused = sorted({seed for left in found.unused_seeds.values() for seed in left})
@@ -89,6 +91,17 @@ def effects_seeds(found: stats.FactorEffects) -> str:
     return (
         f"{used}; left out {'was' if runs == 1 else 'were'} {runs} run{'' if runs == 1 else 's'} of seed"
         f"{'' if len(unused) == 1 else 's'} {', '.join(map(str, unused))}, which not every cell has."
+    )
+
+
+def _over_holes(found: stats.FactorEffects) -> str:
+    """Over which cells effects are taken where the grid has holes; empty for a full grid."""
+    if not found.over:
+        return ""
+    parts = [f"{axis} over {used} of {all_cells} cells" for axis, (used, all_cells) in found.over.items()]
+    return (
+        "The grid has holes, so an effect is taken over the cells in which all choices of its axis stand "
+        f"beside the same others: {', '.join(parts)}. "
     )
 
 

@@ -14,6 +14,7 @@ from workbench.tracking.files import disk_full
 
 if TYPE_CHECKING:
     from workbench.answer.asked import Asked
+    from workbench.answer.results import Answer
     from workbench.report.check import Checked
 
 DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("study", metavar="STUDY", help="a study that has runs")
+    add("studies", nargs="+", metavar="STUDY", help="a study that has runs; several make one report")
     add("--results", default=os.environ.get("WORKBENCH_RESULTS", "results"), help="folder of all results")
     add(
         "--asked",
@@ -60,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         "--check",
         type=Path,
         metavar="FILE",
-        help="exit with 1 when this table (.csv, .tex, .md) no longer matches",
+        help="exit with 1 when this table (.csv, .tex, .md, shared .html) no longer matches",
     )
+    add("--share", type=Path, metavar="FILE.html", help="the whole answer as one page that needs no network")
+    add("--data-root", default="", help="of --share: folder of prepared data, for its clips (RESULTS/data)")
     return parser
 
 
@@ -73,7 +76,11 @@ def _report(options: argparse.Namespace) -> int:
     results = Path(options.results)
     if options.format not in ("", INTERVAL, DEVIATION):
         raise UserError(f"--format is {INTERVAL!r} or {DEVIATION!r}, not {options.format!r}")
-    asked, others = load_asked(results, options.study, options.asked)
+    if options.share is not None or options.data_root:
+        _check_share(options)
+    if len(options.studies) > 1:
+        return _joint(options)
+    asked, others = load_asked(results, options.studies[0], options.asked)
     if options.rows or options.columns or options.metrics or options.format:
         return _pivot(asked, options)
     found = answer(asked, results)
@@ -81,18 +88,61 @@ def _report(options: argparse.Namespace) -> int:
         raise UserError(
             f"no run of study {asked.name!r} is complete yet; `{asked.command}` runs what is missing"
         )
+    done = _written(found, options)
+    if options.check is None:
+        note(asked, found.evidence, results)
+        if others:
+            print(f"asked as well: {', '.join(others)} (--asked)")
+    return done
+
+
+def _written(found: Answer, options: argparse.Namespace) -> int:
+    """Writes an answer as a report or as one page, or compares a saved table with it."""
+    results = Path(options.results)
     if options.check is not None:
         from workbench.report.check import check
 
         return _verdict(check(found, options.check), options.check)
+    if options.share is not None:
+        from workbench.report.share import page
+
+        data = Path(options.data_root or os.environ.get("WORKBENCH_DATA") or results / "data")
+        size, lacking = page.write(found, results, data, options.share)
+        print(found.sentence, f"{options.share} ({size / 1e6:.1f} MB)", *lacking, sep="\n")
+        return DONE
     from workbench.report.write import write
 
     folder = write(found, results)
-    note(asked, found.evidence, results)
-    print(f"{asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
-    if others:
-        print(f"asked as well: {', '.join(others)} (--asked)")
+    print(f"{found.asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
     return DONE
+
+
+def _joint(options: argparse.Namespace) -> int:
+    """One report of several studies, each as it asks itself."""
+    from workbench.answer.joint.studies import together
+
+    if options.asked:
+        raise UserError("--asked is one plan of one study; a report of several takes what each asks itself")
+    if options.rows or options.columns or options.metrics or options.format:
+        raise UserError("--rows, --columns, --metrics and --format make a table of one study, not of several")
+    return _written(together(options.studies, Path(options.results)), options)
+
+
+def _check_share(options: argparse.Namespace) -> None:
+    """Refuses what does not go with `--share`."""
+    from workbench.report.share.page import check_file
+
+    if options.share is None:
+        raise UserError("--data-root is where --share finds clips; it goes with --share FILE.html")
+    if options.check is not None:
+        raise UserError("--share writes a page and --check compares a saved one: give one of them")
+    if options.rows or options.columns or options.metrics or options.format:
+        raise UserError(
+            "--share holds the whole answer; --rows, --columns, --metrics and --format make another table"
+        )
+    if options.data_root and not Path(options.data_root).is_dir():
+        raise UserError(f"--data-root: there is no folder {options.data_root}")
+    check_file(options.share)
 
 
 def _pivot(asked: Asked, options: argparse.Namespace) -> int:

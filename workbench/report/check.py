@@ -15,10 +15,11 @@ from workbench.report import macros, rows
 from workbench.report.page import CELLS, CHOICES, CLAIMS, CONTRASTS, FRONT, MATTERED, ORIGIN, lead, page
 from workbench.report.pivot import Pivot
 from workbench.report.saved import Table, paragraphs, printed, read_csv, read_markdown, read_tex
+from workbench.report.share.markup import to_markdown
 
 CLOSE = 1e-6
 """Relative difference that rounding on another machine may make in numbers with all digits."""
-READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown}
+READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown, ".html": read_markdown}
 ROWS_GO_BY = {
     CONTRASTS: ("contrast",), CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"),
     ORIGIN: ("cell",),
@@ -37,7 +38,7 @@ class Checked:
 
 
 def check(answer: Answer, path: Path) -> Checked:
-    """What no longer matches in a `.csv`, `.tex` or `.md` file.
+    """What no longer matches in a `.csv`, `.tex` or `.md` file, or in a page of `--share`.
 
     Rows may be left out of a saved table, and columns other than the metric; text around it may change. Every
     row that is there must be one of the report's, recognised by its axes (CSV: by its key), and so must every
@@ -86,6 +87,8 @@ def check(answer: Answer, path: Path) -> Checked:
 def check_pivot(found: Pivot, path: Path) -> Checked:
     """What no longer matches in a table of that layout, see `check`."""
     text = _text(path)
+    if path.suffix == ".html":
+        raise UserError(f"{path} is a page, not a table in a layout; check it without --rows and such")
     [now] = READERS[path.suffix](
         {
             ".csv": lambda: tables.to_csv(found.exact()),
@@ -113,7 +116,7 @@ def _text(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error}") from error
     if path.suffix not in READERS:
         raise UserError(f"--check reads {', '.join(READERS)}, not {path.name!r}")
-    return text
+    return to_markdown(text) if path.suffix == ".html" else text
 
 
 def _defined(saved: Mapping[str, str], now: Mapping[str, str]) -> tuple[list[str], str]:

@@ -95,7 +95,13 @@ def check_command(asked: Asked) -> str:
     """What compares a saved table with the runs, but for `--check FILE`."""
     usual = asked.plan in (PLAIN, "smoke")
     return shlex.join(
-        ["python", "-m", "workbench.report", asked.name, *([] if usual else ["--asked", asked.plan])]
+        [
+            "python",
+            "-m",
+            "workbench.report",
+            *(asked.studies or (asked.name,)),
+            *([] if usual else ["--asked", asked.plan]),
+        ]
     )
 
 

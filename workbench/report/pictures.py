@@ -43,7 +43,9 @@ class Picture:
 def pictures(answer: Answer, results: Path) -> list[Picture]:
     """The pictures for which the study has the axes and the runs."""
     keys = worth_showing(answer)
-    runs = answer.evidence.done.filter(pl.col("key").is_in(keys))["run"]
+    # A joint answer of several studies has no one folder of runs; each study's own report has its curves.
+    one, done = not answer.asked.studies, answer.evidence.done
+    runs = done.filter(pl.col("key").is_in(keys))["run"].to_list() if one else list[str]()
     learning = load_curves(results, answer.asked.name, runs, [f"val/{answer.asked.metric}"])
     found = (
         sweep(answer),

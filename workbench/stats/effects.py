@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
 import numpy as np
@@ -74,6 +74,8 @@ class FactorEffects:
     """Levels of a cell -> its seeds that another cell lacks."""
     family: Family | None = None
     """What the effects are tested together with; None where they are shown without a test."""
+    over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of a grid with holes: factor -> over how many of how many cells, see `workbench.stats.holes`."""
 
     @property
     def tested(self) -> bool:

@@ -19,8 +19,9 @@ from workbench.runner.device import pin_device
 from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
+from workbench.study.cells.confirm import planned
 from workbench.study.cells.options import Options, parse_seeds
-from workbench.study.plan import Plan, make_plan
+from workbench.study.plan import Plan
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     _check(options, results)
     study = spec.load(options.study)
     asked = Options(
-        seeds=parse_seeds(options.seeds) if options.seeds else (),
+        seeds=parse_seeds(options.seeds, int(options.confirm > 0)) if options.seeds else (),
+        confirm=options.confirm,
         budget=options.budget,
         data=next(iter(options.data), ""),
         more_data=tuple(options.data[1:]),
@@ -91,7 +93,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         smoke=options.smoke,
         settings=tuple(options.set),
     )
-    plan = make_plan(study, asked, data_root)
+    plan = planned(study, asked, data_root, results)
     if options.plan and module == "workbench.train":
         from workbench.study.cells.check import check_runs
 

@@ -54,8 +54,9 @@ def arguments(plan: Plan) -> list[str]:
     given = {
         "--recipe": options.recipe,
         "--trials": str(options.trials or ""),
+        "--confirm": str(options.confirm or ""),
         # "3" would stand for the seeds 0, 1 and 2, and a single seed can only be the first.
-        "--seeds": "1" if options.seeds == (0,) else ",".join(map(str, options.seeds)),
+        "--seeds": "1" if len(options.seeds) == 1 else ",".join(map(str, options.seeds)),
         "--budget": options.budget,
         "--data": options.data,
         "--pretrain-data": options.pretrain_data,

@@ -69,6 +69,10 @@ class Plan:
     """Only of a search."""
     trials: int = 0
     """Only of a search: how many there are to be."""
+    chosen: str = ""
+    """Of the confirmation of a search: how its cells were chosen, see `workbench.study.cells.confirm`."""
+    note: str = ""
+    """The same with its seeds, as the answer says it."""
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """What `--set` changes in every cell: name -> (the study's own value, the value now)."""
 
@@ -148,6 +152,7 @@ class Plan:
             "claims": [asdict(claim) for claim in study.claims],
             "contrasts": list(self.contrasts),
             **({} if self.options.smoke else study.luck),  # nothing is claimed of a smoke test
+            **({"chosen": self.chosen, "note": self.note} if self.chosen else {}),
             "smoke": self.options.smoke,
             "plan": str(self.options),
             "cells": [{"key": c.key, "cell": c.label, "axes": c.axes} for c in self.cells],

@@ -25,6 +25,8 @@ class Options:
     """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
     pretrain_data: str = ""
     """Of a study whose runs train on other data first: what that is, `NAME` or `NAME:PATH`."""
+    confirm: int = 0
+    """Of a search: how many of its best trials to run again with fresh seeds; 0 runs the search itself."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
@@ -56,6 +58,7 @@ class Options:
         first = self.pretrain_data and f"pre-trained on {self.pretrain_data}"
         parts = [
             self.smoke and "smoke",
+            self.confirm and f"best {self.confirm}",
             self.budget and f"budget {self.budget}",
             data.strip(),
             first,
@@ -68,8 +71,8 @@ MOST_SEEDS = 1000
 """More would be a seed that was taken for a number of seeds."""
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` stands for the seeds 0, 1 and 2; `0,4,7` for exactly these."""
+def parse_seeds(text: str, first: int = 0) -> tuple[int, ...]:
+    """`3` stands for the seeds 0, 1 and 2, or as many from another first one; `0,4,7` for exactly these."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
@@ -77,7 +80,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if len(numbers) == 1 and "," not in text:
         if numbers[0] > MOST_SEEDS:
             raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
-        numbers = list(range(numbers[0]))
+        numbers = list(range(first, first + numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
     return tuple(numbers)
