@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from app.runs import Runs
     from app.store import Store
 
+# Seconds between looks at the results folder while a page stands. (Streamlit would show a string here.)
 LOOK = 2.5
-"""Seconds between looks at the results folder while a page stands."""
 
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
 ROOT = str(Path(__file__).resolve().parents[1])

@@ -127,7 +127,7 @@ def _caption(table: pl.DataFrame, metric: str, clock: str, weight: float, owners
     if (whole["seeds"] > 1).any():
         few = whole.group_by("key").len()["len"].max()
         spread = "bars" if isinstance(few, int) and few <= MOST_MARKERS else "bands"
-        most = whole["seeds"].max()
+        most = max(whole["seeds"].to_list())
         text += f", means over complete runs of up to {most} seeds; {spread} reach from the least to the most"
     elif not whole.is_empty():
         text += ", one complete run of each cell, so there is no spread to show"

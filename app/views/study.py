@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
@@ -53,7 +54,7 @@ def render(runs: Runs) -> None:
 def _at_a_glance(runs: Runs, answer: Answer, state: Progress) -> None:
     """One number, what may be claimed and what not, the next command; beside it the sweep."""
     found = runs.kept(("glance", answer.metric), lambda: _picture(answer))
-    words, picture = st.columns([2, 3], gap="large") if found is not None else (st.container(), None)
+    words, picture = st.columns(2, gap="large") if found is not None else (st.container(), None)
     with words:
         for key in answer.selected[:MOST_SELECTED]:
             _headline(answer, key)
@@ -83,7 +84,8 @@ def _headline(answer: Answer, key: str) -> None:
         return
     value = f"{row[answer.metric]:.1f}{f' {asked.measure.unit}' if asked.measure.unit else ''}"
     difference = answer.comparisons.get(key)
-    away, colour = None, "off"
+    away = None
+    colour: Literal["normal", "inverse", "off"] = "off"
     if difference is not None and asked.baseline is not None:
         away = f"{difference.effect:+.1f} against {asked.against}"
         if answer.standing(key):

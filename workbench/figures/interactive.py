@@ -69,9 +69,12 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
         figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=names)
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
     if chance is not None:
-        words = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}}
+        said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}}
         line = {"color": "#777777", "width": 1, "dash": "dash"}
-        figure.add_hline(y=chance, line=line, annotation=words, annotation_position="top left")
+        figure.add_hline(y=chance, line=line)
+        # Outside, where it covers no point.
+        figure.add_annotation(x=1, y=chance, xref="paper", xanchor="left", showarrow=False, **said)
+        return _finished(figure).update_layout(margin={"r": 85})
     return _finished(figure)
 
 
