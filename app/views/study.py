@@ -37,7 +37,9 @@ def render(runs: Runs) -> None:
         return
     st.header(escaped(runs.asked.question))
     state = progress(runs.asked, runs.table, time.time())
-    if answer.cells.is_empty():
+    if answer.cells.is_empty() and state.counts.get("running"):
+        st.info("No run is complete yet; the first are under way.")
+    elif answer.cells.is_empty():
         nothing_yet(runs, "No run is complete yet.")
     else:
         _at_a_glance(runs, answer, state)

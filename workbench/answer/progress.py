@@ -106,6 +106,8 @@ def next_step(asked: Asked, state: Progress) -> Step:
     """What leads further: the missing runs, the real study after a smoke test, more seeds, or the report."""
     if asked.smoke and not state.unfinished:
         return Step(why="This asks the question in full:", command=command(asked.name))
+    if state.counts.get("running"):
+        return Step(why="Runs are under way; where they stop, this goes on:", command=asked.command)
     if state.unfinished or not state.done:
         return Step(why="This makes the runs that are missing:", command=asked.command)
     if len(asked.seeds) == 1 and not asked.search:
