@@ -8,6 +8,8 @@ A view is one file in `app/views/`, found by itself:
 
     TITLE = "Effects"        # name in the navigation
     ORDER = 20               # optional: order there, small first (default 100)
+    FOLLOWS = False          # optional: whether it is drawn anew when runs begin or end; else the page says
+                             # that its numbers are older (default)
 
     def render(runs: Runs) -> None: ...
 

@@ -7,10 +7,19 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from app.runs import Runs
+    from app.store import Store
+
+# Seconds between looks at the results folder while a page stands. (Streamlit would show a string here.)
+LOOK = 2.5
 
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -46,10 +55,17 @@ def main() -> None:
         first = next(iter(titles))
         chosen = address.choose("view", "View", titles, first, form="radio", on_change=address.leave)
     if not name:
+        st.fragment(_wait, run_every=LOOK)(store)
         _empty(results)
     else:
+        view = views[chosen]
         try:
-            views[chosen].render(Runs.of(store, name, studies))
+            runs = Runs.of(store, name, studies)
+            with above:
+                st.fragment(_watch, run_every=LOOK)(runs, getattr(view, "FOLLOWS", False))
+                if runs.asked is not None and runs.asked.smoke:
+                    st.badge("Smoke test: it only tries the whole path and says nothing", color="orange")
+            view.render(runs)
         except UserError as error:
             from app.markdown import escaped
 
@@ -58,6 +74,41 @@ def main() -> None:
         from app.markdown import escaped
 
         above.warning(escaped(" ".join(found)))
+
+
+def _wait(store: Store) -> None:
+    """Follows when the first study is there."""
+    if store.studies():
+        st.rerun()
+
+
+def _watch(runs: Runs, follows: bool) -> None:
+    """Looks at the run directories while the page stands. A page that follows is drawn anew; any other says
+    that its numbers are older, since they should not move under a reader's eyes."""
+    now = runs.now()
+    new = [study for study in now.store.studies() if study not in runs.studies]
+    if not new and now.version == runs.version and (not follows or now.standing == runs.standing):
+        return
+    if follows:
+        st.rerun()
+    from app.markdown import escaped
+
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.warning(escaped(_since(runs, now, new)))
+    if right.button("Show the new ones", width="stretch"):
+        st.rerun()
+
+
+def _since(runs: Runs, now: Runs, new: Sequence[str]) -> str:
+    """What is newer than the page, in words."""
+    said = [f"A study has begun since: {', '.join(new)}."] if new else []
+    if now.version != runs.version:
+        more = now.done.height - runs.done.height
+        what = "the plan or its runs have changed"
+        if more > 0:
+            what = f"{more} more {'run has' if more == 1 else 'runs have'} ended"
+        said.insert(0, f"This page shows older numbers: {what} since it was opened.")
+    return " ".join(said)
 
 
 def _results() -> Path:

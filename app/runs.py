@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app.store import Store, Version
+from app.store import Seen, Store, Version
 from workbench import tasks
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import gather
@@ -31,6 +31,8 @@ from workbench.tracking.run_dir import RunDir
 
 USUAL_METRIC = "t2v_r1"
 """Of a study that does not say what it measures; without a split."""
+SMOKE = " (smoke test)"
+"""Behind the cell of a run that only tries the whole path."""
 
 _SPINNING = ContextVar("spinning", default=False)
 
@@ -62,6 +64,8 @@ class Runs:
     asked: Asked | None
     """`study.json`; None where it is missing or unreadable, `problem` says why."""
     problem: str
+    smoke: frozenset[str]
+    """Keys of cells that smoke tests alone have asked for."""
     version: Version
     """Changes with `study.json` and with every run that ends."""
     store: Store = field(repr=False)
@@ -72,13 +76,18 @@ class Runs:
         with _spinner("Reading the runs …"):
             seen = store.study(study)
         return Runs(
-            results=store.results, studies=studies, study=study, table=seen.table, asked=seen.asked,
-            problem=seen.problem, version=seen.version, store=store,
+            results=store.results, studies=studies, study=study, table=_marked(seen), asked=seen.asked,
+            problem=seen.problem, smoke=seen.smoke, version=seen.version, store=store,
         )  # fmt: skip
 
     def now(self) -> Runs:
         """The same study at this moment, for parts of a page that refresh by themselves."""
         return Runs.of(self.store, self.study, self.studies)
+
+    @property
+    def standing(self) -> frozenset[tuple[str, str]]:
+        """Every run with its state: changes when one begins, and not with each step."""
+        return frozenset(self.table.select("run", "state").iter_rows())
 
     @property
     def done(self) -> pl.DataFrame:
@@ -103,7 +112,9 @@ class Runs:
         """
         if self.asked is None:
             return cell or key
-        return self.asked.labels.get(key) or f"{cell or key} (of another plan)"
+        if key in self.asked.labels:
+            return self.asked.labels[key]
+        return cell or key if key in self.smoke else f"{cell or key} (of another plan)"
 
     def answer(
         self,
@@ -174,3 +185,12 @@ class Runs:
     def directory(self, run: str) -> RunDir:
         """The directory of a run, by its name (`KEY-sSEED`)."""
         return RunDir(self.results / "runs" / self.study / check_name(run, "run name"))
+
+
+def _marked(seen: Seen) -> pl.DataFrame:
+    """The run table, where runs of a smoke test say so beside those of the study that is shown."""
+    beside = seen.smoke - (set[str]() if seen.asked is None else set(seen.asked.labels))
+    if not beside:
+        return seen.table
+    marked = pl.when(pl.col("key").is_in(sorted(beside))).then(pl.col("cell") + SMOKE).otherwise("cell")
+    return seen.table.with_columns(marked.alias("cell"))

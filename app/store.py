@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from workbench.answer.asked import Asked, load
+from workbench.answer.asked import Asked, load, smoke_cells
 from workbench.answer.evidence import QueryValues
 from workbench.errors import UserError
 from workbench.tracking.files import check_name
@@ -21,6 +21,9 @@ from workbench.tracking.runs import RunTable
 
 REFRESH = 2.0
 """Seconds for which what was read counts as fresh."""
+QUICK = 0.1
+"""Seconds of a look at the run directories; where it takes longer, the next one waits so much longer, so that
+looking takes a twentieth of one core at most."""
 KEPT = 32
 """Answers and curves kept in memory."""
 
@@ -37,9 +40,19 @@ class Seen:
     asked: Asked | None
     problem: str
     """Why there is no `asked`."""
+    smoke: frozenset[str]
+    """Keys of cells that smoke tests alone have asked for."""
     description: tuple[int, int]
     """Time and size of `study.json`."""
+    took: float
+    """Seconds that the look took."""
     version: Version
+    """Changes with `study.json` and with every run that ends."""
+
+    @property
+    def stale_at(self) -> float:
+        """When it is time to look again."""
+        return self.at + REFRESH * max(1.0, self.took / QUICK)
 
 
 class Store:
@@ -69,7 +82,7 @@ class Store:
         # While somebody else looks again, what is known is still good enough.
         if study.lock.acquire(blocking=study.seen is None):
             try:
-                if study.seen is None or time.monotonic() - study.seen.at > REFRESH:
+                if study.seen is None or time.monotonic() > study.seen.stale_at:
                     study.seen = self._look(name, study)
             finally:
                 study.lock.release()
@@ -94,6 +107,7 @@ class Store:
             return kept.value
 
     def _look(self, name: str, study: _Study) -> Seen:
+        began = time.monotonic()
         description = _signature(self.results / "runs" / name / "study.json")
         table = study.table.read()
         before = study.seen
@@ -101,8 +115,14 @@ class Store:
             asked, problem = before.asked, before.problem
         else:
             asked, problem = self._asked(name)
+        # Another plan writes its description before its runs begin.
+        known = before is not None and before.description == description and before.table is table
+        smoke = before.smoke if before is not None and known else smoke_cells(self.results, name)
+        now = time.monotonic()
         return Seen(
-            at=time.monotonic(), table=table, asked=asked, problem=problem, description=description,
+            at=now, table=table, asked=asked, problem=problem, smoke=smoke, description=description,
+            # The first look reads what later ones only glance at.
+            took=now - began if before is not None else 0.0,
             version=(description, study.table.ended),
         )  # fmt: skip
 

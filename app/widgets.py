@@ -18,6 +18,7 @@ from app.runs import Runs
 from app.shown import harmless, sortable
 from workbench import tables
 from workbench.answer import asked
+from workbench.answer.evidence import queries_of
 from workbench.figures.style import label
 from workbench.report import latex
 from workbench.stats.intervals import Kind
@@ -88,12 +89,28 @@ def group_by(runs: Runs) -> list[str]:
     )  # fmt: skip
 
 
-def error_bar() -> Kind:
-    """Parameter `error`: what a 95 % interval is about: `seeds`, `queries` or `seeds+queries`."""
-    chosen = address.choose(
-        "error", "Error bar", ERRORS, "seeds", form="buttons",
-        help="95 % intervals: other seeds, other queries, or both. With one seed only queries can vary.",
-    )  # fmt: skip
+def error_bar(runs: Runs, metric: str) -> Kind:
+    """Parameter `error`: what a 95 % interval is about: `seeds`, `queries` or `seeds+queries`.
+
+    metric: without a split. An interval that does not exist is not offered, and a caption says why.
+    """
+    planned = pl.lit(True) if runs.asked is None else pl.col("key").is_in(list(runs.asked.labels))
+    seeds = runs.done.filter(planned).group_by("key").len()["len"].max()
+    several, asked_of = isinstance(seeds, int) and seeds > 1, queries_of(metric) is not None
+    kinds = [kind for kind in ERRORS if (several or kind == "queries") and (asked_of or kind == "seeds")]
+    lacking = []
+    if not several:
+        lacking.append("every cell has one seed so far, so other seeds are not known")
+    if not asked_of:
+        lacking.append(f"{label(f'test/{metric}')} is no mean over queries")
+    chosen = "seeds"
+    if kinds:
+        chosen = address.choose(
+            "error", "Error bar", {kind: ERRORS[kind] for kind in kinds}, kinds[0], form="buttons",
+            help="95 % intervals: over other seeds, other queries, or both.",
+        )  # fmt: skip
+    if lacking:
+        st.caption(escaped(f"{'Error bar' if kinds else 'No error bar'}: {'; '.join(lacking)}."))
     return cast(Kind, chosen)
 
 

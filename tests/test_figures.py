@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from workbench import figures, stats
+from workbench.errors import UserError
 from workbench.figures import paper
 from workbench.figures.style import label
 
@@ -114,6 +115,45 @@ def test_learning_curves_average_the_nth_evaluation_of_the_seeds():
     assert table["key"].to_list() == ["b", "a", "a"]
     assert table.row(1) == ("a", 11.0, 1.1, 0.1, 22.0, 20.0, 24.0, 2)
     assert figures.curves_table(curves, {"a-s0": "a"}, "val/other", ["a"]) is None
+
+
+def test_smoothing_follows_each_run_by_itself_and_does_not_start_at_zero():
+    rows = [(run, step, value) for run, values in (("a", [4.0, 2.0, 0.0]), ("b", [1.0, 1.0, 1.0]))
+            for step, value in enumerate(values, 1)]  # fmt: skip
+    schema = {"run": pl.String(), "step": pl.Int64(), "value": pl.Float64()}
+    curves = pl.DataFrame(rows, schema=schema, orient="row").with_columns(metric=pl.lit("train/loss"))
+    found = figures.smoothed(curves, 0.5)["value"].to_list()
+    assert found == pytest.approx([4, (2 * 2 + 4) / 3, (0 * 4 + 2 * 2 + 4) / 7, 1, 1, 1])
+    assert figures.smoothed(curves, 0) is curves
+    with pytest.raises(UserError, match="below 1"):
+        figures.smoothed(curves, 1.0)
+
+
+def test_dense_curves_of_seeds_have_bands_and_runs_under_way_are_dotted_in_their_colour():
+    rows = [("a", s, s * 1.0, s * 0.1, 5.0 / s, 4.0 / s, 6.0 / s, 2) for s in range(1, 60)]
+    rows += [("a-s2", s, s * 1.0, s * 0.1, 5.0 / s, 5.0 / s, 5.0 / s, 1) for s in range(1, 9)]
+    names = ["key", "step", "seconds", "pflops", "mean", "low", "high", "seeds"]
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    given = {"metric": "train/loss", "clocks": ["step"], "owners": {"a-s2": "a"}}
+    labels = {"a": "cell a", "a-s2": "cell a, seed 2"}
+    band, whole, part = figures.curves_figure(table, labels, **given).data
+    assert band.fill == "toself"
+    assert len(band.x) == 2 * 59
+    assert whole.error_y.array is None
+    assert (whole.line.dash, part.line.dash) == ("solid", "dot")
+    assert whole.line.color == part.line.color
+    axes = paper.curves(table, labels, **given).axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", ":"]
+    assert len(axes.collections) == 2
+
+
+def test_the_sweep_shows_what_random_ranks_reach():
+    table = figures.sweep_table(cells_of([{"r": 0.0}, {"r": 0.5}], [20.0, 30.0]), ["r"], METRIC)
+    given = {"axis": "r", "metric": METRIC, "chance": 0.2}
+    (line,) = figures.sweep_figure(table, **given).layout.shapes
+    assert line.y0 == line.y1 == 0.2
+    drawn = paper.sweep(table, connected=True, **given).axes[0]
+    assert [list(line.get_ydata()) for line in drawn.lines][-1] == [0.2, 0.2]
 
 
 def test_effects_come_with_the_largest_first():

@@ -20,6 +20,9 @@ ORDER = 30
 
 COSTS = (pictures.FLOPS, pictures.PER_CLIP, pictures.THROUGHPUT, pictures.MEMORY, pictures.SECONDS)
 
+MOST_NAMED = 4
+"""Cells that a sentence names."""
+
 
 def render(runs: Runs) -> None:
     if runs.asked is None:
@@ -30,7 +33,7 @@ def render(runs: Runs) -> None:
     with left:
         metric = widgets.metric(runs)
     with right:
-        error = widgets.error_bar()
+        error = widgets.error_bar(runs, metric)
     answer = runs.answer(metric=metric, error=error)
     if answer is None or answer.cells.is_empty():
         nothing_yet(runs, "No run is complete yet.")
@@ -97,11 +100,6 @@ def _learning(runs: Runs, answer: Answer, metric: str) -> dict[str, Learning]:
     return {clock: learning(answer, curves, clock) for clock in widgets.CLOCKS}
 
 
-def _together(found: Learning) -> int:
-    """How many runs can be compared at the budget that all reached; in steps few, where FLOPs are equal."""
-    return sum(first <= found.shared for first, _ in found.ends)
-
-
 def _at(
     answer: Answer, found: Learning, clock: str, budget: float
 ) -> tuple[pl.DataFrame, pictures.Picture | None]:
@@ -115,28 +113,40 @@ def _budget(runs: Runs, answer: Answer) -> None:
     left, right = st.columns([1, 2])
     with left:
         every = runs.kept(("learning", metric), lambda: _learning(runs, answer, metric))
-        clock = widgets.clock("Budget in", max(every, key=lambda c: _together(every[c])), pin=True)
+        clock = widgets.clock("Budget in", max(every, key=lambda c: every[c].most), pin=True)
     found = every[clock]
     if not found.curves:
         st.caption(f"No complete run was evaluated on {escaped(metric)}.")
         return
     low, high = min(first for first, _ in found.ends), max(last for _, last in found.ends)
-    budget = found.shared
+    budget = found.widest
     if low < high:
         # Each clock has its own budget, so that changing the clock does not leave a budget of another unit.
         with right:
             budget = address.number(
                 f"budget_{clock}", f"Budget ({label(clock)})", low, high, max(low, min(high, budget)),
-                pin=True, help="At first the largest budget that every run reached.",
+                pin=True, help="At first the largest budget at which most runs can be compared.",
             )  # fmt: skip
     table, picture = runs.kept(("budget", metric, clock, budget), lambda: _at(answer, found, clock, budget))
+    _left_out(table, metric, budget, clock)
     if picture is not None:
         widgets.figure(f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn)
-    left_out = table.filter(pl.col(metric).is_null()).height
     caption = (
         f"{metric} at {budget:.4g} ({label(clock)}); a curve is a straight line between two evaluations."
     )
-    if left_out:
-        caption += f" {left_out} of {table.height} cells have no evaluation there and are left out."
     shown = tables.readable(table.filter(pl.col(metric).is_not_null()), metric)
     widgets.table(f"{runs.study}-budget-table", shown, caption=caption, exact=table)
+
+
+def _left_out(table: pl.DataFrame, metric: str, budget: float, clock: str) -> None:
+    """Says above the picture which cells are not in it, and why."""
+    lost = table.filter(pl.col(metric).is_null())["cell"].to_list()
+    if not lost:
+        return
+    named = "; ".join(lost[:MOST_NAMED])
+    more = f"; and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
+    text = (
+        f"{len(lost)} of {table.height} cells are left out, since at {budget:.4g} ({label(clock)}) they had "
+        f"ended or were not evaluated yet: {named}{more}."
+    )
+    st.info(escaped(text))

@@ -89,7 +89,7 @@ def _answer(runs: Runs) -> Answer | None:
     left, right = st.columns([2, 3])
     with left:
         metric = widgets.metric(runs)
-        error = widgets.error_bar()
+        error = widgets.error_bar(runs, metric)
     with right:
         baseline = widgets.baseline(runs)
         by = widgets.group_by(runs)

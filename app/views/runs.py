@@ -25,6 +25,7 @@ from workbench.metrics import score
 from workbench.tracking.run_dir import RunDir
 
 TITLE = "Runs"
+FOLLOWS = True
 ORDER = 60
 
 MLFLOW_UI = "WORKBENCH_MLFLOW_UI"

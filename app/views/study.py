@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
 from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import nothing_yet, on_demand, table
-from workbench.answer import caveats, contrasts, search
+from app.widgets import among, figure, nothing_yet, on_demand, table
+from workbench.answer import caveats, contrasts, search, wording
 from workbench.answer.asked import Asked
-from workbench.answer.progress import Progress, progress
+from workbench.answer.progress import Progress, next_step, progress
 from workbench.answer.results import Answer
+from workbench.report import pictures
 from workbench.report.rows import legend
 
 TITLE = "Study"
 ORDER = 0
+FOLLOWS = True
 
 REFRESH = 5
 """Seconds between looks at a study that is not finished."""
+MOST_SELECTED = 4
+"""Cells that have their number at the top, of a study that selects one in each of several comparisons."""
+MOST_SAID = 6
+"""Differences that are listed beside the picture."""
 
 
 def render(runs: Runs) -> None:
@@ -29,20 +37,106 @@ def render(runs: Runs) -> None:
         return
     st.header(escaped(runs.asked.question))
     state = progress(runs.asked, runs.table, time.time())
-    _answer(runs, answer)
-    st.subheader("Runs", divider="gray")
-    if state.unfinished:
-        st.fragment(_live, run_every=REFRESH)(runs, runs.asked)
+    if answer.cells.is_empty() and state.counts.get("running"):
+        st.info("No run is complete yet; the first are under way.")
+    elif answer.cells.is_empty():
+        nothing_yet(runs, "No run is complete yet.")
     else:
+        _at_a_glance(runs, answer, state)
+    if state.unfinished:
+        st.subheader("Runs", divider="gray")
+        st.fragment(_live, run_every=REFRESH)(runs, runs.asked)
+    if not answer.cells.is_empty():
+        _in_full(runs, answer)
+    if not state.unfinished:
+        st.subheader("Runs", divider="gray")
         _progress(runs, state)
 
 
-def _answer(runs: Runs, answer: Answer) -> None:
-    if answer.cells.is_empty():
-        nothing_yet(runs, "No run is complete yet.")
+def _at_a_glance(runs: Runs, answer: Answer, state: Progress) -> None:
+    """One number, what may be claimed and what not, the next command; beside it the sweep."""
+    found = runs.kept(("glance", answer.metric), lambda: _picture(answer))
+    words, picture = st.columns(2, gap="large") if found is not None else (st.container(), None)
+    with words:
+        for key in answer.selected[:MOST_SELECTED]:
+            _headline(answer, key)
+        claimed, rest = _said(answer)
+        st.markdown("**May be claimed**")
+        _listed(claimed, "Nothing.")
+        if rest:
+            st.markdown("**Not claimed**")
+            _listed(rest, "")
+        step = next_step(answer.asked, state)
+        st.markdown(f"**Next.** {escaped(step.why)}")
+        st.code(f"{step.command}{among(runs.results)}", language="shell", wrap_lines=True)
+    if found is not None and picture is not None:
+        with picture:
+            figure(f"{runs.study}-answer", found.caption, found.moving, found.drawn)
+
+
+def _picture(answer: Answer) -> pictures.Picture | None:
+    """The sweep; of a search, or of many axes, the metric against what it costs."""
+    return pictures.sweep(answer) or pictures.cost(answer, pictures.usual_costs(answer)[:1])
+
+
+def _headline(answer: Answer, key: str) -> None:
+    """The test score of a cell that val selected, and how far it is from its baseline."""
+    asked, (row,) = answer.asked, answer.cells.filter(key=key).iter_rows(named=True)
+    if row[answer.metric] is None:  # a run of a version that did not note it
         return
-    st.subheader("Answer", divider="gray")
-    st.markdown(f"**{escaped(answer.sentence)}**")
+    value = f"{row[answer.metric]:.1f}{f' {asked.measure.unit}' if asked.measure.unit else ''}"
+    difference = answer.comparisons.get(key)
+    away = None
+    colour: Literal["normal", "inverse", "off"] = "off"
+    if difference is not None and asked.baseline is not None:
+        away = f"{difference.effect:+.1f} against {asked.against}"
+        if answer.standing(key):
+            colour = "normal" if asked.maximize else "inverse"
+    title = f"{asked.measure.label} on test, the best on val"
+    st.metric(
+        escaped(f"{asked.stratum(key)}: {title}" if asked.stratum(key) else title), value, away,
+        delta_color=colour, delta_arrow="off",
+    )  # fmt: skip
+    told = [f"**{escaped(asked.labels[key])}**"]
+    if row["low"] is not None:
+        told.append(escaped(f"95 % interval {row['low']:.1f} to {row['high']:.1f} {answer.cells_vary}"))
+    else:
+        told.append(f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}, no interval")
+    if (chance := answer.chance) is not None:
+        told.append(escaped(f"random ranks reach {chance.expected:.1f}"))
+        if not chance.told:
+            told.append("**nothing here can be told from chance**")
+    st.markdown("; ".join(told))
+
+
+def _said(answer: Answer) -> tuple[list[str], list[str]]:
+    """What may be claimed and what may not, each in a few words."""
+    claimed: list[str] = []
+    rest: list[str] = []
+    if answer.contrasts:
+        for contrast in answer.contrasts:
+            (claimed if contrast.told else rest).append(contrast.sentence)
+        return claimed, rest
+    if answer.asked.search:
+        return [], ["Trials with one seed each, of which val selected these."]
+    for key, c in answer.comparisons.items():
+        line = f"{answer.asked.labels[key]}: {wording.signed(c)}"
+        (claimed if answer.standing(key) else rest).append(line)
+    if rest and all(len(c.seeds) == 1 for c in answer.comparisons.values()):
+        rest.insert(0, "One seed: what another one would show is not known.")
+    return claimed, rest
+
+
+def _listed(lines: Sequence[str], without: str) -> None:
+    more = len(lines) - MOST_SAID
+    shown = [f"- {escaped(line)}" for line in lines[:MOST_SAID]]
+    shown += [f"- and {more} more in the table below"] if more > 0 else []
+    st.markdown("\n".join(shown) or without)
+
+
+def _in_full(runs: Runs, answer: Answer) -> None:
+    st.subheader("The answer in full", divider="gray")
+    st.markdown(escaped(answer.sentence))
     for caveat in answer.caveats:
         st.markdown(f"- {escaped(caveat)}")
     if answer.contrasts:
@@ -61,10 +155,8 @@ def _answer(runs: Runs, answer: Answer) -> None:
 
 
 def _live(runs: Runs, asked: Asked) -> None:
-    """Looks again by itself; the page follows only when a run has ended, well or not."""
+    """Looks again by itself; the rest of the page follows when a run has begun or ended."""
     now = runs.now()
-    if now.version != runs.version:
-        st.rerun()
     _progress(now, progress(now.asked or asked, now.table, time.time()))
 
 

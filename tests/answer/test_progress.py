@@ -6,7 +6,7 @@ import pytest
 from synthetic import RATIOS, key_of
 
 from workbench.answer.asked import load
-from workbench.answer.progress import progress
+from workbench.answer.progress import next_step, progress
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 
@@ -78,3 +78,29 @@ def test_no_run_at_all(ratios):
     found = state_of(ratios(seeds=(0,), skip={(i, 0) for i in range(6)}))
     assert found.counts == {"missing": 6}
     assert found.sentence() == "6 runs: 6 missing."
+
+
+def step_of(results):
+    return next_step(load(results, "ratios"), state_of(results)).command
+
+
+def test_what_comes_next_is_a_command(ratios):
+    study = "python -m workbench.study ratios"
+    assert (
+        step_of(ratios(seeds=(0, 1), skip={(5, 1)}, arguments=["ratios", "--seeds", "2"]))
+        == f"{study} --seeds 2"
+    )
+    assert step_of(ratios(seeds=(0, 1))) == "python -m workbench.report ratios"
+    assert (
+        step_of(ratios(seeds=(0, 1), plan="budget 2x"))
+        == "python -m workbench.report ratios --asked 'budget 2x'"
+    )
+
+
+def test_one_seed_asks_for_more_and_a_smoke_test_for_the_real_study(ratios):
+    study = "python -m workbench.study ratios"
+    assert step_of(ratios(seeds=(0,), arguments=["ratios", "--quick"])) == study
+    assert step_of(ratios(seeds=(0,), arguments=["ratios", "--seeds", "1"])) == f"{study} --seeds 3"
+    assert step_of(ratios(seeds=(0,), smoke=True, plan="smoke", arguments=["ratios", "--smoke"])) == study
+    unfinished = ratios(seeds=(0, 1), skip={(5, 1)}, smoke=True, arguments=["ratios", "--smoke"])
+    assert step_of(unfinished) == f"{study} --smoke"

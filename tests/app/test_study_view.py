@@ -16,7 +16,7 @@ def words(page):
 def test_an_unfinished_study_says_how_far_it_is_and_what_went_wrong(ratios, opened):
     page = opened_at(ratios, opened, failed={(1, 2)}, skip={(2, 1), (5, 0)})
     assert "18 runs: 15 done, 1 failed, 2 missing; about 3 min left." in words(page)
-    answer, troubles, states = (frame.value for frame in page.dataframe)
+    troubles, states, answer = (frame.value for frame in page.dataframe)
     assert troubles["reason"].tolist() == ["not_finite: the loss vtc is not finite at step 5"]
     assert states["seed 1"].tolist().count("· missing") == 1
     assert "text-to-video" not in answer.columns[0]

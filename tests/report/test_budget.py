@@ -26,12 +26,15 @@ def unequal(results):
     return results
 
 
-def test_the_shared_budget_is_where_the_shortest_curve_ends(unequal, answered):
+def test_the_budget_at_first_is_the_largest_at_which_most_runs_can_be_compared(unequal, answered):
     _, found = read(answered, unequal)
-    assert found.shared == pytest.approx(40 * 1e-4 * 0.1)
     assert len(found.ends) == 9
+    # Where the cheapest cell ends, neither of the others has been evaluated once.
+    assert found.compared(40 * 1e-4 * 0.1) == 3
+    assert found.widest == pytest.approx(40 * 1e-4 * 0.5)
+    assert found.most == 6
     _, found = read(answered, unequal, "step")
-    assert found.shared == 40
+    assert (found.widest, found.most) == (40, 9)
 
 
 def test_a_curve_is_read_between_its_evaluations(unequal, answered):
@@ -55,6 +58,18 @@ def test_who_had_ended_or_had_no_evaluation_is_left_out(unequal, answered):
     picture = budget_picture(answer, table, "pflops", 0.0015)
     assert "equal budget of 0.0015 (training PFLOPs)" in picture.caption
     assert len(picture.moving.data[0].x) == 2
+
+
+def test_who_is_left_out_does_not_change_the_x_axis(results, answered):
+    cells = grid(ratio=[0.0, 0.9], share=[0.1, 0.2, 0.3])
+    cost = {0.1: 0.1, 0.2: 1.0, 0.3: 1.0}
+    write_study(
+        results, "ratios", cells, (0, 1), baseline=cells[0], steps=40, cost=lambda axes: cost[axes["share"]]
+    )
+    answer, found = read(answered, results)
+    table = at_budget(answer, found, 4e-4)
+    assert table["val/t2v_r1"].null_count() == 4
+    assert "over share at" in budget_picture(answer, table, "pflops", 4e-4).caption
 
 
 def test_the_costs_tell_passes_and_tokens(unequal, answered):

@@ -213,6 +213,23 @@ def load_asked(results: Path, study: str, plan: str = "") -> tuple[Asked, tuple[
     return _read(known[wanted], study), tuple(one for one in known if one != wanted)
 
 
+def smoke_cells(results: Path, study: str) -> frozenset[str]:
+    """Keys of the cells that smoke tests alone have asked for, by the descriptions that the plans have left.
+
+    A smoke test does not replace the description of the real plan, so its runs may lie beside real ones.
+    """
+    small, real = set[str](), set[str]()
+    folder = results / "runs" / study
+    for path in (folder / "study.json", *folder.glob("asked-*.json")):
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+            keys = {cell["key"] for cell in description["cells"]}
+            (small if description["smoke"] else real).update(keys)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # what a damaged description asked for cannot be told; its runs have no mark
+    return frozenset(small - real)
+
+
 def _plan(path: Path) -> str:
     """The plan that a file describes; its name where it is damaged, so that the others can be asked for."""
     try:

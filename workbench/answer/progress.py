@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from workbench.answer.asked import Asked
+from workbench.answer.asked import Asked, command
+from workbench.naming import PLAIN
 from workbench.tables import duration
 
 SILENT = 300.0
@@ -88,6 +90,42 @@ def progress(asked: Asked, runs: pl.DataFrame, now: float) -> Progress:
         troubles=pl.DataFrame(troubles, schema=trouble, orient="row"),
         seconds_left=_left(states, found, unknown),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one would do next."""
+
+    why: str
+    """A sentence that ends before the command."""
+    command: str
+    """Without the folder of the results."""
+
+
+def next_step(asked: Asked, state: Progress) -> Step:
+    """What leads further: the missing runs, the real study after a smoke test, more seeds, or the report."""
+    if asked.smoke and not state.unfinished:
+        return Step(why="This asks the question in full:", command=command(asked.name))
+    if state.counts.get("running"):
+        return Step(why="Runs are under way; where they stop, this goes on:", command=asked.command)
+    if state.unfinished or not state.done:
+        return Step(why="This makes the runs that are missing:", command=asked.command)
+    if len(asked.seeds) == 1 and not asked.search:
+        return Step(why="This tells whether the differences are luck:", command=_with_seeds(asked))
+    asked_for = "" if asked.plan == PLAIN else f" --asked {shlex.quote(asked.plan)}"
+    report = f"python -m workbench.report {asked.name}{asked_for}"
+    return Step(why="This writes the answer as a page with tables and figures for a paper:", command=report)
+
+
+def _with_seeds(asked: Asked) -> str:
+    """The command of a plan with one seed, with the seeds that the study asks for, or else with three."""
+    words = shlex.split(asked.command)
+    if "--quick" in words:
+        return shlex.join(word for word in words if word != "--quick")
+    if "--seeds" in words:
+        at = words.index("--seeds")
+        del words[at : at + 2]
+    return shlex.join([*words, "--seeds", "3"])
 
 
 def _columns(runs: pl.DataFrame) -> Sequence[str]:

@@ -18,6 +18,7 @@ from workbench.answer.evidence import Evidence, gather
 from workbench.answer.luck import learned, looked
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
+from workbench.stats.chance import FromChance
 from workbench.stats.families import ALPHA
 from workbench.stats.intervals import Kind
 
@@ -53,6 +54,8 @@ class Answer:
     """Sentences on what limits the answer."""
     error: Kind = "seeds"
     """What the intervals of the cells are about; those of one seed are about queries in any case."""
+    chance: FromChance | None = None
+    """The best cell beside random ranks; None where what they reach is not known."""
 
     @property
     def metric(self) -> str:
@@ -158,6 +161,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         sentence=said,
         caveats=(*facts.limiting(asked, evidence, told, registered, comparisons, refused), *limits),
         error=error,
+        chance=before.best,
     )
 
 

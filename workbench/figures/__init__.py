@@ -28,6 +28,7 @@ from workbench.figures.tables import (
     factors_table,
     grid_table,
     layout,
+    smoothed,
     sweep_table,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "grid_table",
     "layout",
     "parallel_figure",
+    "smoothed",
     "sweep_figure",
     "sweep_table",
 ]

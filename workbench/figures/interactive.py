@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -25,12 +25,13 @@ from workbench.figures.style import (
     safe,
 )
 from workbench.figures.tables import MOST_COLUMNS
+from workbench.metrics import score
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 
 
-def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str) -> go.Figure:
-    """The metric over an axis with its intervals; one colour a curve."""
+def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float | None = None) -> go.Figure:
+    """The metric over an axis with its intervals; one colour a curve. chance: what random ranks reach."""
     panels = _texts(table, "panel")
     figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=[safe(p) for p in panels])
     curves = _texts(table, "curve")
@@ -67,6 +68,13 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str) -> go.Figure:
         names = [safe(x) for x in words["x"]]
         figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=names)
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
+    if chance is not None:
+        said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}}
+        line = {"color": "#777777", "width": 1, "dash": "dash"}
+        figure.add_hline(y=chance, line=line)
+        # Outside, where it covers no point.
+        figure.add_annotation(x=1, y=chance, xref="paper", xanchor="left", showarrow=False, **said)
+        return _finished(figure).update_layout(margin={"r": 85})
     return _finished(figure)
 
 
@@ -153,27 +161,38 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
 
 
 def curves_figure(
-    table: pl.DataFrame, labels: dict[str, str], *, metric: str, clocks: Sequence[str] = CLOCKS
+    table: pl.DataFrame,
+    labels: Mapping[str, str],
+    *,
+    metric: str,
+    clocks: Sequence[str] = CLOCKS,
+    owners: Mapping[str, str] | None = None,
 ) -> go.Figure:
-    """Learning curves, a panel for each clock; labels: key of a cell -> what to call it."""
+    """Learning curves, a panel for each clock; seeds spread as bars, or as a band where points are many.
+
+    labels: key of a curve -> what to call it; owners: key of a dotted curve -> key of the one whose colour it
+    has.
+    """
     figure = make_subplots(1, len(clocks), shared_yaxes=True)
-    keys = _texts(table, "key")
-    longest = table.group_by("key").len()["len"].max()
-    mode = "lines+markers" if isinstance(longest, int) and longest <= MOST_MARKERS else "lines"
+    keys, owners = _texts(table, "key"), owners or {}
+    colours = {key: i for i, key in enumerate(dict.fromkeys(owners.get(key, key) for key in keys))}
     for column, clock in enumerate(clocks, 1):
-        for i, key in enumerate(keys):
+        for key in keys:
             part = table.filter(pl.col("key") == key)
+            i = colours[owners.get(key, key)]
+            colour = SCREEN_COLOURS[i % len(SCREEN_COLOURS)]
+            few, varies = part.height <= MOST_MARKERS, (part["low"] < part["high"]).any()
+            dash = "dot" if key in owners else DASHES[i // len(SCREEN_COLOURS) % len(DASHES)]
+            if varies and not few:
+                figure.add_trace(_band(part, clock, colour, key), 1, column)
             figure.add_trace(
                 go.Scatter(
                     x=part[clock].to_list(),
                     y=part["mean"].to_list(),
-                    error_y=_bars(part) if (part["low"] < part["high"]).any() else None,
-                    mode=mode,
+                    error_y=_bars(part) if varies and few else None,
+                    mode="lines+markers" if few else "lines",
                     marker={"symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)]},
-                    line={
-                        "color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)],
-                        "dash": DASHES[i // len(SCREEN_COLOURS) % len(DASHES)],
-                    },
+                    line={"color": colour, "dash": dash, "width": 1.2 if key in owners else 2},
                     name=safe(labels[key]),
                     legendgroup=key,
                     showlegend=column == 1 and len(keys) > 1,
@@ -183,8 +202,22 @@ def curves_figure(
                 column,
             )
         figure.update_xaxes(title_text=label(clock), rangemode="tozero", col=column)
-    figure.update_yaxes(title_text=safe(label(metric)), rangemode="tozero", col=1)
-    return _finished(figure)
+    # Of a loss zero says nothing.
+    base = "normal" if score(metric) is None else "tozero"
+    figure.update_yaxes(title_text=safe(label(metric)), rangemode=base, col=1)
+    # Where the picture is drawn anew as runs go on, a part that was zoomed into stays.
+    return _finished(figure).update_layout(uirevision=f"{metric} {clocks}")
+
+
+def _band(part: pl.DataFrame, clock: str, colour: str, group: str) -> go.Scatter:
+    """The area between the least and the most, once around."""
+    x = part[clock].to_list()
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return go.Scatter(
+        x=[*x, *reversed(x)], y=[*part["high"].to_list(), *reversed(part["low"].to_list())], fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)", line={"width": 0}, mode="lines", hoverinfo="skip",
+        legendgroup=group, showlegend=False,
+    )  # fmt: skip
 
 
 def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:

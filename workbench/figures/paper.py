@@ -30,6 +30,7 @@ from workbench.figures.style import (
     plain,
 )
 from workbench.figures.tables import MOST_COLUMNS, MOST_CURVES
+from workbench.metrics import score
 from workbench.tracking.files import replacing
 
 matplotlib.rcParams |= {
@@ -44,8 +45,13 @@ matplotlib.rcParams |= {
 }
 
 
-def sweep(table: pl.DataFrame, *, axis: str, metric: str, connected: bool) -> Figure:
-    """The metric over an axis with its intervals; a panel for each value of the third axis."""
+def sweep(
+    table: pl.DataFrame, *, axis: str, metric: str, connected: bool, chance: float | None = None
+) -> Figure:
+    """The metric over an axis with its intervals; a panel for each value of the third axis.
+
+    chance: what random ranks reach.
+    """
     panels, curves = _texts(table, "panel"), _texts(table, "curve")
     figure, parts = _panels(len(panels), width=5.2 if len(panels) == 1 else 3.4)
     positions = table["position"].to_list()
@@ -61,6 +67,10 @@ def sweep(table: pl.DataFrame, *, axis: str, metric: str, connected: bool) -> Fi
         axes.set_xlim(min(positions) - 0.08 * reach, max(positions) + 0.08 * reach)
         axes.set_xlabel(plain(axis))
         axes.set_title(plain(panel))
+        if chance is not None:
+            axes.axhline(chance, color="#777777", linewidth=0.8, linestyle="--")
+            axes.annotate(f"chance {chance:.1f}", (0.01, chance), xycoords=("axes fraction", "data"),
+                          xytext=(0, 2), textcoords="offset points", fontsize=7, color="#555555")  # fmt: skip
     parts[0].set_ylabel(label(metric))
     _legend(figure, parts[0], len(curves))
     return figure
@@ -121,18 +131,35 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
 
 
 def curves(
-    table: pl.DataFrame, labels: Mapping[str, str], *, metric: str, clocks: Sequence[str] = CLOCKS
+    table: pl.DataFrame,
+    labels: Mapping[str, str],
+    *,
+    metric: str,
+    clocks: Sequence[str] = CLOCKS,
+    owners: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Learning curves over each clock; bars reach from the least to the most of the seeds."""
+    """Learning curves over each clock; bars or a band reach from the least to the most of the seeds.
+
+    owners: key of a dotted curve -> key of the one whose colour it has.
+    """
     figure, parts = _panels(len(clocks), width=3.2 if len(clocks) > 1 else 5.2)
-    keys = _texts(table, "key")
+    keys, owners = _texts(table, "key"), owners or {}
+    colours = {key: i for i, key in enumerate(dict.fromkeys(owners.get(key, key) for key in keys))}
     for axes, clock in zip(parts, clocks, strict=True):
-        for i, key in enumerate(keys):
+        for key in keys:
             part = table.filter((pl.col("key") == key) & pl.col(clock).is_not_null())
-            _points(axes, part[clock].to_list(), part, i, label=plain(labels[key]), line=True)
+            i, dotted = colours[owners.get(key, key)], key in owners
+            if part.height > MOST_MARKERS:
+                colour = COLOURS[i % len(COLOURS)]
+                axes.fill_between(
+                    part[clock], part["low"], part["high"], color=colour, alpha=0.18, linewidth=0
+                )
+                part = part.with_columns(low=None, high=None)
+            _points(axes, part[clock].to_list(), part, i, label=plain(labels[key]), line=True, dotted=dotted)
         axes.set_xlabel(label(clock))
         axes.set_xlim(left=0)
-        axes.set_ylim(bottom=min(0.0, *table["mean"]))
+        if score(metric) is not None:  # of a loss zero says nothing
+            axes.set_ylim(bottom=min(0.0, *table["mean"]))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     parts[0].set_ylabel(label(metric))
     _legend(figure, parts[0], len(keys), columns=2 if max(len(v) for v in labels.values()) > 24 else 4)
@@ -212,11 +239,14 @@ def _panels(
     return figure, found[:count]
 
 
-def _points(axes: Axes, x: Sequence[float], part: pl.DataFrame, i: int, *, label: str, line: bool) -> None:
+def _points(
+    axes: Axes, x: Sequence[float], part: pl.DataFrame, i: int, *, label: str, line: bool,
+    dotted: bool = False,
+) -> None:  # fmt: skip
     colour = COLOURS[i % len(COLOURS)]
     marker = "" if line and part.height > MOST_MARKERS else MARKERS[i % len(MARKERS)]
     axes.plot(x, part["mean"], color=colour, marker=marker, markersize=4.5, linewidth=1.4,
-              linestyle="-" if line else "", label=label)  # fmt: skip
+              linestyle=(":" if dotted else "-") if line else "", label=label)  # fmt: skip
     limits = zip(x, part["low"], part["high"], strict=True)
     if known := [limit for limit in limits if None not in limit]:
         at, low, high = zip(*known, strict=True)

@@ -8,6 +8,7 @@ from itertools import product
 
 import polars as pl
 
+from workbench.errors import UserError
 from workbench.figures.style import shown
 from workbench.stats import Comparison, FactorEffects, ParetoPoint
 
@@ -174,6 +175,21 @@ def curves_table(
     )
     order = {key: i for i, key in enumerate(keys)}
     return table.sort(pl.col("key").replace_strict(order, return_dtype=pl.Int64), "n").drop("n")
+
+
+def smoothed(curves: pl.DataFrame, weight: float) -> pl.DataFrame:
+    """Curves in long form, each point an exponential mean of those up to it: one before counts `weight` times
+    as much as the one after it. The first points are not drawn towards zero.
+
+    weight: from 0, which leaves everything as it is, to below 1.
+    """
+    if not 0 <= weight < 1:
+        raise UserError(f"a weight for smoothing lies from 0 to below 1, not at {weight:g}")
+    if weight == 0:
+        return curves
+    ordered = curves.sort("run", "metric", "step", maintain_order=True)
+    mean = pl.col("value").ewm_mean(alpha=1 - weight, adjust=True).over("run", "metric")
+    return ordered.with_columns(mean.alias("value"))
 
 
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:

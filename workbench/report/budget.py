@@ -36,10 +36,21 @@ class Learning:
         """First and last budget at which each run was evaluated."""
         return [(float(x[0]), float(x[-1])) for seeds in self.curves.values() for x, _ in seeds.values()]
 
+    @property
+    def most(self) -> int:
+        """How many runs can be compared at one budget."""
+        return self.compared(self.widest) if self.ends else 0
+
     @cached_property
-    def shared(self) -> float:
-        """The largest budget that every run reached."""
-        return min(last for _, last in self.ends)
+    def widest(self) -> float:
+        """The budget at which most runs can be compared, of several the largest. Where some cells take many
+        times the steps of others, no budget is within the reach of all."""
+        candidates = sorted({last for _, last in self.ends}, reverse=True)
+        return max(candidates, key=self.compared)  # the first of equals
+
+    def compared(self, budget: float) -> int:
+        """How many runs were evaluated before a budget and had not ended at it."""
+        return sum(first <= budget <= last * (1 + EQUAL) for first, last in self.ends)
 
 
 def learning(answer: Answer, curves: pl.DataFrame, clock: str) -> Learning:
@@ -87,9 +98,9 @@ def at_budget(answer: Answer, found: Learning, budget: float) -> pl.DataFrame:
 def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: float) -> Picture | None:
     """The table of `at_budget` over an axis; None where the study has no such axis."""
     metric = f"val/{answer.asked.metric}"
-    known = table.filter(pl.col(metric).is_not_null())
-    where = figures.layout(known, answer.asked.axes)
-    sweep = figures.sweep_table(known, answer.asked.axes, metric)
+    # The axes are those of all cells: which of them are left at a budget must not change the x axis.
+    where = figures.layout(table, answer.asked.axes)
+    sweep = figures.sweep_table(table, answer.asked.axes, metric)
     if where is None or sweep is None or sweep.is_empty():
         return None
     axis, connected = where.x, where.connected

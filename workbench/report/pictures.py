@@ -66,11 +66,13 @@ def sweep(answer: Answer) -> Picture | None:
     if where is None or table is None or table.is_empty():
         return None
     axis, metric, connected = where.x, answer.metric, where.connected
+    chance = None if answer.chance is None else answer.chance.expected
+    of_chance = "" if chance is None else " The dashed line is what random ranks reach."
     return Picture(
         name="sweep",
-        caption=f"{metric} over {axis}, with 95 % intervals {answer.cells_vary}.",
-        drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=connected),
-        moving=figures.sweep_figure(table, axis=axis, metric=metric),
+        caption=f"{metric} over {axis}, with 95 % intervals {answer.cells_vary}.{of_chance}",
+        drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=connected, chance=chance),
+        moving=figures.sweep_figure(table, axis=axis, metric=metric, chance=chance),
     )
 
 

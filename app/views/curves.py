@@ -1,0 +1,135 @@
+"""Learning curves: the training loss, or any metric on val, of several cells over steps, FLOPs or seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from app import address, widgets
+from app.markdown import escaped
+from app.runs import Runs
+from app.widgets import nothing_yet
+from workbench import figures
+from workbench.figures import paper
+from workbench.figures.style import MOST_MARKERS, label
+from workbench.metrics import score
+from workbench.report.pictures import worth_showing
+
+TITLE = "Learning curves"
+ORDER = 25
+FOLLOWS = True
+
+REFRESH = 5
+"""Seconds between looks at runs that are under way."""
+MOST = 7
+"""Cells at once: there are as many colours."""
+LOSS = "train/loss"
+SMOOTHING = 0.9
+"""At first, of what is noted at every step."""
+
+
+def render(runs: Runs) -> None:
+    st.header("Learning curves")
+    if runs.table.is_empty():
+        nothing_yet(runs, "No run has started yet.")
+        return
+    keys = widgets.cells(runs, default=_usual(runs), most=MOST, pin=True)
+    names = _metrics(runs, keys)
+    if not names:
+        st.info("None of these cells has written a curve yet.")
+        return
+    left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
+    with left:
+        usual = next((name for name in (LOSS, f"val/{runs.metric}") if name in names), names[0])
+        metric = address.choose("curve", "Curve", {name: label(name) for name in names}, usual)
+    with middle:
+        clock = widgets.clock()
+    with right:
+        # Each kind has its own, so that changing the curve does not smooth a handful of evaluations.
+        kind, default = ("eval", 0.0) if score(metric) else ("train", SMOOTHING)
+        weight = address.number(
+            f"smoothing_{kind}", "Smoothing", 0.0, 0.99, default,
+            help="Weight of what came before, in an exponential mean over the points of a curve. Each run "
+            "has at most 200 points; 0 shows them as they were noted.",
+        )  # fmt: skip
+    running = (runs.table.filter(pl.col("key").is_in(keys))["state"] == "running").any()
+    st.fragment(_picture, run_every=REFRESH if running else None)(runs, keys, metric, clock, weight)
+
+
+def _usual(runs: Runs) -> list[str]:
+    """The cells at first: those of the report, and before there are any those that have runs."""
+    answer = runs.answer()
+    if answer is not None and not answer.cells.is_empty():
+        return worth_showing(answer)
+    known = list(runs.asked.cells) if runs.asked is not None else []
+    there = runs.table["key"].drop_nulls().unique(maintain_order=True).to_list()
+    return [key for key in known or there if key in there][:MOST]
+
+
+def _metrics(runs: Runs, keys: Sequence[str]) -> list[str]:
+    """What a run of each of these cells has noted: the loss, the metrics on val, then the rest."""
+    first = runs.table.filter(pl.col("key").is_in(list(keys))).sort("step", descending=True, nulls_last=True)
+    names = first.unique("key", keep="first", maintain_order=True)["run"].sort().to_list()
+    found = runs.curves(names, points=1)["metric"].unique(maintain_order=True).to_list()
+    return sorted(found, key=lambda name: (name != LOSS, score(name) is None, not name.startswith("train/")))
+
+
+def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: float) -> None:
+    """The curves as they are now: looks again by itself while runs are under way."""
+    runs = runs.now()
+    mine = runs.table.filter(pl.col("key").is_in(list(keys))).sort("seed")
+    curves = figures.smoothed(runs.curves(mine["run"], [metric]).drop_nulls(clock), weight)
+    cells, labels, owners = _named(runs, mine, set(curves["run"]), keys)
+    table = figures.curves_table(curves, cells, metric, list(labels))
+    if table is None:
+        st.info(f"None of these cells has noted {escaped(label(metric))} yet.")
+        return
+    labels = {key: labels[key] for key in labels if key in set(table["key"])}
+    given: dict[str, Any] = {"metric": metric, "clocks": [clock], "owners": owners}
+    widgets.figure(
+        f"{runs.study}-learning",
+        _caption(table, metric, clock, weight, owners),
+        figures.curves_figure(table, labels, **given),
+        lambda: paper.curves(table, labels, **given),
+    )
+
+
+def _named(
+    runs: Runs, mine: pl.DataFrame, there: set[str], keys: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Run -> its curve, curve -> what to call it, dotted curve -> the cell whose colour it has.
+
+    The complete runs of a cell are one curve; each other run is one of its own, since it ends earlier.
+    """
+    cells: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for key in keys:
+        for row in mine.filter(pl.col("key") == key).iter_rows(named=True):
+            name, run = runs.name_of(key, row["cell"]), row["run"]
+            if run not in there:
+                continue
+            if row["state"] == "complete":
+                cells[run], labels[key] = key, name
+            else:
+                cells[run] = owned = run
+                labels[owned], owners[owned] = f"{name}, seed {row['seed']} ({row['state']})", key
+    return cells, labels, owners
+
+
+def _caption(table: pl.DataFrame, metric: str, clock: str, weight: float, owners: Mapping[str, str]) -> str:
+    """What was drawn, in words."""
+    whole = table.filter(~pl.col("key").is_in(list(owners)))
+    text = f"{label(metric)} over {label(clock)}"
+    if (whole["seeds"] > 1).any():
+        few = whole.group_by("key").len()["len"].max()
+        spread = "bars" if isinstance(few, int) and few <= MOST_MARKERS else "bands"
+        most = max(whole["seeds"].to_list())
+        text += f", means over complete runs of up to {most} seeds; {spread} reach from the least to the most"
+    elif not whole.is_empty():
+        text += ", one complete run of each cell, so there is no spread to show"
+    text += ". " + (f"Smoothed with a weight of {weight:.2g}. " if weight else "")
+    return text + ("Dotted lines are runs that are not complete." if owners else "")
