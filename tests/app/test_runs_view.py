@@ -137,3 +137,39 @@ def test_an_unreadable_run_is_listed_with_its_reason(ratios, opened):
     page = opened(view="runs", run=RUN)
     assert not page.exception, page.exception[0].value
     assert "unreadable" in listed(page)["state"].tolist()
+
+
+def test_a_page_starts_with_the_result_and_what_it_costs(ratios, opened):
+    ratios(seeds=(0,))
+    page = opened(view="runs", run=RUN)
+    labels = [metric.label for metric in page.metric]
+    assert labels == ["text-to-video R@1 (%)", "training GFLOPs per clip", "clips per second"]
+    assert float(page.metric[0].value) == pytest.approx(30, abs=10)
+    assert "Last update" in said(page)
+
+
+def test_sorting_keeps_blanks_last_either_way(ratios, opened):
+    ratios(failed={(0, 0)})
+    for order in ("down", "up"):
+        page = opened(view="runs", sort="metric.test/t2v_r1", order=order)
+        column = listed(page)["text-to-video R@1 (%)"].tolist()
+        assert column[-1] != column[-1]
+        assert column[:-1] == sorted(column[:-1], reverse=order == "down")
+    page.selectbox(key="address: sort").set_value("").run()
+    assert listed(page)["seed"].tolist()[:3] == [0, 1, 2]
+
+
+def test_the_best_cell_and_the_baseline_are_marked_beside_their_names(ratios, opened):
+    ratios()
+    table = listed(opened(view="runs"))
+    assert table.columns[:4].tolist() == ["cell", "mark", "seed", "state"]
+    assert table.columns[4] == "text-to-video R@1 (%)"
+    assert table["mark"].tolist()[:3] == ["baseline"] * 3
+    assert table["mark"].tolist().count("★ best by val") == 3
+
+
+def test_half_a_condition_says_so(ratios, opened):
+    ratios()
+    page = opened(view="runs", filter="r1 >")
+    assert "r1 \\> is half a condition" in said(page)
+    assert len(listed(page)) == 18
