@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from app import chosen, widgets
+from app import address, chosen, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -61,7 +61,7 @@ def render(runs: Runs) -> None:
     )
     # Of many, a few curves show little, and the picture of all choices is slow without a graphics processor.
     few = answer.cells.height <= widgets.MANY
-    with widgets.on_demand("Learning curves", expanded=few or "cells" in st.query_params) as opened:
+    with widgets.on_demand("Learning curves", expanded=few or bool(address.given("cells"))) as opened:
         if opened:
             _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
     with widgets.on_demand("All choices at once", expanded=few) as opened:
