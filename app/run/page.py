@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import address
 from app.markdown import escaped
+from app.run import notes
 from app.runs import Runs
 from app.widgets import clock, figure, table
 from workbench import figures, tables
@@ -45,6 +46,7 @@ def show(runs: Runs, name: str) -> None:
     st.subheader(escaped(next(iter(names(runs.table.filter(pl.col("run") == name))))), divider="gray")
     _headline(runs, row)
     _standing(row)
+    notes.edit(runs, directory)
     _mlflow(directory)
     part = address.choose("part", "Show", PARTS, "curves", form="buttons")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -11,18 +12,19 @@ import streamlit as st
 from app import address
 from app.filtering import narrowed
 from app.markdown import escaped
-from app.run import page
+from app.run import notes, page
 from app.runs import Runs
 from app.widgets import nothing_yet, table
 from workbench.figures.style import label
 from workbench.metrics import score
+from workbench.tracking.notes import Note
 
 TITLE = "Runs"
 ORDER = 60
 
 REFRESH = 5
 """Seconds between looks at a run that is running."""
-FILTERED = ("run", "cell", "state", "failure", "reason", "recipe")
+FILTERED = ("run", "cell", "state", "failure", "reason", "recipe", "note")
 """Columns whose words the filter looks at; a configuration would hold most numbers anyway."""
 
 
@@ -41,27 +43,39 @@ def render(runs: Runs) -> None:
     with right:
         words = _columns(runs.table)
         columns = address.choose_many("columns", "Columns", words, _usual(runs))
-    found, left_out = narrowed(_in_order(runs), wanted, FILTERED)
+    known = notes.of(runs)
+    found, left_out = narrowed(_in_order(runs, known), wanted, FILTERED)
     for sentence in left_out:
         st.caption(escaped(sentence))
     chosen = {column: words[column] for column in columns}
-    _listing(runs, _sorted(found, chosen), chosen)
+    _listing(runs, _sorted(found, chosen), chosen, known)
     names = dict(zip(runs.table["run"], page.names(runs.table), strict=True))
     shown = {"": "none"} | {run: names[run] for run in found["run"]}
-    asked = st.query_params.get("run", "")
+    asked = "".join(address.given("run")[-1:])
     if asked in names:  # a link to a run is followed whatever the filter says
         shown.setdefault(asked, names[asked])
     name = address.choose("run", "Run", shown, "", help="Or select a row of the table.")
     if name:
         running = runs.table.filter(pl.col("run") == name)["state"].item() == "running"
-        st.fragment(page.show, run_every=REFRESH if running else None)(runs, name)
+        st.fragment(_page, run_every=REFRESH if running else None)(runs, name)
 
 
-def _in_order(runs: Runs) -> pl.DataFrame:
-    """The runs in the order of their cells in the plan, then by seed; those of other plans last."""
+def _page(runs: Runs, name: str) -> None:
+    page.show(runs, name)
+    address.commit()  # what is chosen there refreshes this part alone
+
+
+def _in_order(runs: Runs, known: Mapping[str, Mapping[str, Note]]) -> pl.DataFrame:
+    """Pinned runs, then the others in the order of their cells in the plan and by seed; those of other plans
+    last. With a column `note` that the filter looks at, empty for most."""
     order = {key: i for i, key in enumerate(runs.asked.cells)} if runs.asked is not None else {}
     rank = pl.col("key").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    return runs.table.sort(rank, "cell", "seed", nulls_last=True, maintain_order=True)
+    mine = {name: found.get("", Note()) for name, found in known.items()}
+    texts = {name: f"{'pinned ' if note.pinned else ''}{note.note}".strip() for name, note in mine.items()}
+    first = ~pl.col("run").is_in([name for name, note in mine.items() if note.pinned])
+    said = pl.col("run").replace_strict(texts, default="", return_dtype=pl.String()).alias("note")
+    table = runs.table.sort(first, rank, "cell", "seed", nulls_last=True, maintain_order=True)
+    return table.with_columns(said)
 
 
 def _sorted(found: pl.DataFrame, words: dict[str, str]) -> pl.DataFrame:
@@ -86,7 +100,9 @@ def _marks(runs: Runs) -> dict[str, str]:
     return {key: words for key, words in named if key is not None}
 
 
-def _listing(runs: Runs, found: pl.DataFrame, words: dict[str, str]) -> None:
+def _listing(
+    runs: Runs, found: pl.DataFrame, words: dict[str, str], known: Mapping[str, Mapping[str, Note]]
+) -> None:
     """The table; selecting a row writes its run into the address."""
     caption = f"{found.height} of {runs.table.height} runs."
     names = found["run"].to_list()
@@ -102,6 +118,8 @@ def _listing(runs: Runs, found: pl.DataFrame, words: dict[str, str]) -> None:
     if (marks := _marks(runs)) and "cell" in words:
         mark = found["key"].replace_strict(marks, default="", return_dtype=pl.String()).alias("mark")
         content.insert_column(1 + content.columns.index(words["cell"]), mark)
+    if known and "note" not in content.columns:
+        content = content.with_columns(found["note"])
     table(
         f"{runs.study}-runs", content, caption=caption, exact=found.select("run", *words),
         key=key, selection_mode="single-row", on_select=select,

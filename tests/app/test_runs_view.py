@@ -173,3 +173,18 @@ def test_half_a_condition_says_so(ratios, opened):
     page = opened(view="runs", filter="r1 >")
     assert "r1 \\> is half a condition" in said(page)
     assert len(listed(page)) == 18
+
+
+def test_a_note_is_kept_in_the_run_directory_and_a_pinned_run_comes_first(ratios, opened):
+    results = ratios()
+    run = f"{key_of(RATIOS[3])}-s1"
+    page = opened(view="runs", run=run)
+    page.text_area[0].set_value("odd <b>curve</b>")
+    page.checkbox[0].set_value(True)
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert not page.exception
+    kept = json.loads(RunDir.of(results, "ratios", key_of(RATIOS[3]), 1).file("notes.json").read_text())
+    assert (kept["note"], kept["pinned"]) == ("odd <b>curve</b>", True)
+    assert listed(page)["note"].tolist()[0] == "pinned odd <b>curve</b>"
+    assert listed(page)["seed"].tolist()[0] == 1
+    assert len(listed(opened(view="runs", filter="odd"))) == 1
