@@ -240,11 +240,11 @@ def _stated() -> dict[str, list[str]]:
 def _now() -> dict[str, list[str]]:
     """What the address says with what has been changed since, which a person's going back undoes."""
     stated = _stated()
-    before, now = st.session_state.get(_NOW, (None, None))
-    if now is None or before != stated:
-        now = {name: list(values) for name, values in stated.items()}
-        st.session_state[_NOW] = stated, now
-    return now
+    kept: tuple[dict[str, list[str]], dict[str, list[str]]] | None = st.session_state.get(_NOW)
+    if kept is None or kept[0] != stated:
+        kept = stated, {name: list(values) for name, values in stated.items()}
+        st.session_state[_NOW] = kept
+    return kept[1]
 
 
 def _bound(name: str, value: Any) -> str:

@@ -83,7 +83,8 @@ def _read(run: RunDir) -> dict[str, Note]:
 
 
 def _note(run: RunDir, value: Any) -> Note:
-    known = {"note": "", "pinned": False} | dict(value if isinstance(value, Mapping) else {"note": None})
-    if not (isinstance(known["note"], str) and isinstance(known["pinned"], bool)):
+    known: Mapping[str, Any] = value if isinstance(value, Mapping) else {"note": None}
+    note, pinned = known.get("note", ""), known.get("pinned", False)
+    if not (isinstance(note, str) and isinstance(pinned, bool)):
         raise UserError(f"{run.file(FILE)} is damaged: a note is a text and whether it is pinned")
-    return Note(note=known["note"][:LONGEST], pinned=known["pinned"])
+    return Note(note=note[:LONGEST], pinned=pinned)
