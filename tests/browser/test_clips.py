@@ -48,7 +48,7 @@ def test_a_change_is_one_entry_of_history_and_the_tab_says_where_one_is(page, se
     visit(page, served, study="mask_ratio", view="masks")
     page.wait_for_url("**auto=cell*")
     before = page.evaluate("history.length")
-    page.get_by_role("radio", name="Compare", exact=True).click()
+    page.get_by_test_id("stSidebar").get_by_text("Compare", exact=True).click()
     page.wait_for_url("**cells=*")
     settled(page)
     assert page.evaluate("history.length") == before + 1
@@ -65,7 +65,7 @@ def test_on_a_telephone_the_menu_closes_after_a_choice_and_masks_stand_in_pairs(
     page = context.new_page()
     visit(page, served, study="mask_ratio", view="study")
     page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("radio", name="Masks", exact=True).click()
+    page.get_by_test_id("stSidebar").get_by_text("Masks", exact=True).click()
     page.wait_for_selector("img[alt='Frame 2, from above: the clip, as the encoder sees it']")
     page.wait_for_selector('[data-testid="stSidebar"][aria-expanded="false"]', state="attached")
     pair = page.locator("img[alt^='Frame 1, from above']").bounding_box()
