@@ -21,6 +21,7 @@ _PLAYER_JS = """export default function ({ parentElement }) {
   const turn = (clip) => (clip.paused ? clip.play() : clip.pause());
   const prepare = () => clips().forEach((clip) => {
     clip.controls = false;
+    clip.loop = true;
     clip.playbackRate = slow ? 0.5 : 1;
     if (clip.dataset.prepared) return;
     clip.dataset.prepared = "yes";
