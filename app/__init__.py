@@ -1,8 +1,9 @@
 """The dashboard: `streamlit run app/dashboard.py [-- RESULTS]`, by default `$WORKBENCH_RESULTS` or `results`.
 
 Its settings are in `app/.streamlit/config.toml`, which counts wherever it is started: it listens on this
-machine only. It reads run directories only, never the tracker, and loads no torch. Where runs were sent to a
-tracking server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one over a store in a file.
+machine only. It reads run directories only, never the tracker, and loads no torch; all that it writes is
+`notes.json`, what people note of a run or a comparison, which MLflow then gets as tags. Where runs were sent
+to a tracking server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one over a store in a file.
 
 A view is one file in `app/views/`, found by itself:
 
@@ -25,11 +26,13 @@ A comparison lives in the address. Views ask for each choice with `app.address`:
 
 (also `address.text` and `address.number`), which checks the address against the options (else one visible
 sentence and the default), shows the widget, and writes back what is chosen; `pin=True` writes the default
-too, where it moves with the data. Shared choices (metric, baseline, group-by, error bar, clock, cells) are in
-`app.widgets`, so that the same parameter means the same in every view; so are `figure` and `table`, with
-their downloads; `app.markdown.escaped` is for names that go into Markdown.
+too, where it moves with the data. A part that refreshes by itself ends with `address.commit()`, which writes
+what was chosen into the browser's address. Shared choices (metric, baseline, group-by, error bar, clock,
+cells) are in `app.widgets`, so that the same parameter means the same in every view; so are `figure` and
+`table`, with their downloads; `app.markdown.escaped` is for names that go into Markdown.
 `st.text` and `st.dataframe` take names as they are. `app.clips` chooses and plays clips of the prepared data,
-`app.frames` draws their frames; `app.helper.ask` asks a helper process for what needs torch
+`app.frames` draws their frames; `app.chosen.figure` shows a picture whose points lead to their cells;
+`app.helper.ask` asks a helper process for what needs torch
 (`workbench.inspection.on_demand`). Numbers and figures come from `workbench`, the same functions as in the
 report.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import address
+from app import address, scripts
 from app.markdown import escaped
 from app.runs import Runs
 from workbench.data.store import SPLITS
@@ -82,13 +82,20 @@ def choose_clip(clips: Clips, split: str, words: str = "") -> str | None:
 
 
 def autoplay() -> bool:
-    """Parameter `play`: whether clips start by themselves."""
+    """Parameter `play`: whether clips start by themselves; beside it, buttons for all clips of the page."""
     options = {"on": "at once", "off": "on click"}
-    return address.choose("play", "Clips play", options, "on", form="buttons") == "on"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = address.choose("play", "Clips play", options, "on", form="buttons")
+        with st.container(width="content"):
+            scripts.player()
+    return chosen == "on"
 
 
-def play(clips: Clips | None, clip: str, caption: str, *, start: bool) -> None:
-    """The video file of a clip, or a line that says why it cannot be shown; nothing where none can be."""
+def play(clips: Clips | None, clip: str, caption: str, *, start: bool, where: str = "") -> None:
+    """The video file of a clip, or a line that says why it cannot be shown; nothing where none can be.
+
+    where: tells it from the same clip at another place of the page.
+    """
     if clips is None or not clips.named:
         return
     try:
@@ -97,7 +104,8 @@ def play(clips: Clips | None, clip: str, caption: str, *, start: bool) -> None:
         st.caption(escaped(f"Not shown: {error}."))
         return
     st.video(
-        str(path), format=PLAYABLE[path.suffix.lower()], loop=True, autoplay=start, muted=True, alt=caption,
+        str(path), format=PLAYABLE[path.suffix.lower()], loop=True, autoplay=start, muted=True,
+        alt=f"{caption}, {where}" if where else caption,
         width=WIDTH,
     )  # fmt: skip
 

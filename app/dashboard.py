@@ -54,6 +54,10 @@ def main() -> None:
         titles = {name: view.TITLE for name, view in views.items()}
         first = next(iter(titles))
         chosen = address.choose("view", "View", titles, first, form="radio", on_change=address.leave)
+    from app import scripts
+
+    st.set_page_config(page_title=f"{titles[chosen]} · {name}" if name else "Workbench")
+    scripts.close_menu(f"{name} {chosen}")
     if not name:
         st.fragment(_wait, run_every=LOOK)(store)
         _empty(results)
@@ -74,6 +78,7 @@ def main() -> None:
         from app.markdown import escaped
 
         above.warning(escaped(" ".join(found)))
+    address.commit()
 
 
 def _wait(store: Store) -> None:

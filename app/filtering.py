@@ -13,22 +13,28 @@ from workbench import tables
 _CONDITION = re.compile(
     r"(?P<name>[^\s<>=]+)\s*(?P<sign>[<>]=?)\s*(?P<number>[+-]?\d*\.?\d+(?:e[+-]?\d+)?)(?=\s|$)"
 )
+_HALF = re.compile(r"[^\s<>=]*\s*[<>]=?\s*[^\s<>=]*")
+"""What is left of a condition that lacks its name or its number."""
 _SIGNS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 _FIRST = ("metric.test/", "axis.", "metric.", "")
 """Beginnings of the columns among which a name is looked for, in this order."""
 
 
 def narrowed(table: pl.DataFrame, text: str, within: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
-    """The rows that fulfil each condition and whose columns `within` hold each other word; and the names in
-    conditions that are no column of numbers, which are left out."""
-    unknown = []
+    """The rows that fulfil each condition and whose columns `within` hold each other word; and a sentence
+    for each condition that is left out: its name is no column of numbers, or it is only half a condition."""
+    sentences = []
     for match in _CONDITION.finditer(text):
         column = _column(table, match["name"].lower())
         if column is None:
-            unknown.append(match["name"])
+            sentences.append(f"There is no column of numbers called {match['name']}; it is left out.")
         else:
             table = table.filter(_SIGNS[match["sign"]](pl.col(column), float(match["number"])))
-    return tables.containing(table, _CONDITION.sub(" ", text), within), unknown
+    rest = _CONDITION.sub(" ", text)
+    for match in _HALF.finditer(rest):
+        half = " ".join(match[0].split())
+        sentences.append(f"{half} is half a condition, such as r1 > 40 would be a whole one; it is left out.")
+    return tables.containing(table, _HALF.sub(" ", rest), within), sentences
 
 
 def _column(table: pl.DataFrame, name: str) -> str | None:

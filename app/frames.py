@@ -22,15 +22,24 @@ def enlarged(frame: np.ndarray) -> np.ndarray:
     return frame.repeat(times, 0).repeat(times, 1)
 
 
-def columns(rows: Mapping[str, np.ndarray]) -> None:
+def columns(rows: Mapping[str, np.ndarray], besides: Sequence[str] = ()) -> None:
     """Clips one above the other, frame by frame: a picture for each frame, as many side by side as fit.
 
-    rows: what is shown -> uint8 [T, H, W, 3], from above.
+    rows: what is shown -> uint8 [T, H, W, 3], from above; besides: what is said of each frame, if anything.
     """
     with st.container(horizontal=True, gap="small"):
         for i, frames in enumerate(zip(*rows.values(), strict=True)):
-            name = str(i + 1)
-            st.image(_stacked(frames), name, width=WIDTH, alt=f"Frame {name}, from above: {', '.join(rows)}")
+            name = f"{i + 1} · {besides[i]}" if besides else str(i + 1)
+            alt = f"Frame {name}, from above: {', '.join(rows)}"
+            st.image(_stacked(frames), escaped(name), width=WIDTH, alt=alt)
+
+
+def outlined(frame: np.ndarray, colour: Sequence[int]) -> np.ndarray:
+    """A frame, enlarged, with an edge of a colour."""
+    large = enlarged(frame).copy()
+    for edge in (large[:6], large[-6:], large[:, :6], large[:, -6:]):
+        edge[:] = colour
+    return large
 
 
 def words_left(words: Sequence[str], hidden: Sequence[bool]) -> str:

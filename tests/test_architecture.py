@@ -68,7 +68,8 @@ LAYERS = {
     "workbench/report/share/*": f"{CORE} tasks figures tracking answer report inspection",
     "workbench/report/*": f"{CORE} stats tasks tables figures tracking answer report",
     "workbench/notebook/*": f"{CORE} stats tables tasks figures tracking answer report notebook",
-    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.sampling tracking train inspection",
+    "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.decode data.sampling tracking train "
+    "inspection",
     "workbench/inspection/predicted.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
     "workbench/inspection/opened.py": f"{RECIPE_PARTS} data.augment data.sampling tracking train",
     "workbench/inspection/abilities.py": "recipes",
@@ -83,8 +84,8 @@ LAYERS = {
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
-    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
-    "answer report tables figures inspection data.workers data.store masking.names",
+    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
+    "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

@@ -289,3 +289,25 @@ def test_differences_to_the_baseline_have_the_best_on_top(higher_is_better):
     found = stats.compare_family(cells, "base", higher_is_better=higher_is_better)
     order = figures.effects_table(found, {})["cell"].to_list()
     assert order == (["high", "low"] if higher_is_better else ["low", "high"])
+
+
+def test_every_point_that_stands_for_a_cell_ends_with_its_key():
+    cells = two_axes()
+    known = {(row["strategy"], row["ratio"]): row["key"] for row in cells.iter_rows(named=True)}
+    axes = ["strategy", "ratio"]
+    sweep = figures.sweep_figure(figures.sweep_table(cells, axes, METRIC), axis="ratio", metric=METRIC)
+    grid = figures.grid_figure(
+        figures.grid_table(cells, axes, METRIC), row="strategy", column="ratio", metric=METRIC
+    )
+    for trace in sweep.data:
+        for x, data in zip(trace.x, trace.customdata, strict=True):
+            assert (
+                data[-1]
+                == known[trace.name.removeprefix("strategy "), min((0.0, 0.5, 0.9), key=lambda r: abs(r - x))]
+            )
+    picture, targets = grid.data
+    assert len(targets.x) == len(cells)
+    for x, y, data in zip(targets.x, targets.y, targets.customdata, strict=True):
+        assert data[-1] == known[y, float(x)]
+        assert x in picture.x
+        assert y in picture.y

@@ -38,9 +38,8 @@ def _draw() -> int:
     """The number of the mask; a button goes to the next one."""
     slider, button = st.columns([3, 2], vertical_alignment="bottom")
     with slider:
-        number = round(
-            address.number("draw", "Draw", 0.0, float(DRAWS), 0.0, help="Each number draws another mask.")
-        )
+        help = "Each number draws another mask."
+        number = round(address.number("draw", "Number of the mask", 0.0, float(DRAWS), 0.0, help=help))
     button.button("Another mask", on_click=address.put, args=("draw", float((number + 1) % (DRAWS + 1)), 0.0))
     return number
 
@@ -79,7 +78,7 @@ def _said(asked: Asked, answer: Mapping[str, Any], count: int, number: int) -> s
     share = f" {together} frames make one patch and share its mask." if together > 1 else ""
     words = (
         f"{count} frames of “{asked.caption}”, from above: what {asked.name} saw, with {answer['hidden']} of "
-        f"{answer['tokens']} patches hidden (grey; mask {number}); the same with what it predicts in the "
+        f"{answer['tokens']} patches hidden (hatched; mask {number}); the same with what it predicts in the "
         f"hidden places; the clip.{share} Of the hidden places, "
         f"{answer['drawn']}."
     )

@@ -13,6 +13,7 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, clips_or_sentence, play
 from app.markdown import escaped
+from app.run import notes
 from app.runs import Runs
 from workbench import figures, tables
 from workbench.answer import wording
@@ -56,6 +57,7 @@ def render(runs: Runs) -> None:
     if base is None or answer is None or answer.cells.is_empty():
         widgets.nothing_yet(runs, "No run is complete yet, so there is nothing to compare.")
         return
+    _pinned(runs)
     chosen = widgets.cells(runs, default=_default(answer, base), most=MOST, pin=True)
     others = [key for key in chosen if key != base]
     if not others:
@@ -64,12 +66,36 @@ def render(runs: Runs) -> None:
         return
     labels = {key: runs.asked.labels[key] for key in (base, *others)}
     _differences(runs, answer, labels)
+    for key in others:
+        if (run := _first_run(runs, key)) is not None:
+            if len(others) > 1:
+                st.caption(escaped(f"{labels[key]} against {labels[base]}"))
+            notes.edit(runs, runs.directory(run), base)
     st.subheader("Configuration", divider="gray")
     _configuration(runs, labels)
     st.subheader("Learning curves", divider="gray")
     _curves(runs, metric, labels)
     st.subheader("Queries answered differently", divider="gray")
     _queries(runs, metric, base, others, labels)
+
+
+def _first_run(runs: Runs, key: str) -> str | None:
+    """The complete run of a cell with the smallest seed, which keeps the notes on its comparisons."""
+    names = runs.done.filter(pl.col("key") == key).sort("seed")["run"]
+    return None if names.is_empty() else str(names[0])
+
+
+def _pinned(runs: Runs) -> None:
+    """Links to the comparisons that somebody pinned, with their notes."""
+    assert runs.asked is not None
+    labels = runs.asked.labels
+    for run, found in notes.of(runs).items():
+        key = run.rpartition("-s")[0]
+        for base, note in found.items():
+            if note.pinned and base in labels and key in labels:
+                there = address.link(view="compare", cells=[key], baseline=base)
+                words = f"{escaped(labels[key])} against {escaped(labels[base])}"
+                st.markdown(f"Pinned: [{words}]({there}){f' · {escaped(note.note)}' if note.note else ''}")
 
 
 def _default(answer: Answer, base: str) -> list[str]:
@@ -91,9 +117,11 @@ def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
             st.markdown(f"- {escaped(f'{labels[key]} cannot be compared yet')}: runs are missing.")
     if not some.cells.is_empty():
         name = f"{runs.study}-compare"
-        widgets.table(
-            name, readable(some), caption=legend(answer), exact=exact(some), tex=partial(paper_table, some)
-        )
+        words = readable(some)
+        if "" in words.columns:  # which cell is the best and which the baseline, in sight beside its axes
+            front = [*some.asked.axes, ""]
+            words = words.select(*(c for c in front if c in words.columns), pl.exclude(front))
+        widgets.table(name, words, caption=legend(answer), exact=exact(some), tex=partial(paper_table, some))
 
 
 def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import address, widgets
+from app import address, chosen, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -72,27 +72,7 @@ def _front(runs: Runs, answer: Answer) -> None:
         return
     if pictures.SECONDS in costs or pictures.THROUGHPUT in costs:
         st.caption("Seconds and throughput compare only runs on the same, otherwise idle machine.")
-    chosen = widgets.figure(
-        f"{runs.study}-cost", picture.caption, picture.moving, picture.drawn, on_select="rerun"
-    )
-    keys = dict.fromkeys(
-        point["customdata"][-1] for point in chosen.selection.points if "customdata" in point
-    )
-    _chosen(runs, answer, list(keys))
-
-
-def _chosen(runs: Runs, answer: Answer, keys: list[str]) -> None:
-    """Where to look further at the cells whose points are selected."""
-    if not keys:
-        st.caption("Select a point (or several, with box or lasso) to look at its cell.")
-        return
-    names = dict(answer.cells.select("key", "cell").iter_rows())
-    for key in keys:
-        runs_of = address.link(view="runs", filter=key)
-        links = f"[its runs]({runs_of})"
-        if key not in answer.asked.bases:
-            links += f", [compare with the baseline]({address.link(view='compare', cells=[key])})"
-        st.markdown(f"**{escaped(names[key])}**: {links}")
+    chosen.figure(runs, answer, picture, hint=True)
 
 
 def _learning(runs: Runs, answer: Answer, metric: str) -> dict[str, Learning]:
@@ -130,7 +110,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
     table, picture = runs.kept(("budget", metric, clock, budget), lambda: _at(answer, found, clock, budget))
     _left_out(table, metric, budget, clock)
     if picture is not None:
-        widgets.figure(f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn)
+        chosen.figure(runs, answer, picture)
     caption = (
         f"{metric} at {budget:.4g} ({label(clock)}); a curve is a straight line between two evaluations."
     )

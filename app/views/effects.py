@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from app import widgets
+from app import address, chosen, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -44,27 +44,29 @@ def render(runs: Runs) -> None:
     )
     _show(
         runs,
+        answer,
         [found["sweep"]],
         "A picture over axes needs one to three axes of few values: choose them in Group by.",
     )
     if found["grid"] is not None:
-        _show(runs, [found["grid"]], "")
+        _show(runs, answer, [found["grid"]], "")
     st.subheader("Against the baseline", divider="gray")
-    _show(runs, [found["differences"]], "No cell can be compared with the baseline yet.")
+    _show(runs, answer, [found["differences"]], "No cell can be compared with the baseline yet.")
     st.subheader("Factor effects and interactions", divider="gray")
     _show(
         runs,
+        None,
         [found["factors"], found["interactions"]],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
     )
     # Of many, a few curves show little, and the picture of all choices is slow without a graphics processor.
     few = answer.cells.height <= widgets.MANY
-    with widgets.on_demand("Learning curves", expanded=few or "cells" in st.query_params) as opened:
+    with widgets.on_demand("Learning curves", expanded=few or bool(address.given("cells"))) as opened:
         if opened:
             _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
     with widgets.on_demand("All choices at once", expanded=few) as opened:
         if opened:
-            _show(runs, [found["parallel"]], "This needs two complete cells.")
+            _show(runs, None, [found["parallel"]], "This needs two complete cells.")
     with widgets.on_demand("The numbers") as opened:
         if opened:
             words, digits = runs.rows(answer)
@@ -109,15 +111,18 @@ def _curves(runs: Runs, answer: Answer | None) -> None:
         clock = widgets.clock()
     names = runs.done.filter(pl.col("key").is_in(keys))["run"]
     found = pictures.curves(answer, runs.curves(names, [metric]), keys, [clock])
-    _show(runs, [found], f"No cell has two evaluations of {escaped(metric)} yet.")
+    _show(runs, answer, [found], f"No cell has two evaluations of {escaped(metric)} yet.")
 
 
-def _show(runs: Runs, found: Iterable[Picture | None], without: str) -> None:
-    """Pictures side by side, or a sentence on what is lacking."""
+def _show(runs: Runs, answer: Answer | None, found: Iterable[Picture | None], without: str) -> None:
+    """Pictures side by side, or a sentence on what is lacking. answer: whose cells are their points."""
     there = [picture for picture in found if picture is not None]
     if not there:
         st.caption(without)
         return
     for column, picture in zip(st.columns(len(there)), there, strict=True):
         with column:
-            widgets.figure(f"{runs.study}-{picture.name}", picture.caption, picture.moving, picture.drawn)
+            if answer is not None:
+                chosen.figure(runs, answer, picture, hint=picture.name == "sweep")
+            else:
+                widgets.figure(f"{runs.study}-{picture.name}", picture.caption, picture.moving, picture.drawn)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import address, widgets
-from app.clips import autoplay, choose_clip, choose_split, clips_of, play
-from app.frames import enlarged, words_left
+from app import frames as drawn
+from app.clips import WIDTH, autoplay, choose_clip, choose_split, clips_of, play
 from app.helper import ask
 from app.markdown import escaped
 from app.runs import Runs
@@ -22,8 +23,10 @@ from workbench.masking import names
 TITLE = "Masks"
 ORDER = 60
 
-PER_ROW = 8
-"""Frames side by side."""
+MOST_HIDDEN = 0.99
+"""Where the sliders end: a masking that hides everything leaves the encoder nothing to read."""
+OFF = 0.005
+"""Share by which what is hidden may differ from what was asked for without a word."""
 
 Masking = tuple[str, float]
 """Name of the class, ratio."""
@@ -37,25 +40,31 @@ def render(runs: Runs) -> None:
         return
     try:
         clips = clips_of(runs, run)
-        video, text, seed, split = _choices(runs.directory(run).flat_config(), clips)
+        video, text, seed, split, notes = _choices(runs.directory(run).flat_config(), clips)
         query, start = _clip(clips, split)
-        caption = clips.captions[query]
         clip = query.rpartition("#")[0]
-        answer, payload = ask(
-            want="mask", run=str(runs.directory(run).path.resolve()), store=str(clips.store.path.resolve()),
-            row=clips.rows[clip], caption=caption, video=video, text=text, seed=seed,
-        )  # fmt: skip
+        task = {
+            "run": str(runs.directory(run).path.resolve()), "store": str(clips.store.path.resolve()),
+            "row": clips.rows[clip], "caption": clips.captions[query], "text": text, "seed": seed,
+        }  # fmt: skip
+        answer, payload = ask(want="mask", video=video, **task)
+        masked = ask(want="masked_clip", video=video, **task)[1]
     except UserError as error:
         st.info(escaped(f"There is no mask to show: {error}."))
         return
+    _says(notes[0], video, answer["hidden"] / answer["tokens"], "video")
+    _says(notes[1], text, sum(answer["words_hidden"]) / max(1, len(answer["words"])), "text")
     _numbers(answer)
-    left, right = st.columns([1, 3])
-    with left:
-        play(clips, clip, caption, start=start)
-    with right:
-        _caption(answer)
-        for known, (name, _) in ((names.video(), video), (names.text(), text)):
-            st.caption(escaped(f"{name.removesuffix('Masking')}: {known[name]}"))
+    with st.container(horizontal=True, gap="small"):
+        play(clips, clip, clips.captions[query], start=start)
+        _play_masked(masked, clips.captions[query], start)
+    _caption(answer)
+    for known, (name, _) in ((names.video(), video), (names.text(), text)):
+        st.caption(escaped(f"{names.said(name)}: {known[name]}"))
+    options = {"frames": "frame by frame", "strategies": "every strategy"}
+    if address.choose("shown", "Below", options, "frames", form="buttons") == "strategies":
+        _strategies(task, video, start)
+        return
     true = clips.frames(clip, answer["frames"])
     seen = np.frombuffer(payload, np.uint8).reshape(-1, *true.shape[1:])
     _frames(true, seen, answer)
@@ -70,8 +79,8 @@ def _run(runs: Runs) -> str | None:
     planned = [key for key in (runs.asked.labels if runs.asked is not None else ()) if key in cells]
     options = {key: runs.name_of(key, cells[key]) for key in dict.fromkeys([*planned, *cells])}
     cell = address.choose(
-        "cell", "Model of cell", options, _hiding(known, list(options)), pin=True,
-        help="Its patches, tubelets and frame size count; its own maskings are the first choice below.",
+        "cell", "Cell", options, _hiding(known, list(options)), pin=True,
+        help="Whose model: its patches, tubelets and frame size count; its own maskings come first below.",
     )  # fmt: skip
     mine = known.filter(pl.col("key") == cell).sort(pl.col("state") != "complete", maintain_order=True)
     return str(mine["run"][0])
@@ -86,31 +95,47 @@ def _hiding(known: pl.DataFrame, keys: list[str]) -> str:
     return next((key for key in keys if key in hiding), keys[0])
 
 
-def _choices(config: Mapping[str, Any], clips: Clips) -> tuple[Masking, Masking, int, str]:
-    """Parameters `video`, `video_ratio`, `words`, `words_ratio` (first as in the run), `draw`, `split`."""
+def _choices(
+    config: Mapping[str, Any], clips: Clips
+) -> tuple[Masking, Masking, int, str, tuple[DeltaGenerator, DeltaGenerator]]:
+    """Parameters `video`, `video_ratio`, `words`, `words_ratio` (first as in the run), `draw`, `split`; and
+    places below the sliders."""
     first, second, third = st.columns([3, 3, 2])
     with first:
-        video = _masking("video", "Video masking", config, "recipe.video_masking", names.video())
+        video = _masking("video", "video", config, "recipe.video_masking", names.video())
+        below_video = st.empty()
     with second:
-        text = _masking("words", "Text masking", config, "recipe.text_masking", names.text())
+        text = _masking("words", "text", config, "recipe.text_masking", names.text())
+        below_text = st.empty()
     with third:
         split = choose_split(clips)
-        seed = address.number("draw", "Draw", 0.0, 100.0, 0.0, help="Another number draws another mask.")
-    return video, text, round(seed), split
+        seed = address.number(
+            "draw", "Number of the mask", 0.0, 100.0, 0.0, help="Another number draws another mask."
+        )
+    return video, text, round(seed), split, (below_video, below_text)
 
 
 def _masking(
-    parameter: str, title: str, config: Mapping[str, Any], own: str, known: Mapping[str, str]
+    parameter: str, what: str, config: Mapping[str, Any], own: str, known: Mapping[str, str]
 ) -> Masking:
     """Name of the class and ratio."""
     name = str(config.get(f"{own}.type", "")).rpartition(".")[2]
-    ratio = float(config.get(f"{own}.ratio") or 0.0)
-    options = {known_name: known_name.removesuffix("Masking") for known_name in known}
+    ratio = min(MOST_HIDDEN, float(config.get(f"{own}.ratio") or 0.0))
+    options = {known_name: names.said(known_name) for known_name in known}
     chosen = address.choose(
-        parameter, title, options, name if name in options else next(iter(options)),
+        parameter, f"{what.capitalize()} masking", options, name if name in options else next(iter(options)),
         help="  \n".join(f"**{options[n]}**: {escaped(text)}" for n, text in known.items()),
     )  # fmt: skip
-    return chosen, address.number(f"{parameter}_ratio", "Share hidden", 0.0, 1.0, ratio)
+    title = f"Share of the {what} hidden"
+    return chosen, address.number(f"{parameter}_ratio", title, 0.0, MOST_HIDDEN, ratio, step=0.01)
+
+
+def _says(place: DeltaGenerator, masking: Masking, hidden: float, what: str) -> None:
+    """At the slider: that the masking hides another share than was asked for, since it counts whole parts."""
+    name, ratio = masking
+    if abs(hidden - ratio) > OFF:
+        found = f"{names.said(name)} hides {hidden:.2f} of this {what}, not {ratio:.2f}"
+        place.caption(escaped(f"{found}: it counts whole parts."))
 
 
 def _clip(clips: Clips, split: str) -> tuple[str, bool]:
@@ -143,7 +168,7 @@ def _numbers(answer: Mapping[str, Any]) -> None:
 def _caption(answer: Mapping[str, Any]) -> None:
     """The caption as the text encoder reads it."""
     how = "dropped" if answer["words_dropped"] else "replaced by the mask token"
-    st.markdown(f"#### {words_left(answer['words'], answer['words_hidden'])}")
+    st.markdown(f"#### {drawn.words_left(answer['words'], answer['words_hidden'])}")
     st.caption(f"Hidden words are {how}.")
     st.caption(
         "Hidden patches are dropped before the encoder, which never computes them."
@@ -152,15 +177,31 @@ def _caption(answer: Mapping[str, Any]) -> None:
     )
 
 
+def _play_masked(video: bytes, caption: str, start: bool) -> None:
+    st.video(
+        video, format="video/mp4", loop=True, autoplay=start, muted=True, width=WIDTH,
+        alt=f"{caption}, masked",
+    )  # fmt: skip
+
+
+def _strategies(task: Mapping[str, Any], video: Masking, start: bool) -> None:
+    """The clip under every masking of videos, at the same ratio and number."""
+    st.subheader("Every strategy", divider="gray")
+    st.caption(f"The clip under each video masking, asked to hide {video[1]:.2f}, with the same number.")
+    with st.container(horizontal=True, gap="small"):
+        for name in names.video():
+            answer, content = ask(want="masked_clip", video=(name, video[1]), **task)
+            hidden, tokens = answer["hidden"], answer["tokens"]
+            with st.container(width=WIDTH):
+                st.markdown(f"**{escaped(names.said(name))}**")
+                _play_masked(content, names.said(name), start)
+                st.caption(f"{hidden} of {tokens} tokens hidden ({hidden / tokens:.1%})")
+
+
 def _frames(frames: np.ndarray, seen: np.ndarray, answer: Mapping[str, Any]) -> None:
     slots = answer["grid"][0]
     together = len(frames) // slots
     share = f"; {together} frames make one token and share its mask" if together > 1 else ""
     st.subheader("Frame by frame", divider="gray")
     st.caption(f"Above the clip, below what the encoder sees{share}.")
-    for first in range(0, len(frames), PER_ROW):
-        part = slice(first, first + PER_ROW)
-        for row, what in ((frames[part], "of the clip"), (seen[part], "as the encoder sees it")):
-            for i, column in zip(range(len(row)), st.columns(PER_ROW), strict=False):
-                name = str(first + i + 1)
-                column.image(enlarged(row[i]), name, width="stretch", alt=f"Frame {name} {what}")
+    drawn.columns({"the clip": frames, "as the encoder sees it": seen})

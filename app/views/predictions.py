@@ -1,4 +1,4 @@
-"""What a trained model predicts about one clip: hidden patches, a caption, answers, where somebody is."""
+"""What a trained model makes of one clip: hidden patches, a caption, answers, where, when, what it reads."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, choose_clip, choose_split, clips_of
 from app.markdown import escaped
-from app.predicted import answers, caption, pixels, places
+from app.predicted import answers, caption, kept, moments, pixels, places
 from app.predicted.asked import Asked
 from app.runs import Runs
 from workbench.errors import UserError
 from workbench.inspection.abilities import able
-from workbench.tasks import captioning, pointing, video_qa
+from workbench.tasks import captioning, grounding, pointing, video_qa
 
 TITLE = "Predictions"
 ORDER = 55
@@ -44,8 +44,11 @@ KINDS = {
     "caption": Kind("a caption", captioning.NEEDS, "writes no captions"),
     "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
     "places": Kind("where", pointing.NEEDS, "points at no places"),
+    "moments": Kind("when", grounding.NEEDS, "embeds no clips, so that it finds no times"),
+    "kept": Kind("what is read", (("kept",),), "reads all that its mask leaves of a clip"),
 }
-SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": places.show}
+SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": places.show,
+        "moments": moments.show, "kept": kept.show}  # fmt: skip
 
 
 def render(runs: Runs) -> None:
@@ -61,7 +64,7 @@ def render(runs: Runs) -> None:
     with third:
         options = {name: kind.words for name, kind in KINDS.items()}
         default = (can or list(KINDS))[0]
-        what = address.choose("what", "What is predicted", options, default, form="buttons")
+        what = address.choose("what", "What is shown", options, default, form="buttons")
     if what not in can:
         kind = KINDS[what]
         words = f"The model of this run, {recipe}, {kind.without}; {', '.join(kind.able)} can."

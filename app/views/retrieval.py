@@ -1,6 +1,9 @@
-"""One query and the gallery as a run ranks it: which clips come first, and what they were confused in."""
+"""A query and the gallery as a run, or two, rank it: what comes first, and what it was confused in."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,20 +17,39 @@ from app.runs import Runs
 from workbench.errors import UserError
 from workbench.inspection.answers import Answers, read_answers
 from workbench.inspection.clips import Clips, weights
-from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
+from workbench.inspection.ranking import (
+    Embeddings,
+    captions_for,
+    confusions,
+    differing,
+    ranking,
+    read_embeddings,
+)
 
 TITLE = "Retrieval"
 ORDER = 50
 
 SHOWN = 10
 PER_ROW = 5
+BESIDE = 3
+"""Clips in a row of each run where two are shown."""
 LONGEST = 300
 """Letters of a sentence of one's own."""
+WAYS = {"t2v": "clips for a caption", "v2t": "captions for a clip"}
+
+
+class Ranked(NamedTuple):
+    """A run with what it left behind of the test split."""
+
+    run: str
+    name: str
+    found: Embeddings
+    answers: Answers
 
 
 def render(runs: Runs) -> None:
     st.header("Retrieval")
-    left, middle, right = st.columns([6, 2, 3], vertical_alignment="bottom")
+    left, middle, right = st.columns([6, 2, 4], vertical_alignment="bottom")
     with left:
         run = widgets.complete_run(runs, middle)
     if run is None:
@@ -36,24 +58,43 @@ def render(runs: Runs) -> None:
     with right:
         start = autoplay()
     try:
-        found, answers = _read(runs, run)
+        ranked = [_read(runs, name) for name in (run, *_beside(runs, run))]
     except UserError as error:
         st.info(escaped(f"There is no ranking to show: {error}."))
         return
-    sentence = address.text(
-        "text", "Your own sentence", longest=LONGEST, placeholder="a red star moves left then spins",
-        help="Empty: choose a query of the test split below.",
-    )  # fmt: skip
+    first, second = st.columns([4, 2], vertical_alignment="bottom")
+    with first:
+        sentence = address.text(
+            "text", "Your own sentence", longest=LONGEST, placeholder="a red star moves left then spins",
+            help="Empty: choose a query of the test split below.",
+        )  # fmt: skip
     clips = clips_or_sentence(runs, run)
-    if sentence:
-        _own(runs, run, found, sentence, clips, start)
+    if sentence.strip():
+        _own(runs, ranked, sentence, clips, start)
     else:
-        _stored(found, answers, clips, start)
-    _confused(runs, run, found, clips)
+        if sentence:
+            st.caption("The sentence is blank: write some words, or choose a query below.")
+        with second:
+            way = address.choose("way", "Rank", WAYS, "t2v", form="buttons")
+        _stored(ranked, clips, start, way)
+    _confused(runs, ranked[0], clips)
 
 
-def _read(runs: Runs, run: str) -> tuple[Embeddings, Answers]:
-    def read() -> tuple[Embeddings, Answers]:
+def _beside(runs: Runs, run: str) -> list[str]:
+    """Parameter `beside`: a run of another cell that is shown too, of the same seed where there is one."""
+    key, _, seed = run.rpartition("-s")
+    others = runs.done.filter(pl.col("key") != key)
+    options = {"": "no other cell"}
+    options |= {k: runs.name_of(k, cell) for k, cell in others.select("key", "cell").iter_rows()}
+    if len(options) == 1:
+        return []
+    chosen = address.choose("beside", "Beside it", options, "")
+    seeds = [str(s) for s in others.filter(pl.col("key") == chosen)["seed"].sort()]
+    return [f"{chosen}-s{seed if seed in seeds else seeds[0]}"] if chosen else []
+
+
+def _read(runs: Runs, run: str) -> Ranked:
+    def read() -> Ranked:
         directory = runs.directory(run)
         answers = read_answers(directory)
         if answers is None:
@@ -61,14 +102,17 @@ def _read(runs: Runs, run: str) -> tuple[Embeddings, Answers]:
         found = read_embeddings(directory)
         if found.queries != answers.queries:
             raise UserError(f"ranks and embeddings of {run} are of different queries")
-        return found, answers
+        key, _, seed = run.rpartition("-s")
+        cell = runs.done.filter(pl.col("key") == key)["cell"][0]
+        return Ranked(run, f"{runs.name_of(key, cell)} seed {seed}", found, answers)
 
-    kept: tuple[Embeddings, Answers] = runs.kept(("embeddings", run), read)
+    kept: Ranked = runs.kept(("embeddings", run), read)
     return kept
 
 
-def _stored(found: Embeddings, answers: Answers, clips: Clips | None, start: bool) -> None:
-    """A query of the test split, with the clip that it describes."""
+def _stored(ranked: Sequence[Ranked], clips: Clips | None, start: bool, way: str) -> None:
+    """A query of the test split, with the clip that it describes; or that clip, with the captions for it."""
+    found, answers = ranked[0].found, ranked[0].answers
     right = answers.ranks == 1
     counts = {"all": len(right), "missed": int((~right).sum()), "found": int(right.sum())}
     words = {name: f"{name} ({count})" for name, count in counts.items()}
@@ -85,19 +129,68 @@ def _stored(found: Embeddings, answers: Answers, clips: Clips | None, start: boo
     options = {found.queries[i]: found.captions[i] for i in chosen}
     with second:
         query = address.choose("query", "Query", options, next(iter(options)))
+    if any(query not in one.found.queries for one in ranked):
+        st.info("The two cells answered other queries, so only the first one is shown.")
+        ranked = ranked[:1]
     row = found.queries.index(query)
-    table = ranking(found, found.text[row], int(found.right[row]))
-    rank, gallery = answers.ranks[row], len(found.clips)
     st.subheader(escaped(found.captions[row]), divider="gray")
+    if way == "v2t":
+        clip = found.clips[found.right[row]]
+        play(clips, clip, found.captions[row], start=start)
+    for one, column in zip(ranked, st.columns(len(ranked)), strict=True):
+        with column:
+            _titled(one, len(ranked))
+            (_captions if way == "v2t" else _clips)(one, query, clips, start, len(ranked))
+
+
+def _titled(one: Ranked, count: int) -> None:
+    """The run by its name, where there are two."""
+    if count > 1:
+        st.markdown(f"##### {escaped(one.name)}")
+
+
+def _clips(one: Ranked, query: str, clips: Clips | None, start: bool, count: int) -> None:
+    """The clips for a caption."""
+    row = one.found.queries.index(query)
+    table = ranking(one.found, one.found.text[row], int(one.found.right[row]))
+    rank, gallery = one.answers.ranks[row], len(one.found.clips)
     verdict = "The right clip comes first" if rank == 1 else f"The right clip comes at rank {rank}"
     st.markdown(f"**{verdict}** of {gallery}. Each card: place, cosine similarity, and what is not as asked.")
-    _gallery(table, found, clips, start)
+    _gallery(table, one, clips, start, count)
 
 
-def _own(runs: Runs, run: str, found: Embeddings, sentence: str, clips: Clips | None, start: bool) -> None:
+def _captions(one: Ranked, query: str, clips: Clips | None, start: bool, count: int) -> None:
+    """The captions for the clip of a query."""
+    clip = int(one.found.right[one.found.queries.index(query)])
+    table = captions_for(one.found, clip)
+    place = int(table.filter("right")["rank"].min())  # type: ignore[arg-type]
+    verdict = "A caption of this clip comes first" if place == 1 else f"Its own caption comes at rank {place}"
+    st.markdown(
+        f"**{verdict}** of {table.height} captions. Each line: place, cosine similarity, what is wrong."
+    )
+    truth = clips.attributes(one.found.clips[clip]) if clips is not None else {}
+    for hit in table.filter((pl.col("rank") <= SHOWN) | pl.col("right")).iter_rows(named=True):
+        wrong = {} if hit["right"] or clips is None else differing(clips.attributes(hit["clip"]), truth)
+        mark = " :green-badge[:material/check: right]" if hit["right"] else ""
+        said = f"**{hit['rank']}**{mark} · {hit['score']:.3f} · {escaped(hit['caption'])}"
+        st.markdown(said)
+        if wrong:
+            _wrong_in(wrong)
+
+
+def _own(runs: Runs, ranked: Sequence[Ranked], sentence: str, clips: Clips | None, start: bool) -> None:
     """A sentence that nobody has an answer for."""
+    st.subheader(escaped(sentence), divider="gray")
+    for one, column in zip(ranked, st.columns(len(ranked)), strict=True):
+        with column:
+            _titled(one, len(ranked))
+            _own_of(runs, one, sentence, clips, start, len(ranked))
+
+
+def _own_of(runs: Runs, one: Ranked, sentence: str, clips: Clips | None, start: bool, count: int) -> None:
+    """What one run makes of the sentence."""
     try:
-        directory = runs.directory(run)
+        directory = runs.directory(one.run)
         answer, payload = ask(
             want="text", run=str(directory.path.resolve()), sentence=sentence, weights=weights(directory)
         )
@@ -105,30 +198,31 @@ def _own(runs: Runs, run: str, found: Embeddings, sentence: str, clips: Clips | 
         st.error(escaped(f"The sentence cannot be ranked: {error}."))
         return
     vector = np.frombuffer(payload, np.float32)
-    if vector.shape != found.video.shape[1:]:
+    if vector.shape != one.found.video.shape[1:]:
         st.error("The sentence cannot be ranked: the weights and the embeddings are of different models.")
         return
-    st.subheader(escaped(sentence), divider="gray")
     st.caption(escaped(f"Read as: {' '.join(answer['tokens'])}"))
     if answer["cut"]:
         st.caption(escaped(f"Cut, since the model reads no more: {' '.join(answer['cut'])}"))
-    _gallery(ranking(found, vector), found, clips, start)
+    _gallery(ranking(one.found, vector), one, clips, start, count)
 
 
-def _gallery(table: pl.DataFrame, found: Embeddings, clips: Clips | None, start: bool) -> None:
-    """The first clips of the ranking; the right one is added where it is not among them."""
-    shown = table.filter((pl.col("rank") <= SHOWN) | pl.col("right"))
+def _gallery(table: pl.DataFrame, one: Ranked, clips: Clips | None, start: bool, count: int) -> None:
+    """The first clips of the ranking; the right one is added where it is not among them. count: of runs that
+    stand side by side."""
+    per_row, most = (PER_ROW, SHOWN) if count == 1 else (BESIDE, 2 * BESIDE)
+    shown = table.filter((pl.col("rank") <= most) | pl.col("right"))
     right = table.filter("right")["clip"].to_list()
     truth = clips.attributes(right[0]) if right and clips is not None else {}
-    captions = found.caption_of
-    for first in range(0, shown.height, PER_ROW):
-        row = shown[first : first + PER_ROW].iter_rows(named=True)
-        for column, hit in zip(st.columns(PER_ROW), row, strict=False):
+    captions = one.found.caption_of
+    for first in range(0, shown.height, per_row):
+        row = shown[first : first + per_row].iter_rows(named=True)
+        for column, hit in zip(st.columns(per_row), row, strict=False):
             with column.container(border=True):
                 mark = " :green-badge[:material/check: right]" if hit["right"] else ""
                 st.markdown(f"**{hit['rank']}**{mark} · {hit['score']:.3f}")
                 caption = captions.get(hit["clip"], hit["clip"])
-                play(clips, hit["clip"], caption, start=start)
+                play(clips, hit["clip"], caption, start=start, where=one.name if count > 1 else "")
                 st.caption(escaped(caption))
                 if truth and clips is not None and not hit["right"]:
                     _wrong_in(differing(clips.attributes(hit["clip"]), truth))
@@ -141,13 +235,14 @@ def _wrong_in(wrong: dict[str, tuple[object, object]]) -> None:
     st.caption("  \n".join(words))
 
 
-def _confused(runs: Runs, run: str, found: Embeddings, clips: Clips | None) -> None:
+def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
     """Over all queries: in what the first clip differs from the right one."""
     if clips is None or not clips.store.attributes:
         return
+    run, found = ranked.run, ranked.found
     values = [clips.attributes(clip) for clip in found.clips]
     attributes = {name: [row.get(name) for row in values] for name in clips.store.attributes}
-    table = runs.kept(("confused", run), lambda: confusions(found, attributes))
+    table = runs.kept(("confused", run), lambda: confusions(found, attributes, ranked.answers.ranks > 1))
     if table is None:
         return
     st.subheader("What this run confuses", divider="gray")

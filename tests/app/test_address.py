@@ -119,3 +119,28 @@ def test_cells_that_do_not_fit_are_counted(results, opened):
     page = opened(view="compare", cells=[key_of(cell) for cell in cells[1:]])
     assert "the first 6 of the 8 in the address are shown" in page.warning[0].value
     assert len(page.multiselect(key="address: cells").value) == 6
+
+
+def test_a_copied_link_carries_no_defaults_into_another_view(ratios, opened):
+    """Who opens it has not seen how the address came about; the address itself says what nobody chose."""
+    ratios()
+    page = opened(view="compare")
+    assert given(page, "auto") == ["cells"]
+    page = opened(view="compare", cells=given(page, "cells"), auto="cells")
+    page.radio(key="address: view").set_value("effects").run()
+    assert given(page, "cells") == given(page, "auto") == []
+    page = opened(view="compare", cells=key_of(OTHER))
+    page.radio(key="address: view").set_value("effects").run()
+    assert given(page, "cells") == [key_of(OTHER)]
+
+
+def test_names_of_defaults_go_once_they_are_chosen_and_do_no_harm(ratios, opened):
+    ratios()
+    page = opened(view="compare", auto=["cells", "<script>", "study"])
+    chosen = [key_of(RATIOS[2]), key_of(OTHER)]
+    page.multiselect(key="address: cells").set_value(chosen).run()
+    assert "cells" not in given(page, "auto")
+    page.radio(key="address: view").set_value("effects").run()
+    assert given(page, "study") == ["ratios"]
+    assert given(page, "cells") == chosen
+    assert not page.exception

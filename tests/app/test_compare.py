@@ -166,3 +166,17 @@ def test_hostile_captions_are_text(disagreeing, opened):
     shown = [m.value for m in page.markdown if "alert" in m.value]
     assert shown
     assert all("<script>" not in text and "\\<script" in text and "![" not in text for text in shown)
+
+
+def test_a_pinned_comparison_is_listed_with_its_note_and_link(ratios, opened, results):
+    ratios()
+    page = opened(view="compare", cells=key_of(OTHER))
+    page.text_area[0].set_value("only colours differ")
+    page.checkbox[0].set_value(True)
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert not page.exception
+    path = results / "runs/ratios" / f"{key_of(OTHER)}-s0/notes.json"
+    assert json.loads(path.read_text())["against"][key_of(BASE)]["pinned"]
+    (line,) = [m.value for m in opened(view="compare").markdown if m.value.startswith("Pinned")]
+    assert f"cells={key_of(OTHER)}" in line
+    assert "only colours differ" in line

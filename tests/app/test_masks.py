@@ -10,6 +10,7 @@ from trained import STUDY, keys
 from app.helper import ask
 from workbench.data.store import FrameStore
 from workbench.masking import names
+from workbench.masking.preview import HATCH, HIDDEN
 from workbench.tracking.run_dir import RunDir
 
 
@@ -23,6 +24,14 @@ def task(results, video, text=("TokenMasking", 0.0), **changes):
     return given | changes
 
 
+def decoded(path):
+    """Frames uint8 [T, H, W, 3] of a video file."""
+    import av
+
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
 def metrics(page):
     return {metric.label: metric.value for metric in page.metric}
 
@@ -32,7 +41,7 @@ def test_every_video_masking_hides_its_share_of_the_frames(trained, name):
     answer, payload = ask(**task(trained, (name, 0.5)))
     frames = FrameStore.open(next(trained.glob("data/*/frames-*"))).frames[3]
     seen = np.frombuffer(payload, np.uint8).reshape(frames.shape)
-    grey = (seen == (150, 150, 158)).all(-1)
+    grey = np.any([(seen == grey).all(-1) for grey in (HIDDEN, HATCH)], axis=0)
     assert answer["hidden"] == answer["tokens"] // 2
     assert grey.mean() == pytest.approx(0.5, abs=0.01)
     assert np.array_equal(seen[~grey], frames[~grey])
@@ -55,8 +64,8 @@ def test_it_opens_with_the_masking_of_the_cell(trained, opened):
     assert page.slider(key="address: words_ratio").value == 0.25
     assert metrics(page)["Video tokens hidden"] == "16 of 32"
     assert metrics(page)["Video tokens encoded"] == "16 of 32"
-    assert len(page.get("video")) == 1
-    assert len(page.get("image")) == 8
+    assert len(page.get("video")) == 2
+    assert len(page.get("image")) == 4
 
 
 def test_a_link_gives_the_same_mask_and_another_draw_another(trained, opened):
@@ -78,10 +87,42 @@ def test_a_link_gives_the_same_mask_and_another_draw_another(trained, opened):
     assert metrics(page)["Video tokens hidden"] == "24 of 32"
 
 
-def test_hiding_everything_is_refused_in_words(trained, opened):
+def test_sliders_end_where_a_masking_is_valid(trained, opened):
     page = opened(view="masks", video_ratio="1")
     assert not page.exception
-    assert "a video mask ratio is a share in \\[0\\, 1\\)" in said(page)
+    assert "video_ratio '1', which is not here" in page.warning[0].value.replace("\\", "")
+    slider = page.slider(key="address: video_ratio")
+    assert (slider.max, slider.step) == (0.99, 0.01)
+    page = opened(view="masks", video_ratio="0.99", words_ratio="0.99")
+    assert not page.exception
+    assert metrics(page)["Video tokens hidden"].endswith(" of 32")
+
+
+def test_a_ratio_that_hides_another_share_says_so_at_the_slider(trained, opened):
+    words = said(opened(view="masks", video="FrameMasking", video_ratio="0.9"))
+    assert "frame hides 0.50 of this video, not 0.90" in words.replace("\\", "")
+    assert "hides" not in said(opened(view="masks", video="FrameMasking", video_ratio="0.5", words_ratio="0"))
+
+
+def test_every_strategy_plays_side_by_side_on_one_clip(trained, opened):
+    page = opened(view="masks", shown="strategies", video_ratio="0.5")
+    assert not page.exception
+    assert len(page.get("video")) == 2 + len(names.video())
+    assert said(page).count("16 of 32 tokens hidden") == len(names.video())
+    assert "per\\-frame" in said(page)
+
+
+def test_the_masked_clip_is_a_video_of_what_the_encoder_sees(trained, tmp_path):
+    wanted = ("TubeMasking", 0.5)
+    _, payload = ask(**task(trained, wanted))
+    _, video = ask(**task(trained, wanted, want="masked_clip"))
+    path = tmp_path / "masked.mp4"
+    path.write_bytes(video)
+    seen = np.frombuffer(payload, np.uint8).reshape(4, 32, 32, 3)
+    found = decoded(path)
+    assert found.shape == (4, 192, 192, 3)
+    small = found.reshape(4, 32, 6, 32, 6, 3).mean((2, 4))
+    assert np.abs(small - seen).mean() < 12
 
 
 def test_hostile_parameters_are_left_out_with_a_sentence(trained, opened):
@@ -90,7 +131,7 @@ def test_hostile_parameters_are_left_out_with_a_sentence(trained, opened):
     page = opened(view="masks", **hostile)
     assert not page.exception
     assert page.warning[0].value.count("it is left out") == len(hostile)
-    assert len(page.get("image")) == 8
+    assert len(page.get("image")) == 4
 
 
 def test_a_masking_that_is_none_is_refused_by_the_helper(trained):

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from app.predicted.kept import verdict as read
+from app.predicted.moments import line_of_time
+from app.predicted.moments import verdict as times
 from app.predicted.places import FOUND, NAMED, OTHER, marked, verdict
 
 BOXES = [[0.0, 0.25, 0.5, 0.75], [0.75, 0.5, 1.0, 1.0]]
@@ -38,3 +41,28 @@ def test_the_verdict_counts_frames_in_which_the_named_one_is_seen():
     alone = ANSWER | {"actors": [[BOXES[0]]] * 3, "hits": [[True], [True], [False]]}
     assert verdict(alone) == "The place lies in its true box in 2 of the 3 frames in which it is seen."
     assert "not known" in verdict(ANSWER | {"actors": [[]] * 3, "hits": [[]] * 3})
+
+
+def test_a_line_of_time_has_a_true_and_a_found_bar_for_each_query():
+    queries = [
+        {
+            "words": "it <b>rises",
+            "start": 0.0,
+            "end": 0.5,
+            "found_start": 0.25,
+            "found_end": 0.75,
+            "overlap": 1 / 3,
+        },
+        {"words": "it spins", "start": 0.5, "end": 1.0, "found_start": 0.5, "found_end": 1.0, "overlap": 1.0},
+    ]
+    true, found = line_of_time(queries).data
+    assert (true.name, true.base, true.x) == ("true", (0.0, 50.0), (50.0, 50.0))
+    assert (found.name, found.base, found.x) == ("found", (25.0, 50.0), (50.0, 50.0))
+    assert "<b>" not in str(true.y)
+    assert "33%" in times(queries)
+
+
+def test_the_verdict_counts_frames_and_patches_that_are_read():
+    words = read({"selected": [True, False, True], "tokens": 48, "hidden": 24, "read": 12})
+    assert "**2 of 3 frames**" in words
+    assert "hides 24 and the encoder drops 12" in words

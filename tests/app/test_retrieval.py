@@ -178,3 +178,46 @@ def test_a_sentence_is_read_again_when_the_weights_are_others(trained, opened, m
     assert weights.exists()
     page.run()
     assert len({task["weights"] for task in asked}) == 2
+
+
+def test_as_many_queries_are_confused_as_were_missed(trained, opened):
+    ranks, *_ = stored(run_of(trained))
+    page = opened(view="retrieval", cell=keys(trained)[0])
+    (table,) = [f.value for f in page.dataframe if "attribute" in f.value.columns]
+    missed = int((ranks > 1).sum())
+    assert set(table["missed"]) == {missed}
+    assert f"missed \\({missed}\\)" in page.button_group(key="address: show").options
+
+
+def test_a_blank_sentence_asks_for_words(trained, opened):
+    page = opened(view="retrieval", text="   ")
+    assert not page.exception
+    assert not page.error
+    assert "The sentence is blank: write some words" in said(page)
+
+
+def test_captions_are_ranked_for_a_clip(trained, opened):
+    run = run_of(trained, 1)
+    _, captions, ids, found = stored(run)
+    page = opened(view="retrieval", cell=keys(trained)[1], way="v2t", query=ids[2])
+    assert not page.exception
+    assert len(page.get("video")) == 1
+    clip = found["video_id"].tolist().index(found["text_group"][2])
+    scores = found["text"].astype(np.float32) @ found["video"][clip].astype(np.float32)
+    lines = [m.value for m in page.markdown if " · " in m.value]
+    assert captions[int(scores.argmax())] in lines[0]
+    assert [":green-badge" in line for line in lines].count(True) == 1
+    place = 1 + int((scores > scores[2]).sum())
+    assert any(f"**{place}** :green-badge" in line for line in lines)
+
+
+def test_ones_own_sentence_is_ranked_by_two_cells(trained, opened):
+    first, other = keys(trained)
+    page = opened(view="retrieval", cell=first, beside=other, text=SENTENCE)
+    assert not page.exception
+    assert said(page).count("Read as") == 2
+    assert len(page.get("video")) == 2 * 6
+    assert sum("video\\_ratio" in m.value for m in page.markdown) == 2
+    page.text_input(key="address: text").set_value("").run()
+    assert not page.exception
+    assert said(page).count("Each card") == 2

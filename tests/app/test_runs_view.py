@@ -137,3 +137,54 @@ def test_an_unreadable_run_is_listed_with_its_reason(ratios, opened):
     page = opened(view="runs", run=RUN)
     assert not page.exception, page.exception[0].value
     assert "unreadable" in listed(page)["state"].tolist()
+
+
+def test_a_page_starts_with_the_result_and_what_it_costs(ratios, opened):
+    ratios(seeds=(0,))
+    page = opened(view="runs", run=RUN)
+    labels = [metric.label for metric in page.metric]
+    assert labels == ["text-to-video R@1 (%)", "training GFLOPs per clip", "clips per second"]
+    assert float(page.metric[0].value) == pytest.approx(30, abs=10)
+    assert "Last update" in said(page)
+
+
+def test_sorting_keeps_blanks_last_either_way(ratios, opened):
+    ratios(failed={(0, 0)})
+    for order in ("down", "up"):
+        page = opened(view="runs", sort="metric.test/t2v_r1", order=order)
+        column = listed(page)["text-to-video R@1 (%)"].tolist()
+        assert column[-1] != column[-1]
+        assert column[:-1] == sorted(column[:-1], reverse=order == "down")
+    page.selectbox(key="address: sort").set_value("").run()
+    assert listed(page)["seed"].tolist()[:3] == [0, 1, 2]
+
+
+def test_the_best_cell_and_the_baseline_are_marked_beside_their_names(ratios, opened):
+    ratios()
+    table = listed(opened(view="runs"))
+    assert table.columns[:4].tolist() == ["cell", "mark", "seed", "state"]
+    assert table.columns[4] == "text-to-video R@1 (%)"
+    assert table["mark"].tolist()[:3] == ["baseline"] * 3
+    assert table["mark"].tolist().count("★ best by val") == 3
+
+
+def test_half_a_condition_says_so(ratios, opened):
+    ratios()
+    page = opened(view="runs", filter="r1 >")
+    assert "r1 \\> is half a condition" in said(page)
+    assert len(listed(page)) == 18
+
+
+def test_a_note_is_kept_in_the_run_directory_and_a_pinned_run_comes_first(ratios, opened):
+    results = ratios()
+    run = f"{key_of(RATIOS[3])}-s1"
+    page = opened(view="runs", run=run)
+    page.text_area[0].set_value("odd <b>curve</b>")
+    page.checkbox[0].set_value(True)
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert not page.exception
+    kept = json.loads(RunDir.of(results, "ratios", key_of(RATIOS[3]), 1).file("notes.json").read_text())
+    assert (kept["note"], kept["pinned"]) == ("odd <b>curve</b>", True)
+    assert listed(page)["note"].tolist()[0] == "pinned odd <b>curve</b>"
+    assert listed(page)["seed"].tolist()[0] == 1
+    assert len(listed(opened(view="runs", filter="odd"))) == 1

@@ -175,7 +175,7 @@ def test_in_the_dark(chromium, served, pictures, view):
         assert brightness(page, ".js-plotly-plot .xtick text", "fill") > 300
         assert brightness(page, ".js-plotly-plot .main-svg", "backgroundColor") < 200
     if view == "masks":
-        page.wait_for_selector("img[alt='Frame 1 as the encoder sees it']")
+        page.wait_for_selector("img[alt='Frame 1, from above: the clip, as the encoder sees it']")
     shot(page, pictures, f"dark-{view}")
     context.close()
 

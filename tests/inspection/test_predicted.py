@@ -1,6 +1,7 @@
 """What a finished run predicts about a clip, for every recipe that can; what it never learned is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from workbench.data.moving_shapes.grammar import WORDS, actor, parse, say
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
+from workbench.masking.preview import HATCH, HIDDEN
 from workbench.recipe.batch import Batch, BatchRng, Draw
-from workbench.tasks import pointing, video_qa
+from workbench.tasks import grounding, pointing, video_qa
 from workbench.tasks.gallery import Judged, gallery
 from workbench.train.session import untrained
 
@@ -61,7 +63,7 @@ def test_a_reconstruction_is_that_of_the_model_with_its_errors(name, tmp_path, v
         expected = model.reconstruct(batch, draw).clamp(0, 255)
     seen, drawn = np.frombuffer(payload, np.uint8).reshape(2, *store.frames.shape[1:])
     np.testing.assert_allclose(drawn, expected[0].numpy(), atol=0.51)
-    hidden = (seen == (150, 150, 158)).all(-1)
+    hidden = np.any([(seen == grey).all(-1) for grey in (HIDDEN, HATCH)], axis=0)
     assert hidden.mean() == pytest.approx(reply["hidden"] / reply["tokens"], abs=0.01)
     off = np.abs(expected[0].numpy() - store.frames[0])[hidden].mean()
     assert reply["error"] == pytest.approx(float(off), rel=0.01)
@@ -194,3 +196,46 @@ def test_places_of_filmed_clips_are_shown_without_a_truth_and_untrained_ones_are
     run.write_config(run_config("slan", stages=(stage("recipe"), stage("align"))))
     with pytest.raises(UserError, match="its last stage, align, has not trained where it looks"):
         answer(task(run, store, "places", caption=CAPTION))
+
+
+def test_what_is_read_is_what_the_recipe_keeps(tmp_path, vocabulary, store):
+    run, model = leave(tmp_path / "run", run_config("smaug"), vocabulary)
+    clip = torch.from_numpy(store.frames[:1].copy())
+    batch = Batch.of(clip, vocabulary.encode([CAPTION]))
+    draw = Draw(*model.masks(batch, BatchRng.seeded(2)))
+    with torch.no_grad():
+        expected = model.kept(batch, draw)
+    reply, payload = answer(task(run, store, "kept", caption=CAPTION, seed=2))
+    assert reply["selected"] == expected.frames[0].tolist()
+    assert 0 < sum(reply["selected"]) < len(reply["selected"])
+    assert reply["share"] == pytest.approx(expected.share[0].tolist())
+    assert reply["read"] == int(expected.patches.sum())
+    assert reply["hidden"] == int(draw.video_mask.sum())
+    seen = np.frombuffer(payload, np.uint8).reshape(store.frames[0].shape)
+    hatched = np.any([(seen == grey).all(-1) for grey in (HIDDEN, HATCH)], axis=0)
+    assert hatched.mean() == pytest.approx(reply["hidden"] / reply["tokens"], abs=0.01)
+    same = (seen == store.frames[0]).all(-1)
+    assert same.mean() == pytest.approx(reply["read"] / reply["tokens"], abs=0.01)
+
+
+def test_times_are_those_of_the_task_with_their_overlap(tmp_path, vocabulary, scenes):
+    record = json.loads((scenes.path / "store.json").read_text())
+    for clip in record["clips"]:
+        clip["attributes"] |= {"timeline": [["it rises", 0.0, 0.5], ["it spins", 0.5, 1.0]]}
+    run, model = leave(tmp_path / "run", run_config("mac"), vocabulary)
+    with pytest.raises(UserError, match="when things happen is not known"):
+        answer(task(run, scenes, "moments"))
+    (scenes.path / "store.json").write_text(json.dumps(record))
+    timed = FrameStore.open(scenes.path)
+    found, _ = answer(task(run, timed, "moments"))
+    part = gallery(timed, "test", vocabulary.encode(timed.splits["test"].captions))
+    part = replace(part, clips=np.array([0]))
+    segments, best = grounding.answers(
+        Judged(model, part, encode=vocabulary.encode), grounding.moments(timed, np.array([0]))
+    )
+    for one, chosen in zip(found["queries"], segments[best.argmax(1)], strict=True):
+        assert (one["found_start"], one["found_end"]) == pytest.approx(tuple(chosen))
+        common = min(one["end"], one["found_end"]) - max(one["start"], one["found_start"])
+        whole = max(one["end"], one["found_end"]) - min(one["start"], one["found_start"])
+        assert one["overlap"] == pytest.approx(max(0.0, common) / whole, abs=1e-6) or common < 0
+    assert [one["words"] for one in found["queries"]] == ["it rises", "it spins"]

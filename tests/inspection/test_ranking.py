@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from workbench.errors import UserError
-from workbench.inspection.ranking import Embeddings, confusions, differing, ranking, read_embeddings
+from workbench.inspection.ranking import (
+    Embeddings,
+    captions_for,
+    confusions,
+    differing,
+    ranking,
+    read_embeddings,
+)
 from workbench.tasks.gallery import ranks, similarities
 from workbench.tracking.run_dir import RunDir
 
@@ -51,7 +58,9 @@ def test_confusions_say_how_often_an_attribute_is_wrong_and_what_chance_would_be
     # Queries 0 and 1 are answered by each other's clip, 2 and 3 rightly.
     found = embeddings(np.eye(4), np.eye(4)[[1, 0, 2, 3]], [0, 1, 2, 3])
     table = confusions(
-        found, {"colour": ["red", "red", "blue", "blue"], "shape": ["star", "moon", "star", "moon"]}
+        found,
+        {"colour": ["red", "red", "blue", "blue"], "shape": ["star", "moon", "star", "moon"]},
+        np.array([True, True, False, False]),
     )
     rows = {row["attribute"]: row for row in table.iter_rows(named=True)}
     assert (rows["shape"]["wrong"], rows["shape"]["missed"], rows["shape"]["share"]) == (2, 2, 1.0)
@@ -60,18 +69,36 @@ def test_confusions_say_how_often_an_attribute_is_wrong_and_what_chance_would_be
     assert table["attribute"][0] == "shape"
 
 
+def test_captions_are_ranked_for_a_clip_with_its_own_marked():
+    found = embeddings(np.eye(3), np.eye(3)[[1, 0, 2, 0]], [0, 1, 2, 0])
+    table = captions_for(found, 0)
+    assert table["right"].to_list() == [False, True, False, True]
+    assert table["query"][0] == found.queries[1], "another clip's caption that scores the same comes first"
+    assert table.filter("right")["query"].to_list() == [found.queries[3], found.queries[0]]
+    assert table["clip"][0] == found.clips[1]
+
+
 def test_nothing_is_confused_where_all_is_right_or_nothing_is_known():
     found = embeddings(np.eye(2), np.eye(2), [0, 1])
-    assert confusions(found, {"colour": ["red", "blue"]}) is None
-    assert confusions(embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1]), {}) is None
+    assert confusions(found, {"colour": ["red", "blue"]}, np.array([False, False])) is None
+    assert confusions(embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1]), {}, np.array([True, True])) is None
+
+
+def test_queries_that_the_run_missed_are_counted_whatever_half_precision_says():
+    tied = embeddings(np.array([[1.0, 0], [1, 0]]), np.array([[1.0, 0]]), [0])
+    table = confusions(tied, {"colour": ["red", "blue"]}, np.array([True]))
+    assert table.select("wrong", "missed").rows() == [(1, 1)]
 
 
 def test_lists_are_not_compared():
     """As the timelines of clips, which hardly two have in common."""
     wrong = embeddings(np.eye(2), np.eye(2)[[1, 0]], [0, 1])
     timelines = {"timeline": [[["it rises", 0.0, 0.5]], [["it spins", 0.5, 1.0]]]}
-    assert confusions(wrong, timelines) is None
-    assert confusions(wrong, timelines | {"colour": ["red", "blue"]})["attribute"].to_list() == ["colour"]
+    missed = np.array([True, True])
+    assert confusions(wrong, timelines, missed) is None
+    assert confusions(wrong, timelines | {"colour": ["red", "blue"]}, missed)["attribute"].to_list() == [
+        "colour"
+    ]
     assert differing({"timeline": [], "a": 1}, {"timeline": [1], "a": 2}) == {"a": (1, 2)}
 
 

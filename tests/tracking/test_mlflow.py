@@ -10,6 +10,7 @@ from finished_runs import finish, train
 
 from workbench.addresses import masked, same_database
 from workbench.errors import UserError
+from workbench.tracking import notes
 from workbench.tracking.__main__ import main
 from workbench.tracking.forward import Forwarder, forwarder
 from workbench.tracking.mlflow import Mirror
@@ -199,3 +200,12 @@ def test_passwords_are_masked():
     assert masked("x postgresql://me:pa%40ss@h:1/db y") == "x postgresql://me:***@h:1/db y"
     assert masked("http://h/?token=abc&a=1") == "http://h/?token=***&a=1"
     assert masked("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+def test_notes_arrive_as_tags_and_go_when_they_are_taken_away(mirror, make_run):
+    run = make_run()
+    notes.write(run, notes.Note(note="odd curve", pinned=True), "1e92e36609bc")
+    tags = stored(mirror, mirror.sync(run)).data.tags
+    assert (tags["wb.note.1e92e36609bc"], tags["wb.pinned.1e92e36609bc"]) == ("odd curve", "yes")
+    notes.write(run, notes.Note(), "1e92e36609bc")
+    assert not [name for name in stored(mirror, mirror.sync(run)).data.tags if name.startswith("wb.note")]

@@ -1,4 +1,7 @@
-"""The pictures drawn by plotly, from the tables of `workbench.figures.tables`."""
+"""The pictures drawn by plotly, from the tables of `workbench.figures.tables`.
+
+`customdata` of each point that stands for a cell ends with the cell's key.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +58,8 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
                     legendgroup=name,
                     showlegend=column == 1 and len(curves) > 1,
                     customdata=[
-                        [safe(x), "" if low is None else f" [{low:.1f}, {high:.1f}]"]
-                        for x, low, high in part.select("x", "low", "high").iter_rows()
+                        [safe(x), "" if low is None else f" [{low:.1f}, {high:.1f}]", key]
+                        for x, low, high, key in part.select("x", "low", "high", "key").iter_rows()
                     ],
                     hovertemplate=f"{safe(axis)} %{{customdata[0]}}: %{{y:.1f}}%{{customdata[1]}}",
                 ),
@@ -90,16 +93,17 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
         figure.add_trace(
             go.Heatmap(
                 x=[safe(c) for c in columns],
-                y=[safe(plain(r).removeprefix(plain(row)).strip()) for r in rows],
+                y=[_level(r, row) for r in rows],
                 z=[[None if cell is None else cell["mean"] for cell in line] for line in cells],
                 text=[["" if cell is None else _cell_text(cell) for cell in line] for line in cells],
                 texttemplate="%{text}",
                 coloraxis="coloraxis",
-                hovertemplate=f"{safe(row)} %{{y}}, {safe(column)} %{{x}}: %{{text}}<extra></extra>",
+                hoverinfo="skip",
             ),
             1,
             number,
         )
+        figure.add_trace(_targets(part, f"{safe(row)} %{{y}}, {safe(column)} %{{x}}", row), 1, number)
     figure.update_xaxes(title_text=safe(column), type="category")
     figure.update_yaxes(title_text=safe(row), type="category", col=1)
     bar = {"title": {"text": safe(label(metric)), "side": "right"}, "thickness": 14}
@@ -108,7 +112,7 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
 
 
 def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
-    """The metric against each cost; the Pareto front is connected. `customdata` ends with the cell's key."""
+    """The metric against each cost; the Pareto front is connected."""
     costs, curves = _texts(table, "cost"), _texts(table, "curve")
     across = min(2, len(costs))
     lines = -(-len(costs) // across)
@@ -196,6 +200,7 @@ def curves_figure(
                     name=safe(labels[key]),
                     legendgroup=key,
                     showlegend=column == 1 and len(keys) > 1,
+                    customdata=[[key]] * part.height,
                     hovertemplate=f"%{{y:.4g}} at %{{x:.4g}} {safe(label(clock))}",
                 ),
                 1,
@@ -242,7 +247,7 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
                 mode="markers",
                 marker={"color": STANDING[standing], "symbol": STANDING_MARKERS[standing], "size": 9},
                 name=name,
-                customdata=part.select("low", "high", "p_adjusted").rows(),
+                customdata=part.select("low", "high", "p_adjusted", "key").rows(),
                 text=[html.escape(cell, quote=False) for cell in part["cell"]],
                 hovertemplate="%{text}: %{x:+.1f} [%{customdata[0]:.1f}, %{customdata[1]:.1f}], p after Holm "
                 "%{customdata[2]:.2g}<extra></extra>",
@@ -283,6 +288,25 @@ def _bars(part: pl.DataFrame) -> dict[str, Any]:
         "thickness": 1.2,
         "width": 3,
     }
+
+
+def _targets(part: pl.DataFrame, where: str, row: str) -> go.Scatter:
+    """What is clicked on a map: unseen squares over its cells, since plotly lets nobody select the cells."""
+    return go.Scatter(
+        x=[safe(column) for column in part["column"]],
+        y=[_level(name, row) for name in part["row"]],
+        mode="markers",
+        marker={"symbol": "square", "size": 44, "opacity": 0},
+        showlegend=False,
+        text=[_cell_text(cell) for cell in part.iter_rows(named=True)],
+        customdata=[[key] for key in part["key"]],
+        hovertemplate=f"{where}: %{{text}}<extra></extra>",
+    )
+
+
+def _level(name: str, row: str) -> str:
+    """A row of a map without the name of its axis, which stands beside the map."""
+    return safe(plain(name).removeprefix(plain(row)).strip())
 
 
 def _cell_text(cell: dict[str, Any]) -> str:

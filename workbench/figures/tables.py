@@ -55,7 +55,7 @@ def layout(cells: pl.DataFrame, axes: Sequence[str]) -> Layout | None:
 
 
 def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.DataFrame | None:
-    """The metric over one axis: panel, curve, x (as text), position, mean, low, high.
+    """The metric over one axis: panel, curve, x (as text), position, mean, low, high, key.
 
     A cell that lacks the other axes (they exist only under some choices) is a point of every curve.
     """
@@ -68,7 +68,7 @@ def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.Dat
         x = row[where.x]
         for panel, curve in _spread(cells, where, row):
             rows.append((panel, curve, shown(x), float(x if where.connected else order[x]), row[metric],
-                         row["low"], row["high"]))  # fmt: skip
+                         row["low"], row["high"], row["key"]))  # fmt: skip
     table = pl.DataFrame(rows, schema=_SWEEP, orient="row").drop_nulls("mean")
     if not where.connected:
         return table
@@ -83,13 +83,14 @@ _SWEEP = {
     "mean": pl.Float64(),
     "low": pl.Float64(),
     "high": pl.Float64(),
+    "key": pl.String(),
 }
 
 
 def grid_table(
     cells: pl.DataFrame, axes: Sequence[str], metric: str, standing: Mapping[str, str] | None = None
 ) -> pl.DataFrame | None:
-    """The metric over two axes: panel, row, column, mean, low, high, standing.
+    """The metric over two axes: panel, row, column, mean, low, high, standing, key.
 
     standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed.
     """
@@ -101,12 +102,12 @@ def grid_table(
         ordered = ordered.sort(where.x, maintain_order=True)
     rows = [
         (panel, curve, shown(row[where.x]), row[metric], row["low"], row["high"],
-         (standing or {}).get(row["key"], ""))
+         (standing or {}).get(row["key"], ""), row["key"])
         for row in ordered.iter_rows(named=True)
         for panel, curve in _spread(cells, where, row)
     ]  # fmt: skip
-    names = ("panel", "row", "column", "mean", "low", "high", "standing")
-    texts = ("panel", "row", "column", "standing")
+    names = ("panel", "row", "column", "mean", "low", "high", "standing", "key")
+    texts = ("panel", "row", "column", "standing", "key")
     schema = {name: pl.String() if name in texts else pl.Float64() for name in names}
     return pl.DataFrame(rows, schema=schema, orient="row").drop_nulls("mean")
 

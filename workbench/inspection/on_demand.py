@@ -3,8 +3,8 @@
     Helper("workbench.inspection.on_demand:answer", deadline).ask({"want": "text", ...})
 
 `text`: the vector of a sentence by a run's text encoder. `mask`: what a masking leaves of a clip and its
-caption, with the tokens and FLOPs that remain. `reconstruction`, `caption`, `answers`, `places`: see
-`predicted`.
+caption, with the tokens and FLOPs that remain; `masked_clip`: the same as a video. `reconstruction`,
+`caption`, `answers`, `places`, `kept`, `moments`: see `predicted`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
+from workbench.data.decode import encode
 from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
-from workbench.inspection.predicted import answers, caption, places, reconstruction
+from workbench.inspection.predicted import answers, caption, kept, moments, places, reconstruction
 from workbench.masking import names
 from workbench.masking import text as text_maskings
 from workbench.masking import video as video_maskings
@@ -30,12 +34,17 @@ from workbench.tracking.run_dir import RunDir
 from workbench.train import cost
 
 Reply = tuple[dict[str, Any], bytes]
+SIDE = 192
+"""Least side of a masked video, so that each pixel of the model's frames shows."""
+SECONDS = 2.0
+"""A masked video takes as long as a clip of the drawn world, whatever its own clip takes."""
 
 
 def answer(task: dict[str, Any]) -> Reply:
     """One task for `workers`: `want` says which."""
-    known = {"text": text, "mask": mask, "reconstruction": reconstruction, "caption": caption,
-             "answers": answers, "places": places}  # fmt: skip
+    known = {"text": text, "mask": mask, "masked_clip": masked_clip, "reconstruction": reconstruction,
+             "caption": caption, "answers": answers, "places": places, "kept": kept,
+             "moments": moments}  # fmt: skip
     return known[task["want"]](task)
 
 
@@ -78,6 +87,20 @@ def mask(task: dict[str, Any]) -> Reply:
         "flops_of_all": _flops(str(run.path), 0),
     }
     return reply | _words(run, task), seen.tobytes()
+
+
+def masked_clip(task: dict[str, Any]) -> Reply:
+    """As `mask`, but the frames are a video file of `SECONDS`, H.264, enlarged by whole pixels."""
+    reply, payload = mask(task)
+    size = RunDir(task["run"]).config().data.size
+    seen = np.frombuffer(payload, np.uint8).reshape(-1, size, size, 3)
+    times = max(1, SIDE // size)
+    large = seen.repeat(times, 1).repeat(times, 2)
+    large = large[:, : large.shape[1] // 2 * 2, : large.shape[2] // 2 * 2]  # sides of the codec are even
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "masked.mp4")
+        encode(path, large, rate=max(1, round(len(large) / SECONDS)), crf=12)
+        return reply, path.read_bytes()
 
 
 def _words(run: RunDir, task: dict[str, Any]) -> dict[str, Any]:

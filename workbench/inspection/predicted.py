@@ -17,10 +17,10 @@ from workbench.data.moving_shapes.questions import Question
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
-from workbench.masking.preview import hide
+from workbench.masking.preview import darken, hide
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipe.reconstruction import hidden_places
-from workbench.tasks import pointing, video_qa
+from workbench.tasks import grounding, pointing, video_qa
 from workbench.tasks.gallery import Gallery, Judged
 from workbench.tracking.run_dir import RunDir
 from workbench.train.session import untrained
@@ -159,6 +159,70 @@ def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         ],
         "hits": pointing.inside(here[:, None], known).tolist(),
     }, b""
+
+
+@torch.no_grad()
+def kept(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """What a run reads of a clip beside a caption: the frames that it selects, and the patches in them.
+
+    task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the mask.
+
+    Returns: `frames`, numbers among the stored ones; `grid`; for each temporal slot in `selected` whether its
+    frames are read with the caption, and in `share` how well they fit, adding up to 1; how many `tokens`
+    there are, are `hidden` by the mask and are `read` to the end; and uint8 [T, H, W, 3] as bytes: the clip
+    with hidden patches hatched and the others that are dropped darkened.
+    """
+    run = RunDir(task["run"])
+    config, words, recipe = run.config(), vocabulary(run), model(run, UNASKED)
+    numbers, clip = frames(config, task["store"], task["row"])
+    batch = Batch.of(torch.from_numpy(clip)[None], words.encode([task["caption"]]))
+    draw = Draw(*recipe.masks(batch, BatchRng.seeded(task["seed"])))
+    found = recipe.kept(batch, draw)
+    grid, left = recipe.grid, found.patches[0].numpy()
+    none = np.zeros(grid.tokens, bool)
+    hidden = none if draw.video_mask is None else draw.video_mask[0].numpy()
+    reply = {
+        "frames": numbers,
+        "grid": list(grid),
+        "selected": found.frames[0].tolist(),
+        "share": found.share[0].tolist(),
+        "tokens": grid.tokens,
+        "hidden": int(hidden.sum()),
+        "read": int(left.sum()),
+    }
+    return reply, hide(darken(clip, ~left & ~hidden, grid), hidden, grid).tobytes()
+
+
+@torch.no_grad()
+def moments(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """When a run finds what happens in a clip: `queries`, each with its `words`, its true `start` and `end`,
+    `found_start`, `found_end`, all as shares of the clip, and `overlap`, the intersection over the union of
+    the two. `UserError` where its embeddings mean nothing, or nobody knows when things happen.
+
+    task: `run` (path), `store` (path of the frame store), `row`.
+    """
+    run = RunDir(task["run"])
+    config, words, recipe = run.config(), vocabulary(run), model(run, UNASKED)
+    store, row = FrameStore.open(task["store"]), np.array([task["row"]])
+    if "timeline" not in store.attributes:
+        raise UserError("when things happen is not known of these clips")
+    alone = Gallery(store, row, np.zeros(0, np.int64), [], [], [], words.encode([]), config.data)
+    judged = Judged(recipe, alone, untrained=untrained(recipe, config.stages), encode=words.encode)
+    asked = grounding.moments(store, row)
+    if not (judged.embeds and asked):
+        raise UserError(f"the run {run.path.name} has no embeddings that mean anything, so it finds no times")
+    segments, best = grounding.answers(judged, asked)
+    first = segments[best.argmax(1)]
+    overlaps = grounding.overlap(segments, np.array([(one.start, one.end) for one in asked]))
+    return {
+        "queries": [
+            {"words": one.words, "start": one.start, "end": one.end, "found_start": float(found[0]),
+             "found_end": float(found[1]), "overlap": float(fit)}
+            for one, found, fit in zip(
+                asked, first, overlaps[np.arange(len(asked)), best.argmax(1)], strict=True
+            )
+        ]
+    }, b""  # fmt: skip
 
 
 def _answered(asked: Sequence[Question], found: video_qa.Answered) -> dict[str, Any]:

@@ -85,6 +85,24 @@ def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> p
     )
 
 
+def captions_for(found: Embeddings, clip: int) -> pl.DataFrame:
+    """All captions for one clip, a row of `found.video`, best first: rank (from 1), query, caption, clip
+    (whose it is), score (cosine), right. Among equal scores the right ones come last."""
+    score = found.text @ found.video[clip]
+    is_right = found.right == clip
+    order = np.lexsort((is_right, -score))
+    return pl.DataFrame(
+        {
+            "rank": np.arange(1, len(order) + 1),
+            "query": [found.queries[i] for i in order],
+            "caption": [found.captions[i] for i in order],
+            "clip": [found.clips[found.right[i]] for i in order],
+            "score": score[order],
+            "right": is_right[order],
+        }
+    )
+
+
 def differing(mine: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Attributes in which a clip differs from the right one: name -> (its value, the right value).
 
@@ -94,21 +112,23 @@ def differing(mine: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tu
     return {name: (mine.get(name), value) for name, value in named.items() if mine.get(name) != value}
 
 
-def confusions(found: Embeddings, attributes: Mapping[str, Sequence[Any]]) -> pl.DataFrame | None:
+def confusions(
+    found: Embeddings, attributes: Mapping[str, Sequence[Any]], missed: np.ndarray
+) -> pl.DataFrame | None:
     """How often each attribute is wrong where the first clip of the ranking is the wrong one.
 
     Args:
         attributes: name -> values [V], in the order of `found.clips`.
+        missed: Boolean [Q], the queries that the run answered wrongly. It knew so in full precision; the
+            stored half precision decides only which wrong clip came first.
 
     Returns:
         attribute, wrong (of so many queries), missed (queries whose first clip is wrong), share (of these),
         chance (the share for a clip drawn at random from the others). None without attributes or misses.
         Lists are left out, see `differing`.
     """
-    first = np.concatenate(
-        [_first(found, slice(i, i + CHUNK)) for i in range(0, len(found.queries), CHUNK)] or [np.array([])]
-    )
-    missed = first != found.right
+    chunks = [_best_wrong(found, slice(i, i + CHUNK)) for i in range(0, len(found.queries), CHUNK)]
+    first = np.concatenate(chunks or [np.array([], dtype=np.int64)])
     named = {n: v for n, v in attributes.items() if not any(isinstance(one, list) for one in v)}
     if not named or not missed.any():
         return None
@@ -124,9 +144,9 @@ def confusions(found: Embeddings, attributes: Mapping[str, Sequence[Any]]) -> pl
     return pl.DataFrame(rows, schema=schema, orient="row").sort("share", descending=True, maintain_order=True)
 
 
-def _first(found: Embeddings, part: slice) -> np.ndarray:
-    """Row of the best-scored clip for some queries; among equal scores a wrong one."""
+def _best_wrong(found: Embeddings, part: slice) -> np.ndarray:
+    """Row of the wrong clip with the best score, for some queries."""
     score = found.text[part] @ found.video.T
     right = found.right[part]
-    score[np.arange(len(right)), right] -= 1e-6
+    score[np.arange(len(right)), right] = -np.inf
     return score.argmax(1)

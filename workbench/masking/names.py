@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 
@@ -14,6 +15,11 @@ def video() -> dict[str, str]:
 def text() -> dict[str, str]:
     """Class name of every text masking -> the first sentence of its docstring."""
     return _subclasses("text.py", "TextMasking")
+
+
+def said(name: str) -> str:
+    """What studies and pages call a masking: `per-frame` for `PerFrameMasking`."""
+    return "-".join(re.findall("[A-Z][a-z]+", name)[:-1]).lower()
 
 
 def _subclasses(file: str, base: str) -> dict[str, str]:

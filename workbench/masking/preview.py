@@ -8,24 +8,48 @@ from torch import Tensor
 
 from workbench.masking.video import Grid
 
-HIDDEN = (150, 150, 158)
+HIDDEN, HATCH = (150, 150, 158), (92, 92, 104)
+"""Two greys: hidden places are hatched, so that they are told from grey pixels of the clip."""
+LINES = 16
+"""Lines of the hatching along the side of a frame, of 4 pixels each at least."""
 GAP = 4
 LINE = 14
 
 
 def hide(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Greys out the hidden tokens of a clip.
+    """Hatches the hidden tokens of a clip in grey.
 
     Args:
         frames: uint8 [T, H, W, 3].
         mask: Boolean [N], True = hidden.
     """
+    pixels = _pixels(frames, mask, grid)
+    out = frames.copy()
+    out[pixels] = np.broadcast_to(_hatched(*frames.shape[1:3]), frames.shape)[pixels]
+    return out
+
+
+def darken(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """Shows the tokens of a clip that are marked at a third of their brightness; arguments as of `hide`."""
+    pixels = _pixels(frames, mask, grid)
+    out = frames.copy()
+    out[pixels] = frames[pixels] // 3
+    return out
+
+
+def _pixels(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """Boolean [T, H, W] of a mask [N] over tokens."""
     t, h, w, _ = frames.shape
     cells = mask.reshape(grid)
-    pixels = cells.repeat(t // grid.time, 0).repeat(h // grid.height, 1).repeat(w // grid.width, 2)
-    out = frames.copy()
-    out[pixels] = HIDDEN
-    return out
+    return cells.repeat(t // grid.time, 0).repeat(h // grid.height, 1).repeat(w // grid.width, 2)
+
+
+def _hatched(height: int, width: int) -> np.ndarray:
+    """A grey frame uint8 [H, W, 3] with lines that fall to the left."""
+    period = max(4, height // LINES)
+    down, across = np.indices((height, width))
+    lines = (down + across) % period < period // 4
+    return np.where(lines[..., None], HATCH, HIDDEN).astype(np.uint8)
 
 
 def preview(clips: Tensor, mask: Tensor | None, grid: Grid, words: list[str]) -> Image.Image:

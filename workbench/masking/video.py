@@ -9,7 +9,6 @@ random numbers that are passed in; the mask lives on their device.
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from workbench.errors import UserError
 from workbench.fields import at_least
+from workbench.masking import names
 from workbench.recipe.batch import BatchRng
 
 BOXES = 32
@@ -261,8 +261,7 @@ def strategy(name: str) -> Callable[..., VideoMasking]:
 
     A class is found by its name: `PerFrameMasking` is `per-frame`.
     """
-    words = {cls: re.findall("[A-Z][a-z]+", cls.__name__)[:-1] for cls in VideoMasking.__subclasses__()}
-    found = {"-".join(parts).lower(): cls for cls, parts in words.items()}
+    found = {names.said(cls.__name__): cls for cls in VideoMasking.__subclasses__()}
     if name not in found:
         raise UserError(f"no strategy {name!r}; there are {', '.join(found)}")
     return found[name]

@@ -95,15 +95,11 @@ def evaluate(judged: Judged) -> Found:
     asked = moments(part.store, part.clips)
     if not judged.embeds or not asked:
         return Found(values={})
-    scores = levels(similarities(judged, asked))  # [Q, C]
-    steps = int(np.sqrt(2 * scores.shape[1]))  # C = S (S + 1) / 2
-    edges = part.edges[:: part.length // steps]  # [S + 1]
-    segments = edges[np.stack(np.triu_indices(steps + 1, 1), 1)]  # [C, 2]
+    segments, best = answers(judged, asked)
     train = moments(part.store, np.unique(part.store.splits["train"].clips))
     truth, taught = (
         np.array([(one.start, one.end) for one in some]).reshape(-1, 2) for some in (asked, train)
     )
-    best = scores >= scores.max(1, keepdims=True) - EQUAL
     shared = best / best.sum(1, keepdims=True)  # [Q, C]
 
     values: dict[str, float] = {}
@@ -125,6 +121,16 @@ def evaluate(judged: Judged) -> Found:
             found["_prior"] = table[:, fits_training[what].mean(0).argmax()]
         values |= {f"grounding_{what}{beside}": float(each.mean()) for beside, each in found.items()}
     return Found(values=values, files={FILE: arrays})
+
+
+def answers(judged: Judged, asked: Sequence[Moment]) -> tuple[np.ndarray, np.ndarray]:
+    """Segments of the steps, shares of a clip, [C, 2], and which of them share the answer, Boolean [Q, C]."""
+    part = judged.gallery
+    scores = levels(similarities(judged, asked))  # [Q, C]
+    steps = int(np.sqrt(2 * scores.shape[1]))  # C = S (S + 1) / 2
+    edges = part.edges[:: part.length // steps]  # [S + 1]
+    segments = edges[np.stack(np.triu_indices(steps + 1, 1), 1)]  # [C, 2]
+    return segments, scores >= scores.max(1, keepdims=True) - EQUAL
 
 
 def moments(store: FrameStore, clips: np.ndarray) -> list[Moment]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
+from workbench.tracking import notes
 from workbench.tracking.files import check_name, wait_for_lock
 from workbench.tracking.mlflow_store import create, ends, explained, identity_of, lacks, quiet, reach
 from workbench.tracking.points import Point, batches, param, points, question
@@ -287,13 +288,16 @@ class Mirror:
         values |= {name: environment.get(name) for name in facts}
         tags = [RunTag(f"wb.{n}", masked(str(v))) for n, v in values.items() if v not in (None, "")]
         tags += [RunTag(f"wb.axis.{n}", str(v)) for n, v in identity.get("axes", {}).items()]
+        noted = notes.tags(directory)
+        tags += [RunTag(name, text) for name, text in noted.items()]
         if environment.get("commit"):
             tags.append(RunTag("mlflow.source.git.commit", str(environment["commit"])))
         self._client.log_batch(run_id, tags=tags)
         # What an earlier attempt failed of is not what became of the run.
         stale = [f"wb.{name}" for name in ("reason", "failure") if values[name] in (None, "")]
-        for name in self._client.get_run(run_id).data.tags.keys() & stale:
-            self._client.delete_tag(run_id, name)
+        for name in self._client.get_run(run_id).data.tags:
+            if name in stale or (name.startswith(("wb.note", "wb.pinned")) and name not in noted):
+                self._client.delete_tag(run_id, name)
 
     def _metrics(self, run_id: str, sent: Collection[Point]) -> None:
         """The points of all curves and of the summary that the store does not have yet."""

@@ -1,0 +1,75 @@
+"""From a number to its clips, by mouse and keyboard: pictures lead to cells, clips play and stop together."""
+
+import pytest
+from serving import settled, visit
+
+pytestmark = pytest.mark.timeout(600, method="thread")
+
+
+def click(page, chart, which):
+    """Clicks a point of a picture; of a map, one of its fields."""
+    point = chart.locator(".scatterlayer .point").nth(which)
+    point.scroll_into_view_if_needed()
+    place = point.bounding_box()
+    page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+
+
+def test_a_point_of_a_curve_and_a_field_of_a_map_lead_to_their_cells(page, served):
+    visit(page, served, study="gaps", view="effects")
+    charts = page.locator(".js-plotly-plot")
+    assert charts.nth(1).locator(".heatmaplayer image").count() == 1
+    for number in (0, 1):
+        click(page, charts.nth(number), 1)
+        page.get_by_role("link", name="its runs").nth(number).wait_for()
+    links = page.get_by_role("link", name="its runs").all()
+    keys = [link.get_attribute("href").rpartition("filter=")[2] for link in links]
+    assert [len(key) for key in keys] == [12, 12]
+    visit(page, served, study="gaps", view="runs", filter=keys[1])
+    assert "3 of 16 runs" in page.inner_text("body")
+    settled(page)
+
+
+def test_clips_stop_and_go_on_together_with_controls_outside_of_the_pictures(page, served):
+    visit(page, served, study="mask_ratio", view="retrieval")
+    page.wait_for_function("() => document.querySelectorAll('video').length > 3")
+    page.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.loop && !v.controls)")
+    page.get_by_role("button", name="Pause all").click()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.paused)")
+    page.get_by_role("button", name="Half speed").click()
+    page.get_by_role("button", name="Replay all").click()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].every(v => !v.paused)")
+    assert page.evaluate("() => [...document.querySelectorAll('video')].every(v => v.playbackRate === 0.5)")
+    first = page.locator("video").first
+    first.click()
+    page.wait_for_function("() => document.querySelector('video').paused")
+
+
+def test_a_change_is_one_entry_of_history_and_the_tab_says_where_one_is(page, served):
+    visit(page, served, study="mask_ratio", view="masks")
+    page.wait_for_url("**auto=cell*")
+    before = page.evaluate("history.length")
+    page.get_by_test_id("stSidebar").get_by_text("Compare", exact=True).click()
+    page.wait_for_url("**cells=*")
+    settled(page)
+    assert page.evaluate("history.length") == before + 1
+    assert page.title() == "Compare · mask_ratio"
+    page.go_back()
+    page.wait_for_url("**view=masks*")
+    settled(page)
+    assert page.title() == "Masks · mask_ratio"
+    assert page.get_by_role("heading", name="Masks", exact=True).count() == 1
+
+
+def test_on_a_telephone_the_menu_closes_after_a_choice_and_masks_stand_in_pairs(chromium, served, pictures):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    visit(page, served, study="mask_ratio", view="study")
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_test_id("stSidebar").get_by_text("Masks", exact=True).click()
+    page.wait_for_selector("img[alt='Frame 2, from above: the clip, as the encoder sees it']")
+    page.wait_for_selector('[data-testid="stSidebar"][aria-expanded="false"]', state="attached")
+    pair = page.locator("img[alt^='Frame 1, from above']").bounding_box()
+    assert pair["height"] > 1.9 * pair["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=str(pictures / "phone-masks.png"))
+    context.close()
