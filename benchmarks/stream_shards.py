@@ -5,7 +5,7 @@
 Draws some clips of the drawn world as real H.264 files, repeats them in shards until there are as many as
 wanted, of which 1,000 become val and 1,000 test, and streams one epoch of the others through the loader of
 training. Then another loader begins in the middle, as a resume does, with one more decoding process.
-Memory is the largest of this process plus, for every decoding process, the largest of any; the bar is 2 GB.
+Memory is the sum of the largest that this process and each decoding process has held; the bar is 2 GB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import resource
 import tarfile
 import tempfile
 import time
@@ -41,6 +40,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=22_000)
     parser.add_argument("--different", type=int, default=300)
     parser.add_argument("--decoders", type=int, default=usable_cores())
+    parser.add_argument("--steps", type=int, default=0, help="stop after so many; 0 for a whole epoch")
     parser.add_argument(
         "--folder", type=Path, help="where shards are made and kept; a temporary one otherwise"
     )
@@ -51,7 +51,7 @@ def main() -> None:
             start = time.perf_counter()
             _make(folder, options.clips, options.different)
             print(f"made {options.clips} clips in {time.perf_counter() - start:.0f} s", flush=True)
-        _stream(folder, options.decoders)
+        _stream(folder, options.decoders, options.steps)
 
 
 def _make(folder: Path, clips: int, different: int) -> None:
@@ -73,7 +73,7 @@ def _make(folder: Path, clips: int, different: int) -> None:
                     tar.addfile(member, io.BytesIO(part))
 
 
-def _stream(folder: Path, decoders: int) -> None:
+def _stream(folder: Path, decoders: int, most: int) -> None:
     data = DataConfig(name="shards")
     for what in ("indexed", "from what is kept of it"):
         start = time.perf_counter()
@@ -84,7 +84,8 @@ def _stream(folder: Path, decoders: int) -> None:
     path = prepare(described.data, source=str(folder / "set"), root=folder, progress=False)
     os.environ[DECODERS] = str(decoders)
     loader = _loader(path)
-    steps, seen, middle = loader.per_epoch, [], loader.per_epoch // 2
+    steps = min(most or loader.per_epoch, loader.per_epoch)
+    seen, middle = [], steps // 2
     start = time.perf_counter()
     for batch in islice(loader.batches(0), steps):
         seen.append(batch.index.numpy())
@@ -93,23 +94,34 @@ def _stream(folder: Path, decoders: int) -> None:
     once = len(np.unique(every)) == len(every) == steps * BATCH
     assert loader.streamed is not None
     speeds = loader.streamed.throughput()
+    own, *others = _peaks()
     loader.streamed.close()
-    own, child = (
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    memory = (own + decoders * child) * 1024 / 1e9
     os.environ[DECODERS] = str(decoders + 1)
     later = _loader(path)
-    resumed = [batch.index.numpy() for batch in islice(later.batches(middle), 3)]
-    same = all(np.array_equal(*pair) for pair in zip(resumed, seen[middle : middle + 3], strict=True))
+    resumed = [batch.index.numpy() for batch in islice(later.batches(middle), 2)]
+    same = all(np.array_equal(*pair) for pair in zip(resumed, seen[middle : middle + 2], strict=True))
     alone = [f"{what} alone {speeds[f'speed/{what}_clips_per_s']:.0f}" for what in ("read", "decode")]
     print(f"{len(every)} clips in {seconds:.0f} s, {len(every) / seconds:.0f} a second; {', '.join(alone)}")
     print(
         f"every clip once in the {steps} steps: {once}; resumed at step {middle} with the same clips: {same}"
     )
-    print(f"peak memory {memory:.2f} GB ({own / 1e6:.2f} here, {child / 1e6:.2f} in each of {decoders})")
+    memory = own + sum(others)
+    each = ", ".join(f"{other:.2f}" for other in others)
+    print(f"peak memory {memory:.2f} GB ({own:.2f} here, {each} in the decoding processes)")
     if not (once and same and memory < 2):
         raise SystemExit(1)
+
+
+def _peaks() -> list[float]:
+    """The largest memory in GB that this process and each of its children has held."""
+    own = os.getpid()
+    threads = Path(f"/proc/{own}/task").iterdir()
+    children = [child for one in threads for child in (one / "children").read_text(encoding="ascii").split()]
+    found = []
+    for process in (str(own), *children):
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+        found += [int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM:")]
+    return found
 
 
 def _loader(path: Path) -> Loader:
