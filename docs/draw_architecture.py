@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("app", "python -m workbench.study", "studies"),
+    ("app", "python -m workbench.study", "studies", "testing"),
     ("report", "runner"),
     ("inspection", "study"),
     ("figures", "answer", "train"),
@@ -47,6 +47,8 @@ SINGLE = {
         "addresses",
         "distributed",
         "naming",
+        "own",
+        "own.recorded",
         "places",
     )
 }
@@ -55,6 +57,7 @@ SAID = {
     "app": "the dashboard, without torch",
     "python -m workbench.study": "the command line and its screen",
     "studies": "one question a file",
+    "testing": "contract tests for one's own",
     "report": "page, LaTeX, pictures, --check",
     "runner": "processes: fork server, work, quota",
     "inspection": "clips and queries behind averages",

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from workbench import own
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.recipe.batch import BatchRng
@@ -261,6 +262,8 @@ def strategy(name: str) -> Callable[..., VideoMasking]:
 
     A class is found by its name: `PerFrameMasking` is `per-frame`.
     """
+    for file in own.files("maskings"):
+        own.module(f"workbench.masking.{file}")
     words = {cls: re.findall("[A-Z][a-z]+", cls.__name__)[:-1] for cls in VideoMasking.__subclasses__()}
     found = {"-".join(parts).lower(): cls for cls, parts in words.items()}
     if name not in found:
