@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("app", "notebook", "python -m workbench.study", "studies", "evaluate"),
+    ("app", "notebook", "python -m workbench.study", "studies", "evaluate", "testing"),
     ("report", "runner"),
     ("inspection", "study"),
     ("figures", "answer", "train"),
@@ -47,6 +47,8 @@ SINGLE = {
         "addresses",
         "distributed",
         "naming",
+        "own",
+        "own.recorded",
         "places",
     )
 }
@@ -57,6 +59,7 @@ SAID = {
     "python -m workbench.study": "the command line and its screen",
     "studies": "one question a file",
     "evaluate": "a finished run on other data",
+    "testing": "contract tests for one's own",
     "report": "page, LaTeX, pictures, --check",
     "runner": "processes: fork server, work, quota",
     "inspection": "clips and queries behind averages",

@@ -12,37 +12,29 @@ from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory):
+def store():
     """A frame store of random clips, 4 frames of 16 x 16, shared by all tests: read only."""
-    from small import write_store
+    from workbench.testing.world import small_store
 
-    return write_store(tmp_path_factory.mktemp("store") / "frames-4x16")
+    return small_store()
 
 
 @pytest.fixture(scope="session")
-def vocabulary(store):
+def vocabulary():
     """The tokenizer of the random store's captions, with the further words that any recipe asks for."""
-    from small import recipe_module, recipe_names
+    from small import recipe_names
 
-    from workbench.models.text import TextConfig
-    from workbench.models.text import vocabulary as train
+    from workbench.testing.world import small_vocabulary
 
-    texts = [recipe_module(name).Config().text for name in recipe_names()]
-    words = tuple(dict.fromkeys(word for text in texts for word in text.words))
-    return train(store.splits["train"].captions, TextConfig(words=words))
+    return small_vocabulary(*recipe_names())
 
 
 @pytest.fixture
-def batch(store, vocabulary):
+def batch(vocabulary):
     """Eight clips with a caption each."""
-    import torch
+    from workbench.testing.world import small_batch
 
-    from workbench.recipe.batch import Batch
-
-    video = torch.from_numpy(store.frames[:8].copy())
-    part = store.splits["train"]
-    first = [int((part.clips == clip).argmax()) for clip in range(8)]
-    return Batch.of(video, vocabulary.encode([part.captions[row] for row in first]))
+    return small_batch(vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -31,18 +31,21 @@ HOMES = {
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config fields serial errors addresses metrics naming places distributed"
+CORE = "config fields serial errors addresses metrics naming own places distributed"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
-RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir masking.preview train"
+RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir tracking.code masking.preview train"
 LAYERS = {
     "workbench/config.py": "errors fields serial",
     "workbench/fields.py": "errors",
-    "workbench/serial.py": "errors",
+    "workbench/serial.py": "errors own",
+    "workbench/own/*": "errors places own",
+    "workbench/tracking/progress.py": "",
     "workbench/errors.py": "",
     "workbench/distributed.py": "",
     "workbench/places.py": "",
     "workbench/commands.py": "places",
     "workbench/metrics.py": "",
+    "workbench/testing/*": f"{RECIPE_PARTS} data recipes tasks testing train.session",
     "workbench/naming.py": "errors",
     "workbench/tasks/gallery.py": "config data.augment data.sampling data.store recipe.batch",
     "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
@@ -56,7 +59,7 @@ LAYERS = {
     "workbench/recipes/*": f"{RECIPE_PARTS} data.store data.truth",
     "workbench/data/loader.py": f"{CORE} data.augment data.sampling data.store models recipe",
     "workbench/data/augment/*": "config data.augment",
-    "workbench/data/*": f"{CORE} data tracking.files",
+    "workbench/data/*": f"{CORE} data tracking.files tracking.progress",
     "workbench/train/checkpoint.py": f"{CORE} tracking.files",
     "workbench/train/cost.py": f"{CORE} models recipe",
     "workbench/train/environment.py": CORE,
@@ -72,7 +75,7 @@ LAYERS = {
     "inspection",
     "workbench/inspection/predicted.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
     "workbench/inspection/opened.py": f"{RECIPE_PARTS} data.augment data.sampling tracking train",
-    "workbench/inspection/abilities.py": "recipes",
+    "workbench/inspection/abilities.py": "own recipes",
     "workbench/evaluate/*": f"{CORE} data models recipe tasks tracking.files tracking.run_dir train evaluate "
     "inspection.opened",
     "workbench/inspection/*": f"{CORE} data.augment data.store data.moving_shapes tasks tracking inspection",
@@ -84,7 +87,7 @@ LAYERS = {
     "workbench/study/show.py": f"{CORE} tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
-    "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
+    "app/*": "errors metrics own tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
     "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""

@@ -99,6 +99,18 @@ def test_the_dashboard_is_found_where_it_lies(monkeypatch, tmp_path):
     assert started[0][5:] == ["--server.port=8600", "--", str(tmp_path)]
 
 
+@pytest.mark.parametrize("name", ["study", "report", "data", "train"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("/env/bin/workbench", "workbench {}"), ("workbench/study/__main__.py", "python -m workbench.{}")],
+)
+def test_help_names_the_command_as_it_was_called(capsys, monkeypatch, name, script, said):
+    monkeypatch.setattr("sys.argv", [script])
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: {said.format(name)} ")
+
+
 def test_without_a_command_it_says_which_there_are(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out

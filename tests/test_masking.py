@@ -1,15 +1,10 @@
 """Maskings: one contract for every implementation, then what distinguishes each."""
 
-import importlib
-import inspect
-import math
-import pkgutil
-
 import pytest
 import torch
 
-import workbench.masking
 from workbench.errors import UserError
+from workbench.masking import names
 from workbench.masking.preview import hide, preview
 from workbench.masking.text import (
     ContentWordMasking,
@@ -26,80 +21,20 @@ from workbench.masking.video import (
     VideoMasking,
     share,
 )
-from workbench.recipe.batch import BatchRng, Layout
-from workbench.serial import from_dict, to_dict
+from workbench.recipe.batch import Layout
+from workbench.testing import masking_contract
+from workbench.testing.maskings import RATIOS, layout, seeded
+
+VIDEO, TEXT = list(names.video()), list(names.text())
+
+TestEveryMasking = masking_contract(*VIDEO, *TEXT)
 
 
-def implementations(base):
-    modules = [
-        importlib.import_module(f"workbench.masking.{m.name}")
-        for m in pkgutil.iter_modules(workbench.masking.__path__)
-    ]
-    found = {
-        cls
-        for module in modules
-        for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, base) and not inspect.isabstract(cls)
-    }
-    return sorted(found, key=lambda cls: cls.__name__)
-
-
-VIDEO, TEXT = implementations(VideoMasking), implementations(TextMasking)
-RATIOS = (0.0, 0.1, 0.25, 0.29, 0.5, 0.6, 0.75, 0.9, 0.95, 0.999)
-GRIDS = (Grid(1, 1, 1), Grid(1, 2, 2), Grid(2, 8, 8), Grid(3, 5, 7), Grid(8, 14, 14), Grid(7, 1, 3))
-BAD_RATIOS = (1, 1.0, -0.1, 1.5, math.nan, math.inf, "x", "0.5", True, False, None)
-
-
-def seeded(seed=0):
-    return BatchRng.seeded(seed)
-
-
-def test_the_scan_finds_the_maskings_we_know():
-    assert {RandomMasking, PerFrameMasking, TubeMasking, FrameMasking} <= set(VIDEO)
-    assert {TokenMasking, WholeWordMasking, ContentWordMasking} <= set(TEXT)
-
-
-@pytest.mark.parametrize("masking", VIDEO + TEXT)
-class TestEveryMasking:
-    @pytest.mark.parametrize("ratio", BAD_RATIOS)
-    def test_a_ratio_outside_zero_to_one_is_refused_in_a_sentence(self, masking, ratio):
-        with pytest.raises(UserError, match=r"\[0, 1\)"):
-            masking(ratio=ratio)
-
-    def test_it_says_what_it_does(self, masking):
-        assert inspect.getdoc(masking)
-
-    def test_it_survives_a_configuration_file(self, masking):
-        assert from_dict(to_dict(masking(ratio=0.5))) == masking(ratio=0.5)
-
-
-@pytest.mark.parametrize("masking", VIDEO)
-class TestEveryVideoMasking:
-    @pytest.mark.parametrize("grid", GRIDS)
-    @pytest.mark.parametrize("ratio", RATIOS)
-    def test_every_sample_hides_the_promised_number_of_tokens(self, masking, ratio, grid):
-        mask = masking(ratio=ratio)(grid, 5, seeded())
-        hidden = masking(ratio=ratio).hidden(grid)
-        assert mask.shape == (5, grid.tokens)
-        assert mask.dtype == torch.bool
-        assert mask.sum(1).tolist() == [hidden] * 5
-        assert hidden <= ratio * grid.tokens + 1e-6
-        assert hidden < grid.tokens, "at least one token stays visible"
-
-    @pytest.mark.parametrize("grid", GRIDS)
-    def test_ratio_zero_hides_nothing(self, masking, grid):
-        assert not masking(ratio=0)(grid, 3, seeded()).any()
-
-    def test_the_generator_alone_decides(self, masking):
-        torch.manual_seed(1)
-        first = masking(ratio=0.5)(Grid(4, 8, 8), 4, seeded(3))
-        torch.manual_seed(2)
-        assert torch.equal(masking(ratio=0.5)(Grid(4, 8, 8), 4, seeded(3)), first)
-        assert not torch.equal(masking(ratio=0.5)(Grid(4, 8, 8), 4, seeded(4)), first)
-
-    def test_samples_of_a_batch_differ(self, masking):
-        mask = masking(ratio=0.5)(Grid(8, 8, 8), 8, seeded())
-        assert len({tuple(row.tolist()) for row in mask}) > 1
+def test_the_scan_finds_every_masking_there_is():
+    assert {"RandomMasking", "PerFrameMasking", "TubeMasking", "FrameMasking"} <= set(VIDEO)
+    assert {"TokenMasking", "WholeWordMasking", "ContentWordMasking"} <= set(TEXT)
+    assert {cls.__name__ for cls in VideoMasking.__subclasses__()} == set(VIDEO)
+    assert {cls.__name__ for cls in TextMasking.__subclasses__()} == set(TEXT)
 
 
 @pytest.mark.parametrize("masking", [RandomMasking, PerFrameMasking, TubeMasking, FrameMasking])
@@ -156,61 +91,6 @@ def test_a_share_is_not_lost_to_rounding():
 
 
 # Text
-
-
-def layout(*captions, pieces=2):
-    """A layout from captions of words; upper-case words are split in `pieces`, `the` is a stop word."""
-    rows = []
-    for caption in captions:
-        words = caption.split()
-        tokens = [(i, w) for i, w in enumerate(words) for _ in range(pieces if w.isupper() else 1)]
-        rows.append(tokens)
-    length = max(len(row) for row in rows)
-    valid = torch.zeros(len(rows), length, dtype=torch.bool)
-    word, content = torch.zeros_like(valid, dtype=torch.long), torch.zeros_like(valid)
-    for i, row in enumerate(rows):
-        for j, (number, text) in enumerate(row):
-            valid[i, j], word[i, j], content[i, j] = True, number, text != "the"
-    return Layout(valid, word, content)
-
-
-CAPTIONS = layout(
-    "one two three four five six seven eight nine ten", "one two THREE four", "the red the moon", "one"
-)
-
-
-@pytest.mark.parametrize("masking", TEXT)
-class TestEveryTextMasking:
-    @pytest.mark.parametrize("ratio", RATIOS)
-    def test_replacing_hides_the_rounded_share_of_each_caption_and_no_padding(self, masking, ratio):
-        mask = masking(ratio=ratio)(CAPTIONS, seeded(), equal=False)
-        lengths = CAPTIONS.valid.sum(1).tolist()
-        assert mask.dtype == torch.bool
-        assert mask.sum(1).tolist() == [round(ratio * n) for n in lengths]
-        assert not (mask & ~CAPTIONS.valid).any()
-
-    @pytest.mark.parametrize("ratio", RATIOS)
-    def test_dropping_hides_equally_many_everywhere_padding_first(self, masking, ratio):
-        mask = masking(ratio=ratio)(CAPTIONS, seeded(), equal=True)
-        total = CAPTIONS.valid.shape[1]
-        assert mask.sum(1).tolist() == [share(ratio, total)] * len(mask)
-        for row, valid in zip(mask, CAPTIONS.valid, strict=True):
-            padding = int((~valid).sum())
-            assert int((row & ~valid).sum()) == min(padding, share(ratio, total))
-            assert (valid & ~row).any(), "a caption keeps at least one token"
-
-    @pytest.mark.parametrize("equal", [True, False])
-    def test_ratio_zero_hides_nothing(self, masking, equal):
-        assert not masking(ratio=0)(CAPTIONS, seeded(), equal=equal).any()
-
-    @pytest.mark.parametrize("equal", [True, False])
-    def test_the_generator_alone_decides(self, masking, equal):
-        torch.manual_seed(1)
-        first = masking(ratio=0.5)(CAPTIONS, seeded(3), equal=equal)
-        torch.manual_seed(2)
-        assert torch.equal(masking(ratio=0.5)(CAPTIONS, seeded(3), equal=equal), first)
-        other = [masking(ratio=0.5)(CAPTIONS, seeded(s), equal=equal) for s in range(4, 8)]
-        assert any(not torch.equal(mask, first) for mask in other)
 
 
 def test_tokens_are_hidden_equally_often():

@@ -1,15 +1,20 @@
-"""What training asks of every recipe: encoders named in full, draws in slices, hooks, objectives."""
+"""How training uses a recipe: encoders named in full, draws in slices, hooks, objectives.
+
+What is asked of every recipe is in `workbench.testing.recipes`.
+"""
 
 import pytest
 import torch
 import toys
-from small import FRAMES, SIZE, build, recipe_module, recipe_names, recipes_with, run_config, shrink, step
+from small import FRAMES, SIZE, build, recipe_module, recipe_names, run_config, shrink
 from toys import Recipe as PairRecipe
 
 from workbench.config import Budget, DataConfig, Stage
 from workbench.errors import UserError
 from workbench.recipe.base import BaseRecipe
-from workbench.recipe.batch import Batch, BatchRng, Text
+from workbench.recipe.batch import BatchRng, Text
+from workbench.testing.recipe_base import copied
+from workbench.testing.recipes import wrongly_named
 from workbench.train.loop import train
 from workbench.train.session import open_session, try_to_build
 
@@ -23,61 +28,12 @@ def recipe(name, vocabulary):
     return build(name, vocabulary)
 
 
-def is_attention(module):
-    return "attention" in type(module).__name__.lower()
-
-
-def wrongly_named(recipe, batch):
-    """Blocks that ran in a step and belong to no encoder, to two, or were not called as modules themselves.
-
-    A block is whatever holds an attention of its own.
-    """
-    blocks = {
-        name: module
-        for name, module in recipe.named_modules()
-        if not is_attention(module) and any(is_attention(part) for part in module.children())
-    }
-    ran, hooks = set(), []
-    for module in recipe.modules():
-        hooks.append(module.register_forward_hook(lambda own, *_: ran.add(own)))
-    try:
-        for objective in recipe.objectives():
-            recipe.zero_grad()
-            sum(step(recipe, batch, objective=objective).values()).backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    used = {
-        name for name, block in blocks.items() if any(p in ran for p in block.children() if is_attention(p))
-    }
-    assert used, "a step of a transformer runs some block"
-    owners = {
-        name: [e for e in recipe.encoders().values() if any(blocks[name] is one for one in e.layers)]
-        for name in used
-    }
-    return sorted(name for name in used if len(owners[name]) != 1 or blocks[name] not in ran)
-
-
 def toy(vocabulary, cls=PairRecipe):
     torch.manual_seed(0)
     return cls(toys.Config(), frames=FRAMES, size=SIZE, vocabulary=vocabulary)
 
 
 class TestEncoders:
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_every_block_that_runs_belongs_to_an_encoder(self, name, recipe, batch):
-        assert wrongly_named(recipe, batch) == []
-
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_each_tells_of_itself_what_cost_and_record_ask(self, name, recipe):
-        assert "video" in recipe.encoders()
-        for encoder in recipe.encoders().values():
-            assert encoder.extra_tokens >= 0
-            assert encoder.start is None or isinstance(encoder.start, str)
-            inside = [part for module in encoder.counted for part in module.modules()]
-            assert len(inside) == len(set(inside)), "no counted module lies inside another one"
-            assert set(encoder.layers) <= set(inside), "the FLOPs of every block are counted"
-
     def test_an_encoder_that_is_left_out_is_noticed(self, vocabulary, batch):
         class Forgetful(PairRecipe):
             def encoders(self):
@@ -90,17 +46,6 @@ class TestEncoders:
         assert wrongly_named(toy(vocabulary), batch) == []
         assert wrongly_named(toy(vocabulary, Forgetful), batch) == ["text.bert.encoder.layer.0"]
         assert wrongly_named(toy(vocabulary, Twice), batch) == ["text.bert.encoder.layer.0"]
-
-
-def masks(recipe, batch, rank=0, size=1):
-    rng = BatchRng(torch.Generator().manual_seed(3), rank=rank, size=size)
-    draw = recipe.draw(batch, rng)
-    assert all(len(chosen) == len(batch.video) for chosen in draw.chosen.values())
-    return draw.video_mask, draw.text_mask
-
-
-def same(a, b):
-    return (a is None) == (b is None) and (a is None or torch.equal(a, b))
 
 
 class TestSlices:
@@ -119,72 +64,8 @@ class TestSlices:
         assert rng().integers(1, 3, 200).unique().tolist() == [1, 2]
         assert torch.equal(BatchRng.seeded(0).uniform(6, 2), rng().uniform(6, 2))
 
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_two_processes_hide_what_one_hides(self, name, recipe, batch):
-        whole = masks(recipe, batch)
-        other = Batch.of(
-            torch.cat([batch.video[:4], batch.video[4:].flip(0)]),
-            batch.text.select(torch.tensor([0, 1, 2, 3, 7, 6, 5, 4])),
-        )
-        for side, mask in enumerate(whole):
-            beside = masks(recipe, other)[side]
-            if mask is not None and not torch.equal(mask[:4], beside[:4]):
-                assert name not in ("mac", "simvtp")
-                continue  # it depends on the other rows, of which each process has its own
-            halves = [masks(recipe, batch.select(rows), r, 2)[side] for r, rows in enumerate(HALVES)]
-            assert same(torch.cat(halves) if mask is not None else None, mask), side
-
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_a_process_that_ignored_its_rank_would_be_noticed(self, name, recipe, batch):
-        whole = masks(recipe, batch)
-        ignoring = [masks(recipe, batch.select(rows)) for rows in HALVES]
-        for side, mask in enumerate(whole):
-            if mask is not None:
-                assert not torch.equal(torch.cat([half[side] for half in ignoring]), mask)
-
-
-HALVES = (slice(0, 4), slice(4, 8))
-
-
-def copied(recipe):
-    return {name: value.clone() for name, value in recipe.state_dict().items()}
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
 
 class TestHooks:
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_what_is_prepared_and_done_after_a_step_has_its_place_in_a_checkpoint(self, name, recipe, store):
-        before = copied(recipe)
-        found = []
-        for _ in range(2):
-            recipe.load_state_dict(before)
-            with torch.no_grad():
-                flops = recipe.prepare(store, torch.Generator().manual_seed(7))
-                recipe.after_step(0.5)
-            assert flops >= 0
-            found.append(copied(recipe))
-        assert equal(*found), "the generator alone decides"
-        assert {k: (v.shape, v.dtype) for k, v in found[0].items()} == {
-            k: (v.shape, v.dtype) for k, v in before.items()
-        }
-
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_recipes_without_them_change_nothing(self, name, recipe, store):
-        before = copied(recipe)
-        if type(recipe).prepare is BaseRecipe.prepare:
-            rng = torch.Generator().manual_seed(7)
-            state = rng.get_state()
-            assert recipe.prepare(store, rng) == 0.0
-            assert torch.equal(rng.get_state(), state)
-            assert equal(copied(recipe), before)
-        if type(recipe).after_step is BaseRecipe.after_step:
-            for done in (0.1, 1.0):
-                recipe.after_step(done)
-            assert equal(copied(recipe), before)
-
     def test_the_recipes_we_know_have_none(self):
         for name in ("mac", "simvtp"):
             cls = recipe_module(name).Recipe
@@ -218,15 +99,6 @@ def stage(objective, **options):
 
 
 class TestObjectives:
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_one_that_a_recipe_lacks_is_refused_before_there_are_data(self, name):
-        config = run_config(name, stages=(stage("recipe"), stage("dream")), data=NOWHERE)
-        with pytest.raises(UserError, match=f"{name} has no objective 'dream'; it has recipe") as caught:
-            try_to_build(config)
-        for known in recipe_module(name).Recipe.objectives():
-            assert known in str(caught.value)
-        assert "\n" not in str(caught.value)
-
     def test_a_recipe_that_embeds_nothing_has_no_alignment(self):
         try_to_build(self.pairs("recipe"))
         try_to_build(self.pairs("warm"))
@@ -277,27 +149,3 @@ def test_a_batch_is_selected_and_moved_in_all_its_parts(batch):
 def test_the_tiny_recipes_are_tiny(name, vocabulary):
     config = shrink(recipe_module(name).Config())
     assert sum(p.numel() for p in build(name, vocabulary, config=config).parameters()) < 400_000
-
-
-@pytest.mark.parametrize("name", recipes_with("match"))
-class TestJudgementsInBfloat16:
-    """Encoders run in bfloat16 where the device does; what judges pairs does not."""
-
-    def test_no_two_of_128_different_pairs_score_the_same(self, name, recipe, vocabulary):
-        clips = torch.randint(
-            0, 256, (128, FRAMES, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(0)
-        )
-        text = vocabulary.encode(["red ball rolls left"] * 128)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            scores = recipe.eval().match(clips.to(torch.uint8), text)
-        assert scores.dtype == torch.float32
-        coarse = scores.to(torch.bfloat16).unique().numel()
-        assert scores.unique().numel() > max(120, coarse), "bfloat16 would make ties"
-
-    def test_it_is_trained_as_it_judges(self, name, recipe, batch):
-        head = getattr(recipe, "match_head", None) or recipe.word_head
-        said = []
-        head.register_forward_hook(lambda module, given, out: said.append(out.dtype))
-        with torch.autocast("cpu", torch.bfloat16):
-            step(recipe, batch)
-        assert torch.float32 in said

@@ -1,6 +1,5 @@
 """Which tasks a recipe can do is found by what it defines; what none can do is refused in a sentence."""
 
-import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +11,12 @@ from small import FRAMES, SIZE, recipe_module, recipe_names, run_config
 from workbench import tasks
 from workbench.config import DataConfig
 from workbench.errors import UserError
-from workbench.metrics import Metric
+from workbench.testing import task_contract
 from workbench.train.session import open_session, try_to_build
 
 EVERY = tasks.names()
+
+TestEveryTask = task_contract(*EVERY)
 NOWHERE = DataConfig(name="random", digest="0" * 64, frames=FRAMES, size=SIZE)
 
 
@@ -36,24 +37,6 @@ def test_the_scan_finds_the_tasks_we_know_and_not_what_they_share():
     }
     assert ours <= set(EVERY)
     assert not {"gallery", "drops", "text_only"} & set(EVERY)
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_every_task_says_what_it_measures_and_needs(name):
-    task = importlib.import_module(f"workbench.tasks.{name}")
-    assert tasks.load(name) is task
-    assert all(isinstance(metric, Metric) for metric in task.METRICS)
-    assert task.NEEDS
-    assert all(isinstance(ways, tuple) and ways for ways in task.NEEDS), "alternatives, each several methods"
-    assert isinstance(task.EACH_TIME, bool)
-    assert callable(task.evaluate)
-    assert all(isinstance(ways, tuple) and ways for ways in getattr(task, "KNOWN", ()))
-    assert task.__doc__
-
-
-def test_no_two_tasks_share_a_metric():
-    found = [metric.name for name in EVERY for metric in tasks.load(name).METRICS]
-    assert len(found) == len(set(found))
 
 
 def test_what_a_recipe_defines_decides():

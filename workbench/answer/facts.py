@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +53,7 @@ def limiting(
         }
         found += caveats.beside_other_work(waits)
     found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
+    found += _unequal_files(asked, evidence.done) + _unequal_frames(evidence.done)
     if evidence.others:
         found.append(caveats.other_plans(evidence.others))
     return found
@@ -140,6 +143,57 @@ def _budgets(done: pl.DataFrame) -> dict[str, str]:
                 total[unit] = total.get(unit, 0.0) + float(row[f"{stage}.budget.amount"])
         out[row["key"]] = " + ".join(f"{amount:.6g} {unit}" for unit, amount in total.items())
     return out
+
+
+def _unequal_files(asked: Asked, done: pl.DataFrame) -> list[str]:
+    """Files of the user's own of which runs had different versions, see `workbench.own.facts`."""
+    digests: dict[str, Counter[str]] = {}
+    changed = []
+    for row in done.iter_rows(named=True):
+        own = str(row.get("env.own") or "")
+        for part in filter(None, own.split(", ")):
+            file, _, digest = part.rpartition(" ")
+            digests.setdefault(file, Counter())[digest] += 1
+        begun = [str(one.get("own", "")) for one in _listed(row.get("env.earlier"))]
+        if any(before and before != own for before in begun):
+            changed.append(f"{asked.labels[row['key']]} seed {row['seed']}")
+    found = [
+        f"Runs were made by different versions of {file}, which may make a difference: {_counted(versions)}."
+        for file, versions in sorted(digests.items())
+        if len(versions) > 1
+    ]
+    if changed:
+        runs = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        found.append(f"Begun by one version of the user's own files and ended by another: {runs}.")
+    return found
+
+
+def _unequal_frames(done: pl.DataFrame) -> list[str]:
+    """Data of the same content whose frames are not the same to the last bit."""
+    kinds: dict[tuple[Any, ...], Counter[str]] = {}
+    names = ("env.data", "env.data_digest", *(f"config.data.{part}" for part in ("frames", "size", "stored")))
+    for row in done.iter_rows(named=True):
+        if digest := row.get("env.frames_sha256"):
+            kinds.setdefault(tuple(row.get(name) for name in names), Counter())[str(digest)[:12]] += 1
+    return [
+        f"Runs read other frames of the same {data}, as of another decoder, which may make a difference: "
+        f"{_counted(versions)}."
+        for (data, *_), versions in kinds.items()
+        if len(versions) > 1
+    ]
+
+
+def _counted(versions: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n} run{'' if n == 1 else 's'})" for name, n in sorted(versions.items()))
+
+
+def _listed(text: Any) -> list[dict[str, Any]]:
+    """A list of objects as the run table has it; empty where a run has none."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else []
+    except ValueError:
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _version(facts: Mapping[str, Any]) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench import own
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from workbench.data.truth import Truth
 
 
+__path__ += own.paths("datasets")
+
+
 def names() -> list[str]:
-    """Data sets of this package: its modules, at any depth, that define `index` and `videos`."""
+    """Data sets: modules of this package, at any depth, that define `index` and `videos`, and the user's."""
     return sorted(_places(tuple(__path__)))
 
 
@@ -191,14 +194,15 @@ def load(name: str) -> ModuleType:
     place = _places(tuple(__path__)).get(name)
     if place is None:
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
-    return importlib.import_module(place)
+    return own.module(place)
 
 
 @functools.cache
 def _places(roots: tuple[str, ...]) -> dict[str, str]:
     """Name -> module path. Read, not imported: listing names must not load a decoder."""
     found: dict[str, str] = {}
-    for root in map(Path, roots):
+    theirs = own.paths("datasets")
+    for root in (Path(root) for root in roots if root not in theirs):
         for path in sorted(root.rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             parts = path.relative_to(root).with_suffix("").parts
@@ -211,6 +215,16 @@ def _places(roots: tuple[str, ...]) -> dict[str, str]:
                 if known := found.get(name):
                     raise ValueError(f"{known} and {place} are two data sets of one name")
                 found[name] = place
+    # Of the user's folder the files beside each other only: it may hold the data as well.
+    for stem, path in own.files("datasets").items():
+        try:
+            endings = _protocols_in(ast.parse(path.read_bytes()))
+        except (SyntaxError, ValueError):
+            endings = [""]  # `load` says what is wrong with it
+        for name in (f"{stem}-{ending}" if ending else stem for ending in endings):
+            if name in found:
+                raise UserError(f"{path} has the name of {found[name]}; give the file another")
+            found[name] = f"{__name__}.{stem}"
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from workbench import data as datasets
 from workbench.data.check import check, text
 from workbench.errors import UserError
+from workbench.places import called
 from workbench.tracking.files import check_folder, write_atomic
 
 
@@ -64,7 +65,11 @@ def listing() -> str:
     """Each data set with how it is named on a command line, and what it is in a line."""
     rows = []
     for name in datasets.names():
-        module = datasets.load(name)
+        try:
+            module = datasets.load(name)
+        except UserError as error:  # a file of the user's own
+            rows.append((name, str(error)))
+            continue
         place = f"{name}:PATH" if getattr(module, "SOURCE", "") else name
         said = getattr(module, "PROTOCOLS", {}).get(name.partition("-")[2])
         about = (inspect.getdoc(module) or "").partition("\n\n")[0].replace("\n", " ")
@@ -74,7 +79,7 @@ def listing() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workbench.data", description="Look at data.")
+    parser = argparse.ArgumentParser(prog=called("data"), description="Look at data.")
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("list", help="the data sets, with what each takes")
     checking = commands.add_parser("check", help="report on a folder of videos; 1 where something is wrong")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from workbench.data.decode import decoder_names, repeated_frames
 from workbench.data.index import Index
@@ -24,6 +23,7 @@ from workbench.data.store import is_ready, write_record
 from workbench.data.workers import Done, run_tasks, usable_cores
 from workbench.errors import UserError
 from workbench.tracking.files import naming
+from workbench.tracking.progress import Progress
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
@@ -186,12 +186,12 @@ def _decode(job: Job, index: Index, stored: Sequence[int], videos: Path, into: n
     tasks = [(i, index.clips[i].task(videos) | size) for i in stored]
     row = {i: row for row, i in enumerate(stored)}
     found = _Decoded()
-    with tqdm(total=len(tasks), desc="decoding clips", unit="clip", disable=not job.progress) as bar:
+    with Progress(len(tasks), "decoding clips", "clip", shown=job.progress) as bar:
         for done in _answers(tasks):
             reason = done.failure or done.answer.get("reason")
             if reason:
                 found.reasons[done.number] = reason
-                tqdm.write(f"left out: {index.clips[done.number].path}: {reason}", file=sys.stderr)
+                bar.say(f"left out: {index.clips[done.number].path}: {reason}")
             else:
                 found.totals[done.number] = done.answer["total"]
                 found.ways[done.answer["decoder"]] += 1

@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tqdm import tqdm
-
 from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import folder
@@ -22,6 +20,7 @@ from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey
 from workbench.data.store import SPLITS
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
+from workbench.tracking.progress import Progress
 
 MISSING = "there is no such file"
 """Said of a clip whose file is not there; its name says where it would be."""
@@ -145,12 +144,14 @@ def _examine(
     answers = run_tasks(
         "workbench.data.shards.members:examine_task", tasks, workers=usable_cores(), deadline=DEADLINE
     )
-    for done in tqdm(answers, total=len(tasks), desc="checking videos", unit="video", disable=not progress):
-        reason = done.failure or done.answer.get("reason")
-        if reason:
-            refused[names[done.number]] = reason
-        else:
-            facts[names[done.number]] = done.answer
+    with Progress(len(tasks), "checking videos", "video", shown=progress) as bar:
+        for done in answers:
+            reason = done.failure or done.answer.get("reason")
+            if reason:
+                refused[names[done.number]] = reason
+            else:
+                facts[names[done.number]] = done.answer
+            bar.update()
     return dict(sorted(facts.items())), dict(sorted(refused.items()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from workbench import recipes
+from workbench import own, recipes
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,14 @@ def able(*methods: str) -> list[str]:
 
 def _methods(module: str, name: str) -> set[str]:
     """Methods of a class, those of the classes that it builds on included as far as they are ours."""
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    theirs = own.files("recipes").get(module.removeprefix("workbench.recipes."))
+    file = theirs or ROOT / f"{module.replace('.', '/')}.py"
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError:
+        if theirs is None:
+            raise
+        return set()  # it can do nothing; whoever loads it is told why
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return set()
@@ -28,10 +35,10 @@ def _methods(module: str, name: str) -> set[str]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    own = {node.name for node in classes[name].body if isinstance(node, ast.FunctionDef)}
+    methods = {node.name for node in classes[name].body if isinstance(node, ast.FunctionDef)}
     for base in classes[name].bases:
         if isinstance(base, ast.Name):
             place, called = origin.get(base.id, (module, base.id))
             if place.startswith("workbench."):
-                own |= _methods(place, called)
-    return own
+                methods |= _methods(place, called)
+    return methods

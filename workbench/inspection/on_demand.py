@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
 from workbench.inspection.predicted import answers, caption, kept, moments, places, reconstruction
 from workbench.masking import names
-from workbench.masking import text as text_maskings
-from workbench.masking import video as video_maskings
 from workbench.masking.preview import hide
 from workbench.models.video import VideoEncoder
 from workbench.recipe.batch import BatchRng
@@ -74,7 +71,7 @@ def mask(task: dict[str, Any]) -> Reply:
     config = run.config()
     numbers, clip = frames(config, task["store"], task["row"])
     encoder = _encoder(str(run.path))
-    hidden = _masking(video_maskings, names.video(), task["video"])(encoder.grid, 1, _rng(task))
+    hidden = _masking(names.video(), task["video"])(encoder.grid, 1, _rng(task))
     count = int(hidden.sum())
     seen = hide(clip, hidden[0].numpy(), encoder.grid)
     reply = {
@@ -108,17 +105,17 @@ def _words(run: RunDir, task: dict[str, Any]) -> dict[str, Any]:
     words = vocabulary(run)
     dropped = run.config().recipe.text.hidden == "drop"
     layout = words.encode([task["caption"]]).layout
-    masking = _masking(text_maskings, names.text(), task["text"])
+    masking = _masking(names.text(), task["text"])
     hidden = (masking(layout, _rng(task), equal=dropped) & layout.valid)[0]
     pieces = words.tokenizer.encode(task["caption"], add_special_tokens=False).tokens[: words.length]
     return {"words": pieces, "words_hidden": hidden[: len(pieces)].tolist(), "words_dropped": dropped}
 
 
-def _masking(module: ModuleType, known: Collection[str], wanted: tuple[str, float]) -> Any:
+def _masking(known: Collection[str], wanted: tuple[str, float]) -> Any:
     name, ratio = wanted
     if name not in known:
         raise UserError(f"there is no masking {name!r}; there are {', '.join(known)}")
-    return getattr(module, name)(ratio=ratio)
+    return names.load(name)(ratio=ratio)
 
 
 def _rng(task: dict[str, Any]) -> BatchRng:

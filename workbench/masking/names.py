@@ -5,16 +5,28 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import NamedTuple
+
+from workbench import own
+from workbench.errors import UserError
+
+
+class Named(NamedTuple):
+    """A class of a masking."""
+
+    module: str
+    about: str
+    """The first paragraph of its docstring."""
 
 
 def video() -> dict[str, str]:
     """Class name of every video masking -> the first sentence of its docstring."""
-    return _subclasses("video.py", "VideoMasking")
+    return {name: found.about for name, found in _subclasses("video.py", "VideoMasking").items()}
 
 
 def text() -> dict[str, str]:
     """Class name of every text masking -> the first sentence of its docstring."""
-    return _subclasses("text.py", "TextMasking")
+    return {name: found.about for name, found in _subclasses("text.py", "TextMasking").items()}
 
 
 def said(name: str) -> str:
@@ -22,10 +34,36 @@ def said(name: str) -> str:
     return "-".join(re.findall("[A-Z][a-z]+", name)[:-1]).lower()
 
 
-def _subclasses(file: str, base: str) -> dict[str, str]:
-    tree = ast.parse(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+def load(name: str) -> type:
+    """The class of a masking; `UserError` lists those that exist when there is none."""
+    known = _subclasses("video.py", "VideoMasking") | _subclasses("text.py", "TextMasking")
+    if name not in known:
+        raise UserError(f"there is no masking {name!r}; there are {', '.join(known)}")
+    found: type = getattr(own.module(known[name].module), name)
+    return found
+
+
+def _subclasses(file: str, base: str) -> dict[str, Named]:
+    """Ours, then those of the user's files, which may build on ours. `UserError` for a name they share."""
+    path = Path(__file__).with_name(file)
+    found = _in(path, f"workbench.masking.{path.stem}", {base})
+    for stem, theirs in own.files("maskings").items():
+        for name, new in _in(theirs, f"workbench.masking.{stem}", {base, *found}).items():
+            if name in found:
+                raise UserError(f"{theirs} defines {name} as {found[name].module} does; call it otherwise")
+            found[name] = new
+    return found
+
+
+def _in(file: Path, module: str, bases: set[str]) -> dict[str, Named]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        own.module(module)  # says what is wrong with the file
+        raise
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and base in {b.id for b in node.bases if isinstance(b, ast.Name)}:
-            found[node.name] = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+        if isinstance(node, ast.ClassDef) and bases & {b.id for b in node.bases if isinstance(b, ast.Name)}:
+            about = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+            found[node.name] = Named(module, about)
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
+from workbench.places import called
 from workbench.tracking.files import disk_full
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m workbench.report",
+        prog=called("report"),
         description="Write a study's answer to RESULTS/reports/STUDY: page, tables, pictures.",
         allow_abbrev=False,
     )

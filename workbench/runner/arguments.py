@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from workbench.places import called
 from workbench.runner import quota
 
 BUDGET = (
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         return os.environ.get(f"WORKBENCH_{name}", otherwise)
 
     found = argparse.ArgumentParser(
-        prog="python -m workbench.study",
+        prog=called("study"),
         description="Run a study; the same command goes on where it stopped. Without NAME: list all.",
         allow_abbrev=False,
     )
@@ -75,5 +76,6 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint-quota", default=quota.DEFAULT, help="for all checkpoints of a study: 500MB, 5GB, none")
     add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
     add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
+    add("--notify", default="", metavar="URL", help="a web hook that is told of the end and of failures")
     found.set_defaults(worker=0, words=())
     return found

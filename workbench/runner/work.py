@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from workbench.errors import UserError
+from workbench.own.recorded import record
 from workbench.runner.launch import Child, Launcher
 from workbench.runner.stale import HUNG_SAVE_TIMEOUT, StaleRuns, mark
 from workbench.study.ledger import Ledger
@@ -205,7 +207,10 @@ def _prepare(lease: Lease, ledger: Ledger) -> None:
         "attempt": lease.attempt,
         "token": lease.token,
         "recipe": run.config.recipe_name,
+        "optuna": metadata.version("optuna"),
     }
+    if mine := record(run.config):
+        identity["own"] = mine
     directory.write_json("run.json", identity)
     directory.file("summary.json").unlink(missing_ok=True)
     directory.file("train.log").touch()  # refused here where the disk is full, not in the fork server

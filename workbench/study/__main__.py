@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench import data as datasets
 from workbench.addresses import check_addresses, check_local
 from workbench.data.workers import usable_cores
 from workbench.errors import UserError
-from workbench.runner import quota, slurm, workers
+from workbench.runner import notify, quota, slurm, workers
 from workbench.runner.arguments import parser
 from workbench.runner.device import pin_device
 from workbench.runner.screen import Screen
@@ -107,19 +107,20 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return COMPLETE
     if options.slurm or options.dry_run:
         return _submit(plan, options, results)
-    options.device = pin_device(plan, results, options.device, module)
+    hook = notify.Hook(options.notify, plan.study.name)
+    return hook.around(lambda: _begin(plan, options, data_root, module, prepare))
+
+
+def _begin(plan: Plan, options: Any, data_root: Path, module: str, prepare: Callable[..., Path]) -> int:
+    """Tries the models, makes the data, and runs what is missing."""
+    options.device = pin_device(plan, Path(options.results), options.device, module)
     if module == "workbench.train":
         from workbench.study.cells.check import try_models
 
         try_models(plan, options.processes)
     for data in dict.fromkeys(data for cell in plan.samples for data in cell.config.all_data):
-        prepare(
-            data,
-            source=asked.source(data.name),
-            root=data_root,
-            progress=sys.stderr.isatty(),
-            allow_bad_eval=options.allow_bad_eval,
-        )
+        source = plan.options.source(data.name)
+        prepare(data, source=source, root=data_root, allow_bad_eval=options.allow_bad_eval)
     return _shared(plan, options, data_root, module)
 
 
@@ -130,6 +131,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
     if not options.slurm:  # whose jobs have a machine each
         workers.check(options.workers, options.processes, options.device)
+    notify.check(options.notify)
     if options.trials < 0:
         raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
@@ -238,7 +240,8 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 save_every=options.save_every,
                 processes=options.processes,
             )
-            _work(ledger, entries, machine, module, [tracker, collector], stop, options.worker)
+            watchers = [tracker, collector, notify.Hook(options.notify, ledger.plan.study.name)]
+            _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:
         if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
             print(f"warning: {warning}", file=sys.stderr)

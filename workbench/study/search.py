@@ -63,7 +63,7 @@ class SearchLedger(Ledger):
         self._build = Builder(plan.study, plan.options, plan.root)
         self._mismatched: set[str] = set()
         self._study.pruner = optuna.pruners.MedianPruner(
-            n_startup_trials=PRUNING_NEEDS, n_min_trials=PRUNING_NEEDS
+            n_startup_trials=PRUNING_NEEDS, n_warmup_steps=0, interval_steps=1, n_min_trials=PRUNING_NEEDS
         )
         self._load_new_cells()
 
@@ -191,11 +191,16 @@ class SearchLedger(Ledger):
             self._close([number], "duplicate", "was proposed before")
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Arguments are written out: their defaults changed between Optuna 4.9 and 5."""
+        """Arguments are written out: their defaults changed between Optuna 4.9 and 5. Those left out are on
+        their way out of Optuna, which warns of whoever gives them."""
         seed = _seed(self.name, number)
         if self.plan.study.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(
-                population_size=POPULATION, crossover_prob=0.9, swapping_prob=0.5, seed=seed
+                population_size=POPULATION,
+                mutation_prob=None,  # one parameter of each child on the average
+                crossover=optuna.samplers.nsgaii.UniformCrossover(swapping_prob=0.5),
+                crossover_prob=0.9,
+                seed=seed,
             )
         return optuna.samplers.TPESampler(
             n_startup_trials=STARTUP_TRIALS,

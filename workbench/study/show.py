@@ -11,6 +11,7 @@ import polars as pl
 from workbench import tables
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
+from workbench.places import called
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import FINAL, Entry
 from workbench.study.plan import Plan
@@ -21,7 +22,7 @@ def listing(questions: dict[str, str]) -> str:
     """The studies and their questions."""
     width = max((len(name) for name in questions), default=0)
     lines = [f"  {name.ljust(width)}  {question}" for name, question in questions.items()]
-    usage = "python -m workbench.study NAME [--plan | --status | --smoke]"
+    usage = f"{called('study')} NAME [--plan | --status | --smoke]"
     return "\n".join(["studies:", *lines, "", usage])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from workbench import naming
+from workbench import naming, own
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
@@ -271,8 +271,10 @@ def load(name: str) -> Study:
     assert spec.loader is not None, files[name]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the file look their module up
+    own.check()
     try:
-        spec.loader.exec_module(module)
+        with own.blaming():
+            spec.loader.exec_module(module)
     except (ImportError, SyntaxError) as error:
         recipes = ", ".join(recipe_names())
         raise UserError(f"{files[name]} cannot be loaded: {error}; the recipes are {recipes}") from error
@@ -309,8 +311,8 @@ def alone(study: Study) -> Study:
 
 
 def find() -> dict[str, Path]:
-    """Names and files of all studies: in `./studies` and those of this project, the former first."""
-    folders = (Path.cwd() / "studies", ours("studies"))
+    """Names and files of all studies: in the user's own folders and in this project, the former first."""
+    folders = (*own.folders("studies"), ours("studies"))
     found = {
         file.stem: file
         for folder in reversed(folders)

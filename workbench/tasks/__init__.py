@@ -14,13 +14,13 @@ A task is a module of this package; its top level imports nothing that needs tor
 from __future__ import annotations
 
 import functools
-import importlib
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from workbench import own
 from workbench.errors import UserError
 from workbench.metrics import RUN, Metric, score
 
@@ -28,19 +28,28 @@ if TYPE_CHECKING:
     from workbench.data.store import FrameStore
 
 
-@functools.cache
+OURS = tuple(__path__)
+__path__ += own.paths("tasks")
+
+
 def names() -> tuple[str, ...]:
-    """Tasks of this package: its modules that define `METRICS`."""
-    sources = {m.name: Path(__path__[0], f"{m.name}.py") for m in pkgutil.iter_modules(__path__)}
+    """Tasks of this package, its modules that define `METRICS`, and the user's own."""
+    return _names(tuple(__path__))
+
+
+@functools.cache
+def _names(roots: tuple[str, ...]) -> tuple[str, ...]:
+    sources = {m.name: Path(OURS[0], f"{m.name}.py") for m in pkgutil.iter_modules(OURS)}
     # Read, not imported: what tasks share may need torch.
-    return tuple(n for n, file in sources.items() if "\nMETRICS = " in file.read_text(encoding="utf-8"))
+    mine = (n for n, file in sources.items() if "\nMETRICS = " in file.read_text(encoding="utf-8"))
+    return (*mine, *own.files("tasks"))
 
 
 def load(name: str) -> ModuleType:
     """The module of a task; `UserError` lists those that exist when there is none."""
     if name not in names():
         raise UserError(f"no task {name!r}; there are {', '.join(names())}")
-    return importlib.import_module(f"workbench.tasks.{name}")
+    return own.module(f"workbench.tasks.{name}")
 
 
 def possible(wanted: Sequence[str], recipe: type) -> list[str]:
@@ -98,11 +107,24 @@ def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
-@functools.cache
 def metrics() -> dict[str, Metric]:
-    """Every metric by its name: those of the tasks without a split, those of a run in full."""
-    known = (*RUN, *(metric for name in names() for metric in load(name).METRICS))
-    return {metric.name: metric for metric in known}
+    """Every metric by its name: those of the tasks without a split, those of a run in full.
+
+    Raises `UserError` for a metric of the user's own that another task measures under the same name.
+    """
+    return _metrics(names())
+
+
+@functools.cache
+def _metrics(tasks: tuple[str, ...]) -> dict[str, Metric]:
+    found = {metric.name: metric for metric in RUN}
+    for name in tasks:
+        task = load(name)
+        for metric in task.METRICS:
+            if metric.name in found:
+                raise UserError(f"{task.__file__} measures {metric.name}, which has another meaning already")
+            found[metric.name] = metric
+    return found
 
 
 def task_of(metric: str) -> str:

@@ -26,6 +26,9 @@ from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.distributed import Lost
 from workbench.errors import UserError
+from workbench.own import recorded as own
+from workbench.places import called
+from workbench.tracking import code
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint, environment
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _launch(options: argparse.Namespace) -> int:
     """Runs it in several processes of this machine, and settles a record that none of them could."""
-    size, run = options.processes, RunDir(options.run_dir)
+    size, run = options.processes, _opened(options.run_dir)
     if size < 1 or "WORLD_SIZE" in os.environ:
         raise UserError(f"--processes is 1 or more, and not given where torchrun counts, not {size}")
     check(run.config(), size)
@@ -69,7 +72,7 @@ def _launch(options: argparse.Namespace) -> int:
 def _main(options: argparse.Namespace) -> int:
     """Exit code of this process, alone or one of several."""
     try:
-        run = RunDir(options.run_dir)
+        run = _opened(options.run_dir)
         config = run.config()  # before the lock, which would make the folder
         device = place(options.device)
         world = World.join()
@@ -85,8 +88,15 @@ def _main(options: argparse.Namespace) -> int:
         return DISK if disk_full(error) else 2
 
 
+def _opened(path: Path) -> RunDir:
+    """The run directory, with what it needs of the user's own files to be found."""
+    run = RunDir(path)
+    own.find_again(run.identity().get("own"), run.path)
+    return run
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workbench.train", description="Train one run.")
+    parser = argparse.ArgumentParser(prog=called("train"), description="Train one run.")
     parser.add_argument("run_dir", type=Path, help="folder with the run's config.json")
     parser.add_argument(
         "--data-root",
@@ -224,7 +234,7 @@ def _store(data: DataConfig, root: Path) -> FrameStore:
 
 def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -> None:
     checkpoints, world = run.file("checkpoints"), session.world
-    facts = environment.describe(session.device, session.precision, world.size)
+    facts = environment.describe(session.device, session.precision, world.size) | own.facts(session.config)
     session.origin = _origin(session, facts)
     begun = checkpoint.origin(checkpoints)
     with world.in_turn():  # a damaged checkpoint is put aside by the first
@@ -243,6 +253,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     if resumed is not None and session.config.init_from:
         session.started_from = run.read_json("environment.json").get("init_from", [])
+    facts |= code.keep(run, own.record(session.config))
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += watch.attempt
     heartbeat = Heartbeat(run, session, watch, lambda: _stop)
@@ -270,7 +281,9 @@ def _alike(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
     """What all processes of a run must have in common, by its name."""
     return {
         "the configuration": session.config.to_json(),
-        "the versions of code and libraries": str([facts["commit"], facts["torch"], facts["precision"]]),
+        "the versions of code and libraries": str(
+            [facts["commit"], facts["torch"], facts["precision"], facts.get("own")]
+        ),
         "the data": str([store.digest for store in session.stores.values()]),
         "the checkpoint": str([session.progress.step, session.origin["vocabulary"]]),
         "the weights": str([float(p.detach().double().sum()) for p in session.recipe.parameters()]),
@@ -281,6 +294,7 @@ def _origin(session: Session, facts: Mapping[str, object]) -> dict[str, str]:
     """What a checkpoint tells of where it was made."""
     words = session.vocabulary.tokenizer.to_str().encode()
     made = {name: str(facts[name]) for name in ("device_name", "precision", "torch", "hostname", "processes")}
+    made |= {"own": str(facts["own"])} if "own" in facts else {}
     commit = f"{facts['commit']}{' with changes' if facts['dirty'] else ''}"
     vocabulary = hashlib.sha256(words).hexdigest()
     return made | {"device": session.device.type, "commit": commit, "vocabulary": vocabulary}

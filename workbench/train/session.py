@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from workbench import tasks
+from workbench import own, tasks
 from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data import known_of, knows_motion, truth_of
 from workbench.data.loader import Loader
@@ -330,7 +329,7 @@ def try_to_build(config: RunConfig) -> None:
 
 def recipe_class(config: RunConfig) -> type[BaseRecipe]:
     """The class that belongs to the configuration's recipe."""
-    found: type[BaseRecipe] = importlib.import_module(type(config.recipe).__module__).Recipe
+    found: type[BaseRecipe] = own.module(type(config.recipe).__module__).Recipe
     return found
 
 

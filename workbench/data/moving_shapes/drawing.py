@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import workbench.data.moving_shapes.world as world
 from workbench.data.index import Clip
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
+from workbench.tracking.progress import Progress
 
 CHUNK = 40
 """Clips a worker draws between two answers."""
@@ -35,8 +35,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
         chunk = missing[first : first + CHUNK]
         rows = [{"path": str(folder / c.path), "parts": c.attributes, "scene": c.scene} for c in chunk]
         tasks.append((first, {"clips": rows}))
-    bar = tqdm(total=len(missing), desc="drawing clips", unit="clip", disable=not progress or not missing)
-    with bar:
+    with Progress(len(missing), "drawing clips", "clip", shown=progress) as bar:
         for done in run_tasks(
             "workbench.data.moving_shapes.drawing:draw_task", tasks, workers=usable_cores(), deadline=300
         ):
