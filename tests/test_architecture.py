@@ -60,6 +60,7 @@ LAYERS = {
     "workbench/train/environment.py": CORE,
     "workbench/train/*": RUN,
     "workbench/stats/*": "errors stats",
+    "workbench/tracking/mlflow_view.py": f"{CORE} tasks tracking",
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
@@ -78,7 +79,7 @@ LAYERS = {
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "
-    "answer report tables figures inspection data.workers data.store masking.names",
+    "answer report tables figures inspection data.workers data.store masking.names naming",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

@@ -1,4 +1,7 @@
-"""`python -m workbench.tracking import RUN_DIR...`: put run directories into MLflow, once or again."""
+"""`python -m workbench.tracking import RUN_DIR...`: put run directories into MLflow, once or again.
+
+`python -m workbench.tracking show`: MLflow's own pages over them, and where each study is there.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,25 @@ from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 all runs are in MLflow, 2 some are not."""
+    """Exit code: 0 all runs are in MLflow, 2 some are not; of `show` that of the server."""
     parser = argparse.ArgumentParser(prog="python -m workbench.tracking", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
     into.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
+    show = commands.add_parser("show", help="open MLflow's pages over the runs; ends with Ctrl-C")
     results = os.environ.get("WORKBENCH_RESULTS", "results")
-    into.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
     address = os.environ.get("WORKBENCH_MLFLOW", "")
-    into.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
+    for command in (into, show):
+        command.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
+        command.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
     options = parser.parse_args(arguments)
     try:
         if options.mlflow == "none":
-            raise UserError("--mlflow names the store to send to; none is no store")
+            raise UserError("--mlflow names a store; none is no store")
         check_folder(options.results, "--results")
         check_addresses(options.results, os.environ.get("WORKBENCH_STORAGE", ""), options.mlflow)
+        if options.command == "show":
+            return _show(options.results, options.mlflow)
         count, refused = import_runs(options.paths, options.results, options.mlflow)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -40,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {sentence}", file=sys.stderr)
     print(f"{count} run{' is' if count == 1 else 's are'} in MLflow")
     return 2 if refused else 0
+
+
+def _show(results: Path, address: str) -> int:
+    from workbench.tracking.mlflow import Mirror
+
+    if not address and not (results / "mlflow.db").exists():
+        raise UserError(
+            f"there is no {results / 'mlflow.db'}; `make study` makes one, --results names another"
+        )
+    return Mirror(results, address).serve()
 
 
 def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tuple[int, list[str]]:
