@@ -9,10 +9,11 @@ from app import address, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
-from workbench import tables
+from workbench import naming, tables
 from workbench.answer.results import Answer
 from workbench.figures.style import label
 from workbench.report import pictures
+from workbench.report.about import about
 from workbench.report.budget import Learning, at_budget, budget_picture, cost_table, in_words, learning
 
 TITLE = "Cost and quality"
@@ -44,7 +45,7 @@ def render(runs: Runs) -> None:
         "Means over seeds. Encoder passes and tokens are counted for one clip and step, over all passes, on "
         "what really ran; GFLOPs per clip include decoders and the backward pass."
     )
-    shown = in_words(found)
+    shown = in_words(found, answer.asked.says)
     four = st.column_config.NumberColumn(format="%.4g")
     config = {name: four for name, kind in shown.schema.items() if kind == pl.Float64}
     widgets.table(f"{runs.study}-cost-table", shown, caption=caption, exact=found, config=config)
@@ -118,7 +119,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
         clock = widgets.clock("Budget in", max(every, key=lambda c: _together(every[c])), pin=True)
     found = every[clock]
     if not found.curves:
-        st.caption(f"No complete run was evaluated on {escaped(metric)}.")
+        st.caption(f"No complete run was evaluated on {escaped(label(metric))}.")
         return
     low, high = min(first for first, _ in found.ends), max(last for _, last in found.ends)
     budget = found.shared
@@ -131,12 +132,16 @@ def _budget(runs: Runs, answer: Answer) -> None:
             )  # fmt: skip
     table, picture = runs.kept(("budget", metric, clock, budget), lambda: _at(answer, found, clock, budget))
     if picture is not None:
-        widgets.figure(f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn)
+        widgets.figure(
+            f"{runs.study}-budget", picture.caption, picture.moving, picture.drawn, about=about(answer)
+        )
     left_out = table.filter(pl.col(metric).is_null()).height
-    caption = (
-        f"{metric} at {budget:.4g} ({label(clock)}); a curve is a straight line between two evaluations."
-    )
+    where = f"{naming.first(label(metric))} at {budget:.4g} ({label(clock)})"
+    caption = f"{where}; a curve is a straight line between two evaluations."
     if left_out:
         caption += f" {left_out} of {table.height} cells have no evaluation there and are left out."
-    shown = tables.readable(table.filter(pl.col(metric).is_not_null()), metric)
+    heads = {axis: naming.axis(axis, answer.asked.says) for axis in answer.asked.axes}
+    shown = tables.rename(
+        tables.readable(table.filter(pl.col(metric).is_not_null()), metric), heads | {metric: label(metric)}
+    )
     widgets.table(f"{runs.study}-budget-table", shown, caption=caption, exact=table)
