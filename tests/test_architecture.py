@@ -60,7 +60,6 @@ LAYERS = {
     "workbench/train/environment.py": CORE,
     "workbench/train/*": RUN,
     "workbench/stats/*": "errors stats",
-    "workbench/tracking/mlflow_view.py": f"{CORE} tasks tracking",
     "workbench/tracking/*": f"{CORE} tracking",
     "workbench/figures/*": f"{CORE} stats tasks tracking.files figures",
     "workbench/answer/*": f"{CORE} stats tasks tables tracking answer",
@@ -75,7 +74,7 @@ LAYERS = {
     "study.spec study.plan study.outcome study.storage study.ledger study.search",
     "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
     "workbench/study/cells/check.py": f"{CORE} tasks train.session study",
-    "workbench/study/show.py": f"{CORE} tables answer report tracking study",
+    "workbench/study/show.py": f"{CORE} tasks tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics tasks tracking.runs tracking.curves tracking.run_dir tracking.files stats "

@@ -41,11 +41,6 @@ def test_an_axis_is_called_in_the_terms_of_the_field():
     assert {name: naming.axis(name, says) for name in names} == names
 
 
-def test_heads_that_would_be_the_same_keep_their_names():
-    heads = {"a_b": "a b", "a__b": "a b", "c": "d", "e": "c"}
-    assert naming.distinct(heads) == {"a_b": "a_b", "a__b": "a__b", "c": "d", "e": "e"}
-
-
 def test_a_run_is_named_in_a_few_letters_that_differ_at_the_front():
     assert naming.brief({"video_ratio": 0.9, "text_ratio": 0.0}, 0) == "v0.90 t0.00 s0"
     assert naming.brief({"strategy": "tube", "ratio": 0.75, "words": None}, 12) == "tube r0.75 s12"

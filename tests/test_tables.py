@@ -5,6 +5,7 @@ import pytest
 
 from workbench.tables import (
     cell_table,
+    distinct,
     markdown,
     number,
     numbers,
@@ -87,6 +88,11 @@ def test_markdown_leaves_what_cannot_act_as_people_read_it():
 )  # fmt: skip
 def test_numbers_have_about_four_digits(value, text):
     assert number(value) == text
+
+
+def test_heads_that_would_be_the_same_keep_their_names():
+    heads = {"a_b": "a b", "a__b": "a b", "c": "d", "e": "c"}
+    assert distinct(heads) == {"a_b": "a_b", "a__b": "a__b", "c": "d", "e": "e"}
 
 
 def test_markdown_shows_names_as_they_are():

@@ -7,7 +7,6 @@ is said as `axis=value`. What a metric is called is decided in `workbench.metric
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from workbench.errors import UserError
@@ -56,13 +55,6 @@ def axis(name: str, says: Mapping[str, str]) -> str:
 def spaced(name: str) -> str:
     """A name as words, as in print, where room is scarce: `video ratio`."""
     return " ".join(name.replace("_", " ").split())
-
-
-def distinct(names: Mapping[str, str]) -> dict[str, str]:
-    """Column -> its head; columns of which heads would be the same, or another's name, keep their names."""
-    times = Counter(names.values())
-    free = {name: times[head] == 1 and (head == name or head not in names) for name, head in names.items()}
-    return {name: head if free[name] else name for name, head in names.items()}
 
 
 def choice(axis: str, value: Value | Sequence[Value], says: Mapping[str, str]) -> str:

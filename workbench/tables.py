@@ -6,12 +6,11 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
-
-from workbench import naming
 
 Intervals = Mapping[str, tuple[float, float] | None]
 """Key of a cell -> the interval of its mean."""
@@ -198,9 +197,16 @@ _ACTING = re.compile(
 )
 
 
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """Column -> its head; columns of which heads would be the same, or another's name, keep their names."""
+    times = Counter(names.values())
+    free = {name: times[head] == 1 and (head == name or head not in names) for name, head in names.items()}
+    return {name: head if free[name] else name for name, head in names.items()}
+
+
 def rename(table: pl.DataFrame, heads: Mapping[str, str]) -> pl.DataFrame:
     """The table with its columns under what people call them; others keep their names."""
-    return table.rename(naming.distinct({name: heads.get(name, name) for name in table.columns}))
+    return table.rename(distinct({name: heads.get(name, name) for name in table.columns}))
 
 
 def to_csv(table: pl.DataFrame) -> str:

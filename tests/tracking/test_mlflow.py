@@ -79,7 +79,7 @@ def test_figures_of_the_end_stand_at_step_zero_so_that_charts_are_bars(mirror, m
 
 def test_an_experiment_opens_on_its_runs_with_the_metric_first(mirror, make_run):
     run = make_run()
-    study = {"question": "How much?", "metric": "t2v_r1", "direction": "maximize", "axes": ["lr"]}
+    study = {"question": "How much?", "metric": "t2v_r1", "title": "text-to-video R@1 (%)", "axes": ["lr"]}
     (run.path.parent / "study.json").write_text(json.dumps(study))
     found = stored(mirror, mirror.sync(run)).info.experiment_id
     tags = mirror._client.get_experiment(found).tags
@@ -93,11 +93,6 @@ def test_an_experiment_opens_on_its_runs_with_the_metric_first(mirror, make_run)
     ]
     shown = stored(mirror, mirror.sync(run)).data.metrics
     assert shown["answer/1 text-to-video R-1 in percent"] == shown["test/t2v_r1"] == 40.0
-    assert [chart["displayName"] for chart in view["compareRunCharts"]] == [
-        "text-to-video R@1 (%)",
-        "training GFLOPs per clip",
-        "clips per second",
-    ]
     assert list(mlflow_view.links(mirror._client)) == ["mask"]
     mirror._client.set_experiment_tag(found, "mlflow.experimentKind", "finetuning")
     Mirror(mirror.results).sync(run)

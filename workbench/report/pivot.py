@@ -99,7 +99,7 @@ class Pivot:
     @property
     def down(self) -> dict[str, str]:
         """Axis down -> its head."""
-        return naming.distinct({axis: naming.axis(axis, self.asked.says) for axis in self.layout.rows})
+        return tables.distinct({axis: naming.axis(axis, self.asked.says) for axis in self.layout.rows})
 
     def _values(self) -> dict[str, list[str]]:
         """Axis down -> its value in each row, as words."""

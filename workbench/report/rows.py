@@ -58,7 +58,7 @@ def _heads(answer: Answer, of: Callable[[str], str], called: Callable[[str], str
             found[name] = of(name) if name in measured else name
             if name in asked.axes:
                 found[name] = called(name)
-    return naming.distinct(found)
+    return tables.distinct(found)
 
 
 def exact(answer: Answer) -> pl.DataFrame:

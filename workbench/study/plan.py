@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import naming
+from workbench import naming, tasks
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.study.cells.build import Builder, Cell
@@ -120,6 +120,7 @@ class Plan:
             "study": study.name,
             "question": study.question,
             "metric": study.metric,
+            "title": tasks.title(f"test/{study.metric}"),
             "direction": study.direction,
             "axes": self.axes,
             **({"says": dict(study.says)} if study.says else {}),

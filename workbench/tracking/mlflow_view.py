@@ -21,9 +21,9 @@ from os import environ
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
-from workbench import tasks
 from workbench.addresses import masked
 from workbench.errors import UserError
+from workbench.metrics import RUN
 from workbench.tracking.mlflow_store import HIDDEN, explained
 from workbench.tracking.points import Point, study_of
 from workbench.tracking.run_dir import RunDir, Status
@@ -35,8 +35,13 @@ VIEW = "workbench"
 KIND, NOTE, SHARED = "mlflow.experimentKind", "mlflow.note.content", f"mlflow.sharedViewState.{VIEW}"
 MODELS = "custom_model_development"
 """The kind of an experiment that opens on its runs and not on traces of a language model."""
-COSTS = ("cost/train_gflops_per_clip", "speed/clips_per_s")
-"""What stands beside the metric, first among columns and charts."""
+COSTS = {
+    metric.name: metric.title
+    for name in ("cost/train_gflops_per_clip", "speed/clips_per_s")
+    for metric in RUN
+    if metric.name == name
+}
+"""What stands beside the metric, first among columns and charts: name -> title."""
 OUTCOME = ("reason", "failure")
 """What a run has only where it ended badly."""
 FACTS = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
@@ -72,7 +77,7 @@ def state(study: Mapping[str, Any]) -> str:
     section = f"{VIEW}-answer"
     charts = [
         {
-            "uuid": f"{VIEW}-{own}", "type": "BAR", "metricKey": name, "displayName": tasks.title(own),
+            "uuid": f"{VIEW}-{own}", "type": "BAR", "metricKey": name,
             "metricSectionId": section, "runsCountToCompare": 20, "deleted": False, "isGenerated": False,
         }
         for own, name in first.items()
@@ -97,8 +102,8 @@ def headlines(study: Mapping[str, Any]) -> dict[str, str]:
     """Exact name -> name below `answer/` of what is looked for first; empty where no metric is known."""
     if not study.get("metric"):
         return {}
-    found = [f"test/{study['metric']}", *COSTS]
-    return {name: f"answer/{i} {_words(tasks.title(name))}" for i, name in enumerate(found, 1)}
+    titles = {f"test/{study['metric']}": str(study.get("title") or study["metric"]), **COSTS}
+    return {name: f"answer/{i} {_words(title)}" for i, (name, title) in enumerate(titles.items(), 1)}
 
 
 def with_headlines(found: Sequence[Point], study: Mapping[str, Any]) -> list[Point]:
