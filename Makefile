@@ -34,7 +34,7 @@ dashboard: $(VENV)/ready
 	$(BIN)/streamlit run app/dashboard.py -- $(RESULTS)
 
 mlflow: $(VENV)/ready
-	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(abspath $(RESULTS))/mlflow.db
+	$(BIN)/python -m workbench.tracking show --results $(abspath $(RESULTS))
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -10,6 +10,7 @@ from app import address, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from workbench.answer.results import Answer
+from workbench.report.about import about
 from workbench.report.pictures import Picture
 
 HINT = "Select a point, a bar or a field (or several, with box or lasso) to look at its cell."
@@ -17,8 +18,9 @@ HINT = "Select a point, a bar or a field (or several, with box or lasso) to look
 
 def figure(runs: Runs, answer: Answer, picture: Picture, *, hint: bool = False) -> None:
     """A picture whose points lead to their cells. hint: says so while nothing is selected."""
+    name = f"{runs.study}-{picture.name}"
     state = widgets.figure(
-        f"{runs.study}-{picture.name}", picture.caption, picture.moving, picture.drawn, on_select="rerun"
+        name, picture.caption, picture.moving, picture.drawn, about=about(answer), on_select="rerun"
     )
     # What is no cell, such as the level of a factor, has another last word.
     found = dict.fromkeys(

@@ -147,11 +147,20 @@ class Runs:
         # What the runs answered is read once, however it is then looked at.
         key = ("evidence", asked.metric, asked.baseline)
         found = self.kept(
-            key, lambda: gather(asked, self.results, self.table, self.store.queries(self.study))
+            key, lambda: gather(asked, self.results, self._measured(asked), self.store.queries(self.study))
         )
         if by is not None:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)
+
+    def _measured(self, asked: Asked) -> pl.DataFrame:
+        """The runs; what a run costs has no split, and stands for both when it is looked at as a metric."""
+        if "/" not in asked.metric:
+            return self.table
+        whole = pl.col(f"metric.{asked.metric}").cast(pl.Float64)
+        return self.table.with_columns(
+            whole.alias(f"metric.{split}/{asked.metric}") for split in ("val", "test")
+        )
 
     def rows(self, answer: Answer) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The table of an answer as people read it, and with all digits."""

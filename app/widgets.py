@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,13 @@ from app import address
 from app.markdown import escaped
 from app.runs import Runs
 from app.shown import harmless, sortable
-from workbench import tables
+from workbench import naming, tables, tasks
 from workbench.answer import asked
 from workbench.answer.evidence import queries_of
+from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.report import latex
+from workbench.report.about import About
 from workbench.stats.intervals import Kind
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
+LIGHT, DARK = "#31333f", "#fafafa"
+"""Text on a light ground and on a dark one, both far above a contrast of 4.5:1."""
 WHOLE = 24
 """Up to so many rows a table is shown without scrolling."""
 MANY = 200
@@ -35,10 +38,14 @@ MANY = 200
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 
-def metric(runs: Runs) -> str:
-    """Parameter `metric`: which metric, without a split."""
+def metric(runs: Runs, *, costs: Sequence[str] = ()) -> str:
+    """Parameter `metric`: which metric, without a split. costs: full names of further ones, such as speed."""
+    if not costs and "/" in st.query_params.get("metric", ""):
+        address.drop("metric")  # a cost that was chosen in a view that has costs
     names = runs.metrics() or [runs.metric]
-    return address.choose("metric", "Metric", {n: label(f"test/{n}") for n in names}, names[0])
+    there = [name for name in costs if f"metric.{name}" in runs.table.columns]
+    options = {n: label(f"test/{n}") for n in names} | {name: tasks.title(name) for name in there}
+    return address.choose("metric", "Metric", options, names[0])
 
 
 def baseline(runs: Runs) -> str | None:
@@ -83,8 +90,9 @@ def group_by(runs: Runs) -> list[str]:
     """Parameter `by`, repeated: the axes whose values make a group; all of them by default, so that only
     the seed is averaged over."""
     axes = list(runs.asked.axes) if runs.asked is not None else []
+    says = runs.asked.says if runs.asked is not None else {}
     return address.choose_many(
-        "by", "Group by", {axis: axis for axis in axes}, axes,
+        "by", "Group by", {axis: naming.axis(axis, says) for axis in axes}, axes,
         help="Runs that agree in these axes are averaged. All axes: only the seed is averaged over.",
     )  # fmt: skip
 
@@ -132,18 +140,25 @@ def figure(
     moving: go.Figure,
     drawn: Callable[[], Figure] | None = None,
     *,
+    about: About | None = None,
     on_select: Callable[[], None] | Literal["ignore", "rerun"] = "ignore",
 ) -> Any:
     """A picture with its caption as alternative text, and downloads (PNG and PDF when `drawn` is given).
 
-    name: unique on the page, becomes the name of the files. Returns the selection where `on_select` asks.
+    name: unique on the page, becomes the name of the files; about: what goes with the downloads. Returns the
+    selection where `on_select` asks.
     """
+    legible(moving)
     given: dict[str, Any] = {"alt": caption, "on_select": on_select, "config": {"displaylogo": False}}
     state = st.plotly_chart(moving, key=f"figure: {name}", **given)
     files: dict[str, Callable[[], bytes]] = {}
     if drawn is not None:
-        files |= {"png": lambda: _drawn(drawn(), "png"), "pdf": lambda: _drawn(drawn(), "pdf")}
-    files["html"] = lambda: moving.to_html(include_plotlyjs=True).encode()
+        inside = None if about is None else about.inside(caption)
+        files |= {
+            "png": lambda: paper.written(drawn(), "png", inside),
+            "pdf": lambda: paper.written(drawn(), "pdf", inside),
+        }
+    files["html"] = lambda: _page(moving, caption, about).encode()
     _downloads(name, caption, files)
     return state
 
@@ -208,11 +223,25 @@ def _downloads(name: str, caption: str, files: Mapping[str, Callable[[], bytes]]
         )  # fmt: skip
 
 
-def _drawn(figure: Figure, ending: str) -> bytes:
-    out = io.BytesIO()
-    metadata = {"CreationDate": None} if ending == "pdf" else {}
-    figure.savefig(out, format=ending, dpi=150, metadata=metadata)
-    return out.getvalue()
+def legible(figure: go.Figure) -> None:
+    """Axes, ticks and legends in the page's own text colour: Streamlit's grey on white is hard to read."""
+    ink = DARK if st.context.theme.type == "dark" else LIGHT
+    words = {"tickfont": {"color": ink}, "title": {"font": {"color": ink}}, "linecolor": ink}
+    figure.update_xaxes(**words)
+    figure.update_yaxes(**words)
+    figure.update_layout(legend={"font": {"color": ink}}, font={"color": ink})
+
+
+def _page(figure: go.Figure, caption: str, about: About | None) -> str:
+    """The figure as a page of its own, whose ground is white whatever the dashboard's is."""
+    import plotly.graph_objects as go
+
+    shown = go.Figure(figure).update_layout(font={"color": LIGHT}, legend={"font": {"color": LIGHT}})
+    for update in (shown.update_xaxes, shown.update_yaxes):
+        update(tickfont={"color": LIGHT}, title={"font": {"color": LIGHT}}, linecolor=LIGHT)
+    if about is None:
+        return shown.to_html(include_plotlyjs=True)
+    return about.page([(caption, shown.to_html(full_html=False, include_plotlyjs=True))])
 
 
 def _labels(table: pl.DataFrame) -> dict[str, str]:

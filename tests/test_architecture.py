@@ -84,11 +84,12 @@ LAYERS = {
     "study.spec study.plan study.outcome study.storage study.ledger study.search",
     "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
     "workbench/study/cells/check.py": f"{CORE} tasks train.session study",
-    "workbench/study/show.py": f"{CORE} tables answer report tracking study",
+    "workbench/study/show.py": f"{CORE} tasks tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics own tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
-    "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names",
+    "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names "
+    "naming",
 }
 """Modules of `workbench` that a file may import; the first pattern that fits a file counts."""
 

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from workbench import figures, stats
 from workbench.errors import UserError
@@ -84,7 +85,7 @@ def test_a_cell_without_the_other_axes_is_a_point_of_every_curve():
 
 def test_a_grid_says_where_a_difference_may_be_claimed():
     table = figures.grid_table(two_axes(), ["strategy", "ratio"], METRIC, {"k0": "better"})
-    row = table.filter((pl.col("row") == "strategy tube") & (pl.col("column") == "0.9"))
+    row = table.filter((pl.col("row") == "tube") & (pl.col("column") == "0.9"))
     assert row["standing"].to_list() == ["better"]
     assert table["standing"].to_list().count("") == 5
     assert table["column"].unique(maintain_order=True).to_list() == ["0", "0.5", "0.9"]
@@ -234,6 +235,35 @@ def test_less_is_better_turns_the_standing_round():
     up, down = (figures.factors_table(found, maximize=m, interactions=False) for m in (True, False))
     assert up["standing"].to_list()[:2] == ["worse", "better"]
     assert down["standing"].to_list()[:2] == ["better", "worse"]
+
+
+def test_rows_of_a_map_stand_on_paper_as_on_the_screen():
+    table = figures.grid_table(two_axes(), ["strategy", "ratio"], METRIC)
+    (drawn, *_) = paper.grid(table, row="strategy", column="ratio", metric=METRIC).axes
+    moving = figures.grid_figure(table, row="strategy", column="ratio", metric=METRIC)
+    low, high = drawn.get_ylim()
+    assert low < high, "the first row is the lowest, as plotly has it"
+    assert [text.get_text() for text in drawn.get_yticklabels()] == list(moving.data[0].y)
+
+
+def test_points_against_cost_say_their_ratio():
+    cells = two_axes()
+    point = stats.ParetoPoint(cost=1.0, quality=1.0, on_front=True, frequency=1.0, seeds=2)
+    points = dict.fromkeys(cells["key"], point)
+    table = figures.cost_table(cells, ["strategy", "ratio"], METRIC, {"cost/train_pflops": points})
+    assert table["beside"].to_list() == [f"{ratio:g}" for ratio in cells["ratio"]]
+    assert {t.get_text() for t in paper.cost(table, metric=METRIC).axes[0].texts} == set(table["beside"])
+
+
+def test_a_picture_for_a_paper_carries_its_words_at_300_dpi(tmp_path):
+    table = figures.sweep_table(two_axes(), ["strategy", "ratio"], METRIC)
+    figure = paper.sweep(table, axis="ratio", metric=METRIC, connected=True)
+    about = {"title": "How much?", "words": "A caption. It comes from here."}
+    paper.save(figure, tmp_path / "x.png", about)
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert (image.info["Title"], image.info["Description"]) == tuple(about.values())
+    assert b"How much?" in paper.written(figure, "pdf", about)
 
 
 def test_a_line_crosses_each_axis_at_its_level_and_skips_what_is_equal_by_design():

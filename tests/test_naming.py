@@ -28,11 +28,32 @@ def test_a_cell_has_commas_where_words_have_spaces():
     assert naming.cell({}, SAYS) == ""
 
 
-def test_an_axis_is_called_by_its_words_without_a_choice():
-    assert [naming.axis(name, SAYS) for name in ("video", "lr", "part")] == [
-        "video hidden",
-        "learning rate",
-        "part",
+def test_an_axis_is_called_in_the_terms_of_the_field():
+    says = SAYS | {"unmasked_share": "{share} budget unmasked"}
+    names = {
+        "video": "video mask ratio",
+        "lr": "learning rate",
+        "part": "part",
+        "unmasked_share": "share of the budget unmasked",
+        "text_ratio": "text mask ratio",
+        "batch_size": "batch size",
+    }
+    assert {name: naming.axis(name, says) for name in names} == names
+
+
+def test_a_run_is_named_in_a_few_letters_that_differ_at_the_front():
+    assert naming.brief({"video_ratio": 0.9, "text_ratio": 0.0}, 0) == "v0.90 t0.00 s0"
+    assert naming.brief({"strategy": "tube", "ratio": 0.75, "words": None}, 12) == "tube r0.75 s12"
+    assert naming.brief({"size": 256, "share": 0.125, "lr": 3e-4}, 1) == "si256 sh0.125 l0.0003 s1"
+    assert naming.brief({"frozen": True}, 1) == "frozen=True s1"
+    assert naming.brief({}, 1) == "s1"
+
+
+def test_a_sentence_begins_with_a_capital_but_no_name_is_changed():
+    assert [naming.first(word) for word in ("text-to-video R@1", "mIoU (%)", "R@1")] == [
+        "Text-to-video R@1",
+        "mIoU (%)",
+        "R@1",
     ]
 
 

@@ -1,11 +1,12 @@
-"""How people say the choices of a study: one choice, and the whole cell.
+"""How people say the choices of a study: an axis, one choice, and the whole cell.
 
 A study may give each of its axes words (`Study.says`), such as `{share} video hidden`. Without them a choice
-is said as `axis=value`.
+is said as `axis=value`. What a metric is called is decided in `workbench.metrics` and `workbench.tasks.head`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from workbench.errors import UserError
@@ -15,6 +16,9 @@ Value = None | bool | int | float | str
 PLAIN = "as the study asks"
 """The plan of a study under no option that changes its cells."""
 SHARE, VALUE = "{share}", "{value}"
+TERMS = {"lr": "learning rate", "video_ratio": "video mask ratio", "text_ratio": "text mask ratio"}
+"""Names of axes in the field's own terms, for studies that say nothing of them."""
+_HIDDEN = re.compile(r"\{share\} (.+) hidden")
 
 
 def check(says: Mapping[str, str]) -> None:
@@ -35,8 +39,22 @@ def check_axes(says: Mapping[str, str], axes: Sequence[str]) -> None:
 
 
 def axis(name: str, says: Mapping[str, str]) -> str:
-    """What an axis is called in a sentence: its words without a choice, as in `video hidden`."""
-    return " ".join(says[name].replace(SHARE, "").replace(VALUE, "").split()) if name in says else name
+    """What an axis is called beside its values, in heads and sentences, as in `video mask ratio`.
+
+    An axis said as `{share} video hidden` is a mask ratio, any other share is one `of the` rest of its words;
+    values as they are stand below the axis' own name.
+    """
+    words = says.get(name, "")
+    if (found := _HIDDEN.fullmatch(words)) is not None:
+        return f"{found[1]} mask ratio"
+    if words.startswith(f"{SHARE} "):
+        return f"share of the {words.removeprefix(SHARE).strip()}"
+    return TERMS.get(name) or spaced(name)
+
+
+def spaced(name: str) -> str:
+    """A name as words, as in print, where room is scarce: `video ratio`."""
+    return " ".join(name.replace("_", " ").split())
 
 
 def choice(axis: str, value: Value | Sequence[Value], says: Mapping[str, str]) -> str:
@@ -59,6 +77,41 @@ def cell(axes: Mapping[str, Value | Sequence[Value]], says: Mapping[str, str]) -
     """
     separator = ", " if any(axis in says for axis in axes) else " "
     return separator.join(choice(axis, value, says) for axis, value in axes.items())
+
+
+def brief(axes: Mapping[str, Value], seed: int) -> str:
+    """A run in a few letters that differ at the front, as in `v0.90 t0.00 s0`; words stand as they are.
+
+    A number has the first letters of its axis in front, as many as tell it from the others.
+    """
+    numbers = [a for a, v in axes.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    parts = []
+    for axis, value in axes.items():
+        if value is None:
+            continue
+        if axis in numbers:
+            start = _start(axis, [other for other in (*numbers, "seed") if other != axis])
+            parts.append(f"{start}{_figure(axis, float(value))}")
+        else:
+            parts.append(f"{axis}={value}" if isinstance(value, bool) else str(value))
+    return " ".join([*parts, f"s{seed}"])
+
+
+def _start(axis: str, others: Sequence[str]) -> str:
+    lengths = range(1, len(axis) + 1)
+    return next((axis[:n] for n in lengths if not any(o.startswith(axis[:n]) for o in others)), axis)
+
+
+def _figure(axis: str, value: float) -> str:
+    """A share with two digits, so that names of one study are of one length."""
+    share = axis.endswith(("ratio", "share")) and 0 <= value <= 1 and round(value, 2) == value
+    return f"{value:.2f}" if share else f"{value:g}"
+
+
+def first(words: str) -> str:
+    """Words at the beginning of a sentence, as in `Text-to-video`; those with capitals of their own stay."""
+    start = words.split(" ", 1)[0]
+    return words[:1].upper() + words[1:] if start.islower() else words
 
 
 def _share(values: Sequence[Value]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -52,16 +54,16 @@ def cell_table(
 
 
 def readable(table: pl.DataFrame, metric: str, notes: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """A cell table for people: the mean with its interval in one column, short names, notes.
+    """A cell table in words: the mean with its interval in one column, notes, equal decimals in a column.
 
-    Columns without any value are left out.
+    Columns keep their names, for `rename`; those without any value are left out.
     """
     columns: dict[str, list[str]] = {}
     for name in table.columns:
         if name == metric:
-            columns[name] = [score(*row) for row in table.select(metric, "low", "high").rows()]
+            columns[name] = scores(table.select(metric, "low", "high").rows())
         elif name not in ("key", "cell", "low", "high") and table[name].null_count() < table.height:
-            columns[short(name)] = [number(value) for value in table[name]]
+            columns[name] = numbers(table[name])
     if notes:
         columns[""] = [notes.get(key, "") for key in table["key"]]
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
@@ -98,14 +100,52 @@ def number(value: Any) -> str:
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
+DIGITS, NEAR, MOST_DECIMALS = 4, 0.01, 7
+"""Of the largest number of a column; how far from a number its rounded form may be; and not more than so many
+decimals, beyond which numbers of a column are better written each by itself."""
+
+
+def numbers(values: Iterable[Any]) -> list[str]:
+    """The values of one column as people read them, with equal decimals.
+
+    There are so many that the largest number has four digits and every other is true to a hundredth of
+    itself, and no zeros that all of them end in. Where that would take too many, each stands by itself.
+    """
+    column = list(values)
+    found = [v for v in column if isinstance(v, float) and math.isfinite(v)]
+    largest = max((abs(v) for v in found), default=0.0)
+    if largest == 0 or largest >= 1e6 or any(isinstance(v, str) for v in column):
+        return [number(v) for v in column]
+    least = max(0, DIGITS - 1 - math.floor(math.log10(largest)))
+    fits = (d for d in range(least, MOST_DECIMALS + 1) if all(_near(v, d) for v in found))
+    if (decimals := next(fits, None)) is None:
+        return [number(v) for v in column]
+    needed = max(len(f"{v:.{decimals}f}".rstrip("0").partition(".")[2]) for v in found)
+    return [f"{v:.{needed}f}" if isinstance(v, float) and math.isfinite(v) else number(v) for v in column]
+
+
+def _near(value: float, decimals: int) -> bool:
+    return abs(round(value, decimals) - value) <= NEAR * abs(value)
+
+
+def scores(rows: Iterable[tuple[float | None, float | None, float | None]]) -> list[str]:
+    """One column of a metric, as `score` writes each; rows: mean, low, high."""
+    found = list(rows)
+    largest = max((abs(mean) for mean, _, _ in found if mean is not None), default=0.0)
+    decimals = 1 if largest >= 1 or largest == 0 else 3
+    return [_score(*row, decimals) for row in found]
+
+
 def score(mean: float | None, low: float | None = None, high: float | None = None) -> str:
     """A metric as people read it, `46.8 [42.4, 51.0]`; the interval where there is one."""
+    return scores([(mean, low, high)])[0]
+
+
+def _score(mean: float | None, low: float | None, high: float | None, decimals: int) -> str:
     if mean is None:
         return ""
-    if low is None or high is None:
-        return f"{mean:.1f}" if abs(mean) >= 1 else number(mean)
-    decimals = 1 if abs(mean) >= 1 or mean == 0 else 3
-    return f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
+    limits = "" if low is None or high is None else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"{mean:.{decimals}f}{limits}"
 
 
 def duration(seconds: float) -> str:
@@ -134,17 +174,46 @@ def to_text(table: pl.DataFrame) -> str:
 def to_markdown(table: pl.DataFrame) -> str:
     """A Markdown table; what Markdown would take for markup is escaped."""
     escaped = table.select(
-        pl.Series(name, [_escape(number(v)) for v in table[name]], dtype=pl.String())
+        pl.Series(name, [markdown(v) for v in numbers(table[name])], dtype=pl.String())
         for name in table.columns
-    ).rename({name: _escape(name) for name in table.columns})
+    ).rename({name: markdown(name) for name in table.columns})
     right = [_is_numeric(table[name]) for name in table.columns]
     head, rule, *rows = _aligned(escaped, "-", right)
     rule = [line[:-1] + ":" if r else line for line, r in zip(rule, right, strict=True)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
+def markdown(text: str) -> str:
+    """A text on one line of Markdown: names and reasons come from files, and nothing in them may act as
+    Markdown or HTML. What could not is left as people read it: `_` inside a word, and an interval."""
+    said = _ACTING.sub(lambda found: found[0] if found["interval"] else f"\\{found[0]}", text)
+    return " ".join(said.split())
+
+
+_ACTING = re.compile(
+    r"(?P<interval>\[[+-]?\d[\d.,]*, [+-]?\d[\d.,]*\](?![(\[:]))"  # a link needs a target behind it
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis needs the edge of a word
+    r"|[\\`*<\[\]|#$]"
+)
+
+
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """Column -> its head; columns of which heads would be the same, or another's name, keep their names."""
+    times = Counter(names.values())
+    free = {name: times[head] == 1 and (head == name or head not in names) for name, head in names.items()}
+    return {name: head if free[name] else name for name, head in names.items()}
+
+
+def rename(table: pl.DataFrame, heads: Mapping[str, str]) -> pl.DataFrame:
+    """The table with its columns under what people call them; others keep their names."""
+    return table.rename(distinct({name: heads.get(name, name) for name in table.columns}))
+
+
 def to_csv(table: pl.DataFrame) -> str:
-    """CSV with full precision. Words that a spreadsheet would run as a formula get a `'` in front."""
+    """CSV for machines: names as they are, numbers with twelve digits, which hides how binary fractions end.
+
+    Words that a spreadsheet would run as a formula get a `'` in front.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_harmless(name) for name in table.columns])
@@ -156,7 +225,7 @@ def _aligned(table: pl.DataFrame, rule: str, right: Sequence[bool] | None = None
     """Head, rule and rows, every cell padded to its column's width."""
     found = []
     for i, name in enumerate(table.columns):
-        cells = [name, *(number(value) for value in table[name])]
+        cells = [name, *numbers(table[name])]
         width = max(3, *(len(cell) for cell in cells))
         to_right = right[i] if right is not None else _is_numeric(table[name])
         padded = [cell.rjust(width) if to_right else cell.ljust(width) for cell in cells]
@@ -167,7 +236,10 @@ def _aligned(table: pl.DataFrame, rule: str, right: Sequence[bool] | None = None
 def _is_numeric(column: pl.Series) -> bool:
     """Numbers, also such as have already become words ("41.2 [38.0, 44.3]")."""
     words = [str(value) for value in column if value not in (None, "")]
-    return bool(words) and all(word.lstrip("-")[:1].isdigit() for word in words)
+    return bool(words) and all(_NUMBER.fullmatch(word) for word in words)
+
+
+_NUMBER = re.compile(r"[<+-]?\d[\d.,]*(e[+-]?\d+)?( %)?( [\[(±].*)?[ ↑↓†]*")
 
 
 def _column(runs: pl.DataFrame, name: str) -> str | None:
@@ -175,17 +247,13 @@ def _column(runs: pl.DataFrame, name: str) -> str | None:
 
 
 def short(name: str) -> str:
-    """`cost/train_pflops` -> `train_pflops`; the splits stay, since val and test differ."""
+    """`cost/train_pflops` -> `train_pflops`, as in LaTeX macros; the splits stay, val and test differ."""
     return name.split("/", 1)[1] if name.startswith(("cost/", "speed/")) else name
-
-
-def _escape(text: str) -> str:
-    for mark in "\\|`*_<[":
-        text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
 
 
 def _harmless(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return "'" + value
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
     return "" if value is None else value

@@ -9,7 +9,7 @@ from app import address, chosen, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
-from workbench import tables
+from workbench import naming, tables
 from workbench.answer.results import Answer
 from workbench.figures.style import label
 from workbench.report import pictures
@@ -47,7 +47,7 @@ def render(runs: Runs) -> None:
         "Means over seeds. Encoder passes and tokens are counted for one clip and step, over all passes, on "
         "what really ran; GFLOPs per clip include decoders and the backward pass."
     )
-    shown = in_words(found)
+    shown = in_words(found, answer.asked.says)
     four = st.column_config.NumberColumn(format="%.4g")
     config = {name: four for name, kind in shown.schema.items() if kind == pl.Float64}
     widgets.table(f"{runs.study}-cost-table", shown, caption=caption, exact=found, config=config)
@@ -96,7 +96,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
         clock = widgets.clock("Budget in", max(every, key=lambda c: every[c].most), pin=True)
     found = every[clock]
     if not found.curves:
-        st.caption(f"No complete run was evaluated on {escaped(metric)}.")
+        st.caption(f"No complete run was evaluated on {escaped(label(metric))}.")
         return
     low, high = min(first for first, _ in found.ends), max(last for _, last in found.ends)
     budget = found.widest
@@ -111,10 +111,12 @@ def _budget(runs: Runs, answer: Answer) -> None:
     _left_out(table, metric, budget, clock)
     if picture is not None:
         chosen.figure(runs, answer, picture)
-    caption = (
-        f"{metric} at {budget:.4g} ({label(clock)}); a curve is a straight line between two evaluations."
+    where = f"{naming.first(label(metric))} at {budget:.4g} ({label(clock)})"
+    caption = f"{where}; a curve is a straight line between two evaluations."
+    heads = {axis: naming.axis(axis, answer.asked.says) for axis in answer.asked.axes}
+    shown = tables.rename(
+        tables.readable(table.filter(pl.col(metric).is_not_null()), metric), heads | {metric: label(metric)}
     )
-    shown = tables.readable(table.filter(pl.col(metric).is_not_null()), metric)
     widgets.table(f"{runs.study}-budget-table", shown, caption=caption, exact=table)
 
 

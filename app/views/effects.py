@@ -13,13 +13,18 @@ from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
 from workbench.answer.results import Answer
+from workbench.figures.style import label
 from workbench.report import pictures
+from workbench.report.about import about
 from workbench.report.pictures import Picture
 from workbench.report.rows import legend
 from workbench.report.write import paper_table
 
 TITLE = "Effects"
 ORDER = 20
+
+COSTS = (pictures.THROUGHPUT, pictures.PER_CLIP, pictures.FLOPS)
+"""What a choice costs, beside what it brings."""
 
 
 def render(runs: Runs) -> None:
@@ -55,18 +60,19 @@ def render(runs: Runs) -> None:
     st.subheader("Factor effects and interactions", divider="gray")
     _show(
         runs,
-        None,
+        answer,
         [found["factors"], found["interactions"]],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
+        leads=False,
     )
     # Of many, a few curves show little, and the picture of all choices is slow without a graphics processor.
     few = answer.cells.height <= widgets.MANY
     with widgets.on_demand("Learning curves", expanded=few or bool(address.given("cells"))) as opened:
         if opened:
             _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
-    with widgets.on_demand("All choices at once", expanded=few) as opened:
+    with widgets.on_demand("Every cell through its choices", expanded=few) as opened:
         if opened:
-            _show(runs, None, [found["parallel"]], "This needs two complete cells.")
+            _show(runs, answer, [found["parallel"]], "This needs two complete cells.", leads=False)
     with widgets.on_demand("The numbers") as opened:
         if opened:
             words, digits = runs.rows(answer)
@@ -90,7 +96,7 @@ def _answer(runs: Runs) -> Answer | None:
     """The answer as the choices at the top of the page ask for it."""
     left, right = st.columns([2, 3])
     with left:
-        metric = widgets.metric(runs)
+        metric = widgets.metric(runs, costs=COSTS)
         error = widgets.error_bar(runs, metric)
     with right:
         baseline = widgets.baseline(runs)
@@ -111,18 +117,21 @@ def _curves(runs: Runs, answer: Answer | None) -> None:
         clock = widgets.clock()
     names = runs.done.filter(pl.col("key").is_in(keys))["run"]
     found = pictures.curves(answer, runs.curves(names, [metric]), keys, [clock])
-    _show(runs, answer, [found], f"No cell has two evaluations of {escaped(metric)} yet.")
+    _show(runs, answer, [found], f"No cell has two evaluations of {escaped(label(metric))} yet.")
 
 
-def _show(runs: Runs, answer: Answer | None, found: Iterable[Picture | None], without: str) -> None:
-    """Pictures side by side, or a sentence on what is lacking. answer: whose cells are their points."""
+def _show(
+    runs: Runs, answer: Answer, found: Iterable[Picture | None], without: str, *, leads: bool = True
+) -> None:
+    """Pictures side by side, or a sentence on what is lacking. leads: whether their points are cells."""
     there = [picture for picture in found if picture is not None]
     if not there:
         st.caption(without)
         return
     for column, picture in zip(st.columns(len(there)), there, strict=True):
         with column:
-            if answer is not None:
+            if leads:
                 chosen.figure(runs, answer, picture, hint=picture.name == "sweep")
             else:
-                widgets.figure(f"{runs.study}-{picture.name}", picture.caption, picture.moving, picture.drawn)
+                name = f"{runs.study}-{picture.name}"
+                widgets.figure(name, picture.caption, picture.moving, picture.drawn, about=about(answer))

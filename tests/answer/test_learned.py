@@ -88,7 +88,7 @@ def test_collapsed_runs_are_counted_and_named(ratios, rank, found):
     said = found()
     label = label_of(RATIOS[4])
     assert said.training[label].collapsed == (1,)
-    assert "1 of 18 runs collapsed (val/t2v_r1 not above 1.0 %" in said.caveats[0]
+    assert "1 of 18 runs collapsed (val text-to-video R@1 not above 1.0 %" in said.caveats[0]
     assert f"{label}: 2 of 3 train, 9 to 99 %" in said.caveats[0]
     assert "A comparison of means says little of such cells." in said.caveats[0]
 
@@ -107,12 +107,10 @@ def test_selecting_is_judged_by_seeds_that_had_no_say(ratios, found):
     assert sum(selected.votes.values()) == 3
     assert selected.mean < selected.apparent
     assert (
-        "On a seed that had no say, selecting by val/t2v_r1 with 2 seeds reaches test/t2v_r1"
+        "On a seed that had no say, selecting by text-to-video R@1 on val with 2 seeds reaches"
         in said.caveats[1]
     )
-    assert (
-        f"{selected.cell}, with test/t2v_r1 {selected.apparent:.1f}, is selected by all 3" in said.caveats[1]
-    )
+    assert f"{selected.cell}, with {selected.apparent:.1f} % on test, is selected by all 3" in said.caveats[1]
 
 
 def test_with_one_seed_nothing_is_held_out(ratios, found):

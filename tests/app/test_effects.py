@@ -8,7 +8,7 @@ STRATEGIES = grid(strategy=["random", "tube"], video_ratio=[0.5, 0.9], text_rati
 
 
 def captions(page):
-    return [caption.value.replace("\\", "") for caption in page.caption]
+    return [caption.value.replace("\\", "").replace("\u2060", "") for caption in page.caption]
 
 
 def pictures(page):
@@ -21,10 +21,15 @@ def test_a_complete_grid_has_every_picture(ratios, opened):
     assert not page.exception
     assert pictures(page) == 7
     shown = captions(page)
-    assert any(c.startswith("test/t2v_r1 over video_ratio, with 95 % intervals over seeds.") for c in shown)
+    assert any(
+        c.startswith("Text-to-video R@1 (%) over video mask ratio, with 95 % intervals over seeds.")
+        for c in shown
+    )
     assert any("better and ↓ worse than video_ratio=0.0 text_ratio=0.0, after Holm" in c for c in shown)
-    assert any(c.startswith("test/t2v_r1: each level of an axis, difference to the mean of") for c in shown)
-    assert any(c.startswith("test/t2v_r1: each pair of levels, beyond its two main") for c in shown)
+    assert any(
+        c.startswith("Text-to-video R@1 (%): each level of an axis, difference to the mean of") for c in shown
+    )
+    assert any(c.startswith("Text-to-video R@1 (%): each pair of levels, beyond its two main") for c in shown)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +39,16 @@ def test_the_error_bar_says_what_it_is_about(ratios, opened, error, words):
     ratios()
     page = opened(view="effects", error=error)
     assert not page.exception
-    assert captions(page)[0] == f"test/t2v_r1 over video_ratio, with 95 % intervals {words}."
+    assert captions(page)[0] == f"Text-to-video R@1 (%) over video mask ratio, with 95 % intervals {words}."
 
 
 def test_one_seed_has_intervals_over_queries_and_no_claim(ratios, opened):
     ratios(seeds=(0,))
     page = opened(view="effects")
-    assert captions(page)[0] == "test/t2v_r1 over video_ratio, with 95 % intervals over queries (one seed)."
+    assert (
+        captions(page)[0]
+        == "Text-to-video R@1 (%) over video mask ratio, with 95 % intervals over queries (one seed)."
+    )
     assert any("one seed: no interval and no test" in c for c in captions(page))
 
 
@@ -51,7 +59,7 @@ def test_grouping_averages_over_the_other_axes(results, opened):
     table = page.dataframe[0].value
     assert len(table) == 4
     assert table["seeds"].tolist() == [3] * 4
-    assert table.columns[:2].tolist() == ["strategy", "video_ratio"]
+    assert table.columns[:2].tolist() == ["strategy", "video mask ratio"]
     assert any("strategy=random video_ratio=0.5, mean of 2 cells" in c for c in captions(page))
 
 
@@ -77,12 +85,19 @@ def test_without_a_complete_run_it_says_what_to_run(ratios, opened):
     assert "python -m workbench.study ratios" in said(opened(view="effects"))
 
 
-@pytest.mark.parametrize("metric", ["stage0_t2v_r1"])
-def test_every_metric_has_its_pictures(ratios, opened, metric):
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("stage0_t2v_r1", "Text-to-video R@1 (%) after stage 0"),
+        ("speed/clips_per_s", "Clips per second"),
+        ("cost/train_gflops_per_clip", "Training GFLOPs per clip"),
+    ],
+)
+def test_every_metric_has_its_pictures_and_so_has_what_a_choice_costs(ratios, opened, metric, words):
     ratios()
     page = opened(view="effects", metric=metric)
     assert not page.exception
-    assert captions(page)[0].startswith(f"test/{metric} over video_ratio")
+    assert captions(page)[0].startswith(f"{words} over video mask ratio")
 
 
 def test_hostile_names_are_words(results, opened):
@@ -110,7 +125,10 @@ def test_what_is_better_is_told_by_shape_as_well_as_by_colour(ratios, opened):
 def test_over_many_cells_the_slow_parts_wait_to_be_asked_for(results, opened):
     cells = grid(video_ratio=[0.0, 0.5, 0.75], lr=[i * 1e-4 for i in range(1, 69)])
     write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
-    folded, open_ = opened(view="effects"), opened(["Learning curves", "All choices at once"], view="effects")
+    folded, open_ = (
+        opened(view="effects"),
+        opened(["Learning curves", "Every cell through its choices"], view="effects"),
+    )
     assert not folded.exception
     assert not open_.exception
     assert pictures(open_) - pictures(folded) == 2

@@ -33,7 +33,7 @@ def opened_at(ratios, opened, **options):
 def test_a_finished_study_has_its_answer_first(ratios, opened):
     page = opened_at(ratios, opened)
     answer, states = (frame.value for frame in page.dataframe)
-    assert "test/t2v_r1" in answer.columns
+    assert "text-to-video R@1 (%)" in answer.columns
     assert set(states["seed 0"]) == {"✓ done"}
     assert "18 runs: 18 done." in words(page)
 

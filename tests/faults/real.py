@@ -17,7 +17,7 @@ from workbench.tracking.run_dir import RunDir
 
 HERE = Path(__file__).parent
 FULL = os.environ.get("WORKBENCH_FAULTS") == "full"
-OF_THE_MACHINE = ("speed/", "cost/peak_memory_gb")
+OF_THE_MACHINE = ("speed/", "cost/peak_memory_gb", "answer/3 clips per second")
 """Metrics that differ between two runs of the same configuration."""
 
 

@@ -1,6 +1,7 @@
 """Trackers to lose: a real MLflow server, one that never answers, one that answers with errors."""
 
 import http.server
+import json
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from collections import Counter
 
 from mlflow import MlflowClient
 from real import OF_THE_MACHINE, environment, until
+
+from workbench.tracking.mlflow_view import headlines
 
 PASSWORD = "Correct-Horse-42"
 
@@ -129,9 +132,13 @@ def recorded(directories):
         for row in run.read_metrics().rows:
             for name in (n for n in row if "/" in n or n == "pflops"):
                 curves.setdefault(name, {})[row["step"]] = row[name]
+        first = headlines(json.loads((run.path.parent / "study.json").read_text()))
         for name, value in summary.items():
-            if isinstance(value, int | float):
-                curves.setdefault(name, {}).setdefault(run.status().step, value)
+            if isinstance(value, int | float) and name in curves:
+                curves[name].setdefault(run.status().step, value)
+            elif isinstance(value, int | float):  # a bar in six digits, some of them twice
+                rounded = value if float(value).is_integer() else float(f"{value:.6g}")
+                curves |= {one: {0: rounded} for one in (name, first.get(name, name))}
         sent = ("config.json", "environment.json", "mask_preview.png", "ranks.npz")
         files = [run.file(name) for name in sent]
         found[identity["key"], identity["seed"]] = {

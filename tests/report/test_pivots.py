@@ -28,7 +28,7 @@ def test_axes_stand_down_and_across_with_several_metrics_in_each_field(ratios, r
     results = ratios()
     code, out, err = report("ratios", *SEVERAL)
     assert (code, err) == (0, "")
-    assert "text_ratio=0.25 clips/s" in out
+    assert "text_ratio=0.25, clips/s" in out
     with open(table(results, "video_ratio-by-text_ratio-t2v_r1-clips_per_s.csv")) as file:
         rows = list(csv.DictReader(file))
     assert [row["video_ratio"] for row in rows] == ["0.0", "0.5", "0.9"]
@@ -45,7 +45,7 @@ def test_axes_that_are_not_named_are_averaged_over_seed_by_seed(ratios, report, 
     results = ratios()
     code, out, _ = report("ratios", "--rows", "video_ratio", "--format", "mean ± std")
     assert code == 0
-    assert "averaged over text_ratio; 6 seeds" in out
+    assert "averaged over text mask ratio; 6 seeds" in out
     with open(table(results, "video_ratio-std.csv")) as file:
         row = list(csv.DictReader(file))[1]
     runs = answered("ratios").evidence.done.filter(**{"axis.video_ratio": 0.5})

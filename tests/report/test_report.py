@@ -52,6 +52,23 @@ def test_the_interactive_page_needs_no_network_and_holds_plotly_once(ratios, rep
     assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
     for name in ("sweep", "grid", "cost", "curves", "effects"):
         assert f'id="{name}"' in page
+    beats = re.search(r"<p>(Best on val[^<]+)</p>", page)
+    assert beats
+    for words in ("<h1>How much should be hidden?</h1>", "<h2>Text-to-video R@1 (%) over", "d" * 64):
+        assert words in page
+
+
+def test_the_page_says_what_people_say(ratios, report):
+    results = ratios(steps=20)
+    report("ratios")
+    page = (results / "reports/ratios/answer.md").read_text()
+    head = next(line for line in page.splitlines() if "text-to-video R@1 (%) |" in line)
+    names = [name.strip() for name in head.strip("|").split("|")]
+    assert names[:4] == ["video mask ratio", "text mask ratio", "seeds", "text-to-video R@1 (%)"]
+    assert "\\_" not in page
+    assert "\\[" not in page
+    words = re.sub(r"`[^`]*`|\S*python -m\S*.*", "", page)
+    assert not re.search(r"(test|val|cost|speed)/|t2v|_r1", words)
 
 
 def test_pictures_are_written_only_where_the_study_has_the_axes(results, report):

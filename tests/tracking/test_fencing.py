@@ -49,7 +49,7 @@ def test_an_older_attempt_changes_nothing_of_a_complete_one(mirror, attempt, sta
     mirror.sync(older)
     [run] = held(mirror)
     assert run.info.status == "FINISHED"
-    assert run.data.tags["wb.token"] == "late"
+    assert run.data.tags["mlflow.wb.token"] == "late"
     assert run.data.metrics["test/t2v_r1"] == 55.0
     assert unsent([older], mirror.results) == [], "and is not tried again and again"
 
@@ -63,7 +63,7 @@ def test_a_later_attempt_takes_the_place_of_a_complete_one_only_when_it_is_compl
     mirror.sync(attempt("there", "two", started=2000.0, value=55.0))
     [run] = held(mirror)
     assert (run.info.status, run.data.metrics["test/t2v_r1"]) == ("FINISHED", 55.0)
-    assert run.data.tags["wb.token"] == "two"
+    assert run.data.tags["mlflow.wb.token"] == "two"
     assert mirror._client.get_run(first).info.lifecycle_stage == "deleted", "it can be restored"
 
 

@@ -10,7 +10,7 @@ from finished_runs import finish, train
 
 from workbench.addresses import masked, same_database
 from workbench.errors import UserError
-from workbench.tracking import notes
+from workbench.tracking import mlflow_view, notes
 from workbench.tracking.__main__ import main
 from workbench.tracking.forward import Forwarder, forwarder
 from workbench.tracking.mlflow import Mirror
@@ -45,13 +45,17 @@ def test_a_run_arrives_with_all_that_describes_it(mirror, make_run, results):
     run = make_run(seed=3)
     found = stored(mirror, mirror.sync(run))
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == "lr=0.001 seed 3"
+    assert found.info.run_name == "l0.001 s3"
     assert found.data.params["optim.lr"] == "0.001"
     assert found.data.params["stages.0.budget.unit"] == "steps"
     tags = found.data.tags
     assert (tags["wb.cell"], tags["wb.seed"], tags["wb.attempt"]) == ("lr=0.001", "3", "1")
     assert (tags["wb.recipe"], tags["wb.commit"], tags["wb.dirty"]) == ("mac", "abc", "True")
     assert tags["wb.axis.lr"] == "0.001"
+    assert tags["mlflow.note.content"] == "lr=0.001; seed 3. How much?"
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("workbench.study mask", "LOCAL")
+    hashes = {name for name, value in tags.items() if not name.startswith("mlflow.") and len(value) > 40}
+    assert hashes == set(), "MLflow's pages show every tag but its own"
     assert found.data.metrics["test/t2v_r1"] == 40.0
     assert history(mirror, found.info.run_id, "train/loss") == [(s, 1 / s) for s in range(1, 21)]
     inputs = {i.dataset.name: i.dataset.digest for i in found.inputs.dataset_inputs}
@@ -62,6 +66,47 @@ def test_a_run_arrives_with_all_that_describes_it(mirror, make_run, results):
     experiment = mirror._client.get_experiment(found.info.experiment_id)
     assert experiment.name == "mask"
     assert experiment.tags["mlflow.note.content"] == "How much?"
+
+
+def test_figures_of_the_end_stand_at_step_zero_so_that_charts_are_bars(mirror, make_run):
+    run = make_run()
+    run.write_json("summary.json", {"test/t2v_r1": 2.8000000000000003, "train/loss": 0.05, "cost/n": 1234567})
+    run_id = mirror.sync(run)
+    assert history(mirror, run_id, "test/t2v_r1") == [(0, 2.8)]
+    assert history(mirror, run_id, "cost/n") == [(0, 1234567.0)]
+    assert history(mirror, run_id, "train/loss")[-1] == (20, 0.05), "what has a curve stays on it"
+
+
+def test_an_experiment_opens_on_its_runs_with_the_metric_first(mirror, make_run):
+    run = make_run()
+    study = {"question": "How much?", "metric": "t2v_r1", "title": "text-to-video R@1 (%)", "axes": ["lr"]}
+    (run.path.parent / "study.json").write_text(json.dumps(study))
+    found = stored(mirror, mirror.sync(run)).info.experiment_id
+    tags = mirror._client.get_experiment(found).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(tags["mlflow.sharedViewState.workbench"])
+    assert view["selectedColumns"] == [
+        "metrics.`answer/1 text-to-video R-1 in percent`",
+        "metrics.`answer/2 training GFLOPs per clip`",
+        "metrics.`answer/3 clips per second`",
+        "tags.`wb.axis.lr`",
+    ]
+    shown = stored(mirror, mirror.sync(run)).data.metrics
+    assert shown["answer/1 text-to-video R-1 in percent"] == shown["test/t2v_r1"] == 40.0
+    assert list(mlflow_view.links(mirror._client)) == ["mask"]
+    mirror._client.set_experiment_tag(found, "mlflow.experimentKind", "finetuning")
+    Mirror(mirror.results).sync(run)
+    assert mirror._client.get_experiment(found).tags["mlflow.experimentKind"] == "finetuning"
+
+
+def test_pages_over_nothing_are_refused_in_a_sentence(tmp_path, results, capsys):
+    assert main(["show", "--results", str(tmp_path / "nowhere")]) == 2
+    assert main(["show", "--results", str(results)]) == 2
+    assert main(["show", "--results", str(results), "--mlflow", "none"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "there is no" in errors[0]
+    assert "no study is in MLflow" in errors[1]
 
 
 def test_repeating_makes_no_point_twice(mirror, make_run, results):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from workbench import stats
+from workbench import naming, stats
 from workbench.answer import wording
 from workbench.answer.asked import Asked
 from workbench.metrics import disturbed
@@ -279,10 +279,13 @@ def table_legend(
 ) -> str:
     """What the columns and marks of the table of cells mean, in a few sentences.
 
-    metric: full name; cells: see `cells_vary`; against: what differences are to, empty without a baseline;
+    metric: its title; cells: see `cells_vary`; against: what differences are to, empty without a baseline;
     alone: whether some differences have an interval over queries alone.
     """
-    text = f"{metric} with its 95 % interval {cells}. Cells are selected by val and reported by test."
+    text = (
+        f"{naming.first(metric)} with its 95 % interval {cells}. Cells are selected by val and reported by "
+        "test."
+    )
     if not comparisons or not against:
         return text
     text += f" Differences are to {against}, {differences_vary(comparisons)}"

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from workbench import stats, tables
+from workbench import naming, stats, tables
+from workbench.answer import wording
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
 from workbench.naming import Value
@@ -17,28 +18,31 @@ MOST_MISSING = 4
 """Cells that a sentence names."""
 
 
-def main_table(found: stats.FactorEffects) -> pl.DataFrame:
-    """Every level of every axis: axis, choice, effect with its interval, p after Holm, all as words."""
-    return _table(found.of_one_axis)
+def main_table(found: stats.FactorEffects, says: Mapping[str, str]) -> pl.DataFrame:
+    """Every level of every axis: axis, choice, effect with its interval, p after Holm, all as words.
+
+    says: axis -> how its choices are said, see `workbench.naming`.
+    """
+    return _table(found.of_one_axis, says)
 
 
-def joint_table(found: stats.FactorEffects) -> pl.DataFrame | None:
+def joint_table(found: stats.FactorEffects, says: Mapping[str, str]) -> pl.DataFrame | None:
     """The pairs of levels that are distinguishable, with the same columns; None without any."""
     joint = [effect for effect in found.of_two_axes if effect.distinguishable]
-    return _table(joint) if joint else None
+    return _table(joint, says) if joint else None
 
 
-def _table(effects: Sequence[stats.Effect]) -> pl.DataFrame:
+def _table(effects: Sequence[stats.Effect], says: Mapping[str, str]) -> pl.DataFrame:
     def interval(effect: stats.Effect) -> str:
         i = effect.shown
         return "" if i is None else f" [{i.low:+.1f}, {i.high:+.1f}]"
 
     return pl.DataFrame(
         {
-            "axis": [" x ".join(e.factors) for e in effects],
+            "axis": [" x ".join(naming.axis(factor, says) for factor in e.factors) for e in effects],
             "choice": [" x ".join(tables.number(level) for level in e.levels) for e in effects],
             "effect": [f"{e.effect:+.1f}{interval(e)}" for e in effects],
-            "p": ["" if e.p_adjusted is None else f"{e.p_adjusted:.2g}" for e in effects],
+            "p": [wording.p_value(e.p_adjusted) for e in effects],
         }
     )
 

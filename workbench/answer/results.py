@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from workbench import stats, tables
+from workbench import stats, tables, tasks
 from workbench.answer import caveats, contrasts, facts, search, sentences, wording
 from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
@@ -62,6 +62,11 @@ class Answer:
         return f"test/{self.asked.metric}"
 
     @property
+    def title(self) -> str:
+        """What the metric is called, with its unit."""
+        return tasks.title(self.metric)
+
+    @property
     def notes(self) -> dict[str, str]:
         """Key of a cell -> `selected`, `baseline`, `front`."""
         found = dict.fromkeys(self.front, "front")
@@ -85,7 +90,7 @@ class Answer:
     @property
     def contrasts_legend(self) -> str:
         """What the table of the contrasts shows."""
-        return sentences.contrasts_legend([contrast.comparison for contrast in self.contrasts], self.metric)
+        return sentences.contrasts_legend([contrast.comparison for contrast in self.contrasts], self.title)
 
     @property
     def cells_vary(self) -> str:

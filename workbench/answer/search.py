@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from workbench import stats, tables
+from workbench import naming, stats, tables, tasks
 from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
 
@@ -38,7 +38,8 @@ def points(asked: Asked, evidence: Evidence, cost: str) -> dict[str, stats.Paret
 
 
 def front_table(asked: Asked, evidence: Evidence, cells: pl.DataFrame, found: Sequence[str]) -> pl.DataFrame:
-    """The front, the cheapest first: axes, cost, val, test with interval, how often on the front by test."""
+    """The front, the cheapest first: axes, cost, val, test with interval, how often on the front by test;
+    heads as people say them."""
     metric = f"test/{asked.metric}"
     often = points(asked, evidence, asked.cost)
     order = {key: i for i, key in enumerate(found)}
@@ -46,14 +47,23 @@ def front_table(asked: Asked, evidence: Evidence, cells: pl.DataFrame, found: Se
     rows = rows.sort(pl.col("key").replace_strict(order, return_dtype=pl.Int64))
     keys = rows["key"].to_list()
     table = tables.readable(rows.select("key", "cell", *_axes(asked, rows), metric, "low", "high"), metric)
-    cost = [tables.number(often[key].cost) for key in keys]
-    val = [tables.number(next(iter(evidence.per_seed(key, f"val/{asked.metric}").values()))) for key in keys]
+    cost = tables.numbers(often[key].cost for key in keys)
+    seen = [next(iter(evidence.per_seed(key, f"val/{asked.metric}").values())) for key in keys]
+    val = tables.scores((value, None, None) for value in seen)
     at = table.columns.index(metric)
     table.insert_column(at, pl.Series(asked.cost, cost)).insert_column(
         at + 1, pl.Series(f"val/{asked.metric}", val)
     )
     share = [f"{100 * often[key].frequency:.0f} %" for key in keys]
-    return table.with_columns(pl.Series("front by test", share))
+    return tables.rename(table.with_columns(pl.Series("front by test", share)), front_heads(asked))
+
+
+def front_heads(asked: Asked) -> dict[str, str]:
+    """Column of the front's table -> its head."""
+    metrics = (asked.cost, f"val/{asked.metric}", f"test/{asked.metric}")
+    return {axis: naming.axis(axis, asked.says) for axis in asked.axes} | {
+        name: tasks.head(name) for name in metrics if name
+    }
 
 
 def importance_table(asked: Asked) -> pl.DataFrame:
@@ -61,7 +71,7 @@ def importance_table(asked: Asked) -> pl.DataFrame:
     rows: Sequence[Mapping[str, object]] = asked.importances
     return pl.DataFrame(
         {
-            "axis": [str(row["axis"]) for row in rows],
+            "axis": [naming.axis(str(row["axis"]), asked.says) for row in rows],
             "importance": [
                 "{share:.0f} % [{low:.0f}, {high:.0f}]".format(
                     **{name: 100 * float(str(row[name])) for name in ("share", "low", "high")}

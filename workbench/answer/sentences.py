@@ -83,7 +83,9 @@ def effects_vary(found: stats.FactorEffects) -> str:
 def effects_seeds(found: stats.FactorEffects) -> str:
     """Which seeds were used, and how many runs of which seeds were not; before that, over which cells the
     effects of a grid with holes are taken."""
-    used = f"{_over_holes(found)}Seeds used: {', '.join(map(str, found.seeds))}"
+    seeds = ", ".join(map(str, found.seeds))
+    said = "seed that all cells share is" if len(found.seeds) == 1 else "seeds that all cells share are"
+    used = f"{_over_holes(found)}The {said} {seeds}"
     if not found.unused_seeds:
         return f"{used}."
     unused = sorted({seed for left in found.unused_seeds.values() for seed in left})
@@ -169,7 +171,9 @@ def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
         return f"not tested, since \u201c{after}\u201d could not be told"
     if c is None:
         return f"cannot be told yet: {why}"
-    return "cannot be told" if c.winner is None else f"told: {c.winner} is better"
+    if c.winner is None:
+        return wording.ONE_SEED if c.outcome == "one seed" else "cannot be told"
+    return f"told: {c.winner} is better"
 
 
 def contrasts(claimed: Sequence[str], rest: Sequence[str]) -> str:

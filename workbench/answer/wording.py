@@ -23,6 +23,8 @@ WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
     "constant": "the figure is the same in each seed; without any spread there is nothing to judge that by",
 }
 """Why the verdict on a figure without an interval is open."""
+ONE_SEED = "not claimed: one seed"
+"""Beside a difference in the models of one seed, however large it is."""
 
 
 # What is tested together, and intervals
@@ -52,7 +54,7 @@ def p_value(p: float | None) -> str:
     """A p value in a table; empty where nothing was tested."""
     if p is None:
         return ""
-    return "<0.001" if p < 0.001 else f"{p:.2g}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def difference_with_interval(c: stats.Comparison | None) -> str:
@@ -247,7 +249,8 @@ def _against_baseline(asked: Asked, key: str, comparisons: Mapping[str, stats.Co
     if (c := comparisons.get(key)) is None:
         return " (not compared yet)"
     if c.winner is None or c.shown is None:
-        return f" ({c.effect:+.1f}, not {'tested' if c.family is None else 'told apart'})"
+        why = "not tested" if c.family is None else ONE_SEED if c.outcome == "one seed" else "not told apart"
+        return f" ({c.effect:+.1f}, {why})"
     verb = "beats it" if c.winner == c.a else "loses to it"
     return f" ({verb} by {abs(c.effect):.1f}, {interval(c.shown, negated=c.effect < 0)})"
 

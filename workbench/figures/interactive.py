@@ -137,7 +137,9 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     x=mine["x"].to_list(),
                     y=mine["mean"].to_list(),
                     error_y=None if many else _bars(mine),
-                    mode="markers",
+                    mode="markers+text",
+                    text=[safe(word) for word in mine["beside"]],
+                    textposition="top right",
                     marker={
                         "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
                         "color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)],
@@ -146,14 +148,14 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     name=safe(name) or "cells",
                     legendgroup=name,
                     showlegend=number == 0 and len(curves) > 1,
-                    text=[safe(cell) for cell in mine["cell"]],
+                    hovertext=[safe(cell) for cell in mine["cell"]],
                     customdata=[
                         ["" if low is None else f" [{low:.1f}, {high:.1f}]", f"{100 * share:.0f} %", key]
                         for low, high, share, key in mine.select(
                             "low", "high", "frequency", "key"
                         ).iter_rows()
                     ],
-                    hovertemplate="%{text}: %{y:.1f}%{customdata[0]} at %{x:.4g}; on the front in "
+                    hovertemplate="%{hovertext}: %{y:.1f}%{customdata[0]} at %{x:.4g}; on the front in "
                     "%{customdata[1]} of resamples<extra></extra>",
                 ),
                 line,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ matplotlib.rcParams |= {
     "grid.alpha": 0.3,
     "legend.frameon": False,
 }
+
+DPI = 300
 
 
 def sweep(
@@ -89,7 +92,9 @@ def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
             (r["row"], r["column"]): r for r in table.filter(pl.col("panel") == panel).iter_rows(named=True)
         }
         values = [[found[r, c]["mean"] if (r, c) in found else float("nan") for c in columns] for r in rows]
-        image = axes.imshow(values, cmap=MAP, vmin=low, vmax=high if high > low else low + 1, aspect="auto")
+        image = axes.imshow(
+            values, cmap=MAP, vmin=low, vmax=high if high > low else low + 1, aspect="auto", origin="lower"
+        )  # rows from below, as on the screen
         axes.grid(visible=False)
         for (r, c), cell in found.items():
             bright = (cell["mean"] - low) / ((high - low) or 1) > 0.5
@@ -121,6 +126,8 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
             _points(axes, mine["x"].to_list(), mine, i, label=plain(curve), line=False)
         axes.plot(front["x"], front["mean"], linestyle=":", color="#777777", marker="o", markersize=11,
                   markerfacecolor="none", label="Pareto front")  # fmt: skip
+        for x, y, text in part.select("x", "mean", "beside").iter_rows():
+            axes.annotate(text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=7)
         axes.set_xlabel(label(name))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -203,9 +210,7 @@ def parallel(dimensions: Sequence[Dimension]) -> Figure:
         for share, text in dimension.marks():
             axes.annotate(plain(text), (x, share), xytext=(3, 0), textcoords="offset points", fontsize=7,
                           va="center", bbox=box)  # fmt: skip
-    axes.set_xticks(
-        range(len(dimensions)), [plain(label(d.name)) for d in dimensions], rotation=20, ha="right"
-    )
+    axes.set_xticks(range(len(dimensions)), [plain(d.name) for d in dimensions], rotation=20, ha="right")
     axes.set_yticks([])
     axes.grid(visible=False)
     for side in ("left", "bottom"):
@@ -213,16 +218,30 @@ def parallel(dimensions: Sequence[Dimension]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as the file's ending says (png, pdf, svg); never half a file.
+def save(figure: Figure, path: Path, about: Mapping[str, str] | None = None) -> None:
+    """Writes the figure as the file's ending says; never half a file. See `written`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(written(figure, path.suffix.lstrip("."), about))
+
+
+def written(figure: Figure, ending: str, about: Mapping[str, str] | None = None) -> bytes:
+    """The figure as a file (png, pdf, svg), at the resolution that journals ask for.
 
     Files carry no date, so that the same numbers make the same file.
+
+    Args:
+        about: `title` and `words` that go inside the file, to be read in its properties.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = path.suffix.lstrip(".")
-    metadata = {"CreationDate": None} if ending == "pdf" else {}
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
+    metadata: dict[str, str | None] = {"CreationDate": None} if ending == "pdf" else {}
+    fields = {"pdf": ("Title", "Subject"), "png": ("Title", "Description")}.get(ending, ())
+    metadata |= {
+        field: (about or {}).get(name) for field, name in zip(fields, ("title", "words"), strict=False)
+    }
+    out = io.BytesIO()
+    given = {name: value for name, value in metadata.items() if value or name == "CreationDate"}
+    figure.savefig(out, format=ending, dpi=DPI, metadata=given)
+    return out.getvalue()
 
 
 def _panels(
@@ -275,7 +294,7 @@ def _legend(figure: Figure, axes: Axes, entries: int, columns: int = 4) -> None:
 
 def _cell_text(cell: Mapping[str, Any]) -> str:
     arrow = {"better": " ↑", "worse": " ↓"}.get(cell["standing"], "")
-    interval = "" if cell["low"] is None else f"\n[{cell['low']:.0f}, {cell['high']:.0f}]"
+    interval = "" if cell["low"] is None else f"\n[{cell['low']:.1f}, {cell['high']:.1f}]"
     return f"{cell['mean']:.1f}{arrow}{interval}"
 
 

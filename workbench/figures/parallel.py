@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import polars as pl
 
+from workbench import naming
 from workbench.figures.interactive import FONT
 from workbench.figures.style import SCALE, label, safe, shown
 
@@ -24,6 +25,7 @@ class Dimension:
     """One upright line: where each cell crosses it."""
 
     name: str
+    """In words."""
     values: tuple[float, ...]
     ticks: tuple[str, ...] = ()
     """Words at 0, 1, 2, ... where the values are levels; empty where they are numbers."""
@@ -47,10 +49,13 @@ class Dimension:
         return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def dimensions(cells: pl.DataFrame, axes: Sequence[str], numbers: Sequence[str]) -> list[Dimension]:
+def dimensions(
+    cells: pl.DataFrame, axes: Sequence[str], numbers: Sequence[str], says: Mapping[str, str] | None = None
+) -> list[Dimension]:
     """The axes that vary, then the numbers that every cell has, of the cells whose last number is known.
 
-    cells: see `workbench.tables.cell_table`. Levels stand in order, numbers by size and words as planned.
+    cells: see `workbench.tables.cell_table`; numbers: full names; says: axis -> how its
+    choices are said, see `workbench.naming`. Levels stand in order, numbers by size and words as planned.
     """
     known = cells.filter(pl.col(numbers[-1]).is_not_null())
     found = []
@@ -62,11 +67,17 @@ def dimensions(cells: pl.DataFrame, axes: Sequence[str], numbers: Sequence[str])
         words = [NONE, *words] if known[axis].null_count() else words
         level_of = {word: float(i) for i, word in enumerate(words)}
         values = tuple(NONE if value is None else shown(value) for value in known[axis])
-        found.append(Dimension(name=axis, values=tuple(level_of[v] for v in values), ticks=tuple(words)))
+        found.append(
+            Dimension(
+                name=naming.axis(axis, says or {}),
+                values=tuple(level_of[v] for v in values),
+                ticks=tuple(words),
+            )
+        )
     for name in dict.fromkeys(numbers):
         column = known[name].cast(pl.Float64).to_list() if name in known.columns else []
         if column and None not in column and (name == numbers[-1] or _varies(column)):
-            found.append(Dimension(name=name, values=tuple(column)))
+            found.append(Dimension(name=label(name), values=tuple(column)))
     return found
 
 
@@ -84,7 +95,7 @@ def parallel_figure(dimensions: Sequence[Dimension]) -> go.Figure:
             "ticktext": [safe(t) for t in dimension.ticks],
         }
         drawn.append(
-            {"label": safe(label(dimension.name)), "values": list(dimension.values)}
+            {"label": safe(dimension.name), "values": list(dimension.values)}
             | (ticks if dimension.ticks else {"tickformat": "~g"})
         )
     colour = {

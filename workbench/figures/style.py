@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 
 from workbench import tasks
-from workbench.metrics import score
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ as well."""
@@ -38,21 +37,10 @@ CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "traini
 
 
 def label(name: str) -> str:
-    """A clock or a metric with its unit; names that are not known are shown as they are.
-
-    Where a metric was measured is added, unless that is the run's own test split at the end of training.
-    """
-    measured = score(name)
-    own = measured.name if measured is not None else name
-    if own not in tasks.metrics():
-        return CLOCK_LABELS.get(name, plain(name))
-    title = tasks.metric(name).title
-    if measured is None:
-        return title
-    split = "val " if measured.split == "val" else ""
-    data = f" on {plain(measured.data)}" if measured.data else ""
-    stage = f" after stage {measured.stage}" if measured.stage is not None else ""
-    return f"{split}{title}{data}{stage}"
+    """A clock, or a metric as `tasks.title` has it; a name that is not known is made harmless."""
+    known = tasks.metric(name)
+    words = plain(name) if known.label == known.name else tasks.title(name)
+    return CLOCK_LABELS.get(name) or words
 
 
 def plain(name: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import polars as pl
 
+from workbench import naming
 from workbench.errors import UserError
 from workbench.figures.style import shown
 from workbench.stats import Comparison, FactorEffects, ParetoPoint
@@ -18,6 +20,8 @@ MOST_CURVES = 7
 MOST_COLUMNS = 12
 """Columns of a map whose numbers can still be read."""
 MOST_EFFECTS = 40
+MOST_NAMED = 24
+"""Points against a cost that have room for a word beside each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +58,13 @@ def layout(cells: pl.DataFrame, axes: Sequence[str]) -> Layout | None:
     )
 
 
-def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.DataFrame | None:
+def sweep_table(
+    cells: pl.DataFrame, axes: Sequence[str], metric: str, says: Mapping[str, str] | None = None
+) -> pl.DataFrame | None:
     """The metric over one axis: panel, curve, x (as text), position, mean, low, high, key.
 
-    A cell that lacks the other axes (they exist only under some choices) is a point of every curve.
+    says: axis -> how its choices are said, see `workbench.naming`. A cell that
+    lacks the other axes (they exist only under some choices) is a point of every curve.
     """
     where = layout(cells, axes)
     if where is None:
@@ -66,7 +73,7 @@ def sweep_table(cells: pl.DataFrame, axes: Sequence[str], metric: str) -> pl.Dat
     rows = []
     for row in cells.filter(pl.col(where.x).is_not_null()).iter_rows(named=True):
         x = row[where.x]
-        for panel, curve in _spread(cells, where, row):
+        for panel, curve in _spread(cells, where, row, says or {}):
             rows.append((panel, curve, shown(x), float(x if where.connected else order[x]), row[metric],
                          row["low"], row["high"], row["key"]))  # fmt: skip
     table = pl.DataFrame(rows, schema=_SWEEP, orient="row").drop_nulls("mean")
@@ -88,11 +95,13 @@ _SWEEP = {
 
 
 def grid_table(
-    cells: pl.DataFrame, axes: Sequence[str], metric: str, standing: Mapping[str, str] | None = None
-) -> pl.DataFrame | None:
+    cells: pl.DataFrame, axes: Sequence[str], metric: str, standing: Mapping[str, str] | None = None,
+    says: Mapping[str, str] | None = None,
+) -> pl.DataFrame | None:  # fmt: skip
     """The metric over two axes: panel, row, column, mean, low, high, standing, key.
 
-    standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed.
+    standing: key of a cell -> `better` or `worse` than the baseline, where that may be claimed; says: axis
+    -> how its choices are said, of which panels are named.
     """
     where = layout(cells, axes)
     if where is None or not where.curve or cells[where.x].n_unique() > MOST_COLUMNS:
@@ -104,7 +113,7 @@ def grid_table(
         (panel, curve, shown(row[where.x]), row[metric], row["low"], row["high"],
          (standing or {}).get(row["key"], ""), row["key"])
         for row in ordered.iter_rows(named=True)
-        for panel, curve in _spread(cells, where, row)
+        for panel, curve in _spread(cells, where, row, says or {}, bare=True)
     ]  # fmt: skip
     names = ("panel", "row", "column", "mean", "low", "high", "standing", "key")
     texts = ("panel", "row", "column", "standing", "key")
@@ -117,22 +126,26 @@ def cost_table(
     axes: Sequence[str],
     metric: str,
     costs: Mapping[str, Mapping[str, ParetoPoint]],
+    says: Mapping[str, str] | None = None,
 ) -> pl.DataFrame | None:
-    """The metric against costs: cost (name), key, cell, curve, x, mean, low, high, on_front, frequency.
+    """The metric against costs: name of the cost, key, cell, curve, x, mean and so on, see `_COST`.
 
-    Few cells without an axis for curves are a curve each.
+    Few cells without an axis for curves are a curve each. beside: what to write at the point, its value on
+    the axis that a sweep has along x; empty where there are many points, and where curves say it.
     costs: name of a cost -> key of a cell -> its point, as from `stats.pareto`.
     """
     where = layout(cells, axes)
+    named = where is not None and where.connected and cells.height <= MOST_NAMED
     rows = []
     for row in cells.iter_rows(named=True):
+        beside = shown(row[where.x]) if where is not None and named and row[where.x] is not None else ""
         curve = row["cell"] if cells.height <= MOST_CURVES else ""
         if where is not None and where.curve:
-            curve = f"{where.curve} {_text(row[where.curve])}"
+            curve = _said(where.curve, row[where.curve], says or {})
         for cost, points in costs.items():
             if (point := points.get(row["key"])) is not None and row[metric] is not None:
                 rows.append((cost, row["key"], row["cell"], curve, point.cost, row[metric], row["low"],
-                             row["high"], point.on_front, point.frequency))  # fmt: skip
+                             row["high"], point.on_front, point.frequency, beside))  # fmt: skip
     return pl.DataFrame(rows, schema=_COST, orient="row") if rows else None
 
 
@@ -147,6 +160,7 @@ _COST = {
     "high": pl.Float64(),
     "on_front": pl.Boolean(),
     "frequency": pl.Float64(),
+    "beside": pl.String(),
 }
 
 
@@ -227,16 +241,22 @@ _EFFECTS = {
 }
 
 
-def factors_table(found: FactorEffects, *, maximize: bool, interactions: bool) -> pl.DataFrame | None:
+def factors_table(
+    found: FactorEffects, *, maximize: bool, interactions: bool, says: Mapping[str, str] | None = None
+) -> pl.DataFrame | None:
     """Main effects, or interactions, in the form of `effects_table`, in the order of the factors.
 
-    Of very many the largest are kept. standing: after Holm over all tests of the answer.
+    Of very many the largest are kept. standing: after Holm over all tests of the answer; says: axis -> how
+    its choices are said, see `workbench.naming`.
     """
     rows = []
     for effect in found.effects:
         if (len(effect.factors) > 1) == interactions:
             pairs = zip(effect.factors, effect.levels, strict=True)
-            named = " × ".join(f"{factor}={shown(level)}" for factor, level in pairs)
+            named = " × ".join(
+                naming.choice(factor, level, says) if says and factor in says else f"{factor}={shown(level)}"
+                for factor, level in pairs
+            )
             limits = (effect.shown.low, effect.shown.high) if effect.shown else (None, None)
             standing = ""
             if effect.distinguishable:
@@ -250,23 +270,30 @@ def factors_table(found: FactorEffects, *, maximize: bool, interactions: bool) -
     return largest.sort("order").drop("order")
 
 
-def _spread(cells: pl.DataFrame, where: Layout, row: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Panel and curve of a cell, as `name value`: its own, or all where it lacks these axes."""
-    options = []
+def _spread(
+    cells: pl.DataFrame, where: Layout, row: Mapping[str, Any], says: Mapping[str, str], *, bare: bool = False
+) -> list[tuple[str, str]]:
+    """Panel and curve of a cell in words: its own, or all where it lacks these axes.
+
+    bare: of the curve the value alone, where the axis is named beside it.
+    """
+    options: list[list[str]] = []
     for axis in (where.panel, where.curve):
         if not axis:
             options.append([""])
-        elif row[axis] is not None:
-            options.append([f"{axis} {_text(row[axis])}"])
-        else:
-            options.append(
-                [f"{axis} {_text(v)}" for v in cells[axis].drop_nulls().unique(maintain_order=True)]
-            )
+            continue
+        every = cells[axis].drop_nulls().unique(maintain_order=True)
+        values = every if row[axis] is None else [row[axis]]
+        alone = bare and axis == where.curve
+        options.append([shown(value) if alone else _said(axis, value, says) for value in values])
     return list(product(*options))  # type: ignore[arg-type]
 
 
-def _text(value: object) -> str:
-    return "–" if value is None else shown(value)
+def _said(axis: str, value: Any, says: Mapping[str, str]) -> str:
+    """A choice as a study says it, else the axis and its value."""
+    if axis in says and value is not None:
+        return naming.choice(axis, value, says)
+    return f"{naming.axis(axis, says)} {'–' if value is None else shown(value)}"
 
 
 def _rank(table: pl.DataFrame, column: str) -> pl.Expr:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from workbench import figures, stats, tables
+from workbench import figures, naming, stats, tables
 from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import label
@@ -100,14 +100,14 @@ def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: floa
     metric = f"val/{answer.asked.metric}"
     # The axes are those of all cells: which of them are left at a budget must not change the x axis.
     where = figures.layout(table, answer.asked.axes)
-    sweep = figures.sweep_table(table, answer.asked.axes, metric)
+    sweep = figures.sweep_table(table, answer.asked.axes, metric, answer.asked.says)
     if where is None or sweep is None or sweep.is_empty():
         return None
-    axis, connected = where.x, where.connected
+    axis, connected = naming.axis(where.x, answer.asked.says), where.connected
     return Picture(
         name="budget",
-        caption=f"{metric} over {axis} at an equal budget of {budget:.4g} ({label(clock)}), "
-        "with 95 % intervals over seeds where there are several.",
+        caption=f"{naming.first(label(metric))} over {axis} at an equal budget of {budget:.4g} "
+        f"({label(clock)}), with 95 % intervals over seeds where there are several.",
         drawn=lambda: paper.sweep(sweep, axis=axis, metric=metric, connected=connected),
         moving=figures.sweep_figure(sweep, axis=axis, metric=metric),
     )
@@ -125,10 +125,12 @@ def cost_table(answer: Answer) -> pl.DataFrame:
     return mine.select(name for name in mine.columns if mine[name].null_count() < mine.height)
 
 
-def in_words(table: pl.DataFrame) -> pl.DataFrame:
-    """The cost table for people: columns named in words, numbers of tokens as a share only."""
-    names: dict[str, str] = {}
-    for name in table.columns:
-        if name not in (TOKENS_IN, TOKENS_OUT):
-            names[name] = name if label(name) in names.values() else label(name)
-    return table.select(pl.col(name).alias(words) for name, words in names.items())
+def in_words(table: pl.DataFrame, says: Mapping[str, str]) -> pl.DataFrame:
+    """The cost table for people: columns named in words, numbers of tokens as a share only.
+
+    says: axis -> how its choices are said, see `workbench.naming`.
+    """
+    shown = [name for name in table.columns if name not in (TOKENS_IN, TOKENS_OUT)]
+    measured = {name for name in shown if "/" in name}
+    heads = {name: label(name) if name in measured else naming.axis(name, says) for name in shown}
+    return tables.rename(table.select(shown), heads)

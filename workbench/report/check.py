@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
-from workbench import tables
+from workbench import tables, tasks
+from workbench.answer import search
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import macros, rows
 from workbench.report.page import CELLS, CHOICES, CLAIMS, CONTRASTS, FRONT, MATTERED, ORIGIN, lead, page
 from workbench.report.pivot import Pivot
-from workbench.report.saved import Table, paragraphs, printed, read_csv, read_markdown, read_tex
+from workbench.report.saved import Table, paragraphs, printed, read_csv, read_markdown, read_tex, unescaped
 from workbench.report.share.markup import to_markdown
 
 CLOSE = 1e-6
@@ -49,18 +52,20 @@ def check(answer: Answer, path: Path) -> Checked:
     saved = READERS[path.suffix](text)
     defined = macros.read(text, answer) if path.suffix == ".tex" else {}
     if path.suffix == ".tex":
-        saved = [_named(answer, table) for table in saved]
+        saved = [_named(answer, table, printed) for table in saved]
         now = [_printed(answer, saved)]
     elif path.suffix == ".csv":
         now = read_csv(tables.to_csv(rows.exact(answer)))
     else:
-        now = read_markdown(page(answer, ()))
+        saved, now = (
+            [_named(answer, t) for t in found] for found in (saved, read_markdown(page(answer, ())))
+        )
     whole_page = any(table.heading == CELLS for table in saved)
     pairs = list(_by_heading(saved, now) if whole_page else _cells_only(answer, saved, now))
     differences = [
         f"the answer is now: {said}"
         for said in (lead(answer) if whole_page else ())
-        if not paragraphs(said) <= paragraphs(text)
+        if not paragraphs(unescaped(said)) <= paragraphs(unescaped(text))
     ]
     compared = []
     for old, new in pairs:
@@ -99,7 +104,9 @@ def check_pivot(found: Pivot, path: Path) -> Checked:
     identity = now.columns[: len(found.layout.rows)]
     others = set(now.columns) - set(identity)
     differences, compared = list[str](), list[str]()
-    for table in READERS[path.suffix](text):
+    names = _former_heads(found) if path.suffix == ".md" else {}
+    for read in READERS[path.suffix](text):
+        table = replace(read, columns=tuple(names.get(name, name) for name in read.columns))
         if set(identity) <= set(table.columns) and others & set(table.columns):
             more, size = _compare(table, now, identity, identity)
             differences += more
@@ -107,6 +114,17 @@ def check_pivot(found: Pivot, path: Path) -> Checked:
     if not compared:
         raise UserError(f"{path} holds no table of study {found.asked.name} in the layout that was asked for")
     return Checked(differences=tuple(differences), compared=tuple(compared))
+
+
+def _former_heads(found: Pivot) -> dict[str, str]:
+    """Head that an earlier version gave a column of words -> its head now."""
+    names = dict(found.down)
+    for levels in found.across:
+        pairs = zip(found.layout.columns, levels, strict=True)
+        named = [f"{axis}={tables.number(value)}" for axis, value in pairs]
+        for metric in found.metrics:
+            names[" ".join([*named, tasks.metric(metric).head])] = found.head(levels, metric)
+    return names
 
 
 def _text(path: Path) -> str:
@@ -129,15 +147,20 @@ def _defined(saved: Mapping[str, str], now: Mapping[str, str]) -> tuple[list[str
     return found, f"{len(saved)} of {len(now)} numbers for prose"
 
 
-def _named(answer: Answer, table: Table) -> Table:
-    """A printed table with the names of its columns in place of its heads; earlier versions printed names."""
-    names = {printed(head): name for name, head in rows.heads(answer).items()}
-    return replace(table, columns=tuple(printed(names.get(column, column)) for column in table.columns))
+def _named(answer: Answer, table: Table, read: Callable[[str], str] = str) -> Table:
+    """A table about cells with the names of its columns in place of their heads, those of print and of
+    earlier versions as well. read: what the form of the file makes of a name."""
+    names = rows.former_heads(answer)
+    for heads in (rows.print_heads(answer), rows.heads(answer), search.front_heads(answer.asked)):
+        names |= {read(head): name for name, head in heads.items()}
+    if table.heading in ROWS_GO_BY:
+        return table
+    return replace(table, columns=tuple(read(names.get(column, column)) for column in table.columns))
 
 
 def _printed(answer: Answer, saved: Sequence[Table]) -> Table:
     """The whole table as it would be printed, with columns without any value where a saved table has them."""
-    content, there = rows.readable(answer), {name for table in saved for name in table.columns}
+    content, there = rows.named(answer), {name for table in saved for name in table.columns}
     names = [name for name in rows.heads(answer) if any(content[name]) or printed(name) in there]
     found = content.select(names)
     return Table(
@@ -223,7 +246,16 @@ def _row_differences(
 
 
 def _key(identity: Sequence[str], row: dict[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in identity)
+    """The fields by which a row is recognised; 0.5 and 0.50 are one number."""
+    return tuple(_number(row[name]) or row[name] for name in identity)
+
+
+def _number(text: str) -> str:
+    """A number in one form; empty for other words."""
+    try:
+        return f"{float(text):.12g}"
+    except ValueError:
+        return ""
 
 
 def _dicts(table: Table, some: Sequence[Sequence[str]] | None = None) -> list[dict[str, str]]:
@@ -231,9 +263,24 @@ def _dicts(table: Table, some: Sequence[Sequence[str]] | None = None) -> list[di
 
 
 def _same(a: str, b: str) -> bool:
+    """Equal words; equal numbers, as far as the one with fewer decimals tells, since an earlier version gave
+    the numbers of a column other decimals, an interval among them."""
     if a == b:
         return True
-    try:
-        return math.isclose(float(a), float(b), rel_tol=CLOSE, abs_tol=1e-9)
-    except ValueError:
+    parts = [_NUMBERS.split(text) for text in (a, b)]
+    if parts[0][::2] != parts[1][::2]:
         return False
+    return all(_near(one, other) for one, other in zip(parts[0][1::2], parts[1][1::2], strict=True))
+
+
+_NUMBERS = re.compile(r"((?<![\w.])[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]))")
+
+
+def _near(a: str, b: str) -> bool:
+    x, y = float(a), float(b)
+    if math.isclose(x, y, rel_tol=CLOSE, abs_tol=1e-9):
+        return True
+    digits = [-int(Decimal(text).as_tuple().exponent) for text in (a, b)]
+    if digits[0] == digits[1] or min(digits) < 0:
+        return False
+    return abs(x - y) <= 0.5000001 * 10.0 ** -min(digits)

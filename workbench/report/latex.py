@@ -12,7 +12,7 @@ import polars as pl
 
 from workbench.answer.results import Answer
 from workbench.report import fit, rows
-from workbench.tables import number, short
+from workbench.tables import numbers
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -35,9 +35,9 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
 
     provenance: lines for comments at the top.
     """
-    content = rows.readable(answer)
+    content = rows.named(answer)
     chosen = [i for i, key in enumerate(answer.cells["key"]) if key in answer.selected]
-    reads = {short(name) for name in answer.asked.reads}
+    reads = set(answer.asked.reads)
     numbers = {"seeds", rows.P, answer.metric, *reads}
     columns = [
         fit.Column(
@@ -47,7 +47,7 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
             optional=name in reads,
             bold=frozenset(chosen) if name == answer.metric else frozenset(),
         )
-        for name, head in rows.heads(answer).items()
+        for name, head in rows.print_heads(answer).items()
         if any(content[name])
     ]
     caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
@@ -62,7 +62,7 @@ def plain_table(content: pl.DataFrame, caption: str, name: str) -> str:
     columns = [
         fit.Column(
             head=column,
-            cells=tuple(number(value) for value in content[column]),
+            cells=tuple(numbers(content[column])),
             right=content[column].dtype.is_numeric(),
         )
         for column in content.columns

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import polars as pl
 
 import workbench
-from workbench import tables
+from workbench import tables, tasks
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
 from workbench.answer.asked import PLAIN, Asked
 from workbench.answer.results import Answer
 from workbench.report import rows
+from workbench.tables import markdown as plain
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
 CONTRASTS = "The registered contrasts"
@@ -105,17 +106,10 @@ def check_command(asked: Asked) -> str:
     )
 
 
-def plain(text: str) -> str:
-    """Names and reasons come from files: nothing in them may act as Markdown or HTML."""
-    for mark in "\\`*_<[]|#$":
-        text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
-
-
 def _claims(answer: Answer) -> str:
     columns: dict[str, list[str]] = {
         "claim": [v.text for v in answer.verdicts],
-        "metric": [v.metric for v in answer.verdicts],
+        "metric": [tasks.title(v.metric) for v in answer.verdicts],
         "paper": [v.paper for v in answer.verdicts],
         "here": [v.measured for v in answer.verdicts],
         "rule": [v.rule for v in answer.verdicts],
@@ -129,12 +123,12 @@ def _effects(answer: Answer) -> list[str]:
     found = answer.effects
     assert found is not None
     parts = [
-        tables.to_markdown(effect_tables.main_table(found)),
+        tables.to_markdown(effect_tables.main_table(found, answer.asked.says)),
         plain(sentences.effects_legend(found, answer.asked.measure)),
     ]
     if not found.tested or found.family is None:
         return parts
-    if (joint := effect_tables.joint_table(found)) is None:
+    if (joint := effect_tables.joint_table(found, answer.asked.says)) is None:
         return [*parts, sentences.NO_INTERACTION]
     together = "Choices that do more (or less) together than each by itself:"
     return [*parts, together, tables.to_markdown(joint)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from workbench import figures, stats, tasks
+from workbench import figures, naming, stats, tasks
 from workbench.answer import search, sentences
 from workbench.answer.caveats import differences_vary
 from workbench.answer.results import Answer
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
+from workbench.report.about import About
 from workbench.tracking.curves import load_curves
 from workbench.tracking.files import write_atomic
 
@@ -62,15 +62,17 @@ def sweep(answer: Answer) -> Picture | None:
     if answer.asked.search:  # what was proposed fills no grid that one could look along
         return None
     where = figures.layout(answer.cells, answer.asked.axes)
-    table = figures.sweep_table(answer.cells, answer.asked.axes, answer.metric)
+    says = answer.asked.says
+    table = figures.sweep_table(answer.cells, answer.asked.axes, answer.metric, says)
     if where is None or table is None or table.is_empty():
         return None
-    axis, metric, connected = where.x, answer.metric, where.connected
+    axis, metric, connected = naming.axis(where.x, says), answer.metric, where.connected
     chance = None if answer.chance is None else answer.chance.expected
     of_chance = "" if chance is None else " The dashed line is what random ranks reach."
+    over = f"{naming.first(answer.title)} over {axis}"
     return Picture(
         name="sweep",
-        caption=f"{metric} over {axis}, with 95 % intervals {answer.cells_vary}.{of_chance}",
+        caption=f"{over}, with 95 % intervals {answer.cells_vary}.{of_chance}",
         drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=connected, chance=chance),
         moving=figures.sweep_figure(table, axis=axis, metric=metric, chance=chance),
     )
@@ -82,64 +84,67 @@ def grid(answer: Answer) -> Picture | None:
         return None
     where = figures.layout(answer.cells, answer.asked.axes)
     standing = {key: answer.standing(key) for key in answer.asked.cells}
-    table = figures.grid_table(answer.cells, answer.asked.axes, answer.metric, standing)
+    says = answer.asked.says
+    table = figures.grid_table(answer.cells, answer.asked.axes, answer.metric, standing, says)
     if where is None or table is None or table.is_empty():
         return None
-    across = {"row": where.curve, "column": where.x, "metric": answer.metric}
+    row, column = (naming.axis(axis, says) for axis in (where.curve, where.x))
+    across = {"row": row, "column": column, "metric": answer.metric}
     marks = ""
     tested = any(c.interval is not None and c.family is not None for c in answer.comparisons.values())
     if answer.asked.baseline is not None and tested:
         marks = f" ↑ better and ↓ worse than {answer.asked.against}, after Holm."
     return Picture(
         name="grid",
-        caption=f"{answer.metric} over {where.curve} and {where.x}, with 95 % intervals "
+        caption=f"{naming.first(answer.title)} over {row} and {column}, with 95 % intervals "
         f"{answer.cells_vary}.{marks}",
         drawn=lambda: paper.grid(table, **across),
         moving=figures.grid_figure(table, **across),
     )
 
 
-def write(found: list[Picture], folder: Path, title: str) -> None:
+def write(found: list[Picture], folder: Path, about: About) -> None:
     """`<name>.pdf`, `<name>.png` and `figures.html`, which holds plotly's code once and needs no network."""
-    for picture in found:
-        for ending in ("pdf", "png"):
-            paper.save(picture.drawn(), folder / f"{picture.name}.{ending}")
-    parts = [f"<h1>{html.escape(title)}</h1>"]
+    charts = []
     for i, picture in enumerate(found):
+        for ending in ("pdf", "png"):
+            inside = about.inside(picture.caption)
+            paper.save(picture.drawn(), folder / f"{picture.name}.{ending}", inside)
         chart = picture.moving.to_html(full_html=False, include_plotlyjs=i == 0, div_id=picture.name)
-        parts.append(f"<h2>{html.escape(picture.caption)}</h2>\n{chart}")
-    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    style = "<style>body{font:15px system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}" \
-            "h2{font-size:1rem}</style></head><body>"  # fmt: skip
-    write_atomic(folder / "figures.html", "\n".join([head + style, *parts, "</body></html>\n"]))
+        charts.append((picture.caption, chart))
+    write_atomic(folder / "figures.html", about.page(charts))
 
 
 def cost(answer: Answer, names: Sequence[str]) -> Picture | None:
     """The metric against costs; None with fewer than two cells that have them."""
     costs = {name: points for name in names if (points := pareto(answer, name))}
-    table = figures.cost_table(answer.cells, answer.asked.axes, answer.metric, costs)
+    table = figures.cost_table(answer.cells, answer.asked.axes, answer.metric, costs, answer.asked.says)
     if table is None or table["key"].n_unique() < 2:
         return None
     metric = answer.metric
     most = table.group_by("cost").len()["len"].max()
     bars = ", and have their intervals" if isinstance(most, int) and most > figures.MOST_BARS else ""
+    where = figures.layout(answer.cells, answer.asked.axes)
+    beside = "" if where is None or not any(table["beside"]) else naming.axis(where.x, answer.asked.says)
+    numbers = f" Numbers beside points: {beside}." if beside else ""
     return Picture(
         name="cost",
-        caption=f"{metric} against cost; points of the Pareto front are connected{bars}.",
+        caption=f"{naming.first(answer.title)} against cost; points of the Pareto front are connected{bars}."
+        f"{numbers}",
         drawn=lambda: paper.cost(table, metric=metric),
         moving=figures.cost_figure(table, metric=metric),
     )
 
 
 def usual_costs(answer: Answer) -> list[str]:
-    """FLOPs of the run, or of a clip where all runs have equal FLOPs; and seconds."""
+    """FLOPs of the run, or of a clip where all runs have equal FLOPs; and throughput."""
     if answer.asked.cost:
         return [answer.asked.cost]
     column = f"metric.{FLOPS}"
     done = answer.evidence.done
     total = done[column].drop_nulls() if column in done.columns else pl.Series([], dtype=pl.Float64)
     equal = total.is_empty() or float(total.max()) <= (1 + EQUAL) * float(total.min())  # type: ignore[arg-type]
-    return [PER_CLIP if equal else FLOPS, SECONDS]
+    return [PER_CLIP if equal else FLOPS, THROUGHPUT]
 
 
 def pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
@@ -173,7 +178,8 @@ def curves(
     which = "" if len(keys) == answer.cells.height else f", {len(keys)} of {answer.cells.height} cells"
     return Picture(
         name="curves",
-        caption=f"{metric} during training{which}; bars reach from the least to the most of the seeds.",
+        caption=f"{naming.first(tasks.title(metric))} during training{which}; bars reach from the least to "
+        "the most of the seeds.",
         drawn=lambda: paper.curves(table, labels, metric=metric, clocks=clocks),
         moving=figures.curves_figure(table, labels, metric=metric, clocks=clocks),
     )
@@ -218,7 +224,9 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     """What each level of each axis does on average, or which pairs do more; None without a full grid."""
     if answer.effects is None:
         return None
-    table = figures.factors_table(answer.effects, maximize=answer.asked.maximize, interactions=interactions)
+    table = figures.factors_table(
+        answer.effects, maximize=answer.asked.maximize, interactions=interactions, says=answer.asked.says
+    )
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
@@ -228,7 +236,8 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
-        caption=f"{answer.metric}: {what}, {title}, {kind}. {sentences.effects_seeds(answer.effects)}",
+        caption=f"{naming.first(answer.title)}: {what}, {title}, {kind}. "
+        f"{sentences.effects_seeds(answer.effects)}",
         drawn=lambda: paper.effects(table, title=title),
         moving=figures.effects_figure(table, title=title),
     )
@@ -236,12 +245,13 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
 
 def parallel(answer: Answer, reads: Sequence[str] = ()) -> Picture | None:
     """Every cell as a line through its axes, what it costs and what it reaches; None without two cells."""
-    dimensions = figures.dimensions(answer.cells, answer.asked.axes, [*reads, answer.metric])
+    numbers = [*reads, answer.metric]
+    dimensions = figures.dimensions(answer.cells, answer.asked.axes, numbers, answer.asked.says)
     if answer.cells[answer.metric].drop_nulls().len() < 2 or len(dimensions) < 2:
         return None
     return Picture(
         name="parallel",
-        caption=f"Every cell as a line through its choices to its {answer.metric}, which colours it.",
+        caption=f"Every cell as a line through its choices to its {answer.title}, which colours it.",
         drawn=lambda: paper.parallel(dimensions),
         moving=figures.parallel_figure(dimensions),
     )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench import stats, tables, tasks
+from workbench import naming, stats, tables, tasks
 from workbench.answer.asked import Asked, Value
 from workbench.answer.evidence import gather, queries_of
 from workbench.answer.grouped import grouped
@@ -89,14 +89,21 @@ class Pivot:
 
     def words(self) -> pl.DataFrame:
         """For people: the axes down, then a column for each value across and metric."""
-        found = {
-            axis: [tables.number(row[i]) for row in self.rows] for i, axis in enumerate(self.layout.rows)
-        }
+        found = {self.down[axis]: column for axis, column in self._values().items()}
         for levels in self.across:
             for metric in self.metrics:
                 fields = [self.fields.get((row, levels, metric)) for row in self.rows]
                 found[self.head(levels, metric)] = [self._said(metric, field) for field in fields]
         return pl.DataFrame(found, schema=dict.fromkeys(found, pl.String()))
+
+    @property
+    def down(self) -> dict[str, str]:
+        """Axis down -> its head."""
+        return tables.distinct({axis: naming.axis(axis, self.asked.says) for axis in self.layout.rows})
+
+    def _values(self) -> dict[str, list[str]]:
+        """Axis down -> its value in each row, as words."""
+        return {axis: tables.numbers(r[i] for r in self.rows) for i, axis in enumerate(self.layout.rows)}
 
     def exact(self) -> pl.DataFrame:
         """All digits: the mean, its interval, the standard deviation and the number of seeds."""
@@ -112,15 +119,20 @@ class Pivot:
         return pl.DataFrame({name: pl.Series(name, values, strict=False) for name, values in found.items()})
 
     def head(self, levels: Sequence[Value], metric: str, *, full: bool = False) -> str:
-        """Of the column of a value across and a metric, such as `text_ratio=0.25 R@1 (%)`."""
-        pairs = zip(self.layout.columns, levels, strict=True)
-        named = [f"{axis}={tables.number(value)}" for axis, value in pairs]
-        return " ".join([*named, metric if full else _head(metric)])
+        """Of the column of a value across and a metric, such as `no text hidden, text-to-video R@1 (%)`;
+        full: with exact names, such as `text_ratio=0 test/t2v_r1`."""
+        pairs = list(zip(self.layout.columns, levels, strict=True))
+        if full:
+            return " ".join([*(f"{axis}={tables.number(value)}" for axis, value in pairs), metric])
+        said = [naming.choice(axis, value, self.asked.says) for axis, value in pairs]
+        return ", ".join([*said, tasks.head(metric)])
 
     @property
     def caption(self) -> str:
         """What the table shows, in sentences."""
-        listed = ", ".join(f"{_head(metric)} is {tasks.metric(metric).label}" for metric in self.metrics)
+        listed = ", ".join(
+            f"{_print_head(metric)} is {tasks.metric(metric).label}" for metric in self.metrics
+        )
         several = any(field.seeds > 1 for field in self.fields.values())
         over = "over seeds" if several else "over queries, of one seed"
         if self.layout.form == DEVIATION:
@@ -129,7 +141,8 @@ class Pivot:
             )
         else:
             shown = f"Means with 95 % intervals {over}, where they vary"
-        averaged = f", averaged over {' and '.join(self.averaged)}" if self.averaged else ""
+        over_axes = [naming.axis(axis, self.asked.says) for axis in self.averaged]
+        averaged = f", averaged over {' and '.join(over_axes)}" if over_axes else ""
         counts = sorted({field.seeds for field in self.fields.values()})
         seeds = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1])))) if counts else "0"
         return (
@@ -139,23 +152,21 @@ class Pivot:
     def printed(self, provenance: Sequence[str]) -> str:
         """The table for a paper; provenance: lines for comments at the top."""
         columns = [
-            fit.Column(
-                head=" ".join(axis.split("_")), cells=tuple(tables.number(row[i]) for row in self.rows)
-            )
-            for i, axis in enumerate(self.layout.rows)
+            fit.Column(head=naming.spaced(axis), cells=tuple(column))
+            for axis, column in self._values().items()
         ]
         above: list[fit.Above] = []
         words, alone = self.words(), len(self.metrics) == 1
-        axes = ", ".join(" ".join(axis.split("_")) for axis in self.layout.columns)
+        axes = ", ".join(map(naming.spaced, self.layout.columns))
         if axes and alone:  # the unit stands once, above all columns
-            above = [fit.Above(f"{_head(self.metrics[0])} by {axes}", len(columns), len(self.across))]
+            above = [fit.Above(f"{_print_head(self.metrics[0])} by {axes}", len(columns), len(self.across))]
         for levels in self.across:
             values = ", ".join(map(tables.number, levels))
             if axes and not alone:
                 above.append(fit.Above(f"{axes} {values}", len(columns), len(self.metrics)))
             for metric in self.metrics:
                 cells = tuple(words[self.head(levels, metric)])
-                head = values if axes and alone else _head(metric)
+                head = values if axes and alone else _print_head(metric)
                 columns.append(fit.Column(head=head, cells=cells, right=True))
         name = f"{self.asked.report}-{self.layout.name.removeprefix('table-')}"
         return latex.environment(fit.fit(columns, above), self.caption, name, provenance, above)
@@ -275,15 +286,9 @@ def _fields(
     return seen, found
 
 
-def _head(metric: str) -> str:
-    """The head of a metric's column; where it was measured is added where that is not test at the end."""
-    parts, head = score(metric), tasks.metric(metric).head
-    if parts is None:
-        return head
-    where = ["val"] if parts.split == "val" else []
-    where += [f"on {parts.data}"] if parts.data else []
-    where += [f"after stage {parts.stage}"] if parts.stage is not None else []
-    return " ".join([head, *where])
+def _print_head(metric: str) -> str:
+    """The head of a metric's column in print, where room is scarce."""
+    return tasks.placed(metric, tasks.metric(metric).head)
 
 
 def _decimals(mean: float, deviation: float) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
-from workbench import stats, tables, tasks
+from workbench import naming, stats, tables, tasks
 from workbench.answer import wording
 from workbench.answer.caveats import ALONE, table_legend
 from workbench.answer.results import Answer
@@ -14,7 +16,18 @@ DIFFERENCE, P = "difference", "p"
 
 
 def readable(answer: Answer) -> pl.DataFrame:
-    """Words only: axes, seeds, the metric with its interval, difference, p, reads, note."""
+    """Words only: axes, seeds, the metric with its interval, difference, p, reads, note; heads as people say
+    them."""
+    return tables.rename(named(answer), heads(answer))
+
+
+def heads(answer: Answer) -> dict[str, str]:
+    """Column of `named` -> its head on screens and pages, such as `video mask ratio`."""
+    return _heads(answer, tasks.head, lambda axis: naming.axis(axis, answer.asked.says))
+
+
+def named(answer: Answer) -> pl.DataFrame:
+    """The same under the exact names of axes and metrics, by which `check` knows them."""
     table = tables.readable(answer.cells, answer.metric, answer.notes)
     if not answer.comparisons:
         return table
@@ -25,16 +38,27 @@ def readable(answer: Answer) -> pl.DataFrame:
     return table.insert_column(at + 1, pl.Series(P, [_p(answer, key) for key in keys], dtype=pl.String()))
 
 
-def heads(answer: Answer) -> dict[str, str]:
-    """Column of the readable table, without the note -> its head in print: short, and with the unit."""
-    known = {answer.metric: tasks.metric(answer.metric).head, DIFFERENCE: DIFFERENCE, P: P, "seeds": "seeds"}
-    known |= {tables.short(name): tasks.metric(name).head for name in answer.asked.reads}
-    found: dict[str, str] = {}
-    for name in readable(answer).columns:
-        head = known.get(name, " ".join(name.replace("_", " ").split()))
+def print_heads(answer: Answer) -> dict[str, str]:
+    """Column of `named` -> its head in print: short, so that a table fits one column, and with the unit."""
+    return _heads(answer, lambda name: tasks.metric(name).head, naming.spaced)
+
+
+def former_heads(answer: Answer) -> dict[str, str]:
+    """Head that an earlier version gave a column -> its name."""
+    axes = {naming.spaced(axis): axis for axis in answer.asked.axes}
+    return axes | {tables.short(name): name for name in answer.asked.reads}
+
+
+def _heads(answer: Answer, of: Callable[[str], str], called: Callable[[str], str]) -> dict[str, str]:
+    """Without the note, which has no head. of: head of a metric by its full name; called: of an axis."""
+    asked, found = answer.asked, dict[str, str]()
+    measured = {answer.metric, *asked.reads}
+    for name in named(answer).columns:
         if name:
-            found[name] = name if head in (*found.values(), *found) else head
-    return found
+            found[name] = of(name) if name in measured else name
+            if name in asked.axes:
+                found[name] = called(name)
+    return tables.distinct(found)
 
 
 def exact(answer: Answer) -> pl.DataFrame:
@@ -86,7 +110,7 @@ def _kind(answer: Answer, key: str) -> str:
 def legend(answer: Answer) -> str:
     """What the columns and marks mean, in a few sentences."""
     against = answer.asked.against if answer.asked.baseline is not None else ""
-    return table_legend(answer.metric, answer.cells_vary, answer.comparisons, against, bool(answer.alone))
+    return table_legend(answer.title, answer.cells_vary, answer.comparisons, against, bool(answer.alone))
 
 
 def _difference(answer: Answer, key: str) -> str:

@@ -92,6 +92,11 @@ def paragraphs(text: str) -> set[str]:
     return {_tidy(part) for part in re.split(r"\n\s*\n", text)}
 
 
+def unescaped(text: str) -> str:
+    """Markdown without its escapes, of which earlier versions wrote more."""
+    return re.sub(r"\\(\W|_)", r"\1", text)
+
+
 def _fields(line: str) -> list[str]:
     cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
     return [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in cells]

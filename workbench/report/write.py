@@ -9,6 +9,7 @@ from workbench import tables
 from workbench.answer import contrasts
 from workbench.answer.results import Answer
 from workbench.report import latex, macros, rows
+from workbench.report.about import about
 from workbench.report.page import check_command, page, plain, provenance
 from workbench.report.pictures import pictures
 from workbench.report.pictures import write as write_pictures
@@ -24,7 +25,7 @@ def write(answer: Answer, results: Path) -> Path:
     folder = results / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
     found = pictures(answer, results)
-    write_pictures(found, folder, answer.asked.question)
+    write_pictures(found, folder, about(answer))
     for gone in set(PICTURES) - {picture.name for picture in found}:
         for ending in ("pdf", "png"):  # of an earlier report; they would contradict this one
             (folder / f"{gone}.{ending}").unlink(missing_ok=True)

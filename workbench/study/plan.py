@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import naming
+from workbench import naming, tasks
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import full_name
@@ -138,6 +138,7 @@ class Plan:
             "study": study.name,
             "question": study.question,
             "metric": study.metric,
+            "title": tasks.title(f"test/{study.metric}"),
             "direction": study.direction,
             "axes": self.axes,
             **({"says": dict(study.says)} if study.says else {}),

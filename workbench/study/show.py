@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import polars as pl
 
-from workbench import tables
+from workbench import naming, tables, tasks
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
 from workbench.places import called
@@ -38,8 +38,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
         done = sum(entry.state == "complete" for entry in mine)
         note = "baseline" if cell in plan.baselines else ""
         rows.append(
-            {axis: tables.number(cell.axes.get(axis)) for axis in plan.axes}
-            | {
+            {
                 "key": cell.key,
                 "budget a run": " + ".join(str(stage.budget) for stage in cell.config.stages),
                 "batch": str(cell.config.optim.batch_size),
@@ -51,7 +50,7 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     left = [entry.run.cell.key for entry in entries if entry.state not in FINAL]
     budgets = [stage.budget for entry in entries for stage in entry.run.cell.config.stages]
     total = f"{len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(entries)} runs"
-    lines = [f"{study.name}: {study.question}", *_changes(plan), "", tables.to_text(pl.DataFrame(rows)), ""]
+    lines = [f"{study.name}: {study.question}", *_changes(plan), "", _beside_axes(plan, rows), ""]
     if all(budget.unit == "pflops" for budget in budgets):
         total += f", {sum(budget.amount for budget in budgets):.4g} training PFLOPs in all"
     if not left:
@@ -69,7 +68,8 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
         each = ", ".join(f"{seeds} seeds at {100 * alpha:.3g} %" for seeds, alpha in study.looks.items())
         lines += ["", f"Claims are looked for with {each}."]
     if study.collapse is not None and not plan.options.smoke:
-        rule = f"A run whose val/{study.metric} is not better than {study.collapse:g} has collapsed"
+        worst = f"{tasks.title(f'val/{study.metric}')} is not better than {study.collapse:g}"
+        rule = f"A run whose {worst} has collapsed"
         lines += ["", f"{rule} and is left out of what is tested."]
     return "\n".join(lines)
 
@@ -83,18 +83,27 @@ def search_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float])
         for found in space.axes.values()
     ]
     budgets = {" + ".join(str(s.budget) for s in cell.config.stages) for cell in space.examples}
+    axes = [naming.axis(axis, study.says) for axis in space.axes]
     who = "NSGA-II" if study.sampler == "nsga2" else "TPE"
     lines = [
         f"{study.name}: {study.question}", *_changes(plan), "",
-        tables.to_text(pl.DataFrame({"axis": list(space.axes), "may be": levels})), "",
-        f"{plan.trials} trials with seed 0, proposed by {who} for val/{study.metric}"
-        + (f" against {study.cost}." if study.cost else "; what lags at equal FLOPs is pruned."),
+        tables.to_text(pl.DataFrame({"axis": axes, "may be": levels})), "",
+        f"{plan.trials} trials with seed 0, proposed by {who} for {tasks.title(f'val/{study.metric}')}"
+        + (f" against {tasks.title(study.cost)}." if study.cost else "; what lags at equal FLOPs is pruned."),
         f"Trained for {' or '.join(sorted(budgets)[:3])} each.",
     ]  # fmt: skip
     done = sum(entry.state in ("complete", "pruned") for entry in entries)
     left = max(0, plan.trials - done)
     time_left = f", about {tables.duration(left * fmean(seconds.values()))}" if seconds else ""
     return "\n".join([*lines, f"{done} done; {left} left{time_left}.", *_notes(plan)])
+
+
+def _beside_axes(plan: Plan, rows: Sequence[Mapping[str, str]]) -> str:
+    """A table with the choices of the cells first, a row each."""
+    heads = {axis: naming.axis(axis, plan.study.says) for axis in plan.axes}
+    columns = {axis: tables.numbers(cell.axes.get(axis) for cell in plan.cells) for axis in plan.axes}
+    axes = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
+    return tables.to_text(pl.concat([tables.rename(axes, heads), pl.DataFrame(rows)], how="horizontal"))
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -113,16 +122,12 @@ def _changes(plan: Plan) -> list[str]:
 def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
     """Expected, done, running, failed and missing, for each cell and seed."""
     state = {(entry.run.cell.key, entry.run.seed): entry.state for entry in entries}
-    rows = [
-        {axis: tables.number(cell.axes.get(axis)) for axis in plan.axes}
-        | {f"seed {seed}": state[cell.key, seed] for seed in plan.seeds}
-        for cell in plan.cells
-    ]
+    rows = [{f"seed {seed}": state[cell.key, seed] for seed in plan.seeds} for cell in plan.cells]
     count = dict.fromkeys(("complete", "pruned", "running", "waiting", "failed", "missing"), 0)
     for entry in entries:
         count[entry.state] += 1
     summary = ", ".join(f"{n} {name}" for name, n in count.items() if n)
-    lines = [tables.to_text(pl.DataFrame(rows)), ""] if rows else []
+    lines = [_beside_axes(plan, rows), ""] if rows else []
     if plan.space is None:
         lines.append(f"{len(entries)} runs expected: {summary}.")
     else:

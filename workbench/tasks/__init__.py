@@ -150,3 +150,29 @@ def metric(name: str) -> Metric:
     parts = score(name)
     own = parts.name if parts is not None else name
     return metrics().get(own) or Metric(name=own, label=own, direction="minimize")
+
+
+def title(name: str) -> str:
+    """What a metric is called on axes and in sentences, with its unit: `text-to-video R@1 (%)`.
+
+    name: in full. Where it was measured is added, as in `val text-to-video R@1 (%)`, unless that is the run's
+    own test split at the end of training.
+    """
+    return placed(name, metric(name).title)
+
+
+def head(name: str) -> str:
+    """The same for the head of a column: a score as its title, what a run costs in few words, `clips/s`."""
+    known = metric(name)
+    return placed(name, known.title if score(name) is not None else known.head)
+
+
+def placed(name: str, words: str) -> str:
+    """Words for a metric with where it was measured, see `title`."""
+    parts = score(name)
+    if parts is None:
+        return words
+    split = "val " if parts.split == "val" else ""
+    data = f" on {parts.data}" if parts.data else ""
+    stage = f" after stage {parts.stage}" if parts.stage is not None else ""
+    return f"{split}{words}{data}{stage}"

@@ -1,7 +1,7 @@
-"""What is done with run directories, `python -m workbench.tracking`; both commands may be repeated.
+"""What is done with run directories, `python -m workbench.tracking`; every command may be repeated.
 
 `import RUN_DIR...` puts them into MLflow, `gather FROM... --into RESULTS` brings those of several machines
-together.
+together, `show` opens MLflow's own pages over them and says where each study is there.
 """
 
 from __future__ import annotations
@@ -23,33 +23,38 @@ from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 all that was asked is done, 2 some of it is not."""
+    """Exit code: 0 all that was asked is done, 2 some of it is not; of `show` that of the server."""
     parser = argparse.ArgumentParser(prog="python -m workbench.tracking", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
     into.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
+    show = commands.add_parser("show", help="open MLflow's pages over the runs; ends with Ctrl-C")
     results = os.environ.get("WORKBENCH_RESULTS", "results")
-    into.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
     address = os.environ.get("WORKBENCH_MLFLOW", "")
-    into.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
+    for command in (into, show):
+        command.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
+        command.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
     collect = commands.add_parser("gather", help="bring runs of several machines together")
     collect.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
     collect.add_argument("--into", type=Path, default=Path(results), help="folder of all results")
     options = parser.parse_args(arguments)
     try:
-        return _gather(options) if options.command == "gather" else _import(options)
+        return _gather(options) if options.command == "gather" else _with_store(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _import(options: argparse.Namespace) -> int:
+def _with_store(options: argparse.Namespace) -> int:
+    """Commands about MLflow's store."""
     if options.mlflow == "none":
-        raise UserError("--mlflow names the store to send to; none is no store")
+        raise UserError("--mlflow names a store; none is no store")
     check_folder(options.results, "--results")
     storage = os.environ.get("WORKBENCH_STORAGE", "")
     check_addresses(options.results, storage, options.mlflow)
     check_local(options.results, storage or "none", options.mlflow)
+    if options.command == "show":
+        return _show(options.results, options.mlflow)
     count, refused = import_runs(options.paths, options.results, options.mlflow)
     for sentence in refused:
         print(f"error: {sentence}", file=sys.stderr)
@@ -76,6 +81,16 @@ def _gather(options: argparse.Namespace) -> int:
     }
     print(f"{len(found)} runs: " + ", ".join(f"{counts[k]} {word}" for k, word in said.items() if counts[k]))
     return 2 if counts["busy"] or counts["refused"] else 0
+
+
+def _show(results: Path, address: str) -> int:
+    from workbench.tracking.mlflow import Mirror
+
+    if not address and not (results / "mlflow.db").exists():
+        raise UserError(
+            f"there is no {results / 'mlflow.db'}; `make study` makes one, --results names another"
+        )
+    return Mirror(results, address).serve()
 
 
 def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tuple[int, list[str]]:

@@ -14,12 +14,24 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import naming
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
 from workbench.tracking import notes
 from workbench.tracking.files import check_name, wait_for_lock
-from workbench.tracking.mlflow_store import create, ends, explained, identity_of, lacks, quiet, reach
-from workbench.tracking.points import Point, batches, param, points, question
+from workbench.tracking.mlflow_store import (
+    HIDDEN,
+    create,
+    ends,
+    explained,
+    identity_of,
+    lacks,
+    quiet,
+    reach,
+    told,
+)
+from workbench.tracking.mlflow_view import OUTCOME, describe, run_tags, serve, with_headlines
+from workbench.tracking.points import Point, batches, param, points, study_of
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
@@ -70,7 +82,7 @@ class Mirror:
         if status is None or not directory.identity():
             raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
         directory.identity("study", "key", "cell")
-        sent = points(directory, status)
+        sent = with_headlines(points(directory, status), study_of(directory))
         with explained(), wait_for_lock(directory.file("mlflow.lock")):
             run_id, new = self._run(directory, status)
             ours = self._ours(run_id, directory, status)
@@ -92,6 +104,10 @@ class Mirror:
         if status.state != "running":
             self._artifacts(run_id, directory)
         self._state(run_id, status)
+
+    def serve(self) -> int:
+        """Shows the store in MLflow's own pages until it is interrupted, see `mlflow_view.serve`."""
+        return serve(self._client, self.address)
 
     def close_lost(self, study: str, busy: Callable[[], Collection[tuple[str, int]]]) -> list[str]:
         """Closes the MLflow runs of a study that are RUNNING though nobody works on them.
@@ -163,7 +179,8 @@ class Mirror:
 
     def _create_run(self, experiment: str, identity: Mapping[str, Any], status: Status) -> str:
         tags = {"wb.key": identity["key"], "wb.seed": str(identity["seed"])}
-        name = f"{identity['cell']} seed {identity['seed']}"
+        axes, seed = identity.get("axes"), int(identity["seed"])
+        name = naming.brief(axes, seed) if axes else f"{identity['cell']} s{seed}"
         start = int(status.started * 1000)
         return str(self._client.create_run(experiment, start, tags, name).info.run_id)
 
@@ -174,11 +191,11 @@ class Mirror:
         replaces a complete one before it is complete itself.
         """
         tags = self._client.get_run(run_id).data.tags
-        if tags.get("wb.token", "") in ("", str(directory.identity().get("token", ""))):
+        if told(tags, "token") in ("", str(directory.identity().get("token", ""))):
             return True
         if tags.get("wb.state") == "complete" and status.state != "complete":
             return False
-        return status.started >= float(tags.get("wb.started", 0.0))
+        return status.started >= float(told(tags, "started") or 0.0)
 
     def _contradicts(self, run_id: str, sent: Collection[Point], status: Status) -> bool:
         """Whether the store has other values than the record, or, once that is complete, more of them."""
@@ -232,9 +249,7 @@ class Mirror:
                 else:
                     root = self._artifact_root(study)
                     self._experiments[study] = self._client.create_experiment(study, root)
-            asked = question(directory)
-            if asked:
-                self._client.set_experiment_tag(self._experiments[study], "mlflow.note.content", asked)
+            describe(self._client, self._experiments[study], study_of(directory))
         return self._experiments[study]
 
     def _artifact_root(self, study: str) -> str | None:
@@ -280,21 +295,11 @@ class Mirror:
     def _tags(self, run_id: str, directory: RunDir, status: Status) -> None:
         from mlflow.entities import RunTag
 
-        identity, environment = directory.identity(), directory.read_json("environment.json")
-        values = {name: identity.get(name) for name in ("study", "recipe", "cell", "key", "seed")}
-        values |= {"attempt": status.attempt, "state": status.state, "reason": status.reason}
-        values |= {"failure": status.failure, "token": identity.get("token"), "started": status.started}
-        facts = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
-        values |= {name: environment.get(name) for name in facts}
-        tags = [RunTag(f"wb.{n}", masked(str(v))) for n, v in values.items() if v not in (None, "")]
-        tags += [RunTag(f"wb.axis.{n}", str(v)) for n, v in identity.get("axes", {}).items()]
         noted = notes.tags(directory)
-        tags += [RunTag(name, text) for name, text in noted.items()]
-        if environment.get("commit"):
-            tags.append(RunTag("mlflow.source.git.commit", str(environment["commit"])))
-        self._client.log_batch(run_id, tags=tags)
+        tags = run_tags(directory, status) | noted
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         # What an earlier attempt failed of is not what became of the run.
-        stale = [f"wb.{name}" for name in ("reason", "failure") if values[name] in (None, "")]
+        stale = {f"wb.{name}" for name in OUTCOME} - tags.keys()
         for name in self._client.get_run(run_id).data.tags:
             if name in stale or (name.startswith(("wb.note", "wb.pinned")) and name not in noted):
                 self._client.delete_tag(run_id, name)
@@ -332,9 +337,9 @@ class Mirror:
             if not path.exists():
                 continue
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            if (stored.get(name), tags.get(f"wb.sha256.{name}")) != (path.stat().st_size, content):
+            if (stored.get(name), tags.get(f"{HIDDEN}sha256.{name}")) != (path.stat().st_size, content):
                 self._client.log_artifact(run_id, str(path))
-                self._client.set_tag(run_id, f"wb.sha256.{name}", content)
+                self._client.set_tag(run_id, f"{HIDDEN}sha256.{name}", content)
 
     def _state(self, run_id: str, status: Status) -> None:
         wanted = STATES[status.state]

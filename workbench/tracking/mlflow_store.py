@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+HIDDEN = "mlflow.wb."
+"""Beginning of the tags that only this module reads: MLflow's pages leave out those of its own."""
+
+
+def told(tags: Mapping[str, str], name: str) -> str:
+    """A hidden tag of a run, which an earlier version showed; empty without it."""
+    return tags.get(f"{HIDDEN}{name}") or tags.get(f"wb.{name}", "")
+
+
 def create(path: Path) -> None:
     """A new database, whole or not at all: MLflow cannot go on from tables that a kill left half made."""
     from mlflow import MlflowClient
@@ -80,7 +89,7 @@ def ends(client: MlflowClient, study: str) -> dict[tuple[str, int], tuple[str, s
         for run in runs:
             tags = run.data.tags
             if (identity := identity_of(tags)) is not None:
-                found[identity] = tags.get("wb.token", ""), tags.get("wb.state", "")
+                found[identity] = told(tags, "token"), tags.get("wb.state", "")
         if not (page := runs.token):
             break
     return found

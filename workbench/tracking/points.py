@@ -1,4 +1,4 @@
-"""What a run directory gives a tracker: points of curves, params as text, the question of its study."""
+"""What a run directory gives a tracker: points of curves, params as text, what its study asks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _T = TypeVar("_T")
 
 
 def points(directory: RunDir, status: Status) -> list[Point]:
-    """Of a step that was recorded twice only the last. Raises `UserError` where a row is none of ours."""
+    """Of a step that was recorded twice only the last. Raises `UserError` where a row is none of ours.
+
+    What has no curve stands at step 0, since trackers draw a bar for that and a lone dot for any other step,
+    and with six digits.
+    """
     found: dict[tuple[str, int], tuple[float, float]] = {}
     for row in directory.read_metrics().rows:
         try:
@@ -33,9 +37,14 @@ def points(directory: RunDir, status: Status) -> list[Point]:
         for name, value in row.items():
             if _is_metric(name, value):
                 found[name, step] = (float(value), seconds)
+    curves = {name for name, _ in found}
     for name, value in directory.summary().items():
-        if _is_metric(name, value):
+        if not _is_metric(name, value):
+            continue
+        if name in curves:
             found.setdefault((name, status.step), (float(value), status.seconds))
+        else:
+            found[name, 0] = (_rounded(float(value)), status.seconds)
     return [(name, value, seconds, step) for (name, step), (value, seconds) in found.items()]
 
 
@@ -43,17 +52,23 @@ def _is_metric(name: str, value: Any) -> bool:
     return is_finite(value) and ("/" in name or name == "pflops")
 
 
+def _rounded(value: float) -> float:
+    """Six digits, and all of a whole number."""
+    return value if value.is_integer() else float(f"{value:.6g}")
+
+
 def is_finite(value: object) -> TypeGuard[float]:
     """Whether a value of a record is a number that can be compared and stored."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def question(directory: RunDir) -> str:
+def study_of(directory: RunDir) -> dict[str, Any]:
+    """What the `study.json` beside a run says of its study; empty without one."""
     try:
         described = json.loads((directory.path.parent / "study.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # the run is whole without it
-        return ""
-    return str(described.get("question", "")) if isinstance(described, dict) else ""
+        return {}
+    return described if isinstance(described, dict) else {}
 
 
 def param(value: Any) -> str:

@@ -156,7 +156,7 @@ def _say_training(asked: Asked, training: Mapping[str, collapse.Training], thres
         return f"No run collapsed; {many} cannot rule out that {share} do."
     better = "above" if asked.maximize else "below"
     chance_level = "" if asked.collapse is not None else ", as 999 of 1,000 by chance"
-    rule = f"val/{asked.metric} not {better} {_number(asked, threshold)}{chance_level}"
+    rule = f"val {asked.measure.label} not {better} {_number(asked, threshold)}{chance_level}"
     rest = (
         "They are left out of what is tested, which is about the runs that train."
         if asked.collapse is not None
@@ -174,7 +174,7 @@ def _say_training(asked: Asked, training: Mapping[str, collapse.Training], thres
 
 def _say_selected(asked: Asked, stratum: str, found: selection.Selected) -> str:
     where = f"{stratum}: " if stratum else ""
-    own = f"{found.cell}, with test/{asked.metric} {found.apparent:.1f},"
+    own = f"{found.cell}, with {_number(asked, found.apparent)} on test,"
     if found.mean is None or found.interval is None:
         return (
             f"{where}{own} was selected by the same seed that it is tested with, so its score is in part "
@@ -184,9 +184,9 @@ def _say_selected(asked: Asked, stratum: str, found: selection.Selected) -> str:
     n = len(found.seeds) - 1
     seeds = f"{n} seed{'s' if n > 1 else ''}"
     return (
-        f"{where}On a seed that had no say, selecting by val/{asked.metric} with {seeds} reaches "
-        f"test/{asked.metric} {found.mean:.1f} ({limits}); {own} is selected by all {n + 1} and owes a part "
-        "of its score to their luck."
+        f"{where}On a seed that had no say, selecting by {asked.measure.label} on val with {seeds} "
+        f"reaches {_number(asked, found.mean)} on test ({limits}); {own} is selected by all {n + 1} and owes "
+        "a part of its score to their luck."
     )
 
 
