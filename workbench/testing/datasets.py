@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from workbench.data import describe, generated, load, prepare
 from workbench.data.store import SPLITS, FrameStore
 from workbench.errors import UserError
 
+T = TypeVar("T")
 Source = str | Callable[[Path], str]
 """The place of a user's data, or what makes some at a path and returns the place."""
 
@@ -38,7 +39,7 @@ def dataset_contract(
     for name in names:
         load(name)
     given = source if isinstance(source, Mapping) else {} if source is None else dict.fromkeys(names, source)
-    return type("DatasetContract", (DatasetContract,), {"names": names, "sources": given})
+    return type("DatasetContract", (DatasetContract,), {"names": names, "sources": given, "kept": {}})
 
 
 class DatasetContract:
@@ -48,25 +49,39 @@ class DatasetContract:
     names: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[Mapping[str, Source]] = {}
 
+    kept: ClassVar[dict[str, Any]] = {}
+    """What is made once for all tests."""
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", self.names, scope="class")
 
-    @pytest.fixture(scope="class")
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        if what not in self.kept:
+            self.kept[what] = make()
+        found: T = self.kept[what]
+        return found
+
+    @pytest.fixture
     def source(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> str | None:
         given = self.sources.get(name)
-        return given(tmp_path_factory.mktemp(name) / "own") if callable(given) else given
+        if not callable(given):
+            return given
+        return self.once(f"source {name}", lambda: given(tmp_path_factory.mktemp(name) / "own"))
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def data(self, name: str) -> DataConfig:
         return DataConfig(name=name, clips=8, frames=2, size=16)
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def root(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("root")
+        return self.once("root", lambda: tmp_path_factory.mktemp("root"))
 
-    @pytest.fixture(scope="class")
-    def prepared(self, data: DataConfig, source: str | None, root: Path) -> FrameStore:
-        return FrameStore.open(prepare(data, source=source, root=root, progress=False))
+    @pytest.fixture
+    def prepared(self, name: str, data: DataConfig, source: str | None, root: Path) -> FrameStore:
+        def make() -> FrameStore:
+            return FrameStore.open(prepare(data, source=source, root=root, progress=False))
+
+        return self.once(f"store {name}", make)
 
     @pytest.fixture(autouse=True)
     def _for_each(self, name: str) -> None:
