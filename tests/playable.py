@@ -26,6 +26,9 @@ def make_playable(results, study):
                 "size": DATA.size}  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config | {"data": data}))
         (folder / "mask_preview.png").write_bytes(picture.getvalue())
+        asked = np.array([f"q{i}" for i in range(QUERIES)])
+        captions = np.array([f"caption <b>{i}</b>" for i in range(QUERIES)])
+        np.savez(folder / "embeddings.npz", text_id=asked, caption=captions)
     return results
 
 

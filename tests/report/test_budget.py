@@ -76,7 +76,7 @@ def test_the_costs_tell_passes_and_tokens(unequal, answered):
     found = cost_table(answered("ratios"))
     assert found[ENCODED].to_list() == pytest.approx([100, 50, 10])
     assert found["cost/video_passes"].to_list() == [1, 1, 1]
-    words = in_words(found)
+    words = in_words(found, {})
     assert {"ratio", ENCODED, "video encoder passes", "peak memory (GB)"} <= set(words.columns)
     assert "cost/video_tokens_out" in found.columns
 

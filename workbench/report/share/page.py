@@ -30,7 +30,7 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem;border-bottom:1px soli
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid #e5e5e5}th{border-bottom:2px solid #999}
 .number{text-align:right;white-space:nowrap}figure{margin:1.5rem 0;overflow-x:auto}
-figcaption{font-size:.9rem;color:#555}
+li,p,figcaption{overflow-wrap:anywhere}figcaption{font-size:.9rem;color:#555}
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem}
 .clips figure{margin:0;border:1px solid #ddd;padding:.6rem}.clips img{width:100%;image-rendering:pixelated}
 .masks{display:inline-block;vertical-align:top;width:calc(50% - 1rem);min-width:18rem;margin:.5rem}
