@@ -61,7 +61,7 @@ def rows_of(batch: Batch, draw: Draw, rows: slice) -> tuple[Batch, Draw]:
 class DualEncoder(BaseRecipe):
     """Embeds clips and captions by two encoders, or by one that reads both (`pooled_text`)."""
 
-    CONTRASTS: ClassVar = ("align",)
+    CONTRASTS: ClassVar[tuple[str, ...]] = ("align",)
 
     video: VideoEncoder
     text: TextEncoder
