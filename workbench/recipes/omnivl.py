@@ -101,6 +101,7 @@ class Recipe(DualEncoder):
     DISTRIBUTED: ClassVar = True
 
     PHASES: ClassVar = {"images": Phase()}
+    video: ImageVideoEncoder
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
