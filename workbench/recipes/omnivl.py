@@ -102,6 +102,7 @@ class Recipe(DualEncoder):
     DISTRIBUTED: ClassVar = True
 
     PHASES: ClassVar = {"images": Phase()}
+    video: ImageVideoEncoder
 
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
@@ -183,8 +184,8 @@ class Recipe(DualEncoder):
         own = Keys(gather(video)[line], gather(text)[line], gather(label)[line])
         scale, terms = self.temperature(), {}
         if weights.vtc:
-            put = self.momentum if config.queue else None
-            keys = own if put is None else put([v for v in views if len(v)], words, label, line)
+            shown_views = [view for view in views if len(view)]
+            keys = self.momentum(shown_views, words, label, line) if config.queue else own
             same, alpha = keys.together(label, rows), config.alpha if config.queue else 0.0  # [B, K]
             terms["vtc"] = losses.univlc(
                 video, text, keys[:2], same, scale, alpha=alpha, real=keys.real, rows=rows
