@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
+from workbench.data.progress import Progress
 from workbench.tracking import code
-from workbench.tracking.progress import Progress
 from workbench.tracking.run_dir import RunDir
 
 

@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 
 from workbench.data.decode import decoder_names, repeated_frames
 from workbench.data.index import Index
+from workbench.data.progress import Progress
 from workbench.data.store import is_ready, write_record
 from workbench.data.workers import Done, run_tasks, usable_cores
 from workbench.errors import UserError
 from workbench.tracking.files import naming
-from workbench.tracking.progress import Progress
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig

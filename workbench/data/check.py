@@ -17,10 +17,10 @@ from workbench.config import DataConfig
 from workbench.data import folder
 from workbench.data.build import DEADLINE
 from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey
+from workbench.data.progress import Progress
 from workbench.data.store import SPLITS
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
-from workbench.tracking.progress import Progress
 
 MISSING = "there is no such file"
 """Said of a clip whose file is not there; its name says where it would be."""

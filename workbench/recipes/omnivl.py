@@ -98,7 +98,6 @@ class Recipe(DualEncoder):
     with its begin and end, D width, E shared space, K keys, P pairs, V vocabulary.
     """
 
-    video: ImageVideoEncoder
     DISTRIBUTED: ClassVar = True
 
     PHASES: ClassVar = {"images": Phase()}

@@ -295,13 +295,12 @@ class Mirror:
     def _tags(self, run_id: str, directory: RunDir, status: Status) -> None:
         from mlflow.entities import RunTag
 
-        noted = notes.tags(directory)
-        tags = run_tags(directory, status) | noted
+        tags = run_tags(directory, status) | notes.tags(directory)
         self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        # What an earlier attempt failed of is not what became of the run.
-        stale = {f"wb.{name}" for name in OUTCOME} - tags.keys()
+        # What an earlier attempt failed of is not what became of the run, nor a note that was taken back.
+        ours = (*(f"wb.{name}" for name in OUTCOME), "wb.note", "wb.pinned")
         for name in self._client.get_run(run_id).data.tags:
-            if name in stale or (name.startswith(("wb.note", "wb.pinned")) and name not in noted):
+            if name.startswith(ours) and name not in tags:
                 self._client.delete_tag(run_id, name)
 
     def _metrics(self, run_id: str, sent: Collection[Point]) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 
 import workbench.data.moving_shapes.world as world
 from workbench.data.index import Clip
+from workbench.data.progress import Progress
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
-from workbench.tracking.progress import Progress
 
 CHUNK = 40
 """Clips a worker draws between two answers."""
