@@ -39,16 +39,17 @@ def test_the_error_bar_says_what_it_is_about(ratios, opened, error, words):
     ratios()
     page = opened(view="effects", error=error)
     assert not page.exception
-    assert captions(page)[0] == f"Text-to-video R@1 (%) over video mask ratio, with 95 % intervals {words}."
+    words = f"Text-to-video R@1 (%) over video mask ratio, with 95 % intervals {words}. "
+    assert captions(page)[0].startswith(words)
 
 
 def test_one_seed_has_intervals_over_queries_and_no_claim(ratios, opened):
     ratios(seeds=(0,))
     page = opened(view="effects")
-    assert (
-        captions(page)[0]
-        == "Text-to-video R@1 (%) over video mask ratio, with 95 % intervals over queries (one seed)."
+    said_of_sweep = (
+        "Text-to-video R@1 (%) over video mask ratio, with 95 % intervals over queries (one seed). "
     )
+    assert any(c.startswith(said_of_sweep) for c in captions(page))
     assert any("one seed: no interval and no test" in c for c in captions(page))
 
 
@@ -97,7 +98,7 @@ def test_every_metric_has_its_pictures_and_so_has_what_a_choice_costs(ratios, op
     ratios()
     page = opened(view="effects", metric=metric)
     assert not page.exception
-    assert captions(page)[0].startswith(f"{words} over video mask ratio")
+    assert any(c.startswith(f"{words} over video mask ratio") for c in captions(page))
 
 
 def test_hostile_names_are_words(results, opened):
