@@ -67,7 +67,9 @@ def test_on_a_telephone_the_menu_closes_after_a_choice_and_masks_stand_in_pairs(
     page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_test_id("stSidebar").get_by_text("Masks", exact=True).click()
     page.wait_for_selector("img[alt='Frame 2, from above: the clip, as the encoder sees it']")
-    page.wait_for_selector('[data-testid="stSidebar"][aria-expanded="false"]', state="attached")
+    page.wait_for_function(
+        "() => !(document.querySelector('[data-testid=stSidebar]')?.getBoundingClientRect().right > 1)"
+    )
     pair = page.locator("img[alt^='Frame 1, from above']").bounding_box()
     assert pair["height"] > 1.9 * pair["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
