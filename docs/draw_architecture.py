@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROWS = (
-    ("app", "notebook", "python -m workbench.study", "studies", "evaluate", "testing"),
+    ("app", "notebook", "testing"),
+    ("python -m workbench.study", "studies", "evaluate"),
     ("report", "runner"),
     ("inspection", "study"),
     ("figures", "answer", "train"),
@@ -152,13 +153,14 @@ def draw(target: Path) -> None:
         "#D55E00",
         "#009E73",
         "#CC79A7",
+        "#a0522d",
         "#8a6d00",
         "#3a87ad",
         "#555555",
         "#7a4fbf",
         "#000000",
     )
-    figure, axes = plt.subplots(figsize=(9.5, 8.6))
+    figure, axes = plt.subplots(figsize=(9.5, 9.4))
     places = {
         name: ((i + 0.5) / len(row) * 10, float(len(ROWS) - at))
         for at, row in enumerate(ROWS)
