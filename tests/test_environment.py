@@ -1,7 +1,9 @@
 """Where a run happens: devices by name, precision by ability, and a record of both."""
 
 import json
+import subprocess
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from workbench.errors import UserError
 from workbench.train import environment
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "", "cuda:99", "cpu:x"])
@@ -48,3 +51,11 @@ def test_the_record_is_plain_json():
     assert json.loads(json.dumps(found)) == found
     assert found["precision"] == "bfloat16"
     assert found["device_name"]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout: a wheel knows no commit")
+def test_a_run_records_the_commit_of_its_code():
+    head = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert environment.describe(CPU, torch.float32)["commit"] == head

@@ -71,7 +71,7 @@ def _device_name(device: torch.device) -> str:
 
 def _commit() -> dict[str, object]:
     """Commit of the code and whether it was changed since; empty where it is not in a repository."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return {"commit": os.environ.get("WORKBENCH_COMMIT", ""), "dirty": False}
     try:
