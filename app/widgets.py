@@ -230,6 +230,8 @@ def legible(figure: go.Figure) -> None:
     figure.update_xaxes(**words)
     figure.update_yaxes(**words)
     figure.update_layout(legend={"font": {"color": ink}}, font={"color": ink})
+    bar = {"tickfont": {"color": ink}, "title": {"font": {"color": ink}}}
+    figure.update_coloraxes(colorbar=bar)
 
 
 def _page(figure: go.Figure, caption: str, about: About | None) -> str:

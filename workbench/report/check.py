@@ -281,6 +281,6 @@ def _near(a: str, b: str) -> bool:
     if math.isclose(x, y, rel_tol=CLOSE, abs_tol=1e-9):
         return True
     digits = [-int(Decimal(text).as_tuple().exponent) for text in (a, b)]
-    if digits[0] == digits[1] or min(digits) < 0:
+    if min(digits) < 0:
         return False
     return abs(x - y) <= 0.5000001 * 10.0 ** -min(digits)

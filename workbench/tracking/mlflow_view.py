@@ -45,7 +45,7 @@ COSTS = {
 OUTCOME = ("reason", "failure")
 """What a run has only where it ended badly."""
 FACTS = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
-WIDE = 210
+WIDE = 240
 """Pixels of a column, so that its head can be read."""
 HOST, PORT = "127.0.0.1", 5000
 PATIENCE = 60.0
