@@ -120,7 +120,7 @@ def test_without_a_command_it_says_which_there_are(capsys):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["studie"], "there is no command 'studie'; there are study, report, data, train, dash"),
+        (["studie"], "there is no command 'studie'; there are study, report, data, train, evaluate, dash"),
         (["dash", "file"], "the folder of all results is no folder: file"),
         (["dash", "--port", "0"], "--port is a number from 1 to 65535, not 0"),
         (["study", "nothing"], "no study 'nothing'; there are "),

@@ -57,7 +57,7 @@ def test_an_answer_shows_itself(results):
     assert "beats" in said.sentence
     assert said.cells.height == len(RATIOS)
     assert said.best != said.baseline
-    assert said._repr_markdown_().startswith("# mask\\_ratio\n")
+    assert said._repr_markdown_().startswith("# mask_ratio\n")
     shown = said._repr_html_()
     assert shown.startswith("<h1>mask_ratio</h1>")
     assert (

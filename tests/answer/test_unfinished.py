@@ -22,7 +22,7 @@ def test_a_page_of_one_seed_speaks_of_no_test(ratios, answered):
     text = page(found, [])
     assert "Holm" not in text.partition("## Every cell")[2]
     assert "seeds and queries" not in text
-    assert "one seed: no interval and no test. Seeds used: 0." in text
+    assert "one seed: no interval and no test. The seed that all cells share is 0." in text
     assert "distinguishable" not in text
     assert ALONE not in text
     assert "with 95 % intervals over queries, which say nothing about other seeds." in rows.legend(found)
@@ -84,7 +84,7 @@ def test_one_number_a_run_has_intervals_over_seeds_only(ratios, answered, change
     assert "points" not in found.sentence
     assert "in t2v_medr" in found.sentence
     assert not any("no difference between" in caveat for caveat in found.caveats)
-    assert "Mean of the cells with this choice minus the mean of all cells, in t2v\\_medr" in page(found, [])
+    assert "Mean of the cells with this choice minus the mean of all cells, in t2v_medr" in page(found, [])
 
 
 def test_the_family_is_the_planned_one_from_the_first_comparison_on(ratios, answered):
@@ -101,7 +101,9 @@ def test_the_family_is_the_planned_one_from_the_first_comparison_on(ratios, answ
 def test_seeds_that_not_every_cell_has_are_named_beside_the_effects(ratios, answered):
     ratios(seeds=(0, 1, 2), skip={(3, 2)})
     found = answered()
-    text = "Seeds used: 0, 1; left out were 5 runs of seed 2, which not every cell has."
+    text = (
+        "The seeds that all cells share are 0, 1; left out were 5 runs of seed 2, which not every cell has."
+    )
     assert text in page(found, [])
     assert text in pictures.factors(found).caption
 
@@ -109,8 +111,8 @@ def test_seeds_that_not_every_cell_has_are_named_beside_the_effects(ratios, answ
 def test_the_sentence_says_which_axis_matters(ratios, answered):
     ratios()
     said = answered().sentence
-    assert "On average over the other choices, video_ratio matters: 0 by -1" in said
-    assert "no main effect of text_ratio is distinguishable (in points of R@1" in said
+    assert "On average over the other choices, video mask ratio matters: 0 by -1" in said
+    assert "no main effect of text mask ratio is distinguishable (in points of R@1" in said
     assert "No interaction of two axes is distinguishable." in said
 
 

@@ -90,7 +90,8 @@ def test_a_missing_axis_is_an_empty_field_in_every_table(done):
     assert words["ratio"].to_list() == ["", "0.5", "0.9", "0.9", "0.5", "0.9"]
     assert words["extra"].to_list() == ["", "", "0.1", "0.2", "", ""]
     assert tables.to_csv(exact(found)).splitlines()[1].split(",")[2:5] == ["none", "", ""]
-    assert found.effects is None, "no full grid"
+    assert found.effects.over == {"ratio": (2, 6), "extra": (2, 6)}, "no full grid"
+    assert all(effect.p_adjusted is None for effect in found.effects.effects)
     assert len(found.comparisons) == 5
     confounded = [caveat for caveat in found.caveats if "more than one" in caveat or "axes" in caveat]
     assert confounded == [], "an axis that comes with a choice is no second difference"

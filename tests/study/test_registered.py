@@ -109,7 +109,7 @@ def test_looks_and_collapse_are_stored_with_the_plan(tmp_path):
     assert (dict(asked.looks), asked.collapse) == ({3: 0.01, 5: 0.04}, 1.5)
     text = plan_text(plan, [], {})
     assert "Claims are looked for with 3 seeds at 1 %, 5 seeds at 4 %." in text
-    assert "A run whose val/t2v_r1 is not better than 1.5 has collapsed" in text
+    assert "A run whose val text-to-video R@1 (%) is not better than 1.5 has collapsed" in text
     plain = Asked.of(plan_of(configure, tmp_path).description())
     assert (dict(plain.looks), plain.collapse) == ({}, None)
     tried = plan_of(configure, tmp_path, Options(smoke=True), looks={3: 0.01}, collapse=1.5)

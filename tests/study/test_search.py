@@ -213,7 +213,7 @@ def test_the_plan_of_a_search_says_what_it_may_propose(write, study, capsys):
     assert "0, 0.5, 0.9" in out
     assert "0.05 to 0.5" in out
     assert "tube, frame" in out
-    assert "12 trials with seed 0, proposed by NSGA-II for val/t2v_r1 against cost/train_pflops." in out
+    assert "12 trials with seed 0, proposed by NSGA-II for val text-to-video R@1 (%) against training" in out
     assert study("fake", "--status") == 0
     assert "12 trials expected: none proposed yet." in capsys.readouterr().out
     assert not Path("results").exists()

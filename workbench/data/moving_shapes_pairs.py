@@ -164,6 +164,6 @@ def _digest(clips: Sequence[Clip]) -> str:
     own = {"VERSION": VERSION, "ACTOR_RADIUS": ACTOR_RADIUS, "APART": APART, "TRIES": TRIES}
     rows = [dataclasses.asdict(clip) for clip in clips]
     for row in rows:
-        del row["start"], row["end"]  # of drawn clips, which are whole files
+        del row["start"], row["end"], row["member"]  # of drawn clips, which are whole files
     content = {"world": world.constants(), "pairs": own, "clips": rows}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

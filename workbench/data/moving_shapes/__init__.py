@@ -104,11 +104,7 @@ def digest_of(clips: Sequence[Clip], more: Mapping[str, Any] = MappingProxyType(
     """Of an index and of the constants that its pictures depend on: those of the world, and `more`."""
     rows = [dataclasses.asdict(clip) for clip in clips]
     for row in rows:
-        for late in (
-            "label",
-            "start",
-            "end",
-        ):  # came after the first digests and tell nothing new
+        for late in ("label", "start", "end", "member"):  # came after the first digests, tell nothing new
             del row[late]
     content = {"constants": {**world.constants(), **more}, "clips": rows}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
