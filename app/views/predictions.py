@@ -64,7 +64,7 @@ def render(runs: Runs) -> None:
     with third:
         options = {name: kind.words for name, kind in KINDS.items()}
         default = (can or list(KINDS))[0]
-        what = address.choose("what", "What is shown", options, default)
+        what = address.choose("what", "What is shown", options, default, form="buttons")
     if what not in can:
         kind = KINDS[what]
         words = f"The model of this run, {recipe}, {kind.without}; {', '.join(kind.able)} can."
