@@ -37,7 +37,6 @@ class Screen:
         worker: int = 0,
     ) -> None:
         self.plan, self._look, self._worker = plan, look, worker
-        self._title = str(plan.description()["title"])
         self._states = {entry.run.name: entry.state for entry in entries}
         self._key = {run.name: run.cell.key for run in plan.runs}
         self._labels = {cell.key: cell.label for cell in plan.cells}
@@ -116,7 +115,7 @@ class Screen:
 
     def _measured(self, directory: RunDir) -> str:
         summary, metric = directory.summary(), self.plan.study.metric
-        parts = [f"{self._title} {tables.score(summary.get(f'test/{metric}'))}"]
+        parts = [f"{self.plan.title} {tables.score(summary.get(f'test/{metric}'))}"]
         parts.append(f"val {tables.score(summary.get(f'val/{metric}'))}")
         if (speed := summary.get("speed/clips_per_s")) is not None:
             beside = disturbed(summary.get(CORE_WAIT))

@@ -131,6 +131,11 @@ class Plan:
                 found += [full_name("test", data, name) for name in (*after, own)]
         return [name for name in dict.fromkeys(found) if name != f"test/{self.study.metric}"]
 
+    @property
+    def title(self) -> str:
+        """What the study's metric is called, with its unit."""
+        return tasks.title(f"test/{self.study.metric}")
+
     def description(self) -> dict[str, Any]:
         """What was asked, as JSON: `study.json`, from which reports are made without the study file."""
         study = self.study
@@ -138,7 +143,7 @@ class Plan:
             "study": study.name,
             "question": study.question,
             "metric": study.metric,
-            "title": tasks.title(f"test/{study.metric}"),
+            "title": self.title,
             "direction": study.direction,
             "axes": self.axes,
             **({"says": dict(study.says)} if study.says else {}),

@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,8 +18,7 @@ from tqdm import tqdm
 from workbench.addresses import check_addresses, check_local, masked
 from workbench.errors import UserError
 from workbench.tracking.files import check_folder
-from workbench.tracking.gather import gather
-from workbench.tracking.run_dir import RunDir
+from workbench.tracking.gather import find_runs, gather
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,12 +98,12 @@ def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tupl
     Returns how many are in MLflow, and a sentence for each that is not. Raises `UserError` where there
     is nothing to send or nowhere to send it.
     """
-    directories = {directory.path.resolve(): directory for path in paths for directory in find_runs(path)}
+    directories = find_runs(paths)
     from workbench.tracking.mlflow import Mirror  # takes seconds, which a mistyped path need not
 
     refused: list[str] = []
     mirror: Mirror | None = None
-    with tqdm(directories.values(), unit="run", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(directories, unit="run", disable=not sys.stderr.isatty()) as bar:
         for done, directory in enumerate(bar):
             try:
                 mirror = mirror or Mirror(results, address)
@@ -120,14 +119,6 @@ def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tupl
                 mirror = None  # opened anew, which tells a damaged run from a store that went away
                 refused.append(f"{directory.path} was not sent: {error}")
     return len(directories) - len(refused), refused
-
-
-def find_runs(path: Path) -> Iterator[RunDir]:
-    """The run directories at or below a folder; `UserError` when there is none."""
-    found = [file.parent for file in sorted(path.rglob("run.json"))] if path.is_dir() else []
-    if not found:
-        raise UserError(f"there is no run directory at or below {path}")
-    yield from (RunDir(folder) for folder in found)
 
 
 if __name__ == "__main__":

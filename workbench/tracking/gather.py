@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,24 +51,28 @@ def gather(sources: Sequence[Path], results: Path) -> list[Gathered]:
 
     Raises `UserError` where a source holds no run directory or is `results` itself.
     """
-    found: dict[Path, RunDir] = {}
     for source in sources:
-        if _same(source, results):
+        if source.resolve() == results.resolve():
             raise UserError(f"{source} is the folder into which runs are gathered; name another")
-        for directory in _runs(source):
-            found[directory.path.resolve()] = directory
-    with tqdm(found.values(), unit="run", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(find_runs(sources), unit="run", disable=not sys.stderr.isatty()) as bar:
         gathered = [_gather_one(directory, results) for directory in bar]
     shutil.rmtree(results / WAITING, ignore_errors=True)
     return gathered
 
 
-def _runs(source: Path) -> Iterator[RunDir]:
-    files = sorted(source.rglob("run.json")) if source.is_dir() else []
-    files = [file for file in files if WAITING not in file.parts]
-    if not files:
-        raise UserError(f"there is no run directory at or below {source}")
-    yield from (RunDir(file.parent) for file in files)
+def find_runs(paths: Sequence[Path]) -> list[RunDir]:
+    """The run directories at or below some folders, each once, without copies that are still being made.
+
+    Raises `UserError` for a folder that holds none.
+    """
+    found: dict[Path, RunDir] = {}
+    for path in paths:
+        files = sorted(path.rglob("run.json")) if path.is_dir() else []
+        files = [file for file in files if WAITING not in file.parts]
+        if not files:
+            raise UserError(f"there is no run directory at or below {path}")
+        found |= {file.parent.resolve(): RunDir(file.parent) for file in files}
+    return list(found.values())
 
 
 def _gather_one(source: RunDir, results: Path) -> Gathered:
@@ -175,7 +179,3 @@ def _digests(folder: Path) -> dict[str, str]:
             with open(path, "rb") as file:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
