@@ -14,8 +14,9 @@ from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.study.cells.build import Builder, Cell
+from workbench.study.cells.contrasts import registered
 from workbench.study.cells.options import Options
-from workbench.study.spec import Choice, Study, alone, registered, under
+from workbench.study.spec import Choice, Study, alone, under
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
@@ -149,6 +150,7 @@ class Plan:
             **({"says": dict(study.says)} if study.says else {}),
             "baseline": self.baseline.key if self.baseline is not None else None,
             "within": list(study.within),
+            **({"over": study.over} if study.over else {}),
             "seeds": list(self.seeds),
             "reads": list(dict.fromkeys([*study.reads, *self._on_other_data()])),
             "mode": study.mode,

@@ -17,6 +17,7 @@ from workbench.errors import UserError
 from workbench.metrics import RUN, score
 from workbench.places import ours
 from workbench.recipes import names as recipe_names
+from workbench.study.cells.contrasts import Contrast as Contrast
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
 from workbench.tasks import metrics, overview
@@ -73,66 +74,6 @@ class Claim:
             )
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A difference that is registered before any run: the mean of some cells minus the mean of others.
-
-    Contrasts of a study are tested in their order at 5 % each, up to the first that cannot be told, see
-    `workbench.stats.families`. First comes what matters most, or what is surest to be seen.
-    """
-
-    text: str
-    """What would be said of it, in words."""
-    of: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
-    """Axes with the value, or the values, that a cell has there; axes not named are averaged over."""
-    against: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
-
-    def sides(self, cells: Mapping[str, Sequence[Mapping[str, Choice]]]) -> tuple[list[str], list[str]]:
-        """Keys of the cells of both sides; `UserError` where a side has none, or both share one.
-
-        cells: key -> the choices that lead to this cell.
-        """
-        of, against = (
-            [key for key, ways in cells.items() if any(_fits(pattern, axes) for axes in ways)]
-            for pattern in (self.of, self.against)
-        )
-        for pattern, found in ((self.of, of), (self.against, against)):
-            if not found:
-                names = dict.fromkeys(axis for ways in cells.values() for axes in ways for axis in axes)
-                raise UserError(
-                    f"the contrast {self.text!r} names {dict(pattern)}, which is none of the cells; the "
-                    f"axes are {', '.join(names)}, with the values of the study file"
-                )
-        if both := [key for key in of if key in against]:
-            raise UserError(
-                f"the contrast {self.text!r} has {len(both)} of the same cells on both sides, "
-                f"{dict(self.of)} and {dict(self.against)}; each cell may be on one side only"
-            )
-        return of, against
-
-
-def _fits(pattern: Mapping[str, Choice | tuple[Choice, ...]], axes: Mapping[str, Choice]) -> bool:
-    return all(
-        axis in axes and axes[axis] in (wanted if isinstance(wanted, tuple) else (wanted,))
-        for axis, wanted in pattern.items()
-    )
-
-
-def registered(
-    contrasts: Sequence[Contrast], cells: Mapping[str, Sequence[Mapping[str, Choice]]]
-) -> tuple[dict[str, Any], ...]:
-    """Contrasts in their order, as they stand in `study.json`; cells: see `Contrast.sides`."""
-    sides = [contrast.sides(cells) for contrast in contrasts]
-    return tuple(
-        {
-            "text": contrast.text,
-            "of": {"cells": of, "axes": dict(contrast.of)},
-            "against": {"cells": against, "axes": dict(contrast.against)},
-        }
-        for contrast, (of, against) in zip(contrasts, sides, strict=True)
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One question and the runs that answer it.
@@ -165,6 +106,9 @@ class Study:
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, such as budgets that are not to be compared with each other. Each cell
     is compared with the baseline of the same choices there; `baseline` names the other axes only."""
+    over: str = ""
+    """One of `within` whose values are budgets, from small to large: answers then have a curve over it for
+    each choice of the other axes, and say where curves cross, see `workbench.stats.scaling`."""
     seeds: tuple[int, ...] = (0,)
     reads: tuple[str, ...] = (
         "cost/train_pflops",
@@ -177,6 +121,8 @@ class Study:
     """What others have claimed, to be given a verdict."""
     contrasts: tuple[Contrast, ...] = ()
     """Registered differences, the only ones of which anything is then claimed, in the order of the tests."""
+    contrasts_under: Mapping[str, tuple[Contrast, ...]] = field(default_factory=dict)
+    """The same under other recipes than the default one, which may have other cells; see `under`."""
     collapse: float | None = None
     """A run whose `val/<metric>` is no better has collapsed: it is left out of what is tested, which is then
     about the runs that train. Fixed here, before any run; None leaves none out."""
@@ -236,6 +182,8 @@ class Study:
             raise UserError("each contrast of a study has a text of its own, by which reports name it")
         if set(self.within) & set(self.baseline) or (self.within and not self.baseline):
             raise UserError(f"the baseline of a study names the axes that are not in within: {self.within!r}")
+        if self.over and self.over not in self.within:
+            raise UserError(f"over is one of a study's within, {self.within!r}, not {self.over!r}")
         if self.cost and self.mode != "search":
             raise UserError("only a search has a cost: an ablation runs every cell")
         if self.sampler == "nsga2" and not self.cost:
@@ -244,6 +192,11 @@ class Study:
             raise UserError(f"a search has one trial or more, not {self.trials!r}")
         if self.recipe and self.recipe not in self.recipes:
             raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
+        if not set(self.contrasts_under) <= set(self.recipes[1:]):
+            raise UserError(
+                f"contrasts_under names recipes besides the first of {self.recipes!r}, not "
+                f"{', '.join(self.contrasts_under)}"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
 
@@ -287,8 +240,8 @@ def load(name: str) -> Study:
 def under(study: Study, recipe: str) -> Study:
     """The study under another of its recipes: the same question with runs, ledger and report of its own.
 
-    Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
-    have other choices, and is compared cell by cell.
+    Contrasts are registered for the default recipe, by what pilot runs of that one showed; those of another
+    one stand in `contrasts_under`, without which it is compared cell by cell.
     """
     if recipe in ("", study.recipe):
         return study
@@ -298,7 +251,10 @@ def under(study: Study, recipe: str) -> Study:
         allowed = allowed or f"--recipe is for {elsewhere}"
         raise UserError(f"study {study.name} does not run under {recipe!r}; {allowed}")
     question = f"{study.question.removesuffix('?')}, under {recipe}?"
-    return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe, contrasts=())
+    contrasts = study.contrasts_under.get(recipe, ())
+    return replace(
+        study, name=f"{study.name}-{recipe}", question=question, recipe=recipe, contrasts=contrasts
+    )
 
 
 def alone(study: Study) -> Study:
