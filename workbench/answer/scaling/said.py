@@ -73,9 +73,9 @@ def legend(title: str, axis: str, seeds: str) -> str:
     return (
         f"{title} over the budget ({axis}) with 95 % intervals over seeds and queries, seeds {seeds}. "
         "Between two budgets a curve is a straight line over the logarithm of the budget, since few points "
-        "bear no other form. An arm may be the best where none is told to be better, and two curves may cross "
-        "where they cannot be told apart; both at 95 %, each for itself. A dash stands for a limit outside of "
-        "the budgets that were run."
+        "bear no other form. An arm may be the best where none is told to be better, and two curves may "
+        "cross where they cannot be told apart; both at 95 %, each for itself. A dash stands for a limit "
+        "outside of the budgets that were run."
     )
 
 
