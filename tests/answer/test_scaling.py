@@ -11,7 +11,7 @@ from workbench.report.page import CROSSINGS, ORDER, OVER, page
 from workbench.study.spec import Study
 
 CELLS = grid(pflops=[0.005, 0.01, 0.02, 0.04], ratio=[0.5, 0.9])
-RISE = {0.5: (5, 20, 45, 70), 0.9: (30, 38, 46, 50)}
+RISE = {0.5: (5, 20, 45, 70), 0.9: (30, 45, 60, 50)}
 
 
 def quality(axes):
