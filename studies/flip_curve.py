@@ -24,11 +24,11 @@ EPOCHS, TUNING = 8, 0.4
 
 def configure(trial: Trial) -> RunConfig:
     ratio = trial.suggest_categorical("ratio", [0.0, 0.5, 0.75])
-    batch, more = "same", "nothing"
+    batch, more = "same", "nothing more"
     if ratio:
         batch = trial.suggest_categorical("batch", ["same", "enlarged"])
     if batch == "enlarged":
-        more = trial.suggest_categorical("more", ["nothing", "tuning", "reconstruction"])
+        more = trial.suggest_categorical("more", ["nothing more", "tuning", "reconstruction"])
     times = round(1 / (1 - ratio)) if batch == "enlarged" else 1
     stages = [Stage(budget=Budget(unit="epochs", amount=EPOCHS))]
     if more == "tuning":
@@ -46,12 +46,12 @@ def configure(trial: Trial) -> RunConfig:
 
 
 HALF, MOST = {"ratio": 0.5}, {"ratio": 0.75}
-SAME, ENLARGED = {"batch": "same"}, {"batch": "enlarged", "more": "nothing"}
+SAME, ENLARGED = {"batch": "same"}, {"batch": "enlarged", "more": "nothing more"}
 
 STUDY = Study(
     question="Does hiding video pay as in FLIP?",
     configure=configure,
-    says={"ratio": "{share} video hidden", "batch": "{value} batch", "more": "with {value} more"},
+    says={"ratio": "{share} video hidden", "batch": "{value} batch", "more": "{value}"},
     baseline={"ratio": 0.0},
     seeds=(10, 11, 12),
     reads=(

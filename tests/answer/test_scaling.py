@@ -36,8 +36,8 @@ def test_the_answer_says_which_is_best_where_curves_cross_and_what_is_foretold(w
     written(says=SAYS)
     found = answered().scaling
     said = " ".join(found.sentences)
-    assert f"0.005 PFLOPs: {MOST} (told from all others)" in said
-    assert f"0.04 PFLOPs: {HALF} (told from all others)" in said
+    assert f"0.005 PFLOPs: {MOST} (no other may be it)" in said
+    assert f"0.04 PFLOPs: {HALF} (no other may be it)" in said
     assert f"the curves of {HALF} and {MOST} cross at 0.02" in said
     assert "0 % of the pairs stand at 0.005 PFLOPs in the order that they have at 0.04 PFLOPs" in said
     rows = curves.curve_rows(found)

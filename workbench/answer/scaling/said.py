@@ -16,7 +16,7 @@ def best(found: Sequence[scaling.Best], budget: Said) -> str:
     parts = []
     for one in found:
         others = [arm for arm in one.candidates if arm != one.best]
-        open_ = f" (or {' or '.join(others)})" if others else " (told from all others)"
+        open_ = f" (or {' or '.join(others)})" if others else " (no other may be it)"
         parts.append(f"{budget(one.budget)}: {one.best}{open_}")
     return f"Best by the mean, with all that may be the best at 95 % each: {'; '.join(parts)}."
 
@@ -75,7 +75,7 @@ def legend(title: str, axis: str, seeds: str) -> str:
         "Between two budgets a curve is a straight line over the logarithm of the budget, since few points "
         "bear no other form. An arm may be the best where none is told to be better, and two curves may "
         "cross where they cannot be told apart; both at 95 %, each for itself. A dash stands for a limit "
-        "outside of the budgets that were run."
+        "outside of the budgets that were run. All this describes; what may be claimed stands elsewhere."
     )
 
 
