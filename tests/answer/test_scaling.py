@@ -42,7 +42,7 @@ def test_the_answer_says_which_is_best_where_curves_cross_and_what_is_foretold(w
     assert "0 % of the pairs stand at 0.005 PFLOPs in the order that they have at 0.04 PFLOPs" in said
     rows = curves.curve_rows(found)
     assert rows.height == 8
-    assert rows.filter(arm=HALF)["mean"].to_list() == pytest.approx(RISE[0.5], abs=2)
+    assert rows.filter(arm=HALF)["mean"].to_list() == pytest.approx(RISE[0.5], abs=4)
     assert (rows["low"] < rows["mean"]).all()
     table = curves.curve_table(found)
     assert table.columns == ["budget", HALF, MOST, "best", "may be the best"]
