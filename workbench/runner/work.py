@@ -122,6 +122,7 @@ def work(
         # What is left and could not be leased is leased by another process.
         others = [e for e in ledger.entries() if e.state not in FINAL]
         if not others:
+            ledger.reconcile()  # closes what another machine had queued too, at a start at the same moment
             return
         if not waited:
             for watcher in watchers:
