@@ -9,8 +9,9 @@ import torch
 from planted import numbers
 from scenes import Words, gallery, scenes
 
-from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, SLOTS, about
+from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, SLOTS
 from workbench.data.moving_shapes.world import ACTIONS
+from workbench.data.questions import about
 from workbench.data.store import Split
 from workbench.errors import UserError
 from workbench.tasks import gallery as galleries

@@ -181,7 +181,7 @@ def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> lis
     return found
 
 
-def chance(one: Question, way: str, answers: int) -> float:
+def chance(one: Question, way: str, answers: int = 1) -> float:
     """Accuracy in percent of any of the options, or of any answer that the question does not name.
 
     answers: to a question without a kind.
