@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from workbench import recipes
-from workbench.config import OptimConfig
+from workbench.config import DataConfig, OptimConfig
+from workbench.data import describe
 from workbench.errors import UserError
 from workbench.serial import to_dict
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan
 from workbench.study.stages import CHOSEN, RATES
-from workbench.tasks import refusal
+from workbench.tasks import refusal, task_of, unknown
 
 NAMES = list(spec.find())
 SEARCHES = ["pareto"]
@@ -24,6 +25,7 @@ EXPECTED = {
     "mac_claims": 2,
     "mask_ratio": 5,
     "mask_strategy": 12,
+    "promises": 4,
     "text_masking": 19,
     "transfer": 4,
     "unmasked_tuning": 4,
@@ -32,6 +34,10 @@ EXPECTED = {
 
 def objectives(recipe):
     return recipes.load(recipe).Recipe.objectives()
+
+
+def known_of(data):
+    return describe(DataConfig(name=data, clips=8)).known
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +224,30 @@ def test_a_part_is_one_change_of_what_is_published(name, tmp_path):
         assert {k: v for k, v in config.items() if k != "recipe"} == {
             k: v for k, v in published.items() if k != "recipe"
         }
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "cells", "beside"),
+    [
+        ("smaug", "t2v_r10", 4, "cost/train_gflops_per_clip"),
+        ("omnivl", "t2v_r10", 2, "test/t2v_r1"),
+        ("internvideo", "t2v_r10", 3, "test/t2v_r1"),
+        ("locvtp", "grounding_miou", 2, "test/grounding_miou_prior"),
+        ("hitea", "order_pairs", 2, "test/order_reversal"),
+        ("slan", "pointing", 2, "test/pointing_centre"),
+    ],
+)
+def test_a_promise_is_a_registered_contrast_of_what_the_system_is_for(name, metric, cells, beside, tmp_path):
+    plan = make_plan(spec.load("promises"), Options(recipe=name), tmp_path)
+    study, config = plan.study, plan.baseline.config
+    assert (study.metric, study.direction, len(plan.cells)) == (metric, "maximize", cells)
+    assert plan.seeds == (0, 1, 2)
+    assert beside in study.reads
+    assert plan.contrasts
+    assert len({str(cell.config.stages) for cell in plan.cells}) == 1, "equal FLOPs"
+    assert task_of(metric) in config.tasks
+    assert refusal(config.tasks, [recipes.load(name).Recipe]) == ""
+    assert unknown(config.tasks, {config.data.name: known_of(config.data.name)}) == ""
 
 
 def test_every_recipe_has_its_parts():

@@ -28,6 +28,7 @@ from workbench.figures.tables import (
     factors_table,
     grid_table,
     layout,
+    named,
     smoothed,
     sweep_table,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "grid_figure",
     "grid_table",
     "layout",
+    "named",
     "parallel_figure",
     "smoothed",
     "sweep_figure",

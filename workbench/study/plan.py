@@ -15,7 +15,7 @@ from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.study.cells.build import Builder, Cell
 from workbench.study.cells.options import Options
-from workbench.study.spec import Choice, Study, alone, registered, under
+from workbench.study.spec import Choice, Contrast, Study, alone, under
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
@@ -64,7 +64,7 @@ class Plan:
     baselines: tuple[Cell, ...]
     """One for each choice of the study's `within`; none where the study has no baseline."""
     contrasts: tuple[dict[str, Any], ...] = ()
-    """The registered ones in their order, see `workbench.study.spec.registered`."""
+    """The registered ones in their order, see `registered`."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
@@ -196,6 +196,21 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         seeds=options.seeds or (study.seeds[:1] if options.smoke or options.quick else study.seeds),
         baselines=_baselines(study, found),
         contrasts=registered(study.contrasts, {c.key: (c.axes, *c.twins) for c in found}),
+    )
+
+
+def registered(
+    contrasts: Sequence[Contrast], cells: Mapping[str, Sequence[Mapping[str, Choice]]]
+) -> tuple[dict[str, Any], ...]:
+    """Contrasts in their order, as they stand in `study.json`; cells: see `Contrast.sides`."""
+    sides = [contrast.sides(cells) for contrast in contrasts]
+    return tuple(
+        {
+            "text": contrast.text,
+            "of": {"cells": of, "axes": dict(contrast.of)},
+            "against": {"cells": against, "axes": dict(contrast.against)},
+        }
+        for contrast, (of, against) in zip(contrasts, sides, strict=True)
     )
 
 

@@ -118,21 +118,6 @@ def _fits(pattern: Mapping[str, Choice | tuple[Choice, ...]], axes: Mapping[str,
     )
 
 
-def registered(
-    contrasts: Sequence[Contrast], cells: Mapping[str, Sequence[Mapping[str, Choice]]]
-) -> tuple[dict[str, Any], ...]:
-    """Contrasts in their order, as they stand in `study.json`; cells: see `Contrast.sides`."""
-    sides = [contrast.sides(cells) for contrast in contrasts]
-    return tuple(
-        {
-            "text": contrast.text,
-            "of": {"cells": of, "axes": dict(contrast.of)},
-            "against": {"cells": against, "axes": dict(contrast.against)},
-        }
-        for contrast, (of, against) in zip(contrasts, sides, strict=True)
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One question and the runs that answer it.
@@ -188,6 +173,9 @@ class Study:
     another one the study is a study of its own, see `under`."""
     recipe: str = ""
     """The one that is asked for; set by `under`."""
+    by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Recipe -> fields that the study has otherwise under it, such as its metric and its contrasts; of the
+    default one they are those given here."""
     smoke: Callable[[RunConfig], RunConfig] = smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
@@ -244,6 +232,9 @@ class Study:
             raise UserError(f"a search has one trial or more, not {self.trials!r}")
         if self.recipe and self.recipe not in self.recipes:
             raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
+        if stray := set(self.by_recipe) - set(self.recipes):
+            known = ", ".join(self.recipes) or "(it has none)"
+            raise UserError(f"by_recipe names {min(stray)}, which is none of its recipes {known}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
 
@@ -288,7 +279,7 @@ def under(study: Study, recipe: str) -> Study:
     """The study under another of its recipes: the same question with runs, ledger and report of its own.
 
     Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
-    have other choices, and is compared cell by cell.
+    have other choices, and is compared cell by cell, unless `by_recipe` registers contrasts for it.
     """
     if recipe in ("", study.recipe):
         return study
@@ -298,7 +289,10 @@ def under(study: Study, recipe: str) -> Study:
         allowed = allowed or f"--recipe is for {elsewhere}"
         raise UserError(f"study {study.name} does not run under {recipe!r}; {allowed}")
     question = f"{study.question.removesuffix('?')}, under {recipe}?"
-    return replace(study, name=f"{study.name}-{recipe}", question=question, recipe=recipe, contrasts=())
+    own = {"question": question, "contrasts": (), "direction": "", **study.by_recipe.get(recipe, {})}
+    if "metric" not in own:
+        own["direction"] = study.direction
+    return replace(study, name=f"{study.name}-{recipe}", recipe=recipe, **own)
 
 
 def alone(study: Study) -> Study:
