@@ -47,7 +47,7 @@ def pieces():
 
 
 def letters(*special, last=(), suffix=""):
-    """Tokens of a byte-level tokenizer: each letter, some pairs, with the special tokens where they belong."""
+    """Tokens of a byte-level tokenizer: each letter, some pairs, and special tokens at either end."""
     known = [*string.ascii_letters, ",", "Ġ", "re", "Ġre"]
     ends = [f"{letter}{suffix}" for letter in string.ascii_lowercase + ","] if suffix else []
     return {name: number for number, name in enumerate([*special, *known, *ends, *last])}

@@ -83,10 +83,9 @@ class Vocabulary:
         self.last: int | None = around[1] if around else None
         """Put behind a sentence, None where nothing is."""
         names = "[PAD]", "<pad>"
-        known = any(tokenizer.token_to_id(name) is not None for name in names)
-        self.pad = (
-            self._special(*names) if known or self.last is None else self.last
-        )  # CLIP pads with its end
+        own = any(tokenizer.token_to_id(name) is not None for name in names)
+        # CLIP pads with its end token.
+        self.pad = self.last if self.last is not None and not own else self._special(*names)
 
     def _special(self, *names: str) -> int:
         found = (self.tokenizer.token_to_id(name) for name in names)
@@ -175,8 +174,8 @@ class Vocabulary:
 
 
 class TextEncoder(nn.Module):
-    """Captions to vectors; the class token, and the end token of a published tokenizer, are put around them
-    here and are never hidden."""
+    """Captions to vectors; the class token in front and a published tokenizer's end token behind are put
+    there here and are never hidden."""
 
     bert: PreTrainedModel
     """Any of the families; checkpoints know it by this name."""
@@ -186,19 +185,18 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
-        self._family, self._pool, self._first, self._start = published.FAMILIES["bert"], "first", 0, ""
+        self._vocabulary = vocabulary
         if config.pretrained:
             found = published.load(config.pretrained, random=config.random)
-            self.bert, self._family, self._pool, self._first, self._start = found
-            most = found.most - (1 if vocabulary.last is None else 2)
+            most = found.most - self.extra_tokens
             if vocabulary.length > most:
                 raise UserError(
                     f"{config.pretrained} reads captions of up to {most} tokens: set text.max_tokens"
                 )
         else:
-            self.bert = _own(config, vocabulary)
+            found = published.TextSource(_own(config, vocabulary), published.FAMILIES["bert"])
+        self.bert, self._family, self._pool, self._first, self._start = found
         self.width: int = self.bert.config.hidden_size
-        self._vocabulary = vocabulary
 
     @property
     def layers(self) -> Sequence[nn.Module]:

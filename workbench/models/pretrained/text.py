@@ -48,15 +48,15 @@ FAMILIES = {
 
 
 class TextSource(NamedTuple):
-    """A published text model."""
+    """A text model. The defaults are those of one's own."""
 
     model: PreTrainedModel
     family: Family
-    pool: Pool
-    first_position: int
+    pool: Pool = "first"
+    first_position: int = 0
     """Number of the first token's place; RoBERTa counts from behind its padding token."""
-    start: str
-    """What the weights are."""
+    start: str = ""
+    """What the weights are, empty for random ones."""
 
     @property
     def most(self) -> int:
