@@ -1,4 +1,4 @@
-"""What are published weights of the text side worth, at equal training FLOPs? Weights x learning rate. 4 cells.
+"""What are published weights of the text side worth, at equal FLOPs? Weights x learning rate. 4 cells.
 
 One architecture and one tokenizer, MiniLM's (a BERT of 6 layers and 384 channels, arXiv:2002.10957), from
 the weights of `all-MiniLM-L6-v2` or from random ones; the video side is the small core, from random weights.

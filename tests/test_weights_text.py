@@ -7,6 +7,7 @@ themselves; and one package of real weights, where it is installed.
 import importlib.util
 import json
 import string
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,6 +35,7 @@ from workbench.errors import UserError
 from workbench.models.pretrained.source import without_reading
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary, vocabulary
 from workbench.recipe.batch import Text
+from workbench.train.record import start_of
 
 CAPTIONS = ["a red square moves left", "The moon", "a blue star, then a green one"]
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 60}
@@ -279,6 +281,17 @@ class TestStart:
         save("bert", package / "model")
         monkeypatch.syspath_prepend(str(tmp_path))
         assert ours("package:weights_of_mine/model")[0].start.startswith("package:weights_of_mine/model (sha")
+
+
+def test_a_record_says_what_each_part_started_from():
+    encoders = {"video": "vit.a (sha256 0a)", "text": "", "fusion": None}
+    recipe = SimpleNamespace(encoders=lambda: {k: SimpleNamespace(start=v) for k, v in encoders.items()})
+    assert start_of(recipe, []) == "video: vit.a (sha256 0a), text: random init"
+    one = {"run": "mask_ratio/abc-s0", "sha256": "1" * 64}
+    part, whole = ([one | {"part": name}] for name in ("text", ""))
+    said = f"run mask_ratio/abc-s0 (sha256 {'1' * 12})"
+    assert start_of(recipe, part) == f"video: vit.a (sha256 0a), text: {said}"
+    assert start_of(recipe, whole) == f"video: {said}, text: {said}"
 
 
 @torch.no_grad()
