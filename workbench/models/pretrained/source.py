@@ -95,12 +95,12 @@ def locate(name: str) -> str:
 
 
 def file_of(name: str, file: str) -> Path | None:
-    """A file of a published model, None where the model has none of that name.
+    """A file of a published model, None where it has none of that name, or none that can be reached.
 
     name: a local folder, or a name of the hub, which may end in `@REVISION`.
 
     Raises:
-        OSError: it can neither be reached nor lies in the cache.
+        OSError: the hub has no model of that name.
     """
     if Path(name).is_dir():
         return path if (path := Path(name, file)).is_file() else None
@@ -113,12 +113,15 @@ def weights_of(name: str) -> Path:
     """The safetensors file of a published model.
 
     Raises:
-        OSError: it has none, or cannot be reached.
+        OSError: it has none, or none that can be reached.
     """
     for file in SAFETENSORS:
         if found := file_of(name, file):
             return found
-    raise FileNotFoundError(f"{name} has no {' or '.join(SAFETENSORS)}; pickles (.bin, .pth) are not read")
+    files = " or ".join(SAFETENSORS)
+    raise FileNotFoundError(
+        f"no {files} of it lies here or can be reached; pickles (.bin, .pth) are not read"
+    )
 
 
 def named(name: str, file: Path | None) -> str:

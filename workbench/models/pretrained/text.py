@@ -110,7 +110,7 @@ def tokenizer(name: str) -> Tokenizer:
     try:
         file = source.file_of(place, "tokenizer.json")
         if file is None:
-            raise FileNotFoundError(f"{name} has no tokenizer.json")
+            raise FileNotFoundError("no tokenizer.json of it lies here or can be reached")
         found = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception for every cause
         raise unavailable(name, error) from error
