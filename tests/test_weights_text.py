@@ -57,19 +57,22 @@ def letters(*special, last=(), suffix=""):
 
 def bert(kind=BertModel):
     tokenizer = BertTokenizer(vocab=pieces())
-    return kind(BertConfig(len(tokenizer), 32, intermediate_size=64, **SHAPE)), tokenizer
+    return kind(
+        BertConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, **SHAPE)
+    ), tokenizer
 
 
 def distilbert():
     tokenizer = DistilBertTokenizer(vocab=pieces())
     shape = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 60}
-    return DistilBertModel(DistilBertConfig(len(tokenizer), **shape)), tokenizer
+    return DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **shape)), tokenizer
 
 
 def roberta():
     vocab = letters("<s>", "<pad>", "</s>", "<unk>", last=("<mask>",))
     tokenizer = RobertaTokenizer(vocab=vocab, merges=[("r", "e"), ("Ġ", "re")])
-    return RobertaModel(RobertaConfig(len(vocab), hidden_size=32, intermediate_size=64, **SHAPE)), tokenizer
+    shape = SHAPE | {"hidden_size": 32, "intermediate_size": 64, "vocab_size": len(vocab)}
+    return RobertaModel(RobertaConfig(**shape)), tokenizer
 
 
 def clip(kind=CLIPTextModel, old=False):
@@ -77,8 +80,8 @@ def clip(kind=CLIPTextModel, old=False):
     tokenizer = CLIPTokenizer(vocab=vocab, merges=[("r", "e")])
     shape = SHAPE | {"hidden_size": 32, "intermediate_size": 64, "vocab_size": len(vocab)}
     # The first configurations of CLIP named another end token than the one that stands at the end.
-    shape |= {"bos_token_id": 0, "eos_token_id": 2} if old else {"bos_token_id": 107, "eos_token_id": 108}
-    assert len(vocab) == 109 or old
+    begin, end = (0, 2) if old else (vocab["<|startoftext|>"], vocab["<|endoftext|>"])
+    shape |= {"bos_token_id": begin, "eos_token_id": end}
     if kind is not CLIPModel:
         return kind(CLIPTextConfig(**shape)), tokenizer
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
@@ -192,7 +195,7 @@ class TestTokenizer:
         _, words = ours(tmp_path)
         words.tokenizer.save(str(tmp_path / "again.json"))
         again = Vocabulary.load(tmp_path / "again.json", words.length)
-        assert (again.cls, again.last, again.pad) == (107, 108, 108)
+        assert (again.cls, again.last, again.pad) == (83, 84, 84)
 
     def test_room_is_left_for_what_stands_around(self, tmp_path):
         save("roberta", tmp_path)
