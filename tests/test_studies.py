@@ -27,6 +27,7 @@ EXPECTED = {
     "mask_strategy": 12,
     "promises": 4,
     "text_masking": 19,
+    "text_start": 4,
     "transfer": 4,
     "unmasked_tuning": 4,
 }
@@ -122,8 +123,8 @@ def test_every_budget_has_a_baseline_of_its_own(plans):
     plan = plans["budget"]
     assert [cell.axes["ratio"] for cell in plan.baselines] == [0.0] * 9
     assert len({(cell.axes["unit"], cell.axes["times"]) for cell in plan.baselines}) == 9
-    assert len(plans["transfer"].baselines) == 2
-    others = set(EXPECTED) - {"budget", "transfer"}
+    assert len(plans["transfer"].baselines) == len(plans["text_start"].baselines) == 2
+    others = set(EXPECTED) - {"budget", "transfer", "text_start"}
     assert all(len(plans[name].baselines) == 1 for name in others)
 
 

@@ -78,7 +78,7 @@ def _headline(runs: Runs, row: dict[str, Any]) -> None:
 
 
 def _standing(row: dict[str, Any]) -> None:
-    """State, progress, time, and the reason where it went wrong."""
+    """State, progress, time, the weights it started from, and the reason where it went wrong."""
     step, steps = row["step"] or 0, row["steps"] or 0
     facts = {
         "State": row["state"] or "unknown",
@@ -90,6 +90,8 @@ def _standing(row: dict[str, Any]) -> None:
     for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
         column.caption(name)
         column.text(value)
+    if start := row.get("env.start"):
+        st.caption(escaped(f"Started from {start}"))
     if row["state"] == "running" and steps:
         st.progress(min(1.0, step / steps))
     if row["reason"] or row["failure"]:
