@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+from sqlalchemy import column, or_, select, table
 
 from workbench.study.outcome import Outcome
 from workbench.study.storage import explained
@@ -20,6 +25,98 @@ Identity = tuple[str, int]
 OWNER = "place"
 """User attribute of a trial: which results folder of which machine its lease belongs to. The word is that of
 the storages that exist."""
+TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"), column("state"))
+ATTRIBUTES = table("trial_user_attributes", column("trial_id"), column("key"), column("value_json"))
+
+MOST_NAMED = 1000
+"""Trials that one query names; of more, all are read, since databases limit the length of such lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTrial:
+    """What the ledger has to know of a trial of Optuna's."""
+
+    id: int
+    number: int
+    state: TrialState
+    user_attrs: Mapping[str, Any]
+
+    @property
+    def identity(self) -> Identity | None:
+        """None where it is not one of ours, or not yet."""
+        key, seed = self.user_attrs.get("key"), self.user_attrs.get("seed")
+        return (key, seed) if isinstance(key, str) and isinstance(seed, int) else None
+
+
+class Reader:
+    """Reads from Optuna's tables what has changed, and keeps the rest.
+
+    Optuna itself reads every trial that is not finished with all that hangs on it, whatever is asked: with
+    thousands of trials in the queue that takes a second, and many workers ask all the time.
+    """
+
+    def __init__(self, storage: RDBStorage, name: str) -> None:
+        self._engine = storage.engine
+        self._study = storage.get_study_id_from_name(name)
+        self._known: dict[int, StoredTrial] = {}
+        self._lock = threading.Lock()  # MLflow's mirror asks from a thread of its own
+
+    def all(self) -> list[StoredTrial]:
+        """Every trial by number, with its state of now.
+
+        Attributes of a trial that runs may be those of a former lease; `of` reads them.
+        """
+        states = select(TRIALS.c.trial_id, TRIALS.c.state).where(TRIALS.c.study_id == self._study)
+        with self._lock:
+            with self._engine.connect() as connection:
+                found = {trial: TrialState[state] for trial, state in connection.execute(states)}
+            self._known = {trial: known for trial, known in self._known.items() if trial in found}
+            self._read([t.id for t in self._known.values() if t.state != found[t.id] or _nameless(t)])
+            return self._sorted()
+
+    def of(self, identity: Identity) -> list[StoredTrial]:
+        """The trials of one run, as they are now."""
+        with self._lock:
+            mine = [t for t in self._known.values() if t.identity == identity or _nameless(t)]
+            self._read([t.id for t in mine if not t.state.is_finished()])
+            return [trial for trial in self._sorted() if trial.identity == identity]
+
+    def id(self, number: int) -> int | None:
+        """Of a trial that was read before."""
+        with self._lock:
+            return next((trial.id for trial in self._known.values() if trial.number == number), None)
+
+    def _sorted(self) -> list[StoredTrial]:
+        return sorted(self._known.values(), key=lambda trial: trial.number)
+
+    def _read(self, changed: Collection[int]) -> None:
+        """These trials, and those that are new: a study's trials are committed in the order of their ids."""
+        newest = max(self._known, default=-1)
+        if len(changed) > MOST_NAMED:
+            newest, changed = -1, ()
+        content = (
+            select(*TRIALS.c, ATTRIBUTES.c.key, ATTRIBUTES.c.value_json)
+            .select_from(TRIALS.outerjoin(ATTRIBUTES, TRIALS.c.trial_id == ATTRIBUTES.c.trial_id))
+            .where(TRIALS.c.study_id == self._study)
+            .where(or_(TRIALS.c.trial_id > newest, TRIALS.c.trial_id.in_(changed)))
+        )
+        attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+        rows = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(content):
+                rows[row.trial_id] = row
+                if row.key is not None:
+                    attributes[row.trial_id][row.key] = json.loads(row.value_json)
+        for trial, row in rows.items():
+            state = TrialState[row.state]
+            self._known[trial] = StoredTrial(
+                id=trial, number=row.number, state=state, user_attrs=attributes[trial]
+            )
+
+
+def _nameless(trial: StoredTrial) -> bool:
+    """A search's proposal gets its key a moment after it is made."""
+    return trial.identity is None and not trial.state.is_finished()
 
 
 class Trials:
@@ -30,21 +127,26 @@ class Trials:
     shared: bool
     _storage: RDBStorage
     _study: optuna.Study
+    _reader: Reader
     _last_heartbeat: float
 
-    def _trials(self) -> defaultdict[Identity, list[FrozenTrial]]:
-        found: defaultdict[Identity, list[FrozenTrial]] = defaultdict(list)
-        for trial in self._study.get_trials(deepcopy=False):
-            key, seed = trial.user_attrs.get("key"), trial.user_attrs.get("seed")
-            if isinstance(key, str) and isinstance(seed, int):  # else: not one of ours
-                found[key, seed].append(trial)
+    def _trials(self) -> defaultdict[Identity, list[StoredTrial]]:
+        found: defaultdict[Identity, list[StoredTrial]] = defaultdict(list)
+        for trial in self._reader.all():
+            if trial.identity is not None:
+                found[trial.identity].append(trial)
         return found
 
-    def _of(self, identity: Identity) -> list[FrozenTrial]:
-        return self._trials()[identity]
+    def _of(self, identity: Identity) -> list[StoredTrial]:
+        return self._reader.of(identity)
 
     def _queued(self, identity: Identity) -> list[int]:
         return [t.number for t in self._of(identity) if t.state == TrialState.WAITING]
+
+    def _second(self, identity: Identity, number: int) -> bool:
+        """Whether another machine has this run too: then whoever sees it steps back, perhaps both."""
+        live = (TrialState.RUNNING, TrialState.COMPLETE)
+        return self.shared and any(t.state in live and t.number != number for t in self._of(identity))
 
     def _close(self, numbers: Iterable[int], failure: str, reason: str) -> None:
         for number in numbers:
@@ -80,6 +182,8 @@ class Trials:
             return False
 
     def _trial_id(self, number: int) -> int:
+        if (known := self._reader.id(number)) is not None:
+            return known
         study = self._storage.get_study_id_from_name(self.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
@@ -98,5 +202,5 @@ class Trials:
     def _failed(self) -> frozenset[int]:
         """Trials that had failed by now."""
         with explained(self.address):
-            trials = self._study.get_trials(deepcopy=False)
+            trials = self._reader.all()
         return frozenset(trial.number for trial in trials if trial.state == TrialState.FAIL)
