@@ -69,6 +69,6 @@ def test_processors_run_blocks_as_they_are_and_keys_stay():
     assert not compiled.compiles(ASKED, CPU)
     assert compiled.compiles(ASKED, torch.device("cuda"))
     assert not compiled.compiles(OptimConfig(), torch.device("cuda"))
-    assert run_config().key == run_config(optim=OptimConfig(batch_size=8, compile=False)).key
+    assert run_config().key() == run_config(optim=OptimConfig(batch_size=8, compile=False)).key()
     assert "compile" not in canonical(run_config())["optim"]
     assert canonical(run_config(optim=ASKED))["optim"]["compile"] is True

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -40,12 +40,8 @@ class StoredTrial:
     number: int
     state: TrialState
     user_attrs: Mapping[str, Any]
-
-    @property
-    def identity(self) -> Identity | None:
-        """None where it is not one of ours, or not yet."""
-        key, seed = self.user_attrs.get("key"), self.user_attrs.get("seed")
-        return (key, seed) if isinstance(key, str) and isinstance(seed, int) else None
+    identity: Identity | None
+    """None where it is not one of ours, or not yet."""
 
 
 class Reader:
@@ -59,6 +55,8 @@ class Reader:
         self._engine = storage.engine
         self._study = storage.get_study_id_from_name(name)
         self._known: dict[int, StoredTrial] = {}
+        self._runs: defaultdict[Identity | None, set[int]] = defaultdict(set)
+        self._ids: dict[int, int] = {}
         self._lock = threading.Lock()  # MLflow's mirror asks from a thread of its own
 
     def all(self) -> list[StoredTrial]:
@@ -70,35 +68,40 @@ class Reader:
         with self._lock:
             with self._engine.connect() as connection:
                 found = {trial: TrialState[state] for trial, state in connection.execute(states)}
-            self._known = {trial: known for trial, known in self._known.items() if trial in found}
-            self._read([t.id for t in self._known.values() if t.state != found[t.id] or _nameless(t)])
-            return self._sorted()
+            if self._known.keys() - found.keys():  # somebody has deleted trials
+                self._known, self._ids = {}, {}
+                self._runs.clear()
+            changed = {trial for trial, known in self._known.items() if known.state != found[trial]}
+            self._read(changed | self._nameless())
+            return sorted(self._known.values(), key=lambda trial: trial.number)
 
     def of(self, identity: Identity) -> list[StoredTrial]:
-        """The trials of one run, as they are now."""
+        """The trials of one run by number, as they are now."""
         with self._lock:
-            mine = [t for t in self._known.values() if t.identity == identity or _nameless(t)]
-            self._read([t.id for t in mine if not t.state.is_finished()])
-            return [trial for trial in self._sorted() if trial.identity == identity]
+            mine = {trial for trial in self._runs[identity] if not self._known[trial].state.is_finished()}
+            self._read(mine | self._nameless())
+            found = [self._known[trial] for trial in self._runs[identity]]
+        return sorted(found, key=lambda trial: trial.number)
 
     def id(self, number: int) -> int | None:
         """Of a trial that was read before."""
         with self._lock:
-            return next((trial.id for trial in self._known.values() if trial.number == number), None)
+            return self._ids.get(number)
 
-    def _sorted(self) -> list[StoredTrial]:
-        return sorted(self._known.values(), key=lambda trial: trial.number)
+    def _nameless(self) -> set[int]:
+        """A search's proposals, which get their key a moment after they are made."""
+        return {trial for trial in self._runs[None] if not self._known[trial].state.is_finished()}
 
-    def _read(self, changed: Collection[int]) -> None:
+    def _read(self, changed: set[int]) -> None:
         """These trials, and those that are new: a study's trials are committed in the order of their ids."""
         newest = max(self._known, default=-1)
         if len(changed) > MOST_NAMED:
-            newest, changed = -1, ()
+            newest, changed = -1, set()
         content = (
             select(*TRIALS.c, ATTRIBUTES.c.key, ATTRIBUTES.c.value_json)
             .select_from(TRIALS.outerjoin(ATTRIBUTES, TRIALS.c.trial_id == ATTRIBUTES.c.trial_id))
             .where(TRIALS.c.study_id == self._study)
-            .where(or_(TRIALS.c.trial_id > newest, TRIALS.c.trial_id.in_(changed)))
+            .where(or_(TRIALS.c.trial_id > newest, TRIALS.c.trial_id.in_(sorted(changed))))
         )
         attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         rows = {}
@@ -108,15 +111,18 @@ class Reader:
                 if row.key is not None:
                     attributes[row.trial_id][row.key] = json.loads(row.value_json)
         for trial, row in rows.items():
-            state = TrialState[row.state]
+            key, seed = attributes[trial].get("key"), attributes[trial].get("seed")
+            identity = (key, seed) if isinstance(key, str) and isinstance(seed, int) else None
             self._known[trial] = StoredTrial(
-                id=trial, number=row.number, state=state, user_attrs=attributes[trial]
+                id=trial,
+                number=row.number,
+                state=TrialState[row.state],
+                user_attrs=attributes[trial],
+                identity=identity,
             )
-
-
-def _nameless(trial: StoredTrial) -> bool:
-    """A search's proposal gets its key a moment after it is made."""
-    return trial.identity is None and not trial.state.is_finished()
+            self._runs[None].discard(trial)
+            self._runs[identity].add(trial)
+            self._ids[row.number] = trial
 
 
 class Trials:
