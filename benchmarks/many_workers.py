@@ -96,9 +96,10 @@ def host(options: list[str]) -> int:
             file.write(json.dumps({"kind": kind} | facts) + "\n")
 
     def timed(ledger: Ledger, run: Any) -> Any:
-        begin = time.monotonic()
+        begin, used = time.monotonic(), time.process_time()
         lease = acquire(ledger, run)
-        note("claim" if lease else "none", begin=begin, seconds=time.monotonic() - begin)
+        used, seconds = time.process_time() - used, time.monotonic() - begin
+        note("claim" if lease else "none", begin=begin, seconds=seconds, used=used)
         return lease
 
     def noted(*arguments: Any) -> None:
@@ -155,6 +156,7 @@ def report(options: argparse.Namespace, folder: Path, address: str) -> bool:
         for path in folder.glob("host*/claims/*")
     }
     claims = [note["seconds"] for those in notes.values() for note in those if note["kind"] == "claim"]
+    used = [note["used"] for those in notes.values() for note in those if note["kind"] == "claim"]
     vain = [note["seconds"] for those in notes.values() for note in those if note["kind"] == "none"]
     idle, ends = [], []
     for those in notes.values():
@@ -168,6 +170,7 @@ def report(options: argparse.Namespace, folder: Path, address: str) -> bool:
     )
     print(f"  lost {lost}, done twice {doubled}, {len(trials)} trials, {sum(starts.values())} starts")
     print(f"  claim: {spread(claims)}; {len(vain)} looks at runs that others had: {spread(vain)}")
+    print(f"  processor time of a claim, without the server's: {spread(used)}")
     print(f"  from the end of a run to the next lease: {spread(idle)}")
     print(f"  first lease to last end: {wall:.0f} s, with sleeping alone {ideal:.0f} s", flush=True)
     return not lost and not doubled and median(claims) <= CLAIM
