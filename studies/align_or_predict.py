@@ -4,15 +4,15 @@ Each arm trains under its own losses for two thirds of the budget, with its reci
 third under the same unmasked alignment: a purely predictive arm has no aligned space before that. All arms
 pool by class token and learn the temperature, where SimVTP pools by mean and fixes it, so that they differ in
 what they learn from alone. Read `t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot,
-before the alignment.
+before the alignment. What is claimed was registered after runs on the seeds 0 to 2 (docs/findings.md).
 
-    python -m workbench.study align_or_predict --seeds 3
+    python -m workbench.study align_or_predict
 """
 
 from workbench.config import RunConfig
 from workbench.models.video import VideoConfig
 from workbench.recipes import mac, simvtp
-from workbench.study.spec import Study, Trial
+from workbench.study.spec import Contrast, Study, Trial
 from workbench.study.stages import pretrain_then_align
 
 CORE = VideoConfig(pool="cls")
@@ -36,11 +36,17 @@ STUDY = Study(
     configure=configure,
     says={"arm": "{value}"},
     baseline={"arm": "predict"},
+    seeds=(10, 11, 12, 13),
     reads=(
         "test/stage0_t2v_r1",
         "cost/train_pflops",
         "cost/video_passes",
         "speed/clips_per_s",
         "train/steps",
+    ),
+    contrasts=(
+        Contrast("align rather than predict", of={"arm": "align"}, against={"arm": "predict"}),
+        Contrast("align rather than both", of={"arm": "align"}, against={"arm": "both"}),
+        Contrast("both rather than predict", of={"arm": "both"}, against={"arm": "predict"}),
     ),
 )

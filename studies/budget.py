@@ -1,7 +1,9 @@
-"""Does the best ratio change with the budget? Ratio x budget: equal FLOPs, steps or seconds. 36 cells.
+"""Does the best ratio depend on what is held equal? Ratio x equal FLOPs, steps or seconds. 7 cells.
 
-Each ratio is compared with none (0) at the same budget only. Read which ratio has the best `t2v_r1` at each
-budget, and whether ratio and `times` or `unit` act together, which is what the question asks.
+`scaling` asks how the best ratio changes with more of the same budget; this asks which budget. Each ratio is
+compared with none (0) under the same unit only. Read `t2v_r1`: at equal steps all arms see equally many
+clips, at equal FLOPs or seconds the masked ones see more. Seconds are those of a machine and of what else it
+does.
 
     python -m workbench.study budget
 """
@@ -9,30 +11,52 @@ budget, and whether ratio and `times` or `unit` act together, which is what the 
 from workbench.config import Budget, RunConfig, Stage
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac
-from workbench.study.spec import Study, Trial
+from workbench.study.spec import Contrast, Study, Trial
+
+BUDGETS = {
+    "pflops": Budget(unit="pflops", amount=0.015),
+    "steps": Budget(unit="steps", amount=300.0),
+    "seconds": Budget(unit="seconds", amount=60.0),
+}
 
 
 def configure(trial: Trial) -> RunConfig:
-    unit = trial.suggest_categorical("unit", ["pflops", "steps", "seconds"])
-    times = trial.suggest_categorical("times", [1, 2, 4])
-    ratio = trial.suggest_categorical("ratio", [0.0, 0.5, 0.75, 0.9])
-    if unit == "pflops":
-        budget = Budget(unit="pflops", amount=0.015 * times)
-    elif unit == "steps":
-        budget = Budget(unit="steps", amount=300.0 * times)
-    else:
-        budget = Budget(unit="seconds", amount=60.0 * times)
+    unit = trial.suggest_categorical("unit", list(BUDGETS))
+    ratio = trial.suggest_categorical("ratio", [0.0, 0.75, 0.9] if unit == "steps" else [0.0, 0.9])
     return RunConfig(
         recipe=mac.Config(video_masking=PerFrameMasking(ratio=ratio), text_masking=None),
-        stages=(Stage(budget=budget),),
+        stages=(Stage(budget=BUDGETS[unit]),),
         evaluations=2,
     )
 
 
+def most(unit: str) -> Contrast:
+    return Contrast(
+        f"90 % of the video hidden rather than none, at equal {unit}",
+        of={"unit": unit, "ratio": 0.9},
+        against={"unit": unit, "ratio": 0.0},
+    )
+
+
 STUDY = Study(
-    question="Does the best ratio change with the budget?",
+    question="Does the best ratio depend on what is held equal?",
     configure=configure,
-    says={"unit": "budget in {value}", "times": "{value} times", "ratio": "{share} video hidden"},
+    says={"unit": "equal {value}", "ratio": "{share} video hidden"},
     baseline={"ratio": 0.0},
-    within=("unit", "times"),
+    within=("unit",),
+    seeds=(10, 11, 12),
+    contrasts=(
+        most("pflops"),
+        most("seconds"),
+        Contrast(
+            "none of the video hidden rather than 90 %, at equal steps",
+            of={"unit": "steps", "ratio": 0.0},
+            against={"unit": "steps", "ratio": 0.9},
+        ),
+        Contrast(
+            "75 % of the video hidden rather than 90 %, at equal steps",
+            of={"unit": "steps", "ratio": 0.75},
+            against={"unit": "steps", "ratio": 0.9},
+        ),
+    ),
 )

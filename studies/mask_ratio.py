@@ -7,8 +7,8 @@ looks at one seed.
 
 `--recipe simvtp` asks the same of mask-then-predict (arXiv:2212.03490): its four losses for two thirds of the
 budget, then, so that every arm is judged in an aligned space, one third of unmasked alignment, as in
-`align_or_predict`. Where nothing is hidden, nothing is predicted. Its text ratios reach to the 0.75 of its
-paper.
+`align_or_predict`. Where nothing is hidden, nothing is predicted. Its text ratio is the 0.75 of its paper; it
+has four cells, with contrasts of their own.
 
     python -m workbench.study mask_ratio
     python -m workbench.study mask_ratio --quick
@@ -28,9 +28,9 @@ MOST = 0.9
 
 
 def configure(trial: Trial) -> RunConfig:
-    video = trial.suggest_categorical("video_ratio", [0.0, 0.5, 0.75, MOST])
     if trial.recipe == "simvtp":
-        text = trial.suggest_categorical("text_ratio", [0.0, 0.5, 0.75] if video == MOST else [0.0])
+        video = trial.suggest_categorical("video_ratio", [0.0, 0.75, MOST])
+        text = trial.suggest_categorical("text_ratio", [0.0, 0.75] if video == MOST else [0.0])
         return RunConfig(
             recipe=simvtp.Config(
                 video=VideoConfig(),
@@ -41,6 +41,7 @@ def configure(trial: Trial) -> RunConfig:
             stages=pretrain_then_align(0.015),
             evaluations=2,
         )
+    video = trial.suggest_categorical("video_ratio", [0.0, 0.5, 0.75, MOST])
     text = trial.suggest_categorical("text_ratio", [0.0, 0.5] if video == MOST else [0.0])
     return RunConfig(
         recipe=mac.Config(
@@ -82,4 +83,22 @@ STUDY = Study(
         ),
     ),
     recipes=("mac", "simvtp"),
+    by_recipe={
+        "simvtp": {
+            "contrasts": (
+                Contrast("90 % of the video hidden rather than none", of=MOST_OF_THE_VIDEO, against=NONE),
+                Contrast(
+                    "no text rather than three quarters of it hidden, beside 90 % of the video",
+                    of=MOST_OF_THE_VIDEO,
+                    against={"video_ratio": MOST, "text_ratio": 0.75},
+                ),
+                Contrast("75 % of the video hidden rather than none", of={"video_ratio": 0.75}, against=NONE),
+                Contrast(
+                    "90 % of the video hidden rather than 75 %",
+                    of=MOST_OF_THE_VIDEO,
+                    against={"video_ratio": 0.75},
+                ),
+            )
+        }
+    },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from workbench.report.__main__ import main as report
 from workbench.runner.arguments import parser
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +66,9 @@ def test_the_tests_that_the_reliability_page_names_exist() -> None:
     assert [name for name in sorted(named) if not re.search(rf"(def|class) {name}", source)] == []
     files = set(re.findall(r"`((?:tests/)?[\w/]+\.py)", page))
     assert [f for f in files if not (ROOT / f).exists() and not (ROOT / "tests/faults" / f).exists()] == []
+
+
+def test_its_table_is_that_of_the_runs_in_the_archive() -> None:
+    file = ROOT / "docs/data/findings.zip"
+    assert report(["mask_ratio", "--results", str(file), "--check", str(ROOT / "README.md")]) == 0
+    assert file.stat().st_size < 4 << 20

@@ -3,6 +3,7 @@
 import ast
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -21,15 +22,18 @@ SEARCHES = ["pareto"]
 ABLATIONS = [name for name in NAMES if name not in SEARCHES]
 EXPECTED = {
     "align_or_predict": 3,
-    "budget": 36,
+    "budget": 7,
+    "flip_curve": 9,
     "mac_claims": 2,
+    "mac_trend": 6,
     "mask_ratio": 5,
-    "mask_strategy": 12,
+    "mask_strategy": 6,
     "promises": 4,
-    "text_masking": 19,
+    "scaling": 12,
+    "text_masking": 5,
     "text_start": 4,
     "transfer": 4,
-    "unmasked_tuning": 4,
+    "unmasked_tuning": 3,
 }
 
 
@@ -121,16 +125,17 @@ def test_the_claims_name_cells_and_metrics_that_exist(plans):
 
 def test_every_budget_has_a_baseline_of_its_own(plans):
     plan = plans["budget"]
-    assert [cell.axes["ratio"] for cell in plan.baselines] == [0.0] * 9
-    assert len({(cell.axes["unit"], cell.axes["times"]) for cell in plan.baselines}) == 9
-    assert len(plans["transfer"].baselines) == len(plans["text_start"].baselines) == 2
-    others = set(EXPECTED) - {"budget", "transfer", "text_start"}
+    assert [cell.axes["ratio"] for cell in plan.baselines] == [0.0] * 3
+    assert len({cell.axes["unit"] for cell in plan.baselines}) == 3
+    several = {"budget": 3, "mac_trend": 3, "scaling": 4, "text_start": 2, "transfer": 2}
+    assert {name: len(plans[name].baselines) for name in several} == several
+    others = set(EXPECTED) - set(several)
     assert all(len(plans[name].baselines) == 1 for name in others)
 
 
 def test_a_baseline_that_some_places_lack_and_axes_on_both_sides_are_refused(tmp_path):
     study = spec.load("budget")
-    with pytest.raises(UserError, match="none of its cells for every choice of unit, times"):
+    with pytest.raises(UserError, match="none of its cells for every choice of unit"):
         make_plan(replace(study, baseline={"ratio": 0.3}), Options(), tmp_path)
     for wrong in ({"baseline": {}}, {"within": ("ratio",)}):
         with pytest.raises(UserError, match="names the axes that are not in within"):
@@ -155,7 +160,7 @@ def test_reports_find_all_they_need_in_the_description(plans, name):
     assert re.fullmatch(r"[a-z_]+", asked.name)
 
 
-@pytest.mark.parametrize(("name", "cells"), [("mask_ratio", 6), ("mask_strategy", 12)])
+@pytest.mark.parametrize(("name", "cells"), [("mask_ratio", 4), ("mask_strategy", 6)])
 def test_under_mask_then_predict_every_arm_ends_with_the_same_alignment(plans, name, cells, tmp_path):
     plan = make_plan(spec.load(name), Options(recipe="simvtp"), tmp_path)
     assert plan.study.name == f"{name}-simvtp"
@@ -249,6 +254,56 @@ def test_a_promise_is_a_registered_contrast_of_what_the_system_is_for(name, metr
     assert task_of(metric) in config.tasks
     assert refusal(config.tasks, [recipes.load(name).Recipe]) == ""
     assert unknown(config.tasks, {config.data.name: known_of(config.data.name)}) == ""
+
+
+REDUCED = ("align_or_predict", "budget", "flip_curve", "mask_strategy", "scaling", "text_masking")
+REDUCED += ("unmasked_tuning",)
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_a_finding_is_registered_on_seeds_that_no_pilot_and_no_earlier_finding_used(plans, name):
+    plan = plans[name]
+    assert 3 <= len(plan.seeds) <= 4
+    assert not set(plan.seeds) & {*range(10), *range(100, 120)}
+    assert plan.contrasts
+    used = {key for one in plan.contrasts for side in ("of", "against") for key in one[side]["cells"]}
+    idle = {cell.label for cell in plan.cells if cell.key not in used}
+    budgets_of_the_curves = {"scaling"}
+    assert not idle or name in budgets_of_the_curves, "a cell that no contrast needs"
+
+
+@pytest.mark.parametrize("name", ["mask_ratio", "mask_strategy"])
+def test_another_recipe_has_contrasts_of_its_own(name, tmp_path):
+    plan = make_plan(spec.load(name), Options(recipe="simvtp"), tmp_path)
+    assert [one["text"] for one in plan.contrasts] == [
+        one.text for one in plan.study.by_recipe["simvtp"]["contrasts"]
+    ]
+    with pytest.raises(UserError, match="by_recipe names vlc, which is none of its recipes mac, simvtp"):
+        replace(spec.load(name), by_recipe={"vlc": {}})
+
+
+def test_budgets_double_and_have_a_curve_for_each_ratio(plans):
+    plan = plans["scaling"]
+    assert plan.description()["over"] == "pflops"
+    amounts = sorted({cell.config.stages[0].budget.amount for cell in plan.cells})
+    assert [b / a for a, b in pairwise(amounts)] == pytest.approx([2, 2, 2])
+    assert all(cell.config.stages[0].budget.amount == cell.axes["pflops"] for cell in plan.cells)
+    known = {cell.key for cell in plans["mask_ratio"].cells}
+    assert len({cell.key for cell in plan.cells} & known) == 3, (
+        "the cells of 0.01 PFLOPs are those of mask_ratio"
+    )
+    with pytest.raises(UserError, match="over is one of a study's within"):
+        replace(plan.study, over="ratio")
+
+
+def test_the_enlarged_batches_of_flip_have_equally_many_visible_tokens(plans):
+    for cell in plans["flip_curve"].cells:
+        config, axes = cell.config, cell.axes
+        visible = config.optim.batch_size * (1 - axes["ratio"])
+        assert visible == (128 if axes.get("batch") == "enlarged" else 128 * (1 - axes["ratio"]))
+        assert config.optim.lr / config.optim.batch_size == pytest.approx(5e-4 / 128)
+        assert config.stages[0].budget.amount == 8
+        assert bool(config.recipe.weights.mvm) == (axes.get("more") == "reconstruction")
 
 
 def test_every_recipe_has_its_parts():

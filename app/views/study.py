@@ -15,6 +15,7 @@ from workbench.answer import caveats, contrasts, search, wording
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, next_step, progress
 from workbench.answer.results import Answer
+from workbench.answer.scaling import curves as scaling
 from workbench.report import pictures
 from workbench.report.rows import legend
 
@@ -75,8 +76,12 @@ def _at_a_glance(runs: Runs, answer: Answer, state: Progress) -> None:
 
 
 def _picture(answer: Answer) -> pictures.Picture | None:
-    """The sweep; of a search, or of many axes, the metric against what it costs."""
-    return pictures.sweep(answer) or pictures.cost(answer, pictures.usual_costs(answer)[:1])
+    """Curves over budgets, or the sweep; of a search, or of many axes, the metric against what it costs."""
+    return (
+        pictures.scaling(answer)
+        or pictures.sweep(answer)
+        or pictures.cost(answer, pictures.usual_costs(answer)[:1])
+    )
 
 
 def _headline(answer: Answer, key: str) -> None:
@@ -139,6 +144,10 @@ def _in_full(runs: Runs, answer: Answer) -> None:
     st.markdown(escaped(answer.sentence))
     for caveat in answer.caveats:
         st.markdown(f"- {escaped(caveat)}")
+    if answer.scaling is not None:
+        st.markdown("\n".join(f"- {escaped(sentence)}" for sentence in answer.scaling.sentences))
+        over, meaning = scaling.curve_table(answer.scaling), scaling.legend(answer.scaling)
+        table(f"{runs.study}-scaling", over, caption=meaning)
     if answer.contrasts:
         registered = contrasts.table(answer.contrasts)
         table(f"{runs.study}-contrasts", registered, caption=answer.contrasts_legend)

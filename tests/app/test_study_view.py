@@ -3,7 +3,7 @@
 import json
 
 from reading import said
-from synthetic import RATIOS, key_of
+from synthetic import RATIOS, grid, key_of
 
 from workbench.tracking.run_dir import RunDir
 
@@ -78,3 +78,14 @@ def test_registered_contrasts_are_told_in_their_order(ratios, opened):
     assert table["contrast"].tolist() == ["hiding video helps", "more is better"]
     assert table["result"].tolist() == ["told: video_ratio=0.5 or 0.9 is better", "cannot be told"]
     assert "tested in their order, 1 may be claimed" in words(page)
+
+
+def test_curves_over_budgets_are_the_picture_and_their_sentences_are_told(ratios, opened):
+    cells = grid(pflops=[0.01, 0.02, 0.04], ratio=[0.5, 0.9])
+    rise = {0.5: (10, 40, 70), 0.9: (40, 45, 50)}
+    page = opened_at(
+        ratios, opened, cells=cells, baseline=cells[0], within=["pflops"], over="pflops",
+        quality=lambda axes: rise[axes["ratio"]][[0.01, 0.02, 0.04].index(axes["pflops"])],
+    )  # fmt: skip
+    assert "the curves of ratio=0.5 and ratio=0.9 cross at pflops=0.02" in words(page)
+    assert "may be the best" in page.dataframe[0].value.columns

@@ -76,7 +76,9 @@ def test_more_clips_than_combinations_are_refused() -> None:
 
 
 def test_names_are_the_data_sets_of_the_package() -> None:
-    assert {"folder", "moving_shapes", "moving_shapes_pairs", "moving_shapes_timed"} <= set(names())
+    assert {
+        "folder", "moving_shapes", "moving_shapes_pairs", "moving_shapes_redundant", "moving_shapes_timed",
+    } <= set(names())  # fmt: skip
     with pytest.raises(UserError, match=r"there are .*moving_shapes"):
         prepare(DataConfig(name="../x"), root=Path("."))
 

@@ -53,6 +53,8 @@ class Asked:
     """Planned looks: number of seeds -> what that look may spend of the 5 %; empty without a plan."""
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, see `workbench.study.spec.Study`; `baseline` is then one of several."""
+    over: str = ""
+    """One of `within` whose values are budgets, along which the other choices have curves; empty without."""
     cost: str = ""
     """Of a search for a Pareto front: the metric to be low."""
     trials: int = 0
@@ -152,6 +154,7 @@ class Asked:
             says=description.get("says", {}),
             baseline=description["baseline"],
             within=tuple(description.get("within", ())),
+            over=str(description.get("over", "")),
             seeds=tuple(description["seeds"]),
             reads=tuple(description["reads"]),
             claims=tuple(description.get("claims", ())),

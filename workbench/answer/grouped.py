@@ -46,6 +46,7 @@ def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Aske
         asked,
         axes=axes,
         within=tuple(axis for axis in asked.within if axis in axes),
+        over=asked.over if asked.over in axes else "",
         baseline=None if asked.baseline is None else home[asked.baseline],
         labels=labels,
         cells={name: {a: v for a, v in levels[name].items() if v is not None} for name in groups},

@@ -16,6 +16,7 @@ from workbench.answer.contrasts import Registered
 from workbench.answer.effects import over_holes, refusal
 from workbench.answer.evidence import Evidence, gather
 from workbench.answer.luck import learned, looked
+from workbench.answer.scaling.curves import Scaling, curves
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
 from workbench.stats.chance import FromChance
@@ -56,6 +57,8 @@ class Answer:
     """What the intervals of the cells are about; those of one seed are about queries in any case."""
     chance: FromChance | None = None
     """The best cell beside random ranks; None where what they reach is not known."""
+    scaling: Scaling | None = None
+    """Curves over the budget, of a study that has an axis of budgets."""
 
     @property
     def metric(self) -> str:
@@ -167,6 +170,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
         caveats=(*facts.limiting(asked, evidence, told, registered, comparisons, refused), *limits),
         error=error,
         chance=before.best,
+        scaling=curves(asked, evidence, trained),
     )
 
 

@@ -10,7 +10,9 @@ Its name is the last part of its path. It may have constants: ``SOURCE``, in wor
 where it is made with as many training clips as `DataConfig.clips` asks for; ``PROTOCOLS``, endings of its
 name with what they mean, where there are several, such as ``{"": "...", "7k": "..."}``; and ``TASKS``, such
 an ending -> tasks that a run on it is evaluated by beside its own. A drawn one may know more than pixels:
-``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`.
+``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`. One that is to be read at other numbers
+of frames and pixels, or with longer captions, than studies usually do, says so, and `--data` follows it:
+``READ = {"frames": 16, "size": 96, "max_tokens": 48}``.
 """
 
 from __future__ import annotations
@@ -144,6 +146,12 @@ def check_source(name: str, source: str | None) -> None:
 def generated(name: str) -> bool:
     """Whether a data set is made with as many clips as are asked for. Raises `UserError` for none of ours."""
     return getattr(load(name), "GENERATED", False)
+
+
+def read_at(name: str) -> Mapping[str, int]:
+    """`frames`, `size` and `max_tokens` at which runs read a data set; empty where it has no wish."""
+    wished: Mapping[str, int] = getattr(load(name), "READ", {})
+    return wished
 
 
 def more_tasks(name: str) -> tuple[str, ...]:

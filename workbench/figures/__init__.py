@@ -1,6 +1,6 @@
 """Pictures of a study. Each is a table function, which is tested, and a figure function, which draws it.
 
-    sweep    the metric over an axis, with intervals
+    sweep    the metric over an axis, with intervals; also over budgets (`scaling_table`)
     grid     the metric over two axes as a map
     cost     the metric against cost, with the Pareto front
     curves   learning curves over steps, PFLOPs and seconds
@@ -29,6 +29,7 @@ from workbench.figures.tables import (
     grid_table,
     layout,
     named,
+    scaling_table,
     smoothed,
     sweep_table,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "layout",
     "named",
     "parallel_figure",
+    "scaling_table",
     "smoothed",
     "sweep_figure",
     "sweep_table",

@@ -94,6 +94,23 @@ _SWEEP = {
 }
 
 
+def scaling_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """The metric over budgets in the form of `sweep_table`: a curve for each arm, doublings along x.
+
+    rows: arm, budget, key, mean, low, high.
+    """
+    return rows.select(
+        pl.lit("").alias("panel"),
+        pl.col("arm").alias("curve"),
+        pl.col("budget").map_elements(shown, return_dtype=pl.String()).alias("x"),
+        pl.col("budget").log(2).alias("position"),
+        "mean",
+        "low",
+        "high",
+        "key",
+    )
+
+
 def grid_table(
     cells: pl.DataFrame, axes: Sequence[str], metric: str, standing: Mapping[str, str] | None = None,
     says: Mapping[str, str] | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
 from workbench.places import called
+from workbench.tracking.archive import opened
 from workbench.tracking.files import disk_full
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 written or matching, 1 a checked table no longer matches, 2 bad input or a full disk."""
     options = _parser().parse_args(arguments)
     try:
-        return _report(options)
+        with opened(Path(options.results)) as folder:
+            if options.check is None and folder != Path(options.results):
+                raise UserError(
+                    f"{options.results} is an archive, which is for --check; for reports unpack it: "
+                    f"python -m workbench.tracking gather {options.results} --into RESULTS"
+                )
+            options.results = str(folder)
+            return _report(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -47,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("studies", nargs="+", metavar="STUDY", help="a study that has runs; several make one report")
-    add("--results", default=os.environ.get("WORKBENCH_RESULTS", "results"), help="folder of all results")
+    add(
+        "--results",
+        default=os.environ.get("WORKBENCH_RESULTS", "results"),
+        help="folder of all results; for --check also an archive of runs",
+    )
     add(
         "--asked",
         default="",

@@ -15,7 +15,20 @@ from workbench.answer import search
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import macros, rows
-from workbench.report.page import CELLS, CHOICES, CLAIMS, CONTRASTS, FRONT, MATTERED, ORIGIN, lead, page
+from workbench.report.page import (
+    CELLS,
+    CHOICES,
+    CLAIMS,
+    CONTRASTS,
+    CROSSINGS,
+    FRONT,
+    MATTERED,
+    ORDER,
+    ORIGIN,
+    OVER,
+    lead,
+    page,
+)
 from workbench.report.pivot import Pivot
 from workbench.report.saved import Table, paragraphs, printed, read_csv, read_markdown, read_tex, unescaped
 from workbench.report.share.markup import to_markdown
@@ -25,7 +38,7 @@ CLOSE = 1e-6
 READERS = {".csv": read_csv, ".tex": read_tex, ".md": read_markdown, ".html": read_markdown}
 ROWS_GO_BY = {
     CONTRASTS: ("contrast",), CLAIMS: ("claim",), MATTERED: ("axis",), CHOICES: ("axis", "choice"),
-    ORIGIN: ("cell",),
+    ORIGIN: ("cell",), OVER: ("budget",), CROSSINGS: ("pair",), ORDER: ("budget",),
 }  # fmt: skip
 """Columns that tell the rows of a table of the page apart; the others go by the axes."""
 

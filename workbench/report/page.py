@@ -13,11 +13,13 @@ from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
 from workbench.answer.asked import PLAIN, Asked
 from workbench.answer.results import Answer
+from workbench.answer.scaling import curves as scaling
 from workbench.report import rows
 from workbench.tables import markdown as plain
 
 CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
 CONTRASTS = "The registered contrasts"
+OVER, CROSSINGS, ORDER = "What more compute brings", "Where curves cross", "What a small budget foretells"
 CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
 """The headings above tables, by which `check` finds them again."""
 
@@ -50,6 +52,8 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
         parts += [f"## {CONTRASTS}", registered, plain(answer.contrasts_legend)]
     if answer.verdicts:
         parts += [f"## {CLAIMS}", _claims(answer)]
+    if answer.scaling is not None:
+        parts += _over(answer.scaling)
     if answer.caveats:
         parts += ["## What limits this", "\n".join(f"- {plain(caveat)}" for caveat in answer.caveats)]
     if answer.front:
@@ -117,6 +121,21 @@ def _claims(answer: Answer) -> str:
     }
     rule = sentences.verdict_rule(answer.family, answer.verdict_level)
     return f"{tables.to_markdown(pl.DataFrame(columns))}\n\n{rule}"
+
+
+def _over(found: scaling.Scaling) -> list[str]:
+    said = [f"## {OVER}", "\n".join(f"- {plain(sentence)}" for sentence in found.sentences)]
+    if found.grid is None:
+        return said
+    return [
+        *said,
+        tables.to_markdown(scaling.curve_table(found)),
+        plain(scaling.legend(found)),
+        f"## {CROSSINGS}",
+        tables.to_markdown(scaling.pair_table(found)),
+        f"## {ORDER}",
+        tables.to_markdown(scaling.order_table(found)),
+    ]
 
 
 def _effects(answer: Answer) -> list[str]:

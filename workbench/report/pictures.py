@@ -13,6 +13,7 @@ from workbench import figures, naming, stats, tasks
 from workbench.answer import search, sentences
 from workbench.answer.caveats import differences_vary
 from workbench.answer.results import Answer
+from workbench.answer.scaling.curves import curve_rows
 from workbench.figures import paper
 from workbench.figures.style import CLOCKS, plain
 from workbench.figures.tables import MOST_CURVES
@@ -51,6 +52,7 @@ def pictures(answer: Answer, results: Path) -> list[Picture]:
     runs = done.filter(pl.col("key").is_in(keys))["run"].to_list() if one else list[str]()
     learning = load_curves(results, answer.asked.name, runs, [f"val/{answer.asked.metric}"])
     found = (
+        scaling(answer),
         sweep(answer),
         grid(answer),
         cost(answer, usual_costs(answer)),
@@ -58,6 +60,23 @@ def pictures(answer: Answer, results: Path) -> list[Picture]:
         differences(answer),
     )
     return [picture for picture in found if picture is not None]
+
+
+def scaling(answer: Answer) -> Picture | None:
+    """The metric over the budgets of a study, a curve for each arm; None where it has no such axis, or not
+    all of its cells yet."""
+    if answer.scaling is None or answer.scaling.grid is None:
+        return None
+    table = figures.scaling_table(curve_rows(answer.scaling))
+    axis, metric = f"{answer.scaling.axis}, doubling by doubling", answer.metric
+    chance = None if answer.chance is None else answer.chance.expected
+    return Picture(
+        name="scaling",
+        caption=f"{naming.first(answer.title)} over {answer.scaling.axis}, with 95 % intervals over seeds "
+        "and queries; a step to the right is a doubling, along which lines between budgets are straight.",
+        drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=True, chance=chance),
+        moving=figures.sweep_figure(table, axis=axis, metric=metric, chance=chance),
+    )
 
 
 def sweep(answer: Answer) -> Picture | None:

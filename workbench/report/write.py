@@ -8,6 +8,7 @@ from pathlib import Path
 from workbench import tables
 from workbench.answer import contrasts
 from workbench.answer.results import Answer
+from workbench.answer.scaling.curves import curve_rows
 from workbench.report import latex, macros, rows
 from workbench.report.about import about
 from workbench.report.page import check_command, page, plain, provenance
@@ -16,7 +17,7 @@ from workbench.report.pictures import write as write_pictures
 from workbench.report.pivot import Pivot
 from workbench.tracking.files import write_atomic
 
-PICTURES = ("sweep", "grid", "cost", "curves", "effects")
+PICTURES = ("scaling", "sweep", "grid", "cost", "curves", "effects")
 
 
 def write(answer: Answer, results: Path) -> Path:
@@ -29,8 +30,10 @@ def write(answer: Answer, results: Path) -> Path:
     for gone in set(PICTURES) - {picture.name for picture in found}:
         for ending in ("pdf", "png"):  # of an earlier report; they would contradict this one
             (folder / f"{gone}.{ending}").unlink(missing_ok=True)
-    for ending in ("csv", "tex"):
-        (folder / f"contrasts.{ending}").unlink(missing_ok=True)
+    for old in ("contrasts.csv", "contrasts.tex", "scaling.csv"):
+        (folder / old).unlink(missing_ok=True)
+    if answer.scaling is not None:
+        write_atomic(folder / "scaling.csv", tables.to_csv(curve_rows(answer.scaling)))
     if answer.contrasts:
         write_atomic(folder / "contrasts.csv", tables.to_csv(contrasts.exact(answer.contrasts)))
         caption = f"{answer.asked.question} {answer.contrasts_legend}"

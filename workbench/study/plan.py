@@ -14,8 +14,9 @@ from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.study.cells.build import Builder, Cell
+from workbench.study.cells.contrasts import registered
 from workbench.study.cells.options import Options
-from workbench.study.spec import Choice, Contrast, Study, alone, under
+from workbench.study.spec import Choice, Study, alone, under
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
@@ -149,6 +150,7 @@ class Plan:
             **({"says": dict(study.says)} if study.says else {}),
             "baseline": self.baseline.key if self.baseline is not None else None,
             "within": list(study.within),
+            **({"over": study.over} if study.over else {}),
             "seeds": list(self.seeds),
             "reads": list(dict.fromkeys([*study.reads, *self._on_other_data()])),
             "mode": study.mode,
@@ -196,21 +198,6 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
         seeds=options.seeds or (study.seeds[:1] if options.smoke or options.quick else study.seeds),
         baselines=_baselines(study, found),
         contrasts=registered(study.contrasts, {c.key: (c.axes, *c.twins) for c in found}),
-    )
-
-
-def registered(
-    contrasts: Sequence[Contrast], cells: Mapping[str, Sequence[Mapping[str, Choice]]]
-) -> tuple[dict[str, Any], ...]:
-    """Contrasts in their order, as they stand in `study.json`; cells: see `Contrast.sides`."""
-    sides = [contrast.sides(cells) for contrast in contrasts]
-    return tuple(
-        {
-            "text": contrast.text,
-            "of": {"cells": of, "axes": dict(contrast.of)},
-            "against": {"cells": against, "axes": dict(contrast.against)},
-        }
-        for contrast, (of, against) in zip(contrasts, sides, strict=True)
     )
 
 

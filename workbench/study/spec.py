@@ -17,6 +17,7 @@ from workbench.errors import UserError
 from workbench.metrics import RUN, score
 from workbench.places import ours
 from workbench.recipes import names as recipe_names
+from workbench.study.cells.contrasts import Contrast as Contrast
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
 from workbench.tasks import metrics, overview
@@ -73,51 +74,6 @@ class Claim:
             )
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A difference that is registered before any run: the mean of some cells minus the mean of others.
-
-    Contrasts of a study are tested in their order at 5 % each, up to the first that cannot be told, see
-    `workbench.stats.families`. First comes what matters most, or what is surest to be seen.
-    """
-
-    text: str
-    """What would be said of it, in words."""
-    of: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
-    """Axes with the value, or the values, that a cell has there; axes not named are averaged over."""
-    against: Mapping[str, Choice | tuple[Choice, ...]] = field(kw_only=True)
-
-    def sides(self, cells: Mapping[str, Sequence[Mapping[str, Choice]]]) -> tuple[list[str], list[str]]:
-        """Keys of the cells of both sides; `UserError` where a side has none, or both share one.
-
-        cells: key -> the choices that lead to this cell.
-        """
-        of, against = (
-            [key for key, ways in cells.items() if any(_fits(pattern, axes) for axes in ways)]
-            for pattern in (self.of, self.against)
-        )
-        for pattern, found in ((self.of, of), (self.against, against)):
-            if not found:
-                names = dict.fromkeys(axis for ways in cells.values() for axes in ways for axis in axes)
-                raise UserError(
-                    f"the contrast {self.text!r} names {dict(pattern)}, which is none of the cells; the "
-                    f"axes are {', '.join(names)}, with the values of the study file"
-                )
-        if both := [key for key in of if key in against]:
-            raise UserError(
-                f"the contrast {self.text!r} has {len(both)} of the same cells on both sides, "
-                f"{dict(self.of)} and {dict(self.against)}; each cell may be on one side only"
-            )
-        return of, against
-
-
-def _fits(pattern: Mapping[str, Choice | tuple[Choice, ...]], axes: Mapping[str, Choice]) -> bool:
-    return all(
-        axis in axes and axes[axis] in (wanted if isinstance(wanted, tuple) else (wanted,))
-        for axis, wanted in pattern.items()
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One question and the runs that answer it.
@@ -150,6 +106,9 @@ class Study:
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, such as budgets that are not to be compared with each other. Each cell
     is compared with the baseline of the same choices there; `baseline` names the other axes only."""
+    over: str = ""
+    """One of `within` whose values are budgets, from small to large: answers then have a curve over it for
+    each choice of the other axes, and say where curves cross, see `workbench.stats.scaling`."""
     seeds: tuple[int, ...] = (0,)
     reads: tuple[str, ...] = (
         "cost/train_pflops",
@@ -224,6 +183,8 @@ class Study:
             raise UserError("each contrast of a study has a text of its own, by which reports name it")
         if set(self.within) & set(self.baseline) or (self.within and not self.baseline):
             raise UserError(f"the baseline of a study names the axes that are not in within: {self.within!r}")
+        if self.over and self.over not in self.within:
+            raise UserError(f"over is one of a study's within, {self.within!r}, not {self.over!r}")
         if self.cost and self.mode != "search":
             raise UserError("only a search has a cost: an ablation runs every cell")
         if self.sampler == "nsga2" and not self.cost:

@@ -1,12 +1,14 @@
 """What is done with run directories, `python -m workbench.tracking`; every command may be repeated.
 
 `import RUN_DIR...` puts them into MLflow, `gather FROM... --into RESULTS` brings those of several machines
-together, `show` opens MLflow's own pages over them and says where each study is there.
+together, `archive STUDY... --into FILE.zip` keeps what reports read of them in one small file, `show` opens
+MLflow's own pages over them and says where each study is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections import Counter
@@ -17,6 +19,7 @@ from tqdm import tqdm
 
 from workbench.addresses import check_addresses, check_local, masked
 from workbench.errors import UserError
+from workbench.tracking.archive import archive, opened
 from workbench.tracking.files import check_folder
 from workbench.tracking.gather import find_runs, gather
 
@@ -34,11 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
         command.add_argument("--mlflow", default=address, help="MLflow store (RESULTS/mlflow.db)")
     collect = commands.add_parser("gather", help="bring runs of several machines together")
-    collect.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
+    collect.add_argument(
+        "paths", nargs="+", type=Path, help="run directories, folders that hold some, or archives"
+    )
     collect.add_argument("--into", type=Path, default=Path(results), help="folder of all results")
+    keep = commands.add_parser("archive", help="keep what reports read of some studies in one small file")
+    keep.add_argument("studies", nargs="+", metavar="STUDY", help="studies whose runs have ended")
+    keep.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
+    keep.add_argument("--into", type=Path, required=True, metavar="FILE.zip", help="made, or added to")
     options = parser.parse_args(arguments)
+    doors = {"gather": _gather, "archive": _archive}
     try:
-        return _gather(options) if options.command == "gather" else _with_store(options)
+        return doors.get(options.command, _with_store)(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,7 +73,8 @@ def _with_store(options: argparse.Namespace) -> int:
 
 def _gather(options: argparse.Namespace) -> int:
     check_folder(options.into, "--into")
-    found = gather(options.paths, options.into)
+    with contextlib.ExitStack() as stack:
+        found = gather([stack.enter_context(opened(path)) for path in options.paths], options.into)
     for one in found:
         if one.outcome in ("busy", "refused"):
             print(f"error: {one.said}", file=sys.stderr)
@@ -80,6 +91,14 @@ def _gather(options: argparse.Namespace) -> int:
     }
     print(f"{len(found)} runs: " + ", ".join(f"{counts[k]} {word}" for k, word in said.items() if counts[k]))
     return 2 if counts["busy"] or counts["refused"] else 0
+
+
+def _archive(options: argparse.Namespace) -> int:
+    if options.into.suffix != ".zip":
+        raise UserError(f"--into names a file that ends in .zip, not {options.into}")
+    count, size = archive(options.results, options.studies, options.into)
+    print(f"{count} run{'' if count == 1 else 's'} in {options.into} ({size / 1e6:.2f} MB)")
+    return 0
 
 
 def _show(results: Path, address: str) -> int:

@@ -79,7 +79,15 @@ def actor(
     """Where the actor is in some frames: its pose, float32 [T, 4] (x, y, radius in pixels, angle in radians,
     clockwise as seen), and the share of each pixel that it covers, float32 [T, H, W], 0 while it blinks."""
     pose, visible = (values[frames] for values in poses(parts, scene))
-    return pose, _cover(parts["shape"], *pose.T) * visible[:, None, None]
+    return pose, _cover(parts["shape"], *pose.T, side=side(scene)) * visible[:, None, None]
+
+
+def side(scene: Mapping[str, Any]) -> int:
+    """Of the picture in pixels: `size` of a scene that is drawn finer than the others are.
+
+    Places and lengths of a scene are in the pixels of a picture of `world.VIDEO_SIZE` all the same.
+    """
+    return int(scene.get("size", world.VIDEO_SIZE))
 
 
 def poses(parts: Mapping[str, str], scene: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -140,9 +148,12 @@ def _act(action: str, count: int, at: Sequence[float], *, whole: bool) -> tuple[
     return x, y, scale, angle, visible
 
 
-def _cover(shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
+def _cover(
+    shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray, angle: np.ndarray, *, side: int
+) -> np.ndarray:
     """Share of each pixel that the actor covers, float32 [T, H, W], edges one pixel soft."""
-    pixels = np.arange(world.VIDEO_SIZE, dtype=np.float32) + 0.5
+    finer = side / world.VIDEO_SIZE
+    pixels = (np.arange(side, dtype=np.float32) + 0.5) / finer
     dx = pixels[None, None, :] - x[:, None, None]
     dy = pixels[None, :, None] - y[:, None, None]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
@@ -150,7 +161,7 @@ def _cover(shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray, angle: 
     u = np.clip((cos * dx + sin * dy) * step + _TEXTURE / 2, 0, _TEXTURE - 1).astype(np.intp)
     v = np.clip((cos * dy - sin * dx) * step + _TEXTURE / 2, 0, _TEXTURE - 1).astype(np.intp)
     distance = _distance(shape).ravel()[v * _TEXTURE + u]
-    return np.clip(0.5 - distance * radius[:, None, None], 0, 1)
+    return np.clip(0.5 - distance * radius[:, None, None] * finer, 0, 1)
 
 
 @functools.cache
@@ -202,7 +213,7 @@ def _outline(shape: str) -> list[tuple[float, float]]:
 
 def _background(kind: str, scene: Mapping[str, Any]) -> np.ndarray:
     """Float32 [H, W, 3]; two tones of nearly grey in a pattern that fills the picture."""
-    pixels = np.arange(world.VIDEO_SIZE, dtype=np.float32) + 0.5
+    pixels = (np.arange(side(scene), dtype=np.float32) + 0.5) / (side(scene) / world.VIDEO_SIZE)
     x, y = np.meshgrid(pixels, pixels)
     period = scene["period"]
     x, y = x + scene["phase"][0] * period, y + scene["phase"][1] * period

@@ -137,7 +137,24 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
         config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data or options.pretrain_data:
         config = _on(config, study, options)
-    return config
+    return _as_read(config) if options.data else config
+
+
+def _as_read(config: RunConfig) -> RunConfig:
+    """The run as its own data wish to be read (`datasets.read_at`): frames and pixels, patches that cover the
+    same share of the picture as before, and captions that are not cut."""
+    wished = datasets.read_at(config.data.name)
+    if not wished:
+        return config
+    before, recipe = config.data.size, config.recipe
+    data = replace(config.data, frames=wished["frames"], size=wished["size"])
+    if hasattr(recipe, "video"):
+        patch = recipe.video.patch * data.size // before
+        recipe = replace(recipe, video=replace(recipe.video, patch=patch))
+    if hasattr(recipe, "text"):
+        most = max(recipe.text.max_tokens, wished["max_tokens"])
+        recipe = replace(recipe, text=replace(recipe.text, max_tokens=most))
+    return replace(config, data=data, recipe=recipe)
 
 
 def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:

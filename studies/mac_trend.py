@@ -1,0 +1,42 @@
+"""Where would masked and unmasked training meet? MAC's default against none, over epochs. 6 cells.
+
+The claims of `mac_claims` are about training that is long and text that can spare a word. This study trains
+in the world `moving_shapes_redundant`, whose captions say everything twice, for 2, 4 and 8 epochs, and says
+where the curves of `t2v_r1` cross or would meet. `mac_claims` at 16 epochs in the same world is a test of
+what these curves foretell.
+
+    python -m workbench.study mac_trend
+    python -m workbench.study mac_claims --data moving_shapes_redundant --budget 16epochs --seeds 4
+"""
+
+from workbench.config import Budget, DataConfig, RunConfig, Stage
+from workbench.models.text import TextConfig
+from workbench.models.video import VideoConfig
+from workbench.recipes import mac
+from workbench.study.spec import Study, Trial
+
+WORLD = DataConfig(name="moving_shapes_redundant", frames=16, size=96)
+CORE = {"video": VideoConfig(patch=12), "text": TextConfig(max_tokens=48)}
+
+
+def configure(trial: Trial) -> RunConfig:
+    epochs = trial.suggest_categorical("epochs", [2, 4, 8])
+    masked = trial.suggest_categorical("masking", ["none", "mac"]) == "mac"
+    recipe = mac.Config(**CORE) if masked else mac.Config(**CORE, video_masking=None, text_masking=None)
+    return RunConfig(
+        recipe=recipe,
+        data=WORLD,
+        stages=(Stage(budget=Budget(unit="epochs", amount=epochs)),),
+        evaluations=2,
+    )
+
+
+STUDY = Study(
+    question="Where would masked and unmasked training meet?",
+    configure=configure,
+    says={"epochs": "{value} epochs", "masking": "masking: {value}"},
+    baseline={"masking": "none"},
+    within=("epochs",),
+    over="epochs",
+    seeds=(10, 11, 12),
+)

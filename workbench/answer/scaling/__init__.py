@@ -1,0 +1,1 @@
+"""What more compute brings, of a study that runs its cells at several budgets (`Study.over`)."""

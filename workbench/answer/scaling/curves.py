@@ -1,0 +1,148 @@
+"""Curves over the budget of a study: what they are made of, their table, and the sentences on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from workbench import naming, stats
+from workbench.answer.asked import Asked
+from workbench.answer.evidence import Evidence
+from workbench.answer.scaling import said
+from workbench.errors import UserError
+from workbench.stats import scaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Every arm (a choice of the axes besides the budget) at every budget."""
+
+    asked: Asked
+    grid: scaling.Grid | None
+    """Arms and budgets; None while they cannot be compared."""
+    why: str
+    """Why not; else empty."""
+    keys: Mapping[tuple[str, float], str]
+    """Arm and budget -> key of the cell."""
+
+    @property
+    def axis(self) -> str:
+        """What the budget is called."""
+        return naming.axis(self.asked.over, self.asked.says)
+
+    def budget(self, value: float) -> str:
+        """A budget as people say it."""
+        value = float(f"{value:.3g}")
+        return naming.choice(self.asked.over, int(value) if value.is_integer() else value, self.asked.says)
+
+    @property
+    def sentences(self) -> list[str]:
+        """Which arm is best where, where curves cross, and what the smallest budgets foretell."""
+        if self.grid is None:
+            return [f"There are no curves over {self.axis} yet: {self.why}."]
+        grid = self.grid
+        found = [said.best(scaling.best(grid), self.budget)]
+        for i, j in grid.pairs:
+            a, b = grid.arms[i], grid.arms[j]
+            one = scaling.crossing(grid, a, b)
+            found.append(said.crossing(one, self.budget))
+            if one.at is None:
+                found += said.meeting(scaling.meeting(grid, a, b), self.budget)
+        largest = self.budget(grid.budgets[-1])
+        found += [said.agreement(one, self.budget, largest) for one in scaling.agreement(grid)]
+        return found
+
+
+def curves(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> Scaling | None:
+    """None for a study without an axis of budgets; usable: key of a cell -> its runs that can be compared."""
+    if not asked.over:
+        return None
+    keys: dict[tuple[str, float], str] = {}
+    for key, axes in asked.cells.items():
+        rest = {axis: value for axis, value in axes.items() if axis != asked.over}
+        budget = axes.get(asked.over)
+        if isinstance(budget, int | float):
+            keys[naming.cell(rest, asked.says) or "all", float(budget)] = key
+    try:
+        if lacking := next((at for at, key in keys.items() if key not in usable), None):
+            raise UserError(f"{lacking[0]} at {lacking[1]:g} has no complete run that can be compared")
+        grid = scaling.grid(
+            {at: usable[key] for at, key in keys.items()},
+            evidence.groups,
+            higher_is_better=asked.maximize,
+        )
+    except UserError as error:
+        return Scaling(asked=asked, grid=None, why=str(error), keys=keys)
+    return Scaling(asked=asked, grid=grid, why="", keys=keys)
+
+
+def curve_rows(found: Scaling) -> pl.DataFrame:
+    """All digits: a row an arm and budget, with mean, limits over seeds and queries, and number of seeds."""
+    rows = []
+    if found.grid is not None:
+        for arm in found.grid.arms:
+            for budget, point in zip(found.grid.budgets, scaling.curve(found.grid, arm), strict=True):
+                limits = point.interval.low, point.interval.high
+                limits = _within(limits, found.asked)
+                rows.append((arm, budget, found.keys[arm, budget], point.mean, *limits, point.interval.n))
+    schema: dict[str, Any] = {"arm": pl.String(), "budget": pl.Float64(), "key": pl.String()}
+    schema |= dict.fromkeys(("mean", "low", "high"), pl.Float64())
+    return pl.DataFrame(rows, schema=schema | {"n": pl.Int64()}, orient="row")
+
+
+def curve_table(found: Scaling) -> pl.DataFrame:
+    """A row a budget, in words: each arm with its interval, the best one, and all that may be the best; below
+    them what a doubling brings."""
+    grid = found.grid
+    if grid is None:
+        return pl.DataFrame()
+    rows = curve_rows(found)
+    best = scaling.best(grid)
+    columns: dict[str, list[str]] = {"budget": [*map(found.budget, grid.budgets), said.DOUBLING]}
+    for arm in grid.arms:
+        mine = rows.filter(arm=arm)
+        rise = scaling.slope(grid, arm)
+        columns[arm] = [said.limits(*one) for one in mine.select("mean", "low", "high").iter_rows()]
+        columns[arm].append(said.limits(rise.mean, rise.interval.low, rise.interval.high, signed=True))
+    columns["best"] = [*(one.best for one in best), ""]
+    columns["may be the best"] = [*("; ".join(one.candidates) for one in best), ""]
+    return pl.DataFrame(columns)
+
+
+def pair_table(found: Scaling) -> pl.DataFrame:
+    """A row a pair of arms, in words: where the two curves cross, with the limits of that budget."""
+    rows = []
+    for i, j in found.grid.pairs if found.grid is not None else ():
+        assert found.grid is not None
+        one = scaling.crossing(found.grid, found.grid.arms[i], found.grid.arms[j])
+        at = "–" if one.at is None else found.budget(one.at)
+        low, high = (None if limit is None else found.budget(limit) for limit in (one.low, one.high))
+        rows.append((f"{one.a} and {one.b}", at, low or "–", high or "–", said.standing(one)))
+    names = ("pair", "cross at", "from", "to", "result")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+
+
+def order_table(found: Scaling) -> pl.DataFrame:
+    """A row a budget but the largest, in words: share of pairs in the order of the largest, with limits."""
+    rows = []
+    for one in scaling.agreement(found.grid) if found.grid is not None else ():
+        share, low, high = (f"{100 * value:.0f} %" for value in (one.share, one.low, one.high))
+        rows.append((found.budget(one.budget), share, f"{low} to {high}"))
+    names = ("budget", "pairs in the order of the largest budget", "in 95 % of studies")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+
+
+def legend(found: Scaling) -> str:
+    """What the tables show."""
+    seeds = ", ".join(map(str, found.grid.seeds)) if found.grid is not None else ""
+    return said.legend(found.asked.measure.title, found.axis, seeds)
+
+
+def _within(limits: tuple[float, float], asked: Asked) -> tuple[float, float]:
+    """Limits without values that the metric cannot have."""
+    least, most = asked.measure.low, asked.measure.high
+    low = limits[0] if least is None else max(limits[0], least)
+    return low, limits[1] if most is None else min(limits[1], most)
