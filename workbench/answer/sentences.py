@@ -127,8 +127,8 @@ def _size(effect: stats.Effect) -> str:
 
 
 def _scale(measure: Metric) -> str:
-    """As in "in points of R@1"."""
-    return f"in {measure.difference}" if measure.difference else measure.in_units
+    """As in "in points of R@1" and "in text-to-video median rank"."""
+    return measure.in_units if measure.in_units.startswith("in ") else f"in {measure.in_units}"
 
 
 # Verdicts

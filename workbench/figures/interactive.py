@@ -31,6 +31,8 @@ from workbench.figures.tables import MOST_COLUMNS
 from workbench.metrics import score
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
+FIELD, MARGINS = 78, 170
+"""Pixels of a field of a map with a number and its interval, and of what stands beside a map."""
 
 
 def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float | None = None) -> go.Figure:
@@ -109,6 +111,11 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
     bar = {"title": {"text": safe(label(metric)), "side": "right"}, "thickness": 14}
     figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
     return _finished(figure)
+
+
+def grid_width(table: pl.DataFrame) -> int:
+    """Pixels that a map takes for all its numbers to be read."""
+    return MARGINS + FIELD * table.select("panel", "column").n_unique()
 
 
 def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
