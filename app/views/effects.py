@@ -103,10 +103,11 @@ def _answer(runs: Runs) -> Answer | None:
 
 
 def _learning(runs: Runs, answer: Answer) -> None:
-    """Where the curves of this metric are; what a run costs has none."""
-    if "/" not in answer.asked.metric:
-        there = address.link(view="curves", curve=f"val/{answer.asked.metric}")
-        st.markdown(f"[How it was learned]({there}): the metric on val over steps, FLOPs or seconds.")
+    """Where the curves of this metric are; one that is not measured on val has none."""
+    curve = f"val/{answer.asked.metric}"
+    if f"metric.{curve}" in runs.table.columns:
+        there = address.link(view="curves", curve=curve)
+        st.markdown(f"[Learning curves]({there}) of {escaped(answer.title)} on val.")
 
 
 def _show(
