@@ -100,7 +100,10 @@ def _over_holes(found: stats.FactorEffects) -> str:
     """Over which cells effects are taken where the grid has holes; empty for a full grid."""
     if not found.over:
         return ""
-    parts = [f"{axis} over {used} of {all_cells} cells" for axis, (used, all_cells) in found.over.items()]
+    parts = [
+        f"{naming.axis(axis, {})} over {used} of {all_cells} cells"
+        for axis, (used, all_cells) in found.over.items()
+    ]
     return (
         "The grid has holes, so an effect is taken over the cells in which all choices of its axis stand "
         f"beside the same others: {', '.join(parts)}. "

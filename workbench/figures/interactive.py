@@ -108,11 +108,11 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
         figure.add_trace(_targets(part, f"{safe(row)} %{{y}}, {safe(column)} %{{x}}", row), 1, number)
     figure.update_xaxes(title_text=safe(column), type="category")
     figure.update_yaxes(title_text=safe(row), type="category", col=1)
-    # Below, where it takes no room from the fields.
-    bar = {"title": {"text": safe(label(metric)), "side": "top"}, "thickness": 12, "len": 0.6,
-           "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}  # fmt: skip
-    figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
     height = max(400, BESIDE[1] + FIELD[1] * table["row"].n_unique())
+    # Below the axis, where it takes no room from the fields.
+    bar = {"title": {"text": safe(label(metric)), "side": "top"}, "thickness": 12, "len": 0.6,
+           "orientation": "h", "y": -50 / (height - 140), "yanchor": "top"}  # fmt: skip
+    figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
     return _finished(figure).update_layout(height=height, margin={"b": 125})
 
 
