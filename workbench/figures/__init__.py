@@ -16,6 +16,7 @@ from workbench.figures.interactive import (
     curves_figure,
     effects_figure,
     grid_figure,
+    grid_width,
     sweep_figure,
 )
 from workbench.figures.parallel import Dimension, dimensions, parallel_figure
@@ -48,6 +49,7 @@ __all__ = [
     "factors_table",
     "grid_figure",
     "grid_table",
+    "grid_width",
     "layout",
     "named",
     "parallel_figure",

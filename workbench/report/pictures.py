@@ -42,6 +42,8 @@ class Picture:
     caption: str
     drawn: Callable[[], Figure]
     moving: go.Figure
+    least: int = 0
+    """Pixels of width that its words take: a page that is narrower scrolls it."""
 
 
 def pictures(answer: Answer, results: Path) -> list[Picture]:
@@ -122,6 +124,7 @@ def grid(answer: Answer) -> Picture | None:
         f"{answer.cells_vary}.{marks}",
         drawn=lambda: paper.grid(table, **across),
         moving=figures.grid_figure(table, **across),
+        least=figures.grid_width(table),
     )
 
 

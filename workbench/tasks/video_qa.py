@@ -87,7 +87,6 @@ def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
         name=name,
         label=f"{words} answered, {WAYS[way]}",
         unit="%",
-        difference=f"points of {name}",
         low=0.0,
         high=100.0,
         queries=Queries(file=FILE, values=f"{first}{way}", ids=f"{first}id", groups=f"{first}clip"),
