@@ -142,15 +142,17 @@ def figure(
     *,
     about: About | None = None,
     on_select: Callable[[], None] | Literal["ignore", "rerun"] = "ignore",
+    least: int = 0,
 ) -> Any:
     """A picture with its caption as alternative text, and downloads (PNG and PDF when `drawn` is given).
 
-    name: unique on the page, becomes the name of the files; about: what goes with the downloads. Returns the
-    selection where `on_select` asks.
+    name: unique on the page, becomes the name of the files; about: what goes with the downloads; least: so
+    many pixels wide at least, which a narrower page scrolls. Returns the selection where `on_select` asks.
     """
     legible(moving)
     given: dict[str, Any] = {"alt": caption, "on_select": on_select, "config": {"displaylogo": False}}
-    state = st.plotly_chart(moving, key=f"figure: {name}", **given)
+    with scrolled(least):
+        state = st.plotly_chart(moving, key=f"figure: {name}", **given)
     files: dict[str, Callable[[], bytes]] = {}
     if drawn is not None:
         inside = None if about is None else about.inside(caption)
@@ -210,6 +212,19 @@ def nothing_yet(runs: Runs, what: str) -> None:
 def among(results: Path) -> str:
     """What to add to a command so that it works in this results folder; nothing for the usual one."""
     return "" if str(results) == "results" else f" --results {shlex.quote(str(results))}"
+
+
+@contextmanager
+def scrolled(least: int) -> Iterator[None]:
+    """A place that is scrolled to the side where the page is narrower than so many pixels; 0: none."""
+    if not least:
+        yield
+        return
+    place = f"scrolled-{least}"
+    inside = f".st-key-{place} [data-testid=stPlotlyChart]"
+    st.html(f"<style>.st-key-{place} {{overflow-x: auto}} {inside} {{min-width: {least}px}}</style>")
+    with st.container(key=place):
+        yield
 
 
 def _downloads(name: str, caption: str, files: Mapping[str, Callable[[], bytes]]) -> None:

@@ -83,20 +83,22 @@ STUDY = Study(
         ),
     ),
     recipes=("mac", "simvtp"),
-    contrasts_under={
-        "simvtp": (
-            Contrast("90 % of the video hidden rather than none", of=MOST_OF_THE_VIDEO, against=NONE),
-            Contrast(
-                "no text rather than three quarters of it hidden, beside 90 % of the video",
-                of=MOST_OF_THE_VIDEO,
-                against={"video_ratio": MOST, "text_ratio": 0.75},
-            ),
-            Contrast("75 % of the video hidden rather than none", of={"video_ratio": 0.75}, against=NONE),
-            Contrast(
-                "90 % of the video hidden rather than 75 %",
-                of=MOST_OF_THE_VIDEO,
-                against={"video_ratio": 0.75},
-            ),
-        )
+    by_recipe={
+        "simvtp": {
+            "contrasts": (
+                Contrast("90 % of the video hidden rather than none", of=MOST_OF_THE_VIDEO, against=NONE),
+                Contrast(
+                    "no text rather than three quarters of it hidden, beside 90 % of the video",
+                    of=MOST_OF_THE_VIDEO,
+                    against={"video_ratio": MOST, "text_ratio": 0.75},
+                ),
+                Contrast("75 % of the video hidden rather than none", of={"video_ratio": 0.75}, against=NONE),
+                Contrast(
+                    "90 % of the video hidden rather than 75 %",
+                    of=MOST_OF_THE_VIDEO,
+                    against={"video_ratio": 0.75},
+                ),
+            )
+        }
     },
 )

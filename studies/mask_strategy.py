@@ -76,5 +76,5 @@ STUDY = Study(
     reads=("mask/video_hidden", "cost/train_pflops", "speed/clips_per_s", "train/steps"),
     contrasts=CONTRASTS,
     recipes=("mac", "simvtp"),
-    contrasts_under={"simvtp": CONTRASTS},
+    by_recipe={"simvtp": {"contrasts": CONTRASTS}},
 )

@@ -4,65 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from benchmark_items import Item, Text, items, lists, of_split, pairs, singularity
+from benchmark_questions import (
+    activitynet_questions,
+    charades_lines,
+    charades_windows,
+    msrvtt_choices,
+    msrvtt_questions,
+    msvd_questions,
+    singularity_questions,
+    violet_choices,
+)
 from PIL import Image
 
 from workbench.data.benchmarks.cc3m import file_of
 from workbench.data.decode import encode
 
 
-class Item(NamedTuple):
-    """One video or picture."""
-
-    name: str
-    split: str
-    captions: tuple[str, ...]
-
-
-Text = dict[str, str]
-"""File name -> content."""
-
-
-def items(prefix: str = "video", captions: int = 2, val: int = 2, suffix: str = "") -> list[Item]:
-    """Six clips of train, `val` of val, two of test; each sentence names its clip."""
-    splits = ["train"] * 6 + ["val"] * val + ["test"] * 2
-    return [
-        Item(
-            f"{prefix}{i}{suffix}",
-            split,
-            tuple(f"clip {i} does thing {k}" for k in range(captions if split == "train" else 1)),
-        )
-        for i, split in enumerate(splits)
-    ]
-
-
-def _of(clips: Iterable[Item], split: str) -> list[Item]:
-    return [clip for clip in clips if clip.split == split]
-
-
-def _lists(clips: list[Item], names: Mapping[str, str]) -> Text:
-    return {name: "".join(f"{clip.name}\n" for clip in _of(clips, split)) for split, name in names.items()}
-
-
-def _pairs(clips: Iterable[Item]) -> list[tuple[str, str]]:
-    return [(clip.name, caption) for clip in clips for caption in clip.captions]
-
-
-def singularity(clips: list[Item], train: str, test: str, val: str = "") -> Text:
-    names = {"train": train, "test": test} | ({"val": val} if val else {})
-    return {
-        name: json.dumps([{"image": c.name, "caption": list(c.captions)} for c in _of(clips, split)])
-        for split, name in names.items()
-    }
-
-
 def simvtp(clips: list[Item], train: str, test: str) -> Text:
     return {
-        name: json.dumps({f"somewhere/{c.name}.mp4": c.captions[0] for c in _of(clips, split)})
+        name: json.dumps({f"somewhere/{c.name}.mp4": c.captions[0] for c in of_split(clips, split)})
         for split, name in (("train", train), ("test", test))
     }
 
@@ -70,19 +36,23 @@ def simvtp(clips: list[Item], train: str, test: str) -> Text:
 def violet(clips: list[Item], name: str) -> Text:
     splits = dict.fromkeys(clip.split for clip in clips)
     return {
-        name: json.dumps({s: [{"video": v, "caption": c} for v, c in _pairs(_of(clips, s))] for s in splits})
+        name: json.dumps(
+            {s: [{"video": v, "caption": c} for v, c in pairs(of_split(clips, s))] for s in splits}
+        )
     }
 
 
 def violet_pretraining(clips: list[Item], name: str) -> Text:
     splits = dict.fromkeys(clip.split for clip in clips)
-    return {name: json.dumps({s: {c.name: list(c.captions) for c in _of(clips, s)} for s in splits})}
+    return {name: json.dumps({s: {c.name: list(c.captions) for c in of_split(clips, s)} for s in splits})}
 
 
 def clipbert(clips: list[Item]) -> Text:
     splits = dict.fromkeys(clip.split for clip in clips)
     return {
-        f"{s}.jsonl": "\n".join(json.dumps({"clip_name": v, "caption": c}) for v, c in _pairs(_of(clips, s)))
+        f"{s}.jsonl": "\n".join(
+            json.dumps({"clip_name": v, "caption": c}) for v, c in pairs(of_split(clips, s))
+        )
         for s in splits
     }
 
@@ -100,12 +70,12 @@ def karpathy(clips: list[Item], name: str) -> Text:
 
 
 def msrvtt_tables(clips: list[Item], size: str = "9k") -> Text:
-    test = [f"ret{i},msr{c.name},{c.name},{c.captions[0]}" for i, c in enumerate(_of(clips, "test"))]
+    test = [f"ret{i},msr{c.name},{c.name},{c.captions[0]}" for i, c in enumerate(of_split(clips, "test"))]
     return {
-        f"MSRVTT_train.{size}.csv": "video_id\n" + "".join(f"{c.name}\n" for c in _of(clips, "train")),
+        f"MSRVTT_train.{size}.csv": "video_id\n" + "".join(f"{c.name}\n" for c in of_split(clips, "train")),
         "MSRVTT_JSFUSION_test.csv": "\n".join(["key,vid_key,video_id,sentence", *test]) + "\n",
         "MSRVTT_data.json": json.dumps(
-            {"sentences": [{"video_id": v, "caption": c} for v, c in _pairs(clips)]}
+            {"sentences": [{"video_id": v, "caption": c} for v, c in pairs(clips)]}
         ),
     }
 
@@ -113,20 +83,18 @@ def msrvtt_tables(clips: list[Item], size: str = "9k") -> Text:
 def msrvtt_lists(clips: list[Item]) -> Text:
     found = msrvtt_tables(clips)
     del found["MSRVTT_train.9k.csv"], found["MSRVTT_data.json"]
-    captions = {"annotations": [{"image_id": v, "caption": c} for v, c in _pairs(clips)]}
-    return (
-        found | {"MSR_VTT.json": json.dumps(captions)} | _lists(clips, {"train": "train_list_jsfusion.txt"})
-    )
+    captions = {"annotations": [{"image_id": v, "caption": c} for v, c in pairs(clips)]}
+    return found | {"MSR_VTT.json": json.dumps(captions)} | lists(clips, {"train": "train_list_jsfusion.txt"})
 
 
 def msrvtt_full(clips: list[Item]) -> Text:
     names = {split: f"{split}_list_full.txt" for split in ("train", "val", "test")}
-    return _lists(clips, names) | {"MSRVTT_data.json": msrvtt_tables(clips)["MSRVTT_data.json"]}
+    return lists(clips, names) | {"MSRVTT_data.json": msrvtt_tables(clips)["MSRVTT_data.json"]}
 
 
 def msvd_lists(clips: list[Item]) -> Text:
     names = {split: f"{split}_list.txt" for split in ("train", "val", "test")}
-    return _lists(clips, names) | {"captions_msvd.json": json.dumps({c.name: c.captions for c in clips})}
+    return lists(clips, names) | {"captions_msvd.json": json.dumps({c.name: c.captions for c in clips})}
 
 
 def didemo_data(clips: list[Item]) -> Text:
@@ -139,7 +107,7 @@ def didemo_data(clips: list[Item]) -> Text:
                     "times": [[k, k], [k, k]],
                     "num_segments": 6,
                 }
-                for c in _of(clips, split)
+                for c in of_split(clips, split)
                 for k, text in enumerate(c.captions)
             ]
         )
@@ -156,7 +124,7 @@ def activitynet_data(clips: list[Item]) -> Text:
                     "timestamps": [[0.25 * k, 0.25 * k + 0.5] for k in range(len(c.captions))],
                     "sentences": [f" {text} " for text in c.captions],
                 }
-                for c in _of(clips, split)
+                for c in of_split(clips, split)
             }
         )
         for split, name in (("train", "train.json"), ("test", "val_1.json"))
@@ -171,7 +139,7 @@ def lsmdc_tables(clips: list[Item]) -> Text:
         "test": "LSMDC16_challenge_1000_publictect.csv",
     }
     return {
-        name: "".join(f"{v}\t{times}\t{c}\n" for v, c in _pairs(_of(clips, split)))
+        name: "".join(f"{v}\t{times}\t{c}\n" for v, c in pairs(of_split(clips, split)))
         for split, name in names.items()
     }
 
@@ -179,7 +147,9 @@ def lsmdc_tables(clips: list[Item]) -> Text:
 def vatex_data(clips: list[Item]) -> Text:
     names = {"train": "vatex_training_v1.0.json", "test": "vatex_validation_v1.0.json"}
     return {
-        name: json.dumps([{"videoID": c.name, "enCap": c.captions, "chCap": []} for c in _of(clips, split)])
+        name: json.dumps(
+            [{"videoID": c.name, "enCap": c.captions, "chCap": []} for c in of_split(clips, split)]
+        )
         for split, name in names.items()
     }
 
@@ -187,7 +157,7 @@ def vatex_data(clips: list[Item]) -> Text:
 def webvid_tables(clips: list[Item]) -> Text:
     names = {"train": "results_2M_train.csv", "test": "results_2M_val.csv"}
     return {
-        name: "videoid,name,page_dir\n" + "".join(f'{v},"{c}",00\n' for v, c in _pairs(_of(clips, split)))
+        name: "videoid,name,page_dir\n" + "".join(f'{v},"{c}",00\n' for v, c in pairs(of_split(clips, split)))
         for split, name in names.items()
     }
 
@@ -199,7 +169,7 @@ def ssv2_data(clips: list[Item]) -> Text:
         f"something-something-v2-{name}.json": json.dumps(
             [
                 {"id": c.name, "label": f"moving cup {i // 2}", "template": "Moving [something]"}
-                for i, c in enumerate(_of(clips, split))
+                for i, c in enumerate(of_split(clips, split))
             ]
         )
         for split, name in names.items()
@@ -210,23 +180,24 @@ def flickr8k_text(clips: list[Item]) -> Text:
     tokens = [f"{c.name}#{k}\t{text}" for c in clips for k, text in enumerate(c.captions)]
     names = {"train": "trainImages", "val": "devImages", "test": "testImages"}
     lists = {split: f"Flickr_8k.{name}.txt" for split, name in names.items()}
-    return _lists(clips, lists) | {"Flickr8k.token.txt": "\n".join(tokens) + "\n"}
+    return lists(clips, lists) | {"Flickr8k.token.txt": "\n".join(tokens) + "\n"}
 
 
 def flickr8k_table(clips: list[Item]) -> Text:
-    return {"captions.txt": "image,caption\n" + "".join(f'{v},"{c}"\n' for v, c in _pairs(clips))}
+    return {"captions.txt": "image,caption\n" + "".join(f'{v},"{c}"\n' for v, c in pairs(clips))}
 
 
 def cc3m_tables(clips: list[Item]) -> Text:
     names = {"train": "Train_GCC-training-success-1-VALIDIMG.csv", "test": "Validation_GCC.csv"}
     return {
-        name: "thumbnailUrl,caption\n" + "".join(f'{v},"{c}"\n' for v, c in _pairs(_of(clips, split)))
+        name: "thumbnailUrl,caption\n" + "".join(f'{v},"{c}"\n' for v, c in pairs(of_split(clips, split)))
         for split, name in names.items()
     }
 
 
 Form = tuple[str, list[Item], Callable[[list[Item]], Text]]
 NO_VAL, ONE = items(val=0), items(captions=1, val=0)
+SENTENCES = [c._replace(captions=tuple(f"{text}." for text in c.captions)) for c in NO_VAL]
 IMAGES = items("img", val=2, suffix=".jpg")
 FORMS: dict[str, list[Form]] = {
     "msrvtt": [
@@ -266,6 +237,24 @@ FORMS: dict[str, list[Form]] = {
         ("Singularity", NO_VAL, lambda c: singularity(c, "anet_ret_train.json", "anet_ret_val_1.json")),
     ],
     "activitynet-moments": [("CLIP4Clip", items("v_", val=0), activitynet_data)],
+    "activitynet-grounding": [("CLIP4Clip", items("v_", val=0), activitynet_data)],
+    "charades_sta": [("TALL", SENTENCES, charades_lines), ("Moment-DETR", NO_VAL, charades_windows)],
+    "msrvtt_qa": [
+        ("MSRVTT-QA", items(), msrvtt_questions),
+        ("Singularity", items(), lambda c: singularity_questions(c, "msrvtt_qa")),
+    ],
+    "msvd_qa": [
+        ("MSVD-QA", items("film_"), msvd_questions),
+        ("Singularity", items(), lambda c: singularity_questions(c, "msvd_qa")),
+    ],
+    "activitynet_qa": [
+        ("ActivityNet-QA", items("v_"), activitynet_questions),
+        ("Singularity", items("v_"), lambda c: singularity_questions(c, "anet_qa")),
+    ],
+    "msrvtt_mc": [
+        ("Singularity", NO_VAL, msrvtt_choices),
+        ("VIOLET", items(captions=1), violet_choices),
+    ],
     "lsmdc": [("CLIP4Clip", items("1004_Juno_00.00.0", suffix=".707-00.00.09.1"), lsmdc_tables)],
     "vatex": [("InternVideo", NO_VAL, vatex_data)],
     "webvid": [

@@ -27,7 +27,12 @@ HOMES = {
     "sklearn": ["workbench/tasks/probe.py"],
     "pycocoevalcap": ["workbench/tasks/captioning.py"],
     "streamlit": ["app/*"],
-    "matplotlib": ["workbench/figures/paper.py", "workbench/report/pictures.py", "app/widgets.py"],
+    "matplotlib": [
+        "workbench/figures/paper.py",
+        "workbench/figures/beside.py",
+        "workbench/report/pictures.py",
+        "app/widgets.py",
+    ],
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
@@ -47,7 +52,7 @@ LAYERS = {
     "workbench/testing/*": f"{RECIPE_PARTS} data recipes tasks testing train.session",
     "workbench/naming.py": "errors",
     "workbench/tasks/gallery.py": "config data.augment data.sampling data.store recipe.batch",
-    "workbench/tasks/*": f"{CORE} data.moving_shapes data.store recipe.batch stats tasks",
+    "workbench/tasks/*": f"{CORE} data.moving_shapes data.questions data.store recipe.batch stats tasks",
     "workbench/recipe/batch.py": "distributed",
     "workbench/recipe/*": f"{CORE} masking models losses transport targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
@@ -209,7 +214,14 @@ def test_in_the_picture_every_arrow_points_down():
     assert {(start, end) for start, end in found if row[start] >= row[end]} == set()
 
 
-PLUGINS = {"workbench/recipes", "workbench/data", "workbench/tasks", "app/views", "studies"}
+PLUGINS = {
+    "workbench/recipes",
+    "workbench/data",
+    "workbench/data/benchmarks",
+    "workbench/tasks",
+    "app/views",
+    "studies",
+}
 """Packages that grow by a file for each thing that is added."""
 
 

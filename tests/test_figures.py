@@ -255,6 +255,33 @@ def test_points_against_cost_say_their_ratio():
     assert {t.get_text() for t in paper.cost(table, metric=METRIC).axes[0].texts} == set(table["beside"])
 
 
+def test_cells_of_more_names_than_colours_stand_against_cost_by_name_and_no_name_covers_another():
+    names = [f"system{i}" for i in range(18)]
+    cells = pl.DataFrame(
+        {"key": names, "cell": [f"system={n}" for n in names], "system": names,
+         METRIC: [20.0 + i % 3 for i in range(18)], "low": [None] * 18, "high": [None] * 18},
+        schema_overrides={"low": pl.Float64(), "high": pl.Float64()},
+    )  # fmt: skip
+    points = {
+        name: stats.ParetoPoint(cost=1.4 + 0.01 * i, quality=20.0, on_front=False, frequency=0.0, seeds=3)
+        for i, name in enumerate(names)
+    }
+    assert figures.named(cells, ["system"])
+    assert not figures.named(cells.head(7), ["system"]), "colours are enough"
+    costs = {"cost/train_gflops_per_clip": points}
+    table = figures.cost_table(cells, ["system"], METRIC, costs, {"system": "{value}"})
+    assert table["beside"].to_list() == names
+    figure = paper.cost(table, metric=METRIC)
+    (axes,) = figure.axes
+    texts = [text for text in axes.texts if text.get_text()]
+    assert sorted(text.get_text() for text in texts) == sorted(names)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in boxes)
+
+
 def test_a_picture_for_a_paper_carries_its_words_at_300_dpi(tmp_path):
     table = figures.sweep_table(two_axes(), ["strategy", "ratio"], METRIC)
     figure = paper.sweep(table, axis="ratio", metric=METRIC, connected=True)

@@ -35,6 +35,12 @@ def test_what_a_query_adds_to_the_mean():
     assert tasks.metric("t2v_medr").queries is None
 
 
+def test_what_runs_note_of_their_training_has_words():
+    names = ["train/loss", "train/vtc", "train/lr", "speed/step_ms"]
+    words = ["training loss", "training loss: vtc", "learning rate", "training time per step (ms)"]
+    assert [tasks.title(name) for name in names] == words
+
+
 def test_an_unknown_metric_is_shown_as_it_is():
     found = tasks.metric("test/somebodys_own")
     assert (found.title, found.in_units, found.queries) == ("somebodys_own", "in somebodys_own", None)

@@ -134,10 +134,11 @@ def test_twenty_steps_on_a_gpu_never_wait(name, store):
     assert step == 20
 
 
-def test_forward_and_loss_are_one_graph(vocabulary, batch):
-    recipe = build("mac", vocabulary)
+@pytest.mark.parametrize("name", ["mac", "simvtp"])
+def test_forward_and_loss_are_one_graph(name, vocabulary, batch):
+    recipe = build(name, vocabulary)
     draw = recipe.draw(batch, BatchRng.seeded(0))
-    found = torch._dynamo.explain(lambda own, drawn: recipe(own, drawn)["vtc"])(batch, draw)
+    found = torch._dynamo.explain(lambda own, drawn: sum(recipe(own, drawn).values()))(batch, draw)
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 

@@ -8,13 +8,14 @@ from itertools import pairwise
 import pytest
 
 from workbench import recipes
-from workbench.config import OptimConfig
+from workbench.config import DataConfig, OptimConfig
+from workbench.data import describe
 from workbench.errors import UserError
 from workbench.serial import to_dict
 from workbench.study import spec
 from workbench.study.plan import Options, make_plan
 from workbench.study.stages import CHOSEN, RATES
-from workbench.tasks import refusal
+from workbench.tasks import refusal, task_of, unknown
 
 NAMES = list(spec.find())
 SEARCHES = ["pareto"]
@@ -27,8 +28,10 @@ EXPECTED = {
     "mac_trend": 6,
     "mask_ratio": 5,
     "mask_strategy": 6,
+    "promises": 4,
     "scaling": 12,
     "text_masking": 5,
+    "text_start": 4,
     "transfer": 4,
     "unmasked_tuning": 3,
 }
@@ -36,6 +39,10 @@ EXPECTED = {
 
 def objectives(recipe):
     return recipes.load(recipe).Recipe.objectives()
+
+
+def known_of(data):
+    return describe(DataConfig(name=data, clips=8)).known
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +127,7 @@ def test_every_budget_has_a_baseline_of_its_own(plans):
     plan = plans["budget"]
     assert [cell.axes["ratio"] for cell in plan.baselines] == [0.0] * 3
     assert len({cell.axes["unit"] for cell in plan.baselines}) == 3
-    several = {"budget": 3, "mac_trend": 3, "scaling": 4, "transfer": 2}
+    several = {"budget": 3, "mac_trend": 3, "scaling": 4, "text_start": 2, "transfer": 2}
     assert {name: len(plans[name].baselines) for name in several} == several
     others = set(EXPECTED) - set(several)
     assert all(len(plans[name].baselines) == 1 for name in others)
@@ -225,6 +232,30 @@ def test_a_part_is_one_change_of_what_is_published(name, tmp_path):
         }
 
 
+@pytest.mark.parametrize(
+    ("name", "metric", "cells", "beside"),
+    [
+        ("smaug", "t2v_r10", 4, "cost/train_gflops_per_clip"),
+        ("omnivl", "t2v_r10", 2, "test/t2v_r1"),
+        ("internvideo", "t2v_r10", 3, "test/t2v_r1"),
+        ("locvtp", "grounding_miou", 2, "test/grounding_miou_prior"),
+        ("hitea", "order_pairs", 2, "test/order_reversal"),
+        ("slan", "pointing", 2, "test/pointing_centre"),
+    ],
+)
+def test_a_promise_is_a_registered_contrast_of_what_the_system_is_for(name, metric, cells, beside, tmp_path):
+    plan = make_plan(spec.load("promises"), Options(recipe=name), tmp_path)
+    study, config = plan.study, plan.baseline.config
+    assert (study.metric, study.direction, len(plan.cells)) == (metric, "maximize", cells)
+    assert plan.seeds == (0, 1, 2)
+    assert beside in study.reads
+    assert plan.contrasts
+    assert len({str(cell.config.stages) for cell in plan.cells}) == 1, "equal FLOPs"
+    assert task_of(metric) in config.tasks
+    assert refusal(config.tasks, [recipes.load(name).Recipe]) == ""
+    assert unknown(config.tasks, {config.data.name: known_of(config.data.name)}) == ""
+
+
 REDUCED = ("align_or_predict", "budget", "flip_curve", "mask_strategy", "scaling", "text_masking")
 REDUCED += ("unmasked_tuning",)
 
@@ -245,10 +276,10 @@ def test_a_finding_is_registered_on_seeds_that_no_pilot_and_no_earlier_finding_u
 def test_another_recipe_has_contrasts_of_its_own(name, tmp_path):
     plan = make_plan(spec.load(name), Options(recipe="simvtp"), tmp_path)
     assert [one["text"] for one in plan.contrasts] == [
-        one.text for one in plan.study.contrasts_under["simvtp"]
+        one.text for one in plan.study.by_recipe["simvtp"]["contrasts"]
     ]
-    with pytest.raises(UserError, match="contrasts_under names recipes besides the first"):
-        replace(spec.load(name), contrasts_under={"mac": ()})
+    with pytest.raises(UserError, match="by_recipe names vlc, which is none of its recipes mac, simvtp"):
+        replace(spec.load(name), by_recipe={"vlc": {}})
 
 
 def test_budgets_double_and_have_a_curve_for_each_ratio(plans):

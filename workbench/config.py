@@ -150,6 +150,9 @@ class OptimConfig:
     recompute: bool = added(before=False)
     """Activation checkpointing (arXiv:1604.06174): of each transformer block only the input is kept, and the
     backward pass computes the block again, for less memory and about a third more FLOPs."""
+    compile: bool = added(before=False)
+    """`torch.compile` of each transformer block on an accelerator; on processors blocks run as they are. The
+    run's record says whether it was done."""
 
     def __post_init__(self) -> None:
         at_least("optim.batch_size", self.batch_size, 2)

@@ -52,7 +52,8 @@ class Metric:
     """In words, without the unit."""
     unit: str = ""
     difference: str = ""
-    """What a difference is in, to be put behind a number, such as `points of R@1`."""
+    """What a difference is in, to be put behind a number, such as `points of R@1`; empty where label and unit
+    say it."""
     short: str = ""
     """For the head of a column, without the unit; empty stands for the words of the name."""
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -86,8 +87,11 @@ class Metric:
 
     @property
     def in_units(self) -> str:
-        """What a difference is in."""
-        return self.difference or f"in {self.name}"
+        """What a difference is in, to be put behind a number, such as `points of video-to-text R@5`,
+        `GB of peak memory` and `in text-to-video median rank`."""
+        if self.difference or not self.unit:
+            return self.difference or f"in {self.label}"
+        return f"{'points' if self.unit == '%' else self.unit} of {self.label}"
 
 
 def full_name(split: str, data: str, metric: str) -> str:
@@ -145,7 +149,7 @@ def rank_metrics_of(file: str, prefix: str = "", note: str = "") -> tuple[Metric
                 name=name,
                 label=label % f"R@{k}",
                 unit="%",
-                difference=f"points of R@{k}" if plain else f"points of {name}",
+                difference=f"points of R@{k}" if plain else "",
                 short=f"R@{k}" if plain else name.replace("_", " ").replace(f" r{k}", f" R@{k}"),
                 low=0.0,
                 high=100.0,
@@ -196,6 +200,32 @@ RUN = (
     Metric(name="train/steps", label="training steps", direction="minimize", low=0.0),
 )
 """What every run measures of itself."""
+TRAINING = {
+    metric.name: metric
+    for metric in (
+        _cost("train/loss", "training loss"),
+        _cost("train/grad_norm", "gradient norm"),
+        _cost("train/lr", "learning rate"),
+        Metric(name="train/epochs", label="epochs of the training data", low=0.0),
+        _cost("train/batch_size", "batch size"),
+        _cost("train/skipped_clips", "clips that could not be read"),
+        _cost("speed/step_ms", "training time per step", "ms"),
+        _cost("speed/data_wait_share", "share of the training time in which no batch was ready"),
+        _cost("speed/eval_seconds", "time of evaluations", "s"),
+        _cost("speed/prepare_seconds", "time before the first step, in which a teacher is made ready", "s"),
+        _cost("speed/startup_seconds", "time of starting", "s"),
+        _cost("speed/total_seconds", "time of all attempts", "s"),
+    )
+}
+"""What runs note besides, which no study reads or selects by: name -> its words."""
+
+
+def noted(name: str) -> Metric | None:
+    """What a run notes of its training; None for what is not known. `train/TERM` is a term of the loss."""
+    term = name.removeprefix("train/")
+    if name in TRAINING or term == name:
+        return TRAINING.get(name)
+    return _cost(name, f"training loss: {term.replace('_', ' ')}")
 
 
 def disturbed(core_wait: float | None) -> bool:

@@ -66,7 +66,8 @@ def _card(question: Mapping[str, Any], given: str, options: Sequence[Any], befor
             said = f" · **{' and '.join(marks)}**" if marks else ""
             lines.append(f"{skipped}`{score:.3f}` {escaped(read)}{said}")
     with st.container(border=True, width=WIDTH):
-        st.markdown(f"**{escaped(question['text'])}?**")
+        asked = question["text"] or "which caption is its own"  # of a benchmark of choices
+        st.markdown(f"**{escaped(asked)}?**")
         st.markdown(f":{colour}-badge[{escaped(f'“{given}” · {verdict}')}]")
         if lines:
             st.markdown("  \n".join(lines))

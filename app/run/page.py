@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,7 +79,7 @@ def _headline(runs: Runs, row: dict[str, Any]) -> None:
 
 
 def _standing(row: dict[str, Any]) -> None:
-    """State, progress, time, and the reason where it went wrong."""
+    """State, progress, time, the weights it started from, and the reason where it went wrong."""
     step, steps = row["step"] or 0, row["steps"] or 0
     facts = {
         "State": row["state"] or "unknown",
@@ -90,6 +91,8 @@ def _standing(row: dict[str, Any]) -> None:
     for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
         column.caption(name)
         column.text(value)
+    if start := row.get("env.start"):
+        st.caption(escaped(f"Started from {start}"))
     if row["state"] == "running" and steps:
         st.progress(min(1.0, step / steps))
     if row["reason"] or row["failure"]:
@@ -172,7 +175,8 @@ def _environment(runs: Runs, directory: RunDir) -> None:
 def _cost(runs: Runs, directory: RunDir) -> None:
     # Until a run is complete, what it costs so far is in a file of its own.
     found = directory.read_json("cost.json") | directory.summary()
-    _facts(f"{directory.path.name}-results", found, "neither cost.json nor summary.json")
+    words = {name: label(name) for name in found}
+    _facts(f"{directory.path.name}-results", found, "neither cost.json nor summary.json", words)
 
 
 def _log(runs: Runs, directory: RunDir) -> None:
@@ -184,12 +188,15 @@ def _log(runs: Runs, directory: RunDir) -> None:
         st.info("The log is empty.")
 
 
-def _facts(name: str, facts: dict[str, Any], lacking: str) -> None:
+def _facts(name: str, facts: dict[str, Any], lacking: str, words: Mapping[str, str] | None = None) -> None:
+    """words: name of a fact -> what it is called on the page; the CSV has the names."""
     if not facts:
         st.info(f"The run has {lacking} (yet).")
         return
     values = [tables.number(value) for value in facts.values()]
-    table(name, pl.DataFrame({"name": list(facts), "value": values}), height="content")
+    exact = pl.DataFrame({"name": list(facts), "value": values})
+    shown = exact.with_columns(pl.col("name").replace(words or {}))
+    table(name, shown, exact=exact, height="content")
 
 
 def _moment(seconds: float | None) -> str:

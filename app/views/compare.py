@@ -10,16 +10,17 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import address, widgets
+from app import address, chosen, widgets
 from app.clips import autoplay, clips_or_sentence, play
 from app.markdown import escaped
 from app.run import notes
 from app.runs import Runs
-from workbench import figures, tables
+from workbench import figures, naming, tables
 from workbench.answer import wording
 from workbench.answer.caveats import not_compared
 from workbench.answer.results import Answer
 from workbench.errors import UserError
+from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.inspection.answers import (
     Answers,
@@ -31,6 +32,7 @@ from workbench.inspection.answers import (
     swapped,
     within,
 )
+from workbench.report.pictures import Picture
 from workbench.report.rows import exact, legend, readable
 from workbench.report.write import paper_table
 
@@ -74,7 +76,7 @@ def render(runs: Runs) -> None:
     st.subheader("Configuration", divider="gray")
     _configuration(runs, labels)
     st.subheader("Learning curves", divider="gray")
-    _curves(runs, metric, labels)
+    _curves(runs, answer, metric, labels)
     st.subheader("Queries answered differently", divider="gray")
     _queries(runs, metric, base, others, labels)
 
@@ -121,7 +123,8 @@ def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
         if "" in words.columns:  # which cell is the best and which the baseline, in sight beside its axes
             front = [*some.asked.axes, ""]
             words = words.select(*(c for c in front if c in words.columns), pl.exclude(front))
-        widgets.table(name, words, caption=legend(answer), exact=exact(some), tex=partial(paper_table, some))
+        given = {"caption": legend(answer), "exact": exact(some), "tex": partial(paper_table, some)}
+        chosen.table(runs, answer, name, words, some.cells["key"].to_list(), **given)
 
 
 def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:
@@ -135,7 +138,7 @@ def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:
     widgets.table(f"{runs.study}-configuration", found, caption="Settings that differ; all others agree.")
 
 
-def _curves(runs: Runs, metric: str, labels: Mapping[str, str]) -> None:
+def _curves(runs: Runs, answer: Answer, metric: str, labels: Mapping[str, str]) -> None:
     rows = runs.table.filter(pl.col("key").is_in(list(labels)))
     cells = dict(rows.select("run", "key").iter_rows())
     curves = runs.curves(list(cells), [f"val/{metric}"])
@@ -144,19 +147,15 @@ def _curves(runs: Runs, metric: str, labels: Mapping[str, str]) -> None:
         st.text(f"No run of these cells has been evaluated on {label(f'val/{metric}')} yet.")
         return
     clock = widgets.clock()
-    names = dict(labels)
-
-    def drawn() -> object:
-        from workbench.figures import paper
-
-        return paper.curves(table, names, metric=f"val/{metric}", clocks=[clock])
-
-    widgets.figure(
-        f"{runs.study}-curves",
-        f"{label(f'val/{metric}')} over {label(clock)}; bars reach from the least to the most of the seeds.",
-        figures.curves_figure(table, names, metric=f"val/{metric}", clocks=[clock]),
-        drawn,  # type: ignore[arg-type]
+    given: dict[str, Any] = {"metric": f"val/{metric}", "clocks": [clock]}
+    over = f"{label(f'val/{metric}')} over {label(clock)}"
+    picture = Picture(
+        name="curves",
+        caption=naming.first(f"{over}; bars reach from the least to the most of the seeds."),
+        drawn=lambda: paper.curves(table, labels, **given),
+        moving=figures.curves_figure(table, labels, **given),
     )
+    chosen.figure(runs, answer, picture)
 
 
 def _queries(runs: Runs, metric: str, base: str, others: Sequence[str], labels: Mapping[str, str]) -> None:

@@ -50,7 +50,8 @@ def render(runs: Runs) -> None:
     shown = in_words(found, answer.asked.says)
     four = st.column_config.NumberColumn(format="%.4g")
     config = {name: four for name, kind in shown.schema.items() if kind == pl.Float64}
-    widgets.table(f"{runs.study}-cost-table", shown, caption=caption, exact=found, config=config)
+    name, keys = f"{runs.study}-cost-table", answer.cells["key"].to_list()
+    chosen.table(runs, answer, name, shown, keys, caption=caption, exact=found, config=config)
 
 
 def _front(runs: Runs, answer: Answer) -> None:
@@ -72,7 +73,7 @@ def _front(runs: Runs, answer: Answer) -> None:
         return
     if pictures.SECONDS in costs or pictures.THROUGHPUT in costs:
         st.caption("Seconds and throughput compare only runs on the same, otherwise idle machine.")
-    chosen.figure(runs, answer, picture, hint=True)
+    chosen.figure(runs, answer, picture, first=True)
 
 
 def _learning(runs: Runs, answer: Answer, metric: str) -> dict[str, Learning]:
@@ -114,10 +115,10 @@ def _budget(runs: Runs, answer: Answer) -> None:
     where = f"{naming.first(label(metric))} at {budget:.4g} ({label(clock)})"
     caption = f"{where}; a curve is a straight line between two evaluations."
     heads = {axis: naming.axis(axis, answer.asked.says) for axis in answer.asked.axes}
-    shown = tables.rename(
-        tables.readable(table.filter(pl.col(metric).is_not_null()), metric), heads | {metric: label(metric)}
-    )
-    widgets.table(f"{runs.study}-budget-table", shown, caption=caption, exact=table)
+    there = table.filter(pl.col(metric).is_not_null())
+    shown = tables.rename(tables.readable(there, metric), heads | {metric: label(metric)})
+    name, keys = f"{runs.study}-budget-table", there["key"].to_list()
+    chosen.table(runs, answer, name, shown, keys, caption=caption, exact=table)
 
 
 def _left_out(table: pl.DataFrame, metric: str, budget: float, clock: str) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import address, widgets
+from app import address, chosen, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
-from workbench import figures
+from workbench import figures, naming
 from workbench.figures import paper
 from workbench.figures.style import MOST_MARKERS, label
 from workbench.metrics import score
-from workbench.report.pictures import worth_showing
+from workbench.report.pictures import Picture, worth_showing
 
 TITLE = "Learning curves"
 ORDER = 25
@@ -89,12 +89,18 @@ def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: f
         return
     labels = {key: labels[key] for key in labels if key in set(table["key"])}
     given: dict[str, Any] = {"metric": metric, "clocks": [clock], "owners": owners}
-    widgets.figure(
-        f"{runs.study}-learning",
-        _caption(table, metric, clock, weight, owners),
-        figures.curves_figure(table, labels, **given),
-        lambda: paper.curves(table, labels, **given),
+    picture = Picture(
+        name="learning",
+        caption=naming.first(_caption(table, metric, clock, weight, owners)),
+        drawn=lambda: paper.curves(table, labels, **given),
+        moving=figures.curves_figure(table, labels, **given),
     )
+    answer = runs.answer()
+    if answer is None:  # nobody knows what is asked, so the curves are shown alone
+        widgets.figure(f"{runs.study}-learning", picture.caption, picture.moving, picture.drawn)
+    else:
+        chosen.figure(runs, answer, picture, first=True)
+    address.commit()  # what is marked here refreshes this part alone
 
 
 def _named(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-import polars as pl
 import streamlit as st
 
 from app import address, chosen, widgets
@@ -13,7 +12,6 @@ from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
 from workbench.answer.results import Answer
-from workbench.figures.style import label
 from workbench.report import pictures
 from workbench.report.about import about
 from workbench.report.pictures import Picture
@@ -55,6 +53,7 @@ def render(runs: Runs) -> None:
     )
     if found["grid"] is not None:
         _show(runs, answer, [found["grid"]], "")
+    _learning(runs, answer)
     st.subheader("Against the baseline", divider="gray")
     _show(runs, answer, [found["differences"]], "No cell can be compared with the baseline yet.")
     st.subheader("Factor effects and interactions", divider="gray")
@@ -65,11 +64,8 @@ def render(runs: Runs) -> None:
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
         leads=False,
     )
-    # Of many, a few curves show little, and the picture of all choices is slow without a graphics processor.
+    # Of many, the picture of all choices is slow without a graphics processor.
     few = answer.cells.height <= widgets.MANY
-    with widgets.on_demand("Learning curves", expanded=few or bool(address.given("cells"))) as opened:
-        if opened:
-            _curves(runs, runs.answer(metric=answer.asked.metric, baseline=answer.asked.baseline))
     with widgets.on_demand("Every cell through its choices", expanded=few) as opened:
         if opened:
             _show(runs, answer, [found["parallel"]], "This needs two complete cells.", leads=False)
@@ -77,7 +73,9 @@ def render(runs: Runs) -> None:
         if opened:
             words, digits = runs.rows(answer)
             tex = partial(paper_table, answer)
-            widgets.table(f"{runs.study}-effects", words, caption=legend(answer), exact=digits, tex=tex)
+            name, keys = f"{runs.study}-effects", answer.cells["key"].to_list()
+            given = {"caption": legend(answer), "exact": digits, "tex": tex}
+            chosen.table(runs, answer, name, words, keys, **given)
 
 
 def _pictures(answer: Answer) -> dict[str, Picture | None]:
@@ -104,20 +102,12 @@ def _answer(runs: Runs) -> Answer | None:
     return runs.answer(metric=metric, baseline=baseline, by=by, error=error)
 
 
-def _curves(runs: Runs, answer: Answer | None) -> None:
-    """Of single cells, whatever the groups are."""
-    assert answer is not None  # there are groups, so there are cells
-    metric = f"val/{answer.asked.metric}"
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    with left:
-        some = pictures.worth_showing(answer)
-        # Which of many cells are worth a curve changes as runs come in; all of them stay all of them.
-        keys = widgets.cells(runs, default=some, most=12, pin=len(some) < answer.cells.height)
-    with right:
-        clock = widgets.clock()
-    names = runs.done.filter(pl.col("key").is_in(keys))["run"]
-    found = pictures.curves(answer, runs.curves(names, [metric]), keys, [clock])
-    _show(runs, answer, [found], f"No cell has two evaluations of {escaped(label(metric))} yet.")
+def _learning(runs: Runs, answer: Answer) -> None:
+    """Where the curves of this metric are; one that is not measured on val has none."""
+    curve = f"val/{answer.asked.metric}"
+    if f"metric.{curve}" in runs.table.columns:
+        there = address.link(view="curves", curve=curve)
+        st.markdown(f"[Learning curves]({there}) of {escaped(answer.title)} on val.")
 
 
 def _show(
@@ -131,7 +121,7 @@ def _show(
     for column, picture in zip(st.columns(len(there)), there, strict=True):
         with column:
             if leads:
-                chosen.figure(runs, answer, picture, hint=picture.name == "sweep")
+                chosen.figure(runs, answer, picture, first=picture.name == "sweep")
             else:
                 name = f"{runs.study}-{picture.name}"
                 widgets.figure(name, picture.caption, picture.moving, picture.drawn, about=about(answer))

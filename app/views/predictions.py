@@ -53,7 +53,7 @@ SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show,
 
 def render(runs: Runs) -> None:
     st.header("Predictions")
-    first, second, third = st.columns([5, 2, 4], vertical_alignment="bottom")
+    first, second = st.columns([5, 2], vertical_alignment="bottom")
     with first:
         run = widgets.complete_run(runs, second, first=_telling_cells(runs))
     if run is None:
@@ -61,10 +61,9 @@ def render(runs: Runs) -> None:
         return
     recipe = runs.done.filter(pl.col("run") == run)["recipe"][0] or "of an unknown recipe"
     can = [name for name, kind in KINDS.items() if recipe in kind.able]
-    with third:
-        options = {name: kind.words for name, kind in KINDS.items()}
-        default = (can or list(KINDS))[0]
-        what = address.choose("what", "What is shown", options, default, form="buttons")
+    options = {name: kind.words for name, kind in KINDS.items()}
+    default = (can or list(KINDS))[0]
+    what = address.choose("what", "What is shown", options, default, form="buttons")
     if what not in can:
         kind = KINDS[what]
         words = f"The model of this run, {recipe}, {kind.without}; {', '.join(kind.able)} can."

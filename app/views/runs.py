@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ ORDER = 60
 
 REFRESH = 5
 """Seconds between looks at a run that is running."""
+_RANDOM = re.compile(r"(?:^|, )[^,:]+: random init(?=,|$)")
+"""An encoder that starts from random weights, in what a run says of its start."""
 FILTERED = ("run", "cell", "state", "failure", "reason", "recipe", "note")
 """Columns whose words the filter looks at; a configuration would hold most numbers anyway."""
 
@@ -140,23 +143,38 @@ def _columns(table: pl.DataFrame) -> dict[str, str]:
 
 
 def _usual(runs: Runs) -> list[str]:
-    """The columns at first: who, how far, and what came out."""
+    """The columns at first: who, how far, and what came out; from which weights, where some had others than
+    random ones."""
     have = set(runs.table.columns)
     troubled = runs.table["reason"].is_not_null() & (runs.table["reason"] != "")
     reason = ["reason"] if troubled.any() else []
     scores = [f"metric.{split}/{runs.metric}" for split in ("test", "val")]
     costs = ["metric.cost/train_gflops_per_clip", "metric.speed/clips_per_s"]
-    wanted = ["cell", "seed", "state", *reason, *scores, *costs, "step", "steps", "seconds", "updated"]
+    begun = runs.table["env.start"].drop_nulls().to_list() if "env.start" in have else []
+    start = ["env.start"] if any(set(filter(None, _RANDOM.split(words))) for words in begun) else []
+    wanted = [
+        "cell",
+        "seed",
+        "state",
+        *reason,
+        *start,
+        *scores,
+        *costs,
+        "step",
+        "steps",
+        "seconds",
+        "updated",
+    ]
     return [name for name in wanted if name in have]
 
 
 def _title(column: str) -> str:
     """A column of the run table as people call it."""
-    known = {"seconds": "training time (s)", "updated": "last update"}
+    known = {"seconds": "training time (s)", "updated": "last update", "env.start": "started from"}
     kind, _, rest = column.partition(".")
     if kind == "metric":
         return label(rest)
-    if kind in ("axis", "config", "env") and rest:
+    if kind in ("axis", "config", "env") and rest and column not in known:
         return rest if kind == "axis" else column
     return known.get(column, column)
 

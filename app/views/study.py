@@ -8,9 +8,10 @@ from typing import Literal
 
 import streamlit as st
 
+from app import chosen
 from app.markdown import escaped
 from app.runs import Runs
-from app.widgets import among, figure, nothing_yet, on_demand, table
+from app.widgets import among, nothing_yet, on_demand, table
 from workbench.answer import caveats, contrasts, search, wording
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, next_step, progress
@@ -72,7 +73,7 @@ def _at_a_glance(runs: Runs, answer: Answer, state: Progress) -> None:
         st.code(f"{step.command}{among(runs.results)}", language="shell", wrap_lines=True)
     if found is not None and picture is not None:
         with picture:
-            figure(f"{runs.study}-answer", found.caption, found.moving, found.drawn)
+            chosen.figure(runs, answer, found, first=True)
 
 
 def _picture(answer: Answer) -> pictures.Picture | None:
@@ -152,7 +153,8 @@ def _in_full(runs: Runs, answer: Answer) -> None:
         registered = contrasts.table(answer.contrasts)
         table(f"{runs.study}-contrasts", registered, caption=answer.contrasts_legend)
     words, digits = runs.rows(answer)
-    table(f"{runs.study}", words, caption=legend(answer), exact=digits)
+    keys = answer.cells["key"].to_list()
+    chosen.table(runs, answer, runs.study, words, keys, caption=legend(answer), exact=digits)
     if answer.front:
         front = search.front_table(answer.asked, answer.evidence, answer.cells, answer.front)
         table(f"{runs.study}-front", front, caption=caveats.FRONT_LEGEND)

@@ -82,9 +82,10 @@ def test_one_number_a_run_has_intervals_over_seeds_only(ratios, answered, change
     found = answered()
     assert "over seeds; p after Holm over 12 tests" in rows.legend(found)
     assert "points" not in found.sentence
-    assert "in t2v_medr" in found.sentence
+    assert "in text-to-video median rank" in found.sentence
     assert not any("no difference between" in caveat for caveat in found.caveats)
-    assert "Mean of the cells with this choice minus the mean of all cells, in t2v_medr" in page(found, [])
+    effects = "Mean of the cells with this choice minus the mean of all cells"
+    assert f"{effects}, in text-to-video median rank" in page(found, [])
 
 
 def test_the_family_is_the_planned_one_from_the_first_comparison_on(ratios, answered):

@@ -1,5 +1,7 @@
 """The Effects view: which pictures there are, what they are about, and what the choices change."""
 
+import json
+
 import pytest
 from reading import said
 from synthetic import BASE, RATIOS, grid, key_of, write_study
@@ -19,7 +21,7 @@ def test_a_complete_grid_has_every_picture(ratios, opened):
     ratios()
     page = opened(view="effects")
     assert not page.exception
-    assert pictures(page) == 7
+    assert pictures(page) == 6
     shown = captions(page)
     assert any(
         c.startswith("Text-to-video R@1 (%) over video mask ratio, with 95 % intervals over seeds.")
@@ -73,7 +75,7 @@ def test_a_group_that_lacks_a_cell_is_left_out_and_named(ratios, opened):
 
 def test_the_choices_are_in_the_address(ratios, opened):
     ratios()
-    page = opened(view="effects", clock="pflops", baseline=key_of(RATIOS[5]), error="queries")
+    page = opened(view="effects", baseline=key_of(RATIOS[5]), error="queries")
     assert not page.warning
     assert page.selectbox(key="address: baseline").value == key_of(RATIOS[5])
     page.multiselect(key="address: by").set_value(["text_ratio"]).run()
@@ -107,7 +109,7 @@ def test_hostile_names_are_words(results, opened):
     write_study(results, "ratios", cells, baseline=cells[0], steps=8)
     page = opened(view="effects")
     assert not page.exception
-    assert pictures(page) == 7
+    assert pictures(page) == 6
     assert "<script>" not in said(page)
     assert "![i](" not in said(page)
 
@@ -128,16 +130,42 @@ def test_over_many_cells_the_slow_parts_wait_to_be_asked_for(results, opened):
     write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
     folded, open_ = (
         opened(view="effects"),
-        opened(["Learning curves", "Every cell through its choices"], view="effects"),
+        opened(["Every cell through its choices"], view="effects"),
     )
     assert not folded.exception
     assert not open_.exception
-    assert pictures(open_) - pictures(folded) == 2
-    assert "cells" not in folded.query_params
+    assert pictures(open_) - pictures(folded) == 1
 
 
-def test_a_link_to_curves_of_many_cells_has_them_unfolded(results, opened):
-    cells = grid(video_ratio=[0.0, 0.5, 0.75], lr=[i * 1e-4 for i in range(1, 69)])
-    write_study(results, "wide", cells, (0,), baseline=cells[0], steps=8)
-    page = opened(view="effects", cells=[key_of(cells[1])])
-    assert [box.value for box in page.multiselect if box.label == "Cells"] == [[key_of(cells[1])]]
+def test_curves_have_a_view_of_their_own(ratios, opened):
+    ratios()
+    page = opened(view="effects")
+    assert "view=curves&curve=val%2Ft2v_r1" in said(page)
+    assert not [box for box in page.multiselect if box.label == "Cells"]
+
+
+def rings(page):
+    """How many points of each picture are marked, and the rows of the tables that are chosen."""
+    shown = [json.loads(chart.proto.spec)["data"] for chart in page.get("plotly_chart")]
+    marked = [sum(len(trace["x"]) for trace in traces if trace.get("name") == "marked") for traces in shown]
+    return marked, page.session_state["table: ratios-effects"]["selection"]["rows"]
+
+
+def test_a_marked_cell_is_marked_in_every_picture_and_in_the_table(ratios, opened):
+    ratios()
+    page = opened(["The numbers"], view="effects", marked=[key_of(RATIOS[4])])
+    assert not page.exception
+    assert not page.warning
+    assert rings(page) == ([1, 1, 1, 0, 0, 0], [4])
+    assert f"filter={key_of(RATIOS[4])}" in said(page)
+    page.button(key="unmark: ratios-sweep").click().run()
+    assert rings(page) == ([0] * 6, [])
+    assert "marked" not in page.query_params
+
+
+def test_only_cells_of_the_study_can_be_marked(ratios, opened):
+    ratios()
+    page = opened(["The numbers"], view="effects", marked=["0123456789ab", key_of(RATIOS[1])])
+    assert rings(page)[1] == [1]
+    assert "asks for marked" in said(page)
+    assert "0123456789ab" in said(page)

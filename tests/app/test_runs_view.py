@@ -47,6 +47,17 @@ def test_the_address_chooses_columns_and_filter(ratios, opened):
     assert not page.warning
 
 
+def test_weights_that_runs_started_from_are_a_column_and_on_the_page(ratios, opened):
+    results = ratios(seeds=(0,))
+    assert "started from" not in listed(opened(view="runs")).columns, "where all are random it says nothing"
+    run = RunDir.of(results, "ratios", key_of(BASE), 0)
+    start = "video: vit_small.lvd142m (sha256 0123456789ab), text: random init"
+    run.write_json("environment.json", run.read_json("environment.json") | {"start": start})
+    page = opened(view="runs", run=RUN)
+    assert listed(page)["started from"].tolist().count(start) == 1
+    assert escaped(f"Started from {start}") in said(page)
+
+
 def test_a_link_to_a_run_shows_its_page_whatever_the_filter_says(ratios, opened):
     ratios()
     page = opened(view="runs", run=RUN, filter="nothing has this word")

@@ -16,16 +16,27 @@ def click(page, chart, which):
     page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
 
 
-def test_a_point_of_a_curve_and_a_field_of_a_map_lead_to_their_cells(page, served):
+MARKED = """(count) => [...document.querySelectorAll('.js-plotly-plot')].slice(0, 3).every(
+    (picture) => picture.data.some((trace) => trace.name === 'marked' && trace.x.length === count))"""
+"""Whether each of the first three pictures has so many marked cells."""
+
+
+def test_a_cell_that_is_selected_in_one_picture_is_marked_in_all_and_leads_to_its_runs(page, served):
     visit(page, served, study="gaps", view="effects")
     charts = page.locator(".js-plotly-plot")
     assert charts.nth(1).locator(".heatmaplayer image").count() == 1
-    for number in (0, 1):
-        click(page, charts.nth(number), 1)
-        page.get_by_role("link", name="its runs").nth(number).wait_for()
-    links = page.get_by_role("link", name="its runs").all()
-    keys = [link.get_attribute("href").rpartition("filter=")[2] for link in links]
-    assert [len(key) for key in keys] == [12, 12]
+    keys = []
+    for number, point in ((0, 1), (1, 2)):
+        before = page.url
+        click(page, charts.nth(number), point)
+        page.wait_for_function("before => location.href !== before", arg=before)
+        settled(page)
+        page.wait_for_function(MARKED, arg=1)
+        links = page.get_by_role("link", name="its runs").all()
+        keys.append(links[-1].get_attribute("href").rpartition("filter=")[2])
+        assert len(keys[-1]) == 12
+        assert f"marked={keys[-1]}" in page.url
+    assert keys[0] != keys[1]
     visit(page, served, study="gaps", view="runs", filter=keys[1])
     assert re.search(r"\b[1-3] of \d+ runs", page.inner_text("body")), page.inner_text("body")
     settled(page)

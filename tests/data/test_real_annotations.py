@@ -96,7 +96,7 @@ def test_activitynet() -> None:
     rows = list(activitynet.rows_of(file, "test", known["val_1_list"]))
     assert len(rows) == 4917
     assert max(len(row.caption.split()) for row in rows) == 332, "paragraphs of more than 200 words are kept"
-    moments = list(activitynet.rows_of(file, "test", moments=True))
+    moments = list(activitynet.rows_of(file, "test", protocol="moments"))
     assert len(moments) == 17_505
     assert not any(row.fault for row in moments)
     lengths = {name: entry["duration"] for name, entry in json.loads(file.read_text()).items()}

@@ -61,6 +61,17 @@ class Study:
                     return int(child)
         return None
 
+    def workers(self):
+        """Processes of `--workers` that are alive."""
+        found = []
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = self.process.pid
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                words = Path(f"/proc/{child}/cmdline").read_bytes()  # a dead one has none
+                if b"workbench.study" in words and b"fork_server" not in words:
+                    found.append(int(child))
+        return found
+
     def run_process(self):
         """The run that goes on, if one does."""
         for run in self.directories():

@@ -123,6 +123,11 @@ def holdings(address, experiment):
     return found
 
 
+def six(value):
+    """The number with six digits, as MLflow gets it."""
+    return value if float(value).is_integer() else float(f"{value:.6g}")
+
+
 def recorded(directories):
     """(key, seed) -> what MLflow should hold of a complete run, told by its directory alone."""
     found = {}
@@ -131,14 +136,13 @@ def recorded(directories):
         curves = {}
         for row in run.read_metrics().rows:
             for name in (n for n in row if "/" in n or n == "pflops"):
-                curves.setdefault(name, {})[row["step"]] = row[name]
+                curves.setdefault(name, {})[row["step"]] = six(row[name])
         first = headlines(json.loads((run.path.parent / "study.json").read_text()))
         for name, value in summary.items():
             if isinstance(value, int | float) and name in curves:
-                curves[name].setdefault(run.status().step, value)
-            elif isinstance(value, int | float):  # a bar in six digits, some of them twice
-                rounded = value if float(value).is_integer() else float(f"{value:.6g}")
-                curves |= {one: {0: rounded} for one in (name, first.get(name, name))}
+                curves[name].setdefault(run.status().step, six(value))
+            elif isinstance(value, int | float):  # a bar, some of them twice
+                curves |= {one: {0: six(value)} for one in (name, first.get(name, name))}
         sent = ("config.json", "environment.json", "mask_preview.png", "ranks.npz")
         files = [run.file(name) for name in sent]
         found[identity["key"], identity["seed"]] = {

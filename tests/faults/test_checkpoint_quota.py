@@ -1,7 +1,10 @@
 """Checkpoints within a quota, and runs that are killed while they finish: nothing is lost or done twice."""
 
+import multiprocessing
 import os
+import pkgutil
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,10 +16,12 @@ from workbench.errors import UserError
 from workbench.runner.quota import WEIGHTS, Collector, parse_size
 from workbench.study.spec import Study
 from workbench.tracking.run_dir import RunDir
-from workbench.train import checkpoint
-from workbench.train import run as execute
 
 pytestmark = pytest.mark.timeout(900)
+
+# A fork of this process itself could not train where a test before has: autograd's threads do not survive it.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(["workbench.train.run"])
 
 
 class TestQuota:
@@ -146,16 +151,12 @@ class TestKilledWhileItFinishes:
 
     @pytest.fixture
     def train(self, clips):
-        def train(run, before=lambda: None):
-            """Exit code of the run in a forked process, which does `before` first."""
-            if (child := os.fork()) == 0:
-                try:
-                    before()
-                    words = [str(run.path), "--data-root", str(clips), "--device", "cpu"]
-                    os._exit(execute.main(words))
-                finally:
-                    os._exit(70)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        def train(run, *before):
+            """Exit code of the run in a process of its own; `before` is a function with its arguments."""
+            child = FRESH.Process(target=train_after, args=(run.path, clips, before))
+            child.start()
+            child.join()
+            return child.exitcode
 
         return train
 
@@ -163,15 +164,15 @@ class TestKilledWhileItFinishes:
         whole, run = make_run("whole"), make_run("killed")
         assert train(whole) == 0
         points = [
-            (execute, "measure", "before"),
-            (checkpoint, "finish", "before"),
-            (checkpoint, "finish", "after"),
-            (RunDir, "write_json", "after summary.json"),
-            (checkpoint, "drop", "before"),
+            ("workbench.train.run", "measure", "before"),
+            ("workbench.train.checkpoint", "finish", "before"),
+            ("workbench.train.checkpoint", "finish", "after"),
+            ("workbench.tracking.run_dir:RunDir", "write_json", "after summary.json"),
+            ("workbench.train.checkpoint", "drop", "before"),
         ]
         rows = None
         for place, name, when in points:
-            assert train(run, lambda at=(place, name, when): kill_at(*at)) == -signal.SIGKILL, (name, when)
+            assert train(run, kill_at, place, name, when) == -signal.SIGKILL, (name, when)
             seen = run.read_metrics().rows
             assert rows is None or seen == rows, "not even the clock of a step differs"
             rows = seen
@@ -188,7 +189,7 @@ class TestKilledWhileItFinishes:
 
     def test_a_checkpoint_of_another_key_is_refused_and_the_difference_named(self, make_run, train):
         run, other = make_run("one"), make_run("other", optim=OptimConfig(batch_size=16, lr=0.5))
-        assert train(run, lambda: kill_at(execute, "measure", "before")) == -signal.SIGKILL
+        assert train(run, kill_at, "workbench.train.run", "measure", "before") == -signal.SIGKILL
         run.file("checkpoints").rename(other.file("checkpoints"))
         assert train(other) == 2
         status = other.status()
@@ -196,22 +197,32 @@ class TestKilledWhileItFinishes:
         assert "another configuration (optim.lr: 0.001 -> 0.5)" in status.reason
 
     @pytest.mark.parametrize("left", ["half", "nothing"])
-    def test_a_torn_checkpoint_gives_way_to_the_one_before(self, make_run, train, left, capfd):
+    def test_a_torn_checkpoint_gives_way_to_the_one_before(self, make_run, train, left):
         whole, run = make_run("whole"), make_run("torn")
         assert train(whole) == 0
-        assert train(run, lambda: save_at_every_step(execute)) == -signal.SIGKILL
+        assert train(run, save_at_every_step) == -signal.SIGKILL
         last = max(run.file("checkpoints").glob("last-*"), key=lambda p: int(p.stem.partition("-")[2]))
         content = last.read_bytes()
         last.write_bytes(content[: len(content) // 2 if left == "half" else 0])
-        capfd.readouterr()
         assert train(run) == 0
-        assert f"warning: the weights {last} cannot be read" in capfd.readouterr().err
+        assert f"warning: the weights {last} cannot be read" in (run.path / "printed.txt").read_text()
         weights = [r.file("checkpoints/model.safetensors").read_bytes() for r in (run, whole)]
         assert weights[0] == weights[1]
 
 
+def train_after(path, clips, before):
+    """Trains the run at `path` in this process, once `before` was called, a function with its arguments."""
+    os.dup2(os.open(path / "printed.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    if before:
+        before[0](*before[1:])
+    from workbench.train import run
+
+    sys.exit(run.main([str(path), "--data-root", str(clips), "--device", "cpu"]))
+
+
 def kill_at(place, name, when):
     """From now on this process dies before or after a function is called (of `write_json`: for a file)."""
+    place = pkgutil.resolve_name(place)
     original = getattr(place, name)
 
     def deadly(*arguments, **options):
@@ -225,8 +236,10 @@ def kill_at(place, name, when):
     setattr(place, name, deadly)
 
 
-def save_at_every_step(module):
+def save_at_every_step():
     """Checkpoints after every step, and dies before the evaluation on the test split."""
-    original = module.train
-    module.train = lambda session, **options: original(session, **(options | {"save_every": -1.0}))
-    kill_at(module, "measure", "before")
+    from workbench.train import run
+
+    original = run.train
+    run.train = lambda session, **options: original(session, **(options | {"save_every": -1.0}))
+    kill_at("workbench.train.run", "measure", "before")

@@ -1,15 +1,18 @@
 """A study that is killed again and again ends with the same record as one that was left alone."""
 
+import os
 import random
+import signal
 import time
 
 import pytest
-from real import FULL, identities, in_mlflow, record, trials, until
+from real import FULL, Study, identities, in_mlflow, record, trials, until
 from studies.tiny import STEPS
 
 KILLS = 20 if FULL else 3
 VICTIMS = [("runner",), ("run",), ("runner", "run"), ("run",), ("runner", "fork_server", "run")]
 """In turn. A run that is killed thrice under one runner is given up by rule, so runners die in between."""
+WORKERS_KILLED = 10 if FULL else 2
 FREQUENT = ("--save-every", "0.2", "--retry")
 
 
@@ -36,6 +39,43 @@ def test_a_study_killed_at_random_moments_ends_like_an_undisturbed_one(tiny, und
     assert all(hits)
     assert len(hits) == KILLS
     complete_and_equal(tiny, undisturbed)
+
+
+@pytest.fixture
+def pair(tmp_path, request):
+    """A study for two workers, its options, and the same study left alone."""
+    if not FULL:
+        yield request.getfixturevalue("tiny"), (), request.getfixturevalue("undisturbed")
+        return
+    options = ("--smoke", "--workers", "2")
+    alone, killed = (Study(tmp_path / name, tmp_path / "data", "mask_ratio") for name in ("alone", "killed"))
+    assert alone.run(*options) == 0, alone.log
+    yield killed, options[:1], alone
+    if killed.process is not None and killed.process.poll() is None:
+        os.kill(killed.process.pid, signal.SIGTERM)
+        killed.process.wait(120)
+
+
+@pytest.mark.timeout(3600)
+def test_two_workers_do_each_run_once_though_one_is_killed_again_and_again(pair):
+    """In turn a worker whose runs the other one takes over, and the one that is left, with the command."""
+    study, options, alone = pair
+    rng = random.Random(16)
+    work = alone.steps()
+    moments = sorted(rng.randrange(int(0.8 * work)) for _ in range(WORKERS_KILLED))
+    study.start(*options, "--workers", "2", *FREQUENT)
+    for number, moment in enumerate(moments):
+        wanted = 1 if number % 2 else 2
+        until(lambda m=moment: study.steps() >= m or study.process.poll() is not None)
+        until(lambda n=wanted: len(study.workers()) == n or study.process.poll() is not None)
+        assert study.process.poll() is None, study.log
+        time.sleep(rng.uniform(0, 0.1))
+        os.kill(rng.choice(study.workers()), signal.SIGKILL)
+        if wanted == 1:
+            study.kill("runner")
+            study.start(*options, "--workers", "2", *FREQUENT)
+    assert study.process.wait(1200) == 0, study.log
+    complete_and_equal(study, alone)
 
 
 def complete_and_equal(study, undisturbed):

@@ -75,7 +75,7 @@ def shared(tmp_path, monkeypatch):
 
 def test_a_storage_that_stays_away_ends_in_one_sentence(shared, monkeypatch, capsys):
     ledger, lease = shared
-    monkeypatch.setattr(ledger._study, "get_trials", away_for_good)
+    monkeypatch.setattr(ledger._reader, "of", away_for_good)
     began = time.monotonic()
     told = pytest.raises(UserError, match=r"lost the Optuna storage .*\(connection refused\)")
     with told, storage.explained(ledger.address):
@@ -88,7 +88,7 @@ def test_a_storage_that_stays_away_ends_in_one_sentence(shared, monkeypatch, cap
 def test_who_is_asked_to_stop_does_not_wait_for_it(shared, monkeypatch):
     ledger, lease = shared
     monkeypatch.setattr(storage, "RETRY_FOR", 3600.0)
-    monkeypatch.setattr(ledger._study, "get_trials", away_for_good)
+    monkeypatch.setattr(ledger._reader, "of", away_for_good)
     ledger.stopped = lambda: True
     with pytest.raises(sqlalchemy.exc.OperationalError):
         ledger.settle(lease, DONE)

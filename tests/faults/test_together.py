@@ -61,6 +61,21 @@ def test_two_machines_that_start_at_once_on_an_empty_postgresql(write_study, com
     assert set(done[0].values()) | set(done[1].values()) == {1}
 
 
+def test_what_another_machine_has_queued_too_is_closed_at_the_end(write_study, command, shared, postgresql):
+    import optuna
+
+    name = write_study("twins", hidden=(0.0,))
+    only = command(name, *shared, *machine("a"), FAKE_PAUSE="200", FAKE_HURRY="hurry")
+    until(lambda: begun("a", name), timeout=150)
+    study = optuna.load_study(study_name=name, storage=postgresql)
+    [running] = [t for t in study.get_trials() if t.state.name == "RUNNING"]
+    of_the_run = {k: running.user_attrs[k] for k in ("seed", "cell", "axes", "attempt", "key")}
+    study.enqueue_trial(dict(running.user_attrs["axes"]), user_attrs=of_the_run)
+    Path("hurry").touch()
+    assert only.finish(timeout=150)[0] == 0
+    assert ledger(postgresql, name) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
 def test_a_machine_that_dies_loses_its_run_to_the_other_one(write_study, command, shared, postgresql):
     name = write_study("widow", hidden=(0.0,))
     first = command(name, *shared, *machine("a"), FAKE_PAUSE="120")

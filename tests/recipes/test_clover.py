@@ -262,17 +262,6 @@ def test_every_trained_parameter_learns(vocabulary, batch, fused_hides):
     assert "temperature.log_scale" not in trained
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-@pytest.mark.parametrize("rows", [1, 2])
-def test_small_batches_and_empty_captions_do_no_harm(vocabulary, batch, exclusive, rows):
-    recipe = build(vocabulary, exclusive=exclusive)
-    small = batch.select(slice(0, rows))._replace(text=vocabulary.encode(["", "red moon"][:rows]))
-    terms = recipe(small, drawn(recipe, small))
-    sum(terms.values()).backward()
-    assert all(torch.isfinite(term) for term in terms.values())
-    assert all(torch.isfinite(p.grad).all() for p in recipe.parameters() if p.grad is not None)
-
-
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=clover.Weights(vtc=0))
     with pytest.raises(UserError, match="nothing to learn"):

@@ -219,16 +219,6 @@ def test_of_a_single_frame_nothing_is_spliced(vocabulary, batch):
         build(vocabulary, frames=1, weights=replace(NOTHING, splice=1.0))
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_small_batches_and_empty_captions_do_no_harm(vocabulary, batch, rows):
-    recipe = build(vocabulary)
-    small = batch.select(slice(0, rows))._replace(text=vocabulary.encode(["", "moon"][:rows]))
-    terms = recipe(small, drawn(recipe, small))
-    sum(terms.values()).backward()
-    assert all(torch.isfinite(term) for term in terms.values())
-    assert all(torch.isfinite(p.grad).all() for p in recipe.parameters() if p.grad is not None)
-
-
 @pytest.mark.parametrize(
     "change",
     [

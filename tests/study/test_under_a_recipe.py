@@ -1,5 +1,6 @@
 """`--recipe` asks a study's question of another recipe, as a study of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -7,8 +8,9 @@ import pytest
 from mlflow import MlflowClient
 from support import run_dirs
 
+from workbench.errors import UserError
 from workbench.report.__main__ import main as report
-from workbench.study.spec import load, under
+from workbench.study.spec import Contrast, Study, load, under
 
 STUDY = """
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
@@ -93,6 +95,22 @@ def test_a_report_without_runs_names_the_command_that_makes_them(fake, study, ca
     study(fake)
     assert report(["fake-simvtp", "--results", "results"]) == 2
     assert "`python -m workbench.study fake --recipe simvtp` makes them" in capsys.readouterr().err
+
+
+def test_under_a_recipe_a_study_may_have_another_metric_and_contrasts_of_its_own():
+    held = Contrast("a rather than b", of={"x": "a"}, against={"x": "b"})
+    study = Study(
+        question="How much?", configure=lambda trial: None, recipes=("mac", "simvtp", "slan"), recipe="mac",
+        name="fake", metric="t2v_meanr", contrasts=(held,),
+        by_recipe={"slan": {"metric": "pointing", "contrasts": (held,), "says": {"x": "{value}"}}},
+    )  # fmt: skip
+    assert study.direction == "minimize"
+    other, own = under(study, "simvtp"), under(study, "slan")
+    assert (other.metric, other.direction, other.contrasts) == ("t2v_meanr", "minimize", ())
+    assert (own.metric, own.direction, own.contrasts) == ("pointing", "maximize", (held,))
+    assert own.question == "How much, under slan?"
+    with pytest.raises(UserError, match="flip, which is none of its recipes mac, simvtp, slan"):
+        replace(study, by_recipe={"flip": {}})
 
 
 def test_a_study_is_given_its_recipe_once(fake):

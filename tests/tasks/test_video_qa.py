@@ -9,8 +9,9 @@ import torch
 from planted import numbers
 from scenes import Words, gallery, scenes
 
-from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, SLOTS, about
+from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, SLOTS
 from workbench.data.moving_shapes.world import ACTIONS
+from workbench.data.questions import about
 from workbench.data.store import Split
 from workbench.errors import UserError
 from workbench.tasks import gallery as galleries
@@ -322,3 +323,72 @@ def test_a_store_that_knows_nothing_cannot_be_asked(part, store):
         found(
             Answers(part), galleries.gallery(store, "test", Words().encode(["a"] * len(store.splits["test"])))
         )
+
+
+# Questions that a benchmark has
+
+
+@pytest.fixture
+def quiz(part):
+    """Two open questions a clip, whose answers are in no drawn world; answers of two words are among them."""
+    asked = [
+        [["who is it", f"man {i % 3}"], ["what does it do", ["run", "sit"][i % 2]]]
+        for i in range(len(part.store.clip_ids))
+    ]
+    part.store.attributes = {"questions": asked}
+    return part
+
+
+@pytest.fixture
+def choices(part):
+    """A caption of each clip among four of others; training clips have none."""
+    given = [
+        [[[f"caption {(i + k) % CLIPS}" for k in range(5)], 0]] if i < CLIPS else []
+        for i in range(len(part.store.clip_ids))
+    ]
+    part.store.attributes = {"choices": given}
+    return part
+
+
+@pytest.mark.parametrize("kind", [Answers, Writes])
+def test_open_questions_of_a_benchmark_are_answered_from_the_answers_of_training(quiz, kind):
+    class Whole(kind):
+        def generate(self, video, prompt):
+            return [f"{prompt} {self.says(clip, prompt)}" for clip in numbers(video)[0].tolist()]
+
+    result = found(Whole(quiz), quiz)
+    assert result.values["qa_open"] == 100
+    assert not any(name.startswith("qa_choice") for name in result.values)
+    assert not any(f"qa_open_{one}" in result.values for one in KINDS)
+    assert result.values["qa_open_chance"] == 20, "one of five answers"
+    # "who" is one of three in turn, "what" one of two: the commonest answer of all is one of the two.
+    assert result.values["qa_open_majority"] == pytest.approx(25, abs=2)
+    assert result.values["qa_open_text"] == pytest.approx(100 * (1 / 3 + 1 / 2) / 2, abs=3)
+
+
+def test_of_a_benchmark_all_that_is_written_is_the_answer(quiz):
+    class Talks(Writes):
+        pass  # whose answers go on with "and more"
+
+    assert found(Talks(quiz), quiz).values["qa_open"] == 0
+
+
+def test_an_answer_of_no_training_question_is_wrong(quiz):
+    quiz.store.attributes["questions"][0][0][1] = "a king"
+    result = found(Answers(quiz), quiz)
+    assert result.values["qa_open"] == pytest.approx(100 * (1 - 1 / (2 * CLIPS)), abs=1)
+
+
+@pytest.mark.parametrize(("kind", "way"), [(Matches, "match"), (Embeds, "embed")])
+def test_of_captions_the_one_that_fits_best_is_chosen(choices, kind, way):
+    class Both(kind):
+        def answer(self, video, question, choices):
+            raise AssertionError("there is no question to answer")
+
+    recipe = Both(choices)
+    recipe.true = {(v, f"caption {i}"): v == i for v in range(CLIPS) for i in range(CLIPS)}
+    result = found(recipe, choices)
+    assert result.values == {"qa_choice": 100, "qa_choice_chance": 20}
+    assert str(result.files["video_qa.npz"]["choice_way"]) == way
+    recipe.true = {pair: not right for pair, right in recipe.true.items()}
+    assert found(recipe, choices).values["qa_choice"] < 20

@@ -51,7 +51,7 @@ class Evidence:
         rows = self.done.filter(pl.col("key") == key)
         column = f"metric.{metric}"
         if column not in rows.columns or rows[column].null_count():
-            raise UserError(f"not every run has {metric}")
+            raise UserError(f"not every run has {tasks.title(metric)}")
         return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
 
     def with_cost(self, cost: str) -> tuple[dict[str, dict[int, float]], dict[str, stats.Runs]]:

@@ -100,7 +100,10 @@ def _over_holes(found: stats.FactorEffects) -> str:
     """Over which cells effects are taken where the grid has holes; empty for a full grid."""
     if not found.over:
         return ""
-    parts = [f"{axis} over {used} of {all_cells} cells" for axis, (used, all_cells) in found.over.items()]
+    parts = [
+        f"{naming.axis(axis, {})} over {used} of {all_cells} cells"
+        for axis, (used, all_cells) in found.over.items()
+    ]
     return (
         "The grid has holes, so an effect is taken over the cells in which all choices of its axis stand "
         f"beside the same others: {', '.join(parts)}. "
@@ -127,8 +130,8 @@ def _size(effect: stats.Effect) -> str:
 
 
 def _scale(measure: Metric) -> str:
-    """As in "in points of R@1"."""
-    return f"in {measure.difference}" if measure.difference else measure.in_units
+    """As in "in points of R@1" and "in text-to-video median rank"."""
+    return measure.in_units if measure.in_units.startswith("in ") else f"in {measure.in_units}"
 
 
 # Verdicts

@@ -131,7 +131,7 @@ def _figure(
     if claim["figure"] == "difference":
         return _difference(a, b, metric, level, tasks.metric(metric).reach)
     if not ((a > 0).all() and (b > 0).all()):
-        raise UserError(f"{metric} is not above zero in every run, so it has no ratio")
+        raise UserError(f"{tasks.title(metric)} is not above zero in every run, so it has no ratio")
     # A ratio is averaged as its logarithm, so that "twice" and "half" weigh the same.
     found = _difference(np.log(a), np.log(b), metric, level)
     if claim["figure"] == "times":
@@ -159,7 +159,7 @@ def _difference(
     """Mean of a - b over paired seeds, [n] each, with its t interval."""
     if tasks.metric(metric).counted:
         if not (np.allclose(a, a[0]) and np.allclose(b, b[0])):
-            raise UserError(f"{metric} should be the same in all runs of a cell, and is not")
+            raise UserError(f"{tasks.title(metric)} should be the same in all runs of a cell, and is not")
         mean = float((a - b).mean())
         return _Figure(mean, (mean, mean))
     return _compared(stats.compare(dict(enumerate(a)), dict(enumerate(b)), reach=reach), level)

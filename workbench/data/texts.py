@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.data.moving_shapes import questions
+from workbench.data.questions import about, check_known
 from workbench.data.store import FrameStore, Split
-from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
@@ -19,15 +18,16 @@ if TYPE_CHECKING:
 def told(store: FrameStore, data: DataConfig) -> FrameStore:
     """The same clips, whose training texts are those of `data.text`; frames are shared.
 
-    Of questions a clip has one of each kind, as "what colour is the box red". Raises `UserError` where the
-    store does not know what its clips show.
+    Of questions a drawn clip has one of each kind, as "what colour is the box red". Raises `UserError` where
+    the store knows of none.
     """
     if data.text == "captions":
         return store
     clips = np.unique(store.splits["train"].clips)
-    asked = questions.about(store, clips)
+    asked = about(store, clips)
+    row = {store.clip_ids[clip]: clip for clip in clips.tolist()}
     split = Split(
-        clips=clips.repeat(len(questions.KINDS)),
+        clips=np.array([row[one.clip] for one in asked], np.int64),
         captions=[f"{one.text} {one.answer}" for one in asked],
         ids=[one.id for one in asked],
         groups=[one.clip for one in asked],
@@ -37,5 +37,5 @@ def told(store: FrameStore, data: DataConfig) -> FrameStore:
 
 def check(data: DataConfig, known: Collection[str]) -> None:
     """Refuses questions where `known`, the names of what is known of every clip, are too few."""
-    if data.text == "questions" and not set(questions.KNOWN) <= set(known):
-        raise UserError(f"data.text='questions' does not go with {data.name}: {questions.NEEDED}")
+    if data.text == "questions":
+        check_known(data.name, known)

@@ -16,6 +16,7 @@ from workbench.figures.interactive import (
     curves_figure,
     effects_figure,
     grid_figure,
+    grid_width,
     sweep_figure,
 )
 from workbench.figures.parallel import Dimension, dimensions, parallel_figure
@@ -28,6 +29,7 @@ from workbench.figures.tables import (
     factors_table,
     grid_table,
     layout,
+    named,
     scaling_table,
     smoothed,
     sweep_table,
@@ -47,7 +49,9 @@ __all__ = [
     "factors_table",
     "grid_figure",
     "grid_table",
+    "grid_width",
     "layout",
+    "named",
     "parallel_figure",
     "scaling_table",
     "smoothed",

@@ -31,6 +31,8 @@ from workbench.figures.tables import MOST_COLUMNS
 from workbench.metrics import score
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
+FIELD, BESIDE = (56, 54), (70, 190)
+"""Pixels, across and down, of a field of a map with a number and its interval, and of what is around it."""
 
 
 def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float | None = None) -> go.Figure:
@@ -106,9 +108,17 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
         figure.add_trace(_targets(part, f"{safe(row)} %{{y}}, {safe(column)} %{{x}}", row), 1, number)
     figure.update_xaxes(title_text=safe(column), type="category")
     figure.update_yaxes(title_text=safe(row), type="category", col=1)
-    bar = {"title": {"text": safe(label(metric)), "side": "right"}, "thickness": 14}
+    height = max(400, BESIDE[1] + FIELD[1] * table["row"].n_unique())
+    # Below the axis, where it takes no room from the fields.
+    bar = {"title": {"text": safe(label(metric)), "side": "top"}, "thickness": 12, "len": 0.6,
+           "orientation": "h", "y": -50 / (height - 140), "yanchor": "top"}  # fmt: skip
     figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
-    return _finished(figure)
+    return _finished(figure).update_layout(height=height, margin={"b": 125})
+
+
+def grid_width(table: pl.DataFrame) -> int:
+    """Pixels that a map takes for all its numbers to be read."""
+    return BESIDE[0] + FIELD[0] * table.select("panel", "column").n_unique()
 
 
 def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
@@ -300,7 +310,7 @@ def _targets(part: pl.DataFrame, where: str, row: str) -> go.Scatter:
         mode="markers",
         marker={"symbol": "square", "size": 44, "opacity": 0},
         showlegend=False,
-        text=[_cell_text(cell) for cell in part.iter_rows(named=True)],
+        text=[_cell_text(cell).replace(",<br>", ", ") for cell in part.iter_rows(named=True)],
         customdata=[[key] for key in part["key"]],
         hovertemplate=f"{where}: %{{text}}<extra></extra>",
     )
@@ -315,7 +325,7 @@ def _cell_text(cell: dict[str, Any]) -> str:
     arrow = {"better": " ↑", "worse": " ↓"}.get(cell["standing"], "")
     if cell["low"] is None:
         return f"{cell['mean']:.1f}{arrow}"
-    return f"{cell['mean']:.1f}{arrow}<br>[{cell['low']:.1f}, {cell['high']:.1f}]"
+    return f"{cell['mean']:.1f}{arrow}<br>[{cell['low']:.1f},<br>{cell['high']:.1f}]"
 
 
 def _texts(table: pl.DataFrame, column: str) -> list[str]:

@@ -17,6 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from workbench.figures.beside import name_points
 from workbench.figures.parallel import Dimension
 from workbench.figures.style import (
     CLOCKS,
@@ -113,7 +114,8 @@ def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
 def cost(table: pl.DataFrame, *, metric: str) -> Figure:
     """The metric against each cost; points of the Pareto front are ringed and connected."""
     costs, curves = _texts(table, "cost"), _texts(table, "curve")
-    figure, parts = _panels(len(costs), width=4.4, across=2)
+    words = [] if all(_number(word) for word in table["beside"]) else table.to_dicts()
+    figure, parts = _panels(len(costs), width=6.4 if words else 4.4, height=4.0 if words else 3.4, across=2)
     for axes, name in zip(parts, costs, strict=True):
         part = table.filter(pl.col("cost") == name)
         front = part.filter(pl.col("on_front")).sort("x")
@@ -126,7 +128,7 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
             _points(axes, mine["x"].to_list(), mine, i, label=plain(curve), line=False)
         axes.plot(front["x"], front["mean"], linestyle=":", color="#777777", marker="o", markersize=11,
                   markerfacecolor="none", label="Pareto front")  # fmt: skip
-        for x, y, text in part.select("x", "mean", "beside").iter_rows():
+        for x, y, text in part.select("x", "mean", "beside").iter_rows() if not words else ():
             axes.annotate(text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=7)
         axes.set_xlabel(label(name))
         axes.margins(x=0.08)
@@ -134,6 +136,9 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
     for axes in parts[::2]:
         axes.set_ylabel(label(metric))
     _legend(figure, parts[0], len(curves) + 1)
+    for axes, name in zip(parts, costs, strict=True):
+        if mine := [(row["x"], row["mean"], plain(row["beside"])) for row in words if row["cost"] == name]:
+            name_points(axes, mine)
     return figure
 
 
@@ -296,6 +301,11 @@ def _cell_text(cell: Mapping[str, Any]) -> str:
     arrow = {"better": " ↑", "worse": " ↓"}.get(cell["standing"], "")
     interval = "" if cell["low"] is None else f"\n[{cell['low']:.1f}, {cell['high']:.1f}]"
     return f"{cell['mean']:.1f}{arrow}{interval}"
+
+
+def _number(word: str) -> bool:
+    """Whether what stands beside a point is a number, which takes little room, or nothing."""
+    return not word or word.replace(".", "", 1).lstrip("-").isdigit()
 
 
 def _texts(table: pl.DataFrame, column: str) -> list[str]:

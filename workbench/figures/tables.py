@@ -138,6 +138,14 @@ def grid_table(
     return pl.DataFrame(rows, schema=schema, orient="row").drop_nulls("mean")
 
 
+def named(cells: pl.DataFrame, axes: Sequence[str]) -> bool:
+    """Whether cells against a cost are known by names beside their points: they differ in one axis of words,
+    which has more values than there are colours."""
+    where = layout(cells, axes)
+    lone = where is not None and not (where.connected or where.curve)
+    return lone and MOST_CURVES < cells.height <= MOST_NAMED
+
+
 def cost_table(
     cells: pl.DataFrame,
     axes: Sequence[str],
@@ -148,14 +156,18 @@ def cost_table(
     """The metric against costs: name of the cost, key, cell, curve, x, mean and so on, see `_COST`.
 
     Few cells without an axis for curves are a curve each. beside: what to write at the point, its value on
-    the axis that a sweep has along x; empty where there are many points, and where curves say it.
+    the axis that a sweep has along x, or its name (see `named`); empty where there are many points, and where
+    curves say it.
     costs: name of a cost -> key of a cell -> its point, as from `stats.pareto`.
     """
     where = layout(cells, axes)
-    named = where is not None and where.connected and cells.height <= MOST_NAMED
+    numbers = where is not None and where.connected and cells.height <= MOST_NAMED
+    words = named(cells, axes)
     rows = []
     for row in cells.iter_rows(named=True):
-        beside = shown(row[where.x]) if where is not None and named and row[where.x] is not None else ""
+        beside = ""
+        if where is not None and (numbers or words) and row[where.x] is not None:
+            beside = shown(row[where.x]) if numbers else _said(where.x, row[where.x], says or {})
         curve = row["cell"] if cells.height <= MOST_CURVES else ""
         if where is not None and where.curve:
             curve = _said(where.curve, row[where.curve], says or {})

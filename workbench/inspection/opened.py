@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from workbench.config import RunConfig
 from workbench.data.augment.crop import scaled
 from workbench.data.sampling import frames_of
 from workbench.errors import UserError
+from workbench.models.pretrained.source import without_reading
 from workbench.models.text import Vocabulary
 from workbench.tracking.run_dir import RunDir
 from workbench.train import checkpoint
@@ -55,10 +55,10 @@ def _trained(path: str, changed: int) -> Any:
     run = RunDir(path)
     config = run.config()
     # Every weight comes from the checkpoint; those that the run started from need not be there any more.
-    parts = replace(config.recipe, video=replace(config.recipe.video, pretrained=""))
-    recipe = recipe_class(config)(
-        parts, frames=config.data.frames, size=config.data.size, vocabulary=vocabulary(run)
-    )
+    with without_reading():
+        recipe = recipe_class(config)(
+            config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=vocabulary(run)
+        )
     try:
         checkpoint.load_model(run.file("checkpoints"), recipe)
     except RuntimeError as error:

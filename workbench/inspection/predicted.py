@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import RunConfig
-from workbench.data import truth_of
-from workbench.data.moving_shapes import questions
+from workbench.data import questions, truth_of
 from workbench.data.moving_shapes.grammar import actor, parse
 from workbench.data.moving_shapes.questions import Question
 from workbench.data.store import FrameStore
@@ -101,6 +100,8 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     every = questions.about(store, np.unique(part.clips))
     clip = store.clip_ids[task["row"]]
     asked = [one for one in every if one.clip == clip]
+    if not asked:
+        raise UserError(f"nothing is asked about {clip}")
     alone = Gallery(
         store, np.array([task["row"]]), np.zeros(0, np.int64), [clip], [], [], words.encode([]), config.data
     )

@@ -38,7 +38,8 @@ class ImageVideoEncoder(VideoEncoder):
         patches = rows.transpose(2, 3).flatten(3).flatten(1, 2)  # [B, h * w, p * p * 3]
         pixels = patches.shape[-1]
         seen = patches * self.scale[:pixels] + self.shift[:pixels]
-        tokens: Tensor = self.project_image(seen) + self.space
+        place = self.space if self.fixed is None else self.space + self.fixed[: self.grid.space]
+        tokens: Tensor = self.project_image(seen) + place
         return tokens
 
     def unread(self, *, image: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The text side: a WordPiece tokenizer trained on the captions, and a BERT encoder from transformers.
+"""The text side: a WordPiece tokenizer trained on the captions and a BERT, or a published model with its own.
 
 Letters: B batch, L content positions (without the class token), n positions encoded, D width.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, PreTrainedModel
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
 from workbench.masking.places import columns, opposite
+from workbench.models.pretrained import text as published
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 
@@ -35,7 +35,7 @@ STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """A BERT encoder, built from these numbers or loaded from `pretrained`."""
+    """A BERT encoder built from these numbers, or the model that `pretrained` names."""
 
     width: int = 128
     depth: int = 2
@@ -47,11 +47,14 @@ class TextConfig:
     hidden: Literal["drop", "replace"] = "replace"
     """Hidden tokens become `[MASK]`, or are dropped, padding first."""
     pretrained: str = ""
-    """A BERT model of the Hugging Face hub, or a local folder of one. The name identifies the weights: other
-    weights under the same name would pass for the same cell."""
+    """A BERT, DistilBERT, RoBERTa or CLIP of the Hugging Face hub, a local folder of one, or
+    `package:NAME/FOLDER`, see docs/weights.md. The name identifies the weights: other weights under the same
+    name would pass for the same cell."""
     words: tuple[str, ...] = added(before=())
     """Further special words of a tokenizer that is trained here, such as the answers `true` and `false`; a
     pretrained one has to know them."""
+    random: bool = added(before=False)
+    """Architecture and tokenizer of `pretrained` with random weights: what its weights are worth."""
 
     def __post_init__(self) -> None:
         at_least("text.width", self.width, 1)
@@ -63,6 +66,8 @@ class TextConfig:
         one_of("text.hidden", self.hidden, ("drop", "replace"))
         if "" in self.words or len({*SPECIAL, *self.words}) < len(SPECIAL) + len(self.words):
             raise UserError(f"text.words are words of their own, each named once, not {self.words!r}")
+        if self.random and not self.pretrained:
+            raise UserError("text.random is for the architecture that text.pretrained names")
 
 
 class Vocabulary:
@@ -71,10 +76,33 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, length: int) -> None:
         self.tokenizer = tokenizer
         self.length = length
-        ids = [tokenizer.token_to_id(token) for token in SPECIAL]
-        self.pad, self.unk, self.cls, self.mask = (-1 if i is None else i for i in ids)
-        if min(self.pad, self.cls, self.mask) < 0:
-            raise UserError(f"a tokenizer needs the special tokens {', '.join(SPECIAL)}")
+        around = tokenizer.encode("").ids  # what a published tokenizer puts around a sentence
+        if len(around) not in (0, 2):
+            raise UserError(f"a tokenizer puts no token around a sentence, or two, not {len(around)}")
+        self.cls = around[0] if around else self._special("[CLS]")
+        self.last: int | None = around[1] if around else None
+        """Put behind a sentence, None where nothing is."""
+        names = "[PAD]", "<pad>"
+        own = any(tokenizer.token_to_id(name) is not None for name in names)
+        # CLIP pads with its end token.
+        self.pad = self.last if self.last is not None and not own else self._special(*names)
+
+    def _special(self, *names: str) -> int:
+        found = (self.tokenizer.token_to_id(name) for name in names)
+        number = next((one for one in found if one is not None), None)
+        if number is None:
+            raise UserError(f"this tokenizer lacks the special token {' or '.join(names)}")
+        return number
+
+    @property
+    def mask(self) -> int:
+        """Number of the token that stands for a hidden one. Raises `UserError` where there is none."""
+        return self._special("[MASK]", "<mask>")
+
+    @property
+    def unk(self) -> int:
+        """Number of the token that stands for what is unknown; RoBERTa and CLIP know every letter."""
+        return self._special("[UNK]", "<unk>", "<|endoftext|>")
 
     @classmethod
     def train(cls, captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
@@ -99,17 +127,7 @@ class Vocabulary:
 
     @classmethod
     def pretrained(cls, captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
-        path = Path(config.pretrained) / "tokenizer.json"
-        try:
-            tokenizer = (
-                Tokenizer.from_file(str(path))
-                if path.is_file()
-                else Tokenizer.from_pretrained(config.pretrained)
-            )
-        except Exception as error:  # tokenizers raises bare Exception for every cause
-            raise UserError(_unavailable(config.pretrained, error)) from error
-        tokenizer.no_padding()  # some are published with it, and its tokens would pass for words
-        tokenizer.no_truncation()
+        tokenizer = published.tokenizer(config.pretrained)
         return cls(tokenizer, _longest(tokenizer, [*captions, *held_out], config.max_tokens))
 
     @property
@@ -149,25 +167,40 @@ class Vocabulary:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """What tokens say: pieces of a word together, words with a space between."""
+        if isinstance(self.tokenizer.model, models.BPE):
+            text: str = self.tokenizer.decode(tokens, skip_special_tokens=False)
+            return text.replace("</w>", " ").strip()  # CLIP's mark of a word's end
         return " ".join(str(self.tokenizer.id_to_token(token)) for token in tokens).replace(" ##", "")
 
 
 class TextEncoder(nn.Module):
-    """Captions to vectors; the class token is put in front here and is never hidden."""
+    """Captions to vectors; the class token in front and a published tokenizer's end token behind are put
+    there here and are never hidden."""
 
+    bert: PreTrainedModel
+    """Any of the families; checkpoints know it by this name."""
     no_decay = ("bert.embeddings",)
     """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
 
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
-        self.bert = _bert(config, vocabulary)
+        self._vocabulary = vocabulary
+        if config.pretrained:
+            found = published.load(config.pretrained, random=config.random)
+            most = found.most - self.extra_tokens
+            if vocabulary.length > most:
+                raise UserError(
+                    f"{config.pretrained} reads captions of up to {most} tokens: set text.max_tokens"
+                )
+        else:
+            found = published.TextSource(_own(config, vocabulary), published.FAMILIES["bert"])
+        self.bert, self._family, self._pool, self._first, self._start = found
         self.width: int = self.bert.config.hidden_size
-        self.cls, self.mask = vocabulary.cls, vocabulary.mask
 
     @property
     def layers(self) -> Sequence[nn.Module]:
-        return list(self.bert.encoder.layer)
+        return list(self.bert.get_submodule(self._family.layers).children())
 
     @property
     def counted(self) -> Sequence[nn.Module]:
@@ -175,37 +208,52 @@ class TextEncoder(nn.Module):
 
     @property
     def extra_tokens(self) -> int:
-        return 1
+        return 1 if self._vocabulary.last is None else 2
 
     @property
     def start(self) -> str:
-        return self.config.pretrained
+        return self._start
 
     def forward(self, text: Text, mask: Tensor | None = None) -> Encoded:
         """Encodes captions [B, L]; `mask` [B, L] hides where True, None shows everything."""
         tokens, position, keep = self._visible(text, mask)
-        cls = torch.full_like(tokens[:, :1], self.cls)
+        count, first = tokens.shape[1], torch.zeros_like(position[:, :1])
+        parts, places = [torch.full_like(first, self._vocabulary.cls), tokens], [first, position + 1]
+        if self._vocabulary.last is not None:
+            # Behind the padding, which nothing reads, but in its place behind the last word.
+            parts.append(torch.full_like(first, self._vocabulary.last))
+            places.append(text.layout.valid.sum(1, keepdim=True) + 1)
+        seen = F.pad(keep, (1, self.extra_tokens - 1), value=True)
         states = self.bert(
-            input_ids=torch.cat([cls, tokens], 1),
-            attention_mask=self._bias(keep),
-            position_ids=torch.cat([torch.zeros_like(position[:, :1]), position + 1], 1),
+            input_ids=torch.cat(parts, 1),
+            attention_mask=self._bias(seen),
+            position_ids=self._first + torch.cat(places, 1),
         ).last_hidden_state
-        return Encoded(states[:, 0], states[:, 1:])
+        return Encoded(self._pooled(states, seen), states[:, 1 : 1 + count])
 
-    def _bias(self, keep: Tensor) -> Tensor:
-        """What is added to scores, [B, 1, 1, 1 + n], so that padding is not read, from Boolean [B, n].
+    def _pooled(self, states: Tensor, seen: Tensor) -> Tensor:
+        if self._pool == "mean":
+            weight = seen[..., None].to(states.dtype)
+            return (states * weight).sum(1) / weight.sum(1)
+        return states[:, -1 if self._pool == "last" else 0]
+
+    def _bias(self, seen: Tensor) -> Tensor:
+        """What is added to scores, [B, 1, 1 or n, n], so that padding is not read, from Boolean [B, n].
 
         Of plain validity, transformers would ask the device whether there is any padding at all.
         """
-        kind = self.bert.embeddings.word_embeddings.weight.dtype
-        hidden = ~F.pad(keep, (1, 0), value=True)  # the class token is read
-        bias = torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, torch.finfo(kind).min)
-        return bias[:, None, None]
+        kind = next(self.bert.parameters()).dtype
+        hidden = ~seen[:, None, None]
+        if self._family.causal:
+            later = torch.ones(seen.shape[1], seen.shape[1], dtype=torch.bool, device=seen.device).triu(1)
+            hidden = hidden | later
+        return torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, torch.finfo(kind).min)
 
     def embed(self, text: Text, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Only the embedding layer: tokens [B, n, D] with positions, and which are not padding [B, n]."""
         tokens, position, keep = self._visible(text, mask)
-        return self.bert.embeddings(input_ids=tokens, position_ids=position + 1), keep
+        place = self._first + position + 1
+        return self.bert.embeddings(input_ids=tokens, position_ids=place), keep
 
     def _visible(self, text: Text, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, their positions and validity after hiding, all [B, n]."""
@@ -214,7 +262,7 @@ class TextEncoder(nn.Module):
         if mask is None:
             return text.tokens, position, keep
         if self.config.hidden == "replace":
-            return text.tokens.masked_fill(mask, self.mask), position, keep
+            return text.tokens.masked_fill(mask, self._vocabulary.mask), position, keep
         index = columns(opposite(mask))  # [B, n]
         return text.tokens.gather(1, index), index, keep.gather(1, index)
 
@@ -245,7 +293,7 @@ def _letters(tokenizer: Tokenizer, caption: str) -> set[str]:
 def _is_content(caption: str, encoding: Encoding, word: int) -> bool:
     """Judged by the whole word: `at` is a stop word, but not as the head of `atlas`."""
     span = encoding.word_to_chars(word)
-    text = caption[slice(*span)].lower() if span else ""
+    text = caption[slice(*span)].strip().lower() if span else ""  # a word may begin with its space
     return text not in STOP_WORDS and any(letter.isalnum() for letter in text)
 
 
@@ -257,28 +305,7 @@ def _ids(tokenizer: Tokenizer, captions: list[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(captions, add_special_tokens=False)]
 
 
-def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
-    if config.pretrained:
-        try:
-            # Without it, a folder that has only pytorch_model.bin would be unpickled.
-            # Dropout draws from the global generator: a resumed run would not repeat the uninterrupted one.
-            loaded: Any = BertModel.from_pretrained(
-                config.pretrained, add_pooling_layer=False, use_safetensors=True, output_loading_info=True,
-                hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-            )  # fmt: skip
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(_unavailable(config.pretrained, error)) from error
-        model: BertModel = loaded[0]
-        if missing := sorted(loaded[1]["missing_keys"]):
-            raise UserError(
-                f"{config.pretrained} lacks {len(missing)} tensors of a BERT model: {missing[0]}, …"
-            )
-        if model.config.model_type != "bert":
-            raise UserError(f"{config.pretrained} is not a BERT model")
-        most = model.config.max_position_embeddings - 1  # the class token takes one
-        if vocabulary.length > most:
-            raise UserError(f"{config.pretrained} reads captions of up to {most} tokens: set text.max_tokens")
-        return model
+def _own(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
     return BertModel(
         BertConfig(
             vocab_size=vocabulary.size,
@@ -293,11 +320,4 @@ def _bert(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
             initializer_range=config.width**-0.5,  # BERT's 0.02 belongs to 768 channels, see VideoEncoder
         ),
         add_pooling_layer=False,
-    )
-
-
-def _unavailable(name: str, error: Exception) -> str:
-    return (
-        f"the text model {name!r} could not be loaded ({str(error).splitlines()[0][:200]}); "
-        "give the path of a local folder, or set text.pretrained to '' for a random start"
     )

@@ -7,28 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
-from timm.models import is_model_in_modules
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
 from workbench.masking.places import columns, opposite, places
 from workbench.masking.video import Grid
+from workbench.models.pretrained import videomae, vit
+from workbench.models.pretrained.source import Source, Stem, resampled, tubelet_filter
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""ImageNet statistics in [0, 1]; pretrained weights bring their own."""
+Pooling = Literal["cls", "mean", "map"]
 RunBlock = Callable[[nn.Module, Tensor], Tensor]
 """Runs a block over [B, n, D] tokens and may return fewer of them, such as `sparse.KeepAttended`."""
 
@@ -41,7 +35,8 @@ class VideoConfig:
     """
 
     backbone: str = "vit_tiny_patch16_224"
-    """A name that `timm.create_model` knows and that builds a plain VisionTransformer."""
+    """What timm builds as a plain VisionTransformer: its name, `hf-hub:OWNER/NAME` or `local-dir:PATH`; or
+    `videomae:` and a name of the hub or a local folder. See docs/weights.md."""
     width: int = 128
     depth: int = 4
     heads: int = 2
@@ -50,9 +45,11 @@ class VideoConfig:
     """Frames per token; 1 makes every frame's patches tokens of their own (image mode: one frame)."""
     hidden: Literal["drop", "replace", "zero"] = "drop"
     """Hidden tokens are removed before the encoder, or replaced by a learned mask token, or read as black."""
-    pool: Literal["cls", "mean"] = "cls"
+    pool: Literal["cls", "mean", "own"] = "cls"
+    """Class token, mean of the patches, or what the named model itself does, such as SigLIP's attention."""
     pretrained: str = ""
-    """`timm` for the named model's published weights, or the path of a safetensors file of them."""
+    """`timm` for the named model's published weights, `transformers` for VideoMAE's, or the path of a
+    safetensors file that fits the named model."""
     cls: bool = added(before=True)
     """Whether a class token stands in front of the patches."""
 
@@ -63,7 +60,7 @@ class VideoConfig:
         if self.heads and self.width:
             divides("video.heads", self.heads, "video.width", self.width)
         one_of("video.hidden", self.hidden, ("drop", "replace", "zero"))
-        one_of("video.pool", self.pool, ("cls", "mean"))
+        one_of("video.pool", self.pool, ("cls", "mean", "own"))
         if self.pool == "cls" and not self.cls:
             raise UserError("without a class token (video.cls=False) video.pool is 'mean'")
 
@@ -82,17 +79,21 @@ class VideoEncoder(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    fixed: Tensor | None
 
     def __init__(self, config: VideoConfig, *, frames: int, size: int) -> None:
         super().__init__()
-        vit = _vit(config, size)
+        source = _source(config, size)
+        model = source.vit
         self.config = config
-        self.patch: int = config.patch or vit.patch_embed.patch_size[0]
-        self.width: int = vit.embed_dim
-        first: Any = vit.blocks[0]
+        self._start = source.start
+        self.patch: int = config.patch or model.patch_embed.patch_size[0]
+        self.width: int = model.embed_dim
+        first: Any = model.blocks[0]
         self.heads: int = first.attn.num_heads
         self.grid = _grid(frames, size, config.tubelet, self.patch)
         self.pixels = config.tubelet * self.patch**2 * 3
+        self._pooling = _pooling(config, model)
 
         self.project = nn.Linear(self.pixels, self.width)
         # Learned, but sines at the start: in a short training, motion is seen much earlier than with noise.
@@ -102,13 +103,23 @@ class VideoEncoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(self.width)) if config.hidden == "replace" else None
         if self.cls is not None:
             nn.init.trunc_normal_(self.cls, std=0.02)
-        self.blocks = vit.blocks
-        self.norm = vit.norm
-        if config.pretrained:
-            self._inherit(vit)
+        self.registers = model.reg_token
+        self.norm_pre = model.norm_pre
+        self.blocks = model.blocks
+        # Models that norm after pooling norm no token; here theirs are normed too, by the same norm.
+        norms_mean = isinstance(model.norm, nn.Identity)
+        self.norm = model.fc_norm if norms_mean else model.norm
+        self._norms_mean = norms_mean and config.pool == "own"
+        self.attn_pool = model.attn_pool if self._pooling == "map" else None
+        self.register_buffer("fixed", None, persistent=False)
+        if source.fixed is not None:
+            self.fixed = resampled(source.fixed, self.grid).flatten(0, 2)
+            for learned in (self.space, self.time):
+                nn.init.zeros_(learned)
+        if source.stem is not None:
+            self._inherit(source.stem)
         repeats = self.pixels // 3
-        own: Any = vit.pretrained_cfg if config.pretrained else {"mean": MEAN, "std": STD}
-        mean, std = torch.tensor(own["mean"]).repeat(repeats), torch.tensor(own["std"]).repeat(repeats)
+        mean, std = torch.tensor(source.mean).repeat(repeats), torch.tensor(source.std).repeat(repeats)
         self.register_buffer("shift", -mean / std, persistent=False)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
 
@@ -118,15 +129,22 @@ class VideoEncoder(nn.Module):
 
     @property
     def counted(self) -> Sequence[nn.Module]:
-        return [self.project, *self.blocks]
+        own = [] if self.attn_pool is None else [self.attn_pool]
+        return [self.project, *self.blocks, *own]
 
     @property
     def extra_tokens(self) -> int:
-        return int(self.config.cls)
+        return int(self.config.cls) + (0 if self.registers is None else self.registers.shape[1])
 
     @property
     def start(self) -> str:
-        return self.config.pretrained
+        return self._start
+
+    @property
+    def positions(self) -> Tensor:
+        """What is added to tokens for their places, [N, D]."""
+        learned = (self.time[:, None] + self.space[None]).flatten(0, 1)
+        return learned if self.fixed is None else learned + self.fixed
 
     def forward(self, video: Tensor, mask: Tensor | None = None) -> Encoded:
         """Encodes uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True, None shows everything."""
@@ -163,7 +181,7 @@ class VideoEncoder(nn.Module):
 
     def embed(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens with positions [B, n, D]: the visible ones, or all with hidden ones replaced."""
-        position = (self.time[:, None] + self.space[None]).flatten(0, 1)  # [N, D]
+        position = self.positions
         if mask is None or self.config.hidden != "drop":
             patches = self.patches(video)
             if mask is not None and self.config.hidden == "zero":
@@ -188,23 +206,28 @@ class VideoEncoder(nn.Module):
 
         run: of tokens without padding, what runs a block in place of the encoder, by its number from 0.
         """
+        front = [one for one in (self.cls, self.registers) if one is not None]
         x, attend = tokens, None
-        if self.cls is not None:
-            x = torch.cat([self.cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        if front:
+            x = torch.cat([*(one.expand(len(x), -1, -1).to(x.dtype) for one in front), x], dim=1)
         if keep is not None:
-            # Without a class token, nothing but padding would leave nothing to attend to.
-            seen = keep | ~keep.any(1, keepdim=True) if self.cls is None else F.pad(keep, (1, 0), value=True)
-            attend = seen[:, None, None, :]  # [B, 1, 1, extra_tokens + n]
-            attend = torch.zeros_like(attend, dtype=x.dtype).masked_fill(~attend, float("-inf"))
+            # Without a token in front, nothing but padding would leave nothing to attend to.
+            seen = F.pad(keep, (self.extra_tokens, 0), value=True) if front else _something(keep)
+            attend = _bias(seen, x.dtype)
+        x = self.norm_pre(x)
         for number, block in enumerate(self.blocks):
             x = run[number](block, x) if number in run else block(x, attn_mask=attend)
-        x = self.norm(x)
-        return Encoded(self._pool(x, keep), x[:, self.extra_tokens :])
+        normed = self.norm(x)
+        pooled = self.norm(self._pool(x, keep)) if self._norms_mean else self._pool(normed, keep)
+        return Encoded(pooled, normed[:, self.extra_tokens :])
 
     def _pool(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        if self.config.pool == "cls":
+        if self._pooling == "cls":
             return x[:, 0]
         x = x[:, self.extra_tokens :]
+        if self.attn_pool is not None:
+            pooled: Tensor = self.attn_pool(x, None if keep is None else _bias(_something(keep), x.dtype))
+            return pooled
         if keep is None:
             return x.mean(1)
         weight = keep[..., None].to(x.dtype)
@@ -214,20 +237,34 @@ class VideoEncoder(nn.Module):
         return torch.addcmul(self.shift, patches.to(self.scale.dtype), self.scale)
 
     @torch.no_grad()
-    def _inherit(self, vit: VisionTransformer) -> None:
-        """Takes over an image model: tubelets average the patch filter over time, so that a still clip
-        gives what the image gave; space positions are resampled, time positions start at zero."""
-        weight = resample_patch_embed(vit.patch_embed.proj.weight, [self.patch, self.patch])
-        weight = weight[:, :, None].expand(-1, -1, self.config.tubelet, -1, -1) / self.config.tubelet
+    def _inherit(self, stem: Stem) -> None:
+        """Takes over what stands before the blocks. Time positions start at zero, and so do those in space
+        where the model's own are `fixed`."""
+        weight = tubelet_filter(stem.weight, patch=self.patch, tubelet=self.config.tubelet)
         self.project.weight.copy_(weight.permute(0, 2, 3, 4, 1).flatten(1))
-        self.project.bias.copy_(vit.patch_embed.proj.bias)
-        position = resample_abs_pos_embed(
-            vit.pos_embed, [self.grid.height, self.grid.width], num_prefix_tokens=1
-        )[0]
+        nn.init.zeros_(self.project.bias)  # norms before the blocks take the place of a bias
+        if stem.bias is not None:
+            self.project.bias.copy_(stem.bias)
+        registers = 0 if self.registers is None else self.registers.shape[1]
         if self.cls is not None:
-            self.cls.copy_(vit.cls_token + position[:1])
-        self.space.copy_(position[1:])
-        self.time.zero_()
+            self.cls.copy_(stem.prefix[:1])
+        if self.registers is not None:
+            self.registers.copy_(stem.prefix[len(stem.prefix) - registers :])
+        nn.init.zeros_(self.space)
+        nn.init.zeros_(self.time)
+        if stem.position is not None:
+            self.space.copy_(resampled(stem.position[None], self.grid._replace(time=1)).flatten(0, 2))
+
+
+def _something(keep: Tensor) -> Tensor:
+    """The same, and everything where nothing would be left."""
+    return keep | ~keep.any(1, keepdim=True)
+
+
+def _bias(seen: Tensor, kind: torch.dtype) -> Tensor:
+    """What is added to scores, [B, 1, 1, n], so that only what is seen, Boolean [B, n], is read."""
+    hidden = ~seen[:, None, None, :]
+    return torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, float("-inf"))
 
 
 def _word(size: int) -> torch.dtype:
@@ -246,77 +283,37 @@ def _sines(width: int, *sides: int) -> Tensor:
     return F.pad(table, (0, width - table.shape[1]))
 
 
-def _vit(config: VideoConfig, size: int) -> VisionTransformer:
-    if not is_model_in_modules(config.backbone, ["vision_transformer"]):
-        raise UserError(
-            f"timm has no plain ViT {config.backbone!r}; allowed are vit_tiny_patch16_224, "
-            "vit_small_patch16_224, vit_base_patch16_224 and their like"
-        )
-    changes = {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads}
-    options: dict[str, Any] = {name: value for name, value in changes.items() if value}
+def _source(config: VideoConfig, size: int) -> Source:
+    names = {"embed_dim": config.width, "depth": config.depth, "num_heads": config.heads}
+    shape = {name: value for name, value in names.items() if value}
+    if config.backbone.startswith(videomae.PREFIX):
+        if config.pretrained not in ("", "transformers"):
+            raise UserError(f"the weights of {config.backbone} are named by video.pretrained='transformers'")
+        return videomae.build(config.backbone, shape, tubelet=config.tubelet, weights=bool(config.pretrained))
+    if config.pretrained == "transformers":
+        raise UserError(f"transformers is asked for VideoMAE alone: video.backbone={videomae.PREFIX}NAME")
     if config.pretrained == "timm":
-        return _published(config)
+        return vit.published(config.backbone, shape)
     if config.pretrained:
-        return _from_file(config, options)
-    if config.patch:
-        options["patch_size"] = config.patch
-    # timm's default normal(0.02) is made for 768 channels: in a narrow model the class token sees next to
-    # nothing of the patches at first, and a contrastive loss stays on its plateau. Xavier scales with width.
-    try:
-        vit = timm.create_model(config.backbone, num_classes=0, img_size=size, weight_init="jax", **options)
-    except (
-        AssertionError
-    ) as error:  # as where the model's own heads do not divide the width that is asked for
-        raise UserError(f"timm cannot build {config.backbone} with {options}: {error}") from error
-    return _plain(vit, config)
+        return vit.from_file(config.backbone, config.pretrained, shape)
+    return vit.random_start(config.backbone, shape, patch=config.patch, size=size)
 
 
-def _plain(vit: nn.Module, config: VideoConfig) -> VisionTransformer:
-    """Refuses relatives with parts that this encoder would silently leave out."""
-    if isinstance(vit, VisionTransformer) and type(vit) is VisionTransformer:
-        one_class_token = vit.cls_token is not None and vit.num_prefix_tokens == 1
-        if one_class_token and not vit.no_embed_class and isinstance(vit.norm_pre, nn.Identity):
-            return vit
-    raise UserError(
-        f"{config.backbone} is not a plain VisionTransformer with one class token, e.g. vit_base_patch16_224"
-    )
-
-
-def _published(config: VideoConfig) -> VisionTransformer:
-    try:
-        vit = _plain(timm.create_model(config.backbone, pretrained=True, num_classes=0), config)
-    except (OSError, RuntimeError) as error:
-        raise UserError(_unavailable(f"the weights of {config.backbone}", error)) from error
-    # Left to itself, timm starts missing blocks at random, and other heads would fit the same shapes.
-    first: Any = vit.blocks[0]
-    own = {"width": vit.embed_dim, "depth": len(vit.blocks), "heads": first.attn.num_heads}
-    for name, value in own.items():
-        if getattr(config, name) not in (0, value):
-            raise UserError(f"{config.backbone} as published has video.{name}={value}; 0 takes it over")
-    return vit
-
-
-def _from_file(config: VideoConfig, options: dict[str, Any]) -> VisionTransformer:
-    path = Path(config.pretrained)
-    if path.suffix != ".safetensors" or not path.is_file():
+def _pooling(config: VideoConfig, model: VisionTransformer) -> Pooling:
+    """How tokens become one vector, and whether such a model can do so."""
+    if config.cls and model.cls_token is None:
         raise UserError(
-            f"no weights at {config.pretrained!r}: video.pretrained is 'timm', the path of a "
-            "safetensors file, or empty for a random start"
+            f"{config.backbone} has no class token: set video.cls=False, and video.pool='mean' or 'own'"
         )
-    vit = _plain(timm.create_model(config.backbone, num_classes=0, **options), config)
-    try:
-        weights = checkpoint_filter_fn(load_file(path), vit)
-        vit.load_state_dict({k: v for k, v in weights.items() if not k.startswith("head.")})
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise UserError(_unavailable(f"the weights {config.pretrained}", error)) from error
-    return vit
-
-
-def _unavailable(what: str, error: Exception) -> str:
-    return (
-        f"{what} could not be loaded ({' '.join(str(error).split())[:200]}); "
-        "give the path of a safetensors file, or set video.pretrained to '' for a random start"
-    )
+    if config.pool != "own":
+        return config.pool
+    kinds: dict[str, Pooling] = {"token": "cls", "avg": "mean", "map": "map"}
+    kind = None if model.pool_include_prefix else kinds.get(model.global_pool)
+    if kind is None:
+        raise UserError(f"{config.backbone} pools by {model.global_pool!r}: video.pool is 'cls' or 'mean'")
+    if kind == "cls" and not config.cls:
+        raise UserError(f"{config.backbone} pools by its class token: video.pool='own' needs video.cls=True")
+    return kind
 
 
 def _grid(frames: int, size: int, tubelet: int, patch: int) -> Grid:

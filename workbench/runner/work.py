@@ -19,6 +19,7 @@ from workbench.runner.launch import Child, Launcher
 from workbench.runner.stale import HUNG_SAVE_TIMEOUT, StaleRuns, mark
 from workbench.study.ledger import Ledger
 from workbench.study.outcome import FINAL, Entry, Lease, Outcome, memory_kills
+from workbench.study.plan import Run
 from workbench.study.storage import HEARTBEAT_INTERVAL, STORAGE_ERRORS
 from workbench.tracking.files import disk_full
 from workbench.tracking.run_dir import RunDir
@@ -27,6 +28,8 @@ POLL = 0.2
 """Seconds between looks at a running run."""
 SAVE_TIMEOUT = 60.0
 """Seconds in which a run has to save and end after it was asked to."""
+LOOK_AGAIN = 1.0
+"""Seconds after which what is open is looked at again before the next run: other workers have gone on."""
 POLL_OTHERS = 2.0
 """Seconds between looks at runs that another process works on."""
 BAD_INPUT, DISK = 2, 74
@@ -110,10 +113,14 @@ def work(
     while not stop:
         ledger.enqueue()  # a search proposes the next cell only now that it knows how the others did
         worked = False
-        for run in [entry.run for entry in ledger.entries() if entry.state in ("waiting", "missing")]:
+        runs, looked = _open(ledger), time.monotonic()
+        left = set(runs)
+        for run in runs.values():
             if stop:
                 return
-            if (lease := ledger.acquire(run)) is None:
+            if time.monotonic() - looked > LOOK_AGAIN:
+                left, looked = set(_open(ledger)), time.monotonic()
+            if run.name not in left or (lease := ledger.acquire(run)) is None:
                 continue
             worked = True
             _one(lease, ledger, launcher, machine, watchers, stop)
@@ -122,6 +129,7 @@ def work(
         # What is left and could not be leased is leased by another process.
         others = [e for e in ledger.entries() if e.state not in FINAL]
         if not others:
+            ledger.reconcile()  # closes what another machine had queued too, at a start at the same moment
             return
         if not waited:
             for watcher in watchers:
@@ -131,6 +139,11 @@ def work(
         for entry in others:
             stale.end(ledger.directory(entry.run))
         ledger.reconcile()
+
+
+def _open(ledger: Ledger) -> dict[str, Run]:
+    """Runs that nobody works on and that are not done, by name, in the plan's order."""
+    return {e.run.name: e.run for e in ledger.entries() if e.state in ("waiting", "missing")}
 
 
 def _one(

@@ -15,10 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from workbench.addresses import sqlite, sqlite_path
 from workbench.errors import UserError
@@ -35,7 +34,7 @@ from workbench.study.storage import (
     results_id,
     retried,
 )
-from workbench.study.trial_store import OWNER, Identity, Trials
+from workbench.study.trial_store import OWNER, Identity, Reader, StoredTrial, Trials
 from workbench.tracking.files import Lock, wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
@@ -65,6 +64,7 @@ class Ledger(Trials):
             self._storage, self._study = look_at_study(path, self.name)
         else:
             self._open()
+        self._reader = Reader(self._storage, self.name)
         # By number, since clocks differ between machines and are set back.
         self._ignored_failures = self._failed() if retry else frozenset()
 
@@ -207,13 +207,15 @@ class Ledger(Trials):
         return RunDir.of(self.results, self.plan.study.name, *identity)
 
     def _acquire(self, run: Run, directory: RunDir, lock: Lock) -> Lease | None:
-        entry = self._entry(run, self._of(_identity(run)))
+        trials = self._of(_identity(run))
+        entry = self._entry(run, trials)
         if entry.state not in ("waiting", "missing"):
             return None
         if entry.state == "missing":
             self._enqueue(run, entry.attempts + 1)
-        if not (queued := self._queued(_identity(run))):  # leased by another machine just now
-            return None
+            trials = self._of(_identity(run))
+        if not (queued := [t.number for t in trials if t.state == TrialState.WAITING]):
+            return None  # leased by another machine just now
         number = min(queued)
         self._record_heartbeat(number)  # first, since a RUNNING trial without a recent one is taken for dead
         if not self._set_state(number, TrialState.RUNNING):
@@ -225,19 +227,18 @@ class Ledger(Trials):
             self._close([number], "duplicate", "ran on another machine")
             return None
         try:
-            trial = self._live_trial(number)
             for name, value in {"token": token, "attempt": attempt, OWNER: self._owner}.items():
-                trial.set_user_attr(name, value)
-            self._record_params(trial, run)
+                self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+            self._record_params(number, run)
         except UpdateFinishedTrialError:  # another machine has settled it in the meantime
             return None
         return lease
 
-    def _local(self, trial: FrozenTrial) -> bool:
+    def _local(self, trial: StoredTrial) -> bool:
         """Whether the lock in our results folder tells if this RUNNING trial is alive."""
         return not self.shared or trial.user_attrs.get(OWNER) == self._owner
 
-    def _entry(self, run: Run, trials: Iterable[FrozenTrial]) -> Entry:
+    def _entry(self, run: Run, trials: Iterable[StoredTrial]) -> Entry:
         states = {trial.state for trial in trials}
         failed = [t for t in trials if t.state == TrialState.FAIL and self._counts(t)]
         reason = str(failed[-1].user_attrs.get("reason", "")) if failed else ""
@@ -259,20 +260,20 @@ class Ledger(Trials):
             state = "missing"
         return Entry(run=run, state=state, attempts=len(failed), reason=reason)
 
-    def _written(self, identity: Identity, trials: Iterable[FrozenTrial]) -> Outcome | None:
+    def _written(self, identity: Identity, trials: Iterable[StoredTrial]) -> Outcome | None:
         """What the record of a run says that was settled as complete; deleting it asks for the run anew."""
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             return None
         # On a shared storage the record may lie on another machine.
         return Outcome(state="complete") if self.shared else self.outcome(self._directory(identity))
 
-    def _over(self, identity: Identity, trials: Iterable[FrozenTrial]) -> bool:
+    def _over(self, identity: Identity, trials: Iterable[StoredTrial]) -> bool:
         """Whether nothing is left to be done: complete, if with a damaged record, or stopped for good."""
         told = self._written(identity, trials)
         complete = told is not None and (told.state == "complete" or told.damaged)
         return complete or any(t.state == TrialState.PRUNED for t in trials)
 
-    def _counts(self, trial: FrozenTrial) -> bool:
+    def _counts(self, trial: StoredTrial) -> bool:
         """Lost with its study process, or stale: not the run's doing, so it costs no attempt."""
         return trial.user_attrs.get("failure") in MAX_ATTEMPTS and trial.number not in self._ignored_failures
 
@@ -289,11 +290,6 @@ class Ledger(Trials):
             "attempt": attempt,
             "key": run.cell.key,
         }
-
-    def _second(self, identity: Identity, number: int) -> bool:
-        """Whether another machine has this run too: then whoever sees it steps back, perhaps both."""
-        live = (TrialState.RUNNING, TrialState.COMPLETE)
-        return self.shared and any(t.state in live and t.number != number for t in self._of(identity))
 
     def _repair(self, identity: Identity, run: Run | None) -> list[str]:
         """Settles what a vanished process left behind; the caller holds the run's lock.
@@ -317,7 +313,8 @@ class Ledger(Trials):
                     if status is not None and status.state == "running":
                         directory.set_status("interrupted", reason=PROCESS_GONE, pid=0)
                 repairs.append(f"{name}: {PROCESS_GONE}, back in the queue")
-        if self._over(identity, trials := self._of(identity)):
+        trials = self._of(identity) if repairs else trials
+        if self._over(identity, trials):
             waiting = [t.number for t in trials if t.state == TrialState.WAITING]
             left = [number for number in waiting if self._set_state(number, TrialState.RUNNING)]
             running = [t.number for t in trials if t.state == TrialState.RUNNING and self._local(t)]
@@ -339,11 +336,11 @@ class Ledger(Trials):
             return
         if run is not None:
             with suppress(UpdateFinishedTrialError):  # which `_tell` finds out as well
-                self._record_params(self._live_trial(number), run)
+                self._record_params(number, run)
         self._tell(number, outcome)
 
-    def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
-        record_params(trial, self.plan, run)
+    def _record_params(self, number: int, run: Run) -> None:
+        record_params(self._storage, self._trial_id(number), self.plan, run)
 
 
 def _identity(run: Run) -> Identity:

@@ -65,7 +65,7 @@ class Plan:
     baselines: tuple[Cell, ...]
     """One for each choice of the study's `within`; none where the study has no baseline."""
     contrasts: tuple[dict[str, Any], ...] = ()
-    """The registered ones in their order, see `workbench.study.spec.registered`."""
+    """The registered ones in their order, see `registered`."""
     space: Space | None = None
     """Only of a search."""
     trials: int = 0
@@ -236,14 +236,13 @@ def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     wanted = dict(study.baseline)
     found: dict[tuple[Choice, ...], Cell | None] = {}
     for cell in cells:
-        stratum = tuple(cell.axes.get(axis) for axis in study.within)
-        others = [
-            {a: v for a, v in axes.items() if a not in study.within} for axes in (cell.axes, *cell.twins)
-        ]
-        if found.setdefault(stratum, None) is None and wanted in others:
-            found[stratum] = cell
-    bases = tuple(cell for cell in found.values() if cell is not None)
+        for axes in (cell.axes, *cell.twins):
+            stratum = tuple(axes.get(axis) for axis in study.within)
+            others = {axis: choice for axis, choice in axes.items() if axis not in study.within}
+            if found.setdefault(stratum, None) is None and wanted == others:
+                found[stratum] = cell
+    bases = [cell for cell in found.values() if cell is not None]
     if len(bases) < len(found):
         where = f" for every choice of {', '.join(study.within)}" if study.within else ""
         raise UserError(f"the baseline {wanted} of study {study.name!r} is none of its cells{where}")
-    return bases
+    return tuple({cell.key: cell for cell in bases}.values())

@@ -213,7 +213,7 @@ class SearchLedger(Ledger):
 
     def _enqueue(self, run: Run, attempt: int) -> None:
         """The same proposal once more, after a failure."""
-        first = self._of((run.cell.key, run.seed))[0]
+        first = self._frozen(self._of((run.cell.key, run.seed))[0].number)
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.WAITING,
@@ -224,7 +224,7 @@ class SearchLedger(Ledger):
             )
         )
 
-    def _record_params(self, trial: optuna.trial.Trial, run: Run) -> None:
+    def _record_params(self, number: int, run: Run) -> None:
         """They are recorded when a cell is proposed."""
 
     def _import_records(self) -> list[str]:

@@ -121,8 +121,6 @@ class Study:
     """What others have claimed, to be given a verdict."""
     contrasts: tuple[Contrast, ...] = ()
     """Registered differences, the only ones of which anything is then claimed, in the order of the tests."""
-    contrasts_under: Mapping[str, tuple[Contrast, ...]] = field(default_factory=dict)
-    """The same under other recipes than the default one, which may have other cells; see `under`."""
     collapse: float | None = None
     """A run whose `val/<metric>` is no better has collapsed: it is left out of what is tested, which is then
     about the runs that train. Fixed here, before any run; None leaves none out."""
@@ -134,6 +132,9 @@ class Study:
     another one the study is a study of its own, see `under`."""
     recipe: str = ""
     """The one that is asked for; set by `under`."""
+    by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Recipe -> fields that the study has otherwise under it, such as its metric and its contrasts; of the
+    default one they are those given here."""
     smoke: Callable[[RunConfig], RunConfig] = smoke
     """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
     name: str = ""
@@ -192,11 +193,9 @@ class Study:
             raise UserError(f"a search has one trial or more, not {self.trials!r}")
         if self.recipe and self.recipe not in self.recipes:
             raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
-        if not set(self.contrasts_under) <= set(self.recipes[1:]):
-            raise UserError(
-                f"contrasts_under names recipes besides the first of {self.recipes!r}, not "
-                f"{', '.join(self.contrasts_under)}"
-            )
+        if stray := set(self.by_recipe) - set(self.recipes):
+            known = ", ".join(self.recipes) or "(it has none)"
+            raise UserError(f"by_recipe names {min(stray)}, which is none of its recipes {known}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
 
@@ -240,8 +239,8 @@ def load(name: str) -> Study:
 def under(study: Study, recipe: str) -> Study:
     """The study under another of its recipes: the same question with runs, ledger and report of its own.
 
-    Contrasts are registered for the default recipe, by what pilot runs of that one showed; those of another
-    one stand in `contrasts_under`, without which it is compared cell by cell.
+    Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
+    have other choices, and is compared cell by cell, unless `by_recipe` registers contrasts for it.
     """
     if recipe in ("", study.recipe):
         return study
@@ -251,10 +250,10 @@ def under(study: Study, recipe: str) -> Study:
         allowed = allowed or f"--recipe is for {elsewhere}"
         raise UserError(f"study {study.name} does not run under {recipe!r}; {allowed}")
     question = f"{study.question.removesuffix('?')}, under {recipe}?"
-    contrasts = study.contrasts_under.get(recipe, ())
-    return replace(
-        study, name=f"{study.name}-{recipe}", question=question, recipe=recipe, contrasts=contrasts
-    )
+    own = {"question": question, "contrasts": (), "direction": "", **study.by_recipe.get(recipe, {})}
+    if "metric" not in own:
+        own["direction"] = study.direction
+    return replace(study, name=f"{study.name}-{recipe}", recipe=recipe, **own)
 
 
 def alone(study: Study) -> Study:

@@ -64,18 +64,23 @@ def is_shared(address: str) -> bool:
     return not address.startswith("sqlite")
 
 
-def record_params(trial: optuna.trial.Trial, plan: Plan, run: Run) -> None:
-    """Makes the axes of a run visible as parameters of its trial.
+def record_params(storage: RDBStorage, trial: int, plan: Plan, run: Run) -> None:
+    """Makes the axes of a run visible as parameters of its trial, which it may have already.
 
     Numbers as a range, so that a later study file may add choices; words as they are.
     """
-    for name in run.cell.axes:
+    for name, value in run.cell.axes.items():
         choices = _choices(plan, name)
         numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
+        distribution: BaseDistribution = CategoricalDistribution(choices)
         if len(numbers) == len(choices):
-            _record_param(trial, name, FloatDistribution(min(numbers), max(numbers)))
-        else:
-            _record_param(trial, name, CategoricalDistribution(choices))
+            distribution = FloatDistribution(min(numbers), max(numbers))
+        try:
+            storage.set_trial_param(trial, name, distribution.to_internal_repr(value), distribution)
+        except ValueError:
+            # The study file's choices have changed since earlier trials, which Optuna cannot mix. The
+            # cell stays identified by its key and its attribute `axes`.
+            storage.set_trial_user_attr(trial, f"axis.{name}", value)
 
 
 def _choices(plan: Plan, axis: str) -> list[Choice]:
@@ -85,18 +90,6 @@ def _choices(plan: Plan, axis: str) -> list[Choice]:
             if axis in axes and axes[axis] not in seen:
                 seen.append(axes[axis])
     return seen
-
-
-def _record_param(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> None:
-    try:
-        if isinstance(distribution, FloatDistribution):
-            trial.suggest_float(name, distribution.low, distribution.high)
-        elif isinstance(distribution, CategoricalDistribution):
-            trial.suggest_categorical(name, distribution.choices)
-    except ValueError:
-        # The study file's choices have changed since earlier trials, which Optuna cannot mix. The
-        # cell stays identified by its key and its attribute `axes`.
-        trial.set_user_attr(f"axis.{name}", trial.user_attrs["axes"][name])
 
 
 def _storage(address: str, options: dict[str, Any], attempts: int) -> RDBStorage:

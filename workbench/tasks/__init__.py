@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from workbench import own
 from workbench.errors import UserError
-from workbench.metrics import RUN, Metric, score
+from workbench.metrics import RUN, Metric, noted, score
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
@@ -149,7 +149,7 @@ def metric(name: str) -> Metric:
     """
     parts = score(name)
     own = parts.name if parts is not None else name
-    return metrics().get(own) or Metric(name=own, label=own, direction="minimize")
+    return metrics().get(own) or noted(own) or Metric(name=own, label=own, direction="minimize")
 
 
 def title(name: str) -> str:

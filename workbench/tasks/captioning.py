@@ -80,7 +80,7 @@ def _metrics(name: str) -> tuple[Metric, ...]:
         name=f"caption_{name}",
         label=_LABELS[name],
         unit=unit,
-        difference=f"points of caption_{name}",
+        difference="points of CIDEr-D" if name == "cider" else "",
         low=0.0,
         high=1000.0 if name == "cider" else 100.0,
         queries=None if name in _CORPUS else queries,

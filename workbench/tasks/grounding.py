@@ -39,6 +39,8 @@ LABELS = {
     "miou": "mean overlap of found and true times",
     **{f"r1_{name}": f"times found with an overlap of {least}" for name, least in AT_LEAST.items()},
 }
+FIELD = {"miou": "mIoU", **{f"r1_{name}": f"R@1 at IoU {least}" for name, least in AT_LEAST.items()}}
+"""What the field calls them."""
 BASELINES = {
     "chance": "any segment",
     "prior": "always the segment that suits the training clips",
@@ -65,7 +67,7 @@ def _metrics(what: str, label: str) -> tuple[Metric, ...]:
         name=name,
         label=label,
         unit="%",
-        difference=f"points of {name}",
+        difference=f"points of {FIELD[what]}",
         low=0.0,
         high=100.0,
         queries=Queries(file=FILE, values=what, ids="id", groups="clip"),

@@ -52,7 +52,6 @@ def _metric(name: str, label: str, chance: int, *, ids: str = "") -> Metric:
         name=name,
         label=f"{label}, chance {chance} %",
         unit="%",
-        difference=f"points of {name}",
         low=0.0,
         high=100.0,
         queries=Queries(file=FILE, values=name, ids=f"{ids}id", groups=f"{ids}group"),

@@ -41,7 +41,6 @@ def _metric(name: str, label: str, *, first: str = "", counted: bool = False) ->
         name=name,
         label=label,
         unit="%",
-        difference=f"points of {name}",
         low=0.0,
         high=100.0,
         queries=None if counted else queries,

@@ -63,7 +63,6 @@ def _metrics(what: str, words: str) -> Iterator[Metric]:
             name=name,
             label=label,
             unit="%",
-            difference=f"points of {name}",
             low=0.0,
             high=100.0,
             queries=queries if way in ways else None,

@@ -1,10 +1,13 @@
-"""Question answering about clips whose colour, shape, actions and background are known: eight kinds.
+"""Question answering: eight kinds about drawn clips, or what a benchmark asks (`workbench.data.questions`).
 
-The questions are those of `workbench.data.moving_shapes.questions`. Each is asked in two ways, and how a
-recipe is asked follows from what it defines and what its stages have trained, the first of these:
+Each question about a drawn clip is asked in two ways; those of MSRVTT-QA, MSVD-QA and ActivityNet-QA in the
+first one only, the choices of MSRVTT-MC, which are captions without a question, in the second one only, and
+not by `answer`. How a recipe is asked follows from what it defines and what its stages have trained, the
+first of these:
 
-- `qa_open_*`, any of the 32 answers to questions of all kinds: by `answer` among them; by `generate` with the
-  question as prompt, whose next word is the answer, and any other word is wrong.
+- `qa_open_*`, any of the 32 answers to questions of all kinds, or of the commonest answers of a benchmark's
+  training questions: by `answer` among them; by `generate` with the question as prompt, whose next word is
+  the answer (of a benchmark all that it writes), and any other word is wrong.
 - `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
   by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
   these statements.
@@ -19,9 +22,10 @@ asked and answered. A run that is to be asked has a tokenizer that is trained on
 clips too, and that has room for every question with its answer (up to `text.max_tokens`): cut to the longest
 caption, most questions would lose the word that decides them.
 
-Beside each accuracy stand that of chance (one of the answers of the kind; of the options), that of the
-answer which is the commonest of its kind in the split, always given (of the options, the commonest), and
-that of a classifier that reads nothing but the question (`text_only`), fitted on the training clips.
+Beside each accuracy stand that of chance (one of the answers of the kind; of the options), and, where there
+is a question, that of the answer which is the commonest of its kind in the split, always given (of the
+options, the commonest), and that of a classifier that reads nothing but the question (`text_only`), fitted
+on the training clips.
 """
 
 from __future__ import annotations
@@ -32,8 +36,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.data.moving_shapes import questions
-from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, Question
+from workbench.data import questions
+from workbench.data.moving_shapes.questions import ANSWERS, KINDS, Question
 from workbench.metrics import Metric, Queries
 from workbench.tasks.text_only import TextOnly
 
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from workbench.tasks.gallery import Found, Judged
 
 FILE = "video_qa.npz"
-WAYS = {"open": "any of 32 answers", "choice": "one of five options"}
+WAYS = {"open": "any of all answers", "choice": "one of five options"}
 ABOUT = {
     "colour": "the colour",
     "shape": "the shape",
@@ -54,7 +58,7 @@ ABOUT = {
     "order": "the order",
 }
 BASELINES = {"chance": "chance", "majority": "always the commonest answer", "text": "from the question alone"}
-KNOWN = (questions.KNOWN,)
+KNOWN = questions.KNOWN
 EACH_TIME = False
 NEEDS = (("answer",), ("generate",), ("match",), ("embed_video", "embed_text"))
 
@@ -83,7 +87,6 @@ def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
         name=name,
         label=f"{words} answered, {WAYS[way]}",
         unit="%",
-        difference=f"points of {name}",
         low=0.0,
         high=100.0,
         queries=Queries(file=FILE, values=f"{first}{way}", ids=f"{first}id", groups=f"{first}clip"),
@@ -106,9 +109,10 @@ METRICS = tuple(metric for way in WAYS for kind in ("", *KINDS) for metric in _m
 
 
 def texts(store: FrameStore, split: str) -> list[str]:
-    """The questions about a split's clips, each with its answer behind it."""
+    """The questions about a split's clips, each with its answer behind it; of choices every caption."""
     asked = questions.about(store, np.unique(store.splits[split].clips))
-    return [f"{one.text} {one.answer}" for one in asked]
+    said = ([f"{one.text} {one.answer}"] if one.text else one.options for one in asked)
+    return [text for some in said for text in some]
 
 
 def evaluate(judged: Judged) -> Found:
@@ -122,8 +126,12 @@ def evaluate(judged: Judged) -> Found:
         answered = answers(judged, asked)
     if not answered:
         return Found(values={})
+    every = questions.answers(store)
+    known = frozenset(every)
     train = questions.about(store, np.unique(store.splits["train"].clips))
+    train = [one for one in train if one.text and one.answer in known]
     blind = TextOnly([one.text for one in train], [one.answer for one in train]) if train else None
+    most = max(len(one.options) for one in asked)
 
     kinds = np.array([one.kind for one in asked])
     right = np.array([one.answer for one in asked])
@@ -133,20 +141,19 @@ def evaluate(judged: Judged) -> Found:
         "kind": kinds,
         "question": np.array([one.text for one in asked]),
         "right": right,
-        "options": np.array(
-            [[*one.options, *[""] * (questions.OPTIONS - len(one.options))] for one in asked]
-        ),
+        "options": np.array([[*one.options, *[""] * (most - len(one.options))] for one in asked], str),
     }
     values: dict[str, float] = {}
     for way, (how, given, points, *_) in answered.items():
         hits = {"": 100.0 * points}  # [Q]
-        options = [one.options if way == "choice" else ANSWERS[one.kind] for one in asked]
-        hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
-        hits["chance"] = np.array([chance(one, way) for one in asked])
-        if blind is not None:
-            every = options if way == "choice" else [EVERY] * len(asked)
-            hits["text"] = 100.0 * (np.array(blind.choose([one.text for one in asked], every)) == right)
-        for kind in ("", *KINDS):
+        options = [one.options if way == "choice" else ANSWERS.get(one.kind, every) for one in asked]
+        hits["chance"] = np.array([chance(one, way, len(every)) for one in asked])
+        if all(one.text for one in asked):
+            hits["majority"] = 100.0 * (np.array(majority(asked, options)) == right)
+        if "majority" in hits and blind is not None:
+            among = options if way == "choice" else [every] * len(asked)
+            hits["text"] = 100.0 * (np.array(blind.choose([one.text for one in asked], among)) == right)
+        for kind in dict.fromkeys(["", *kinds.tolist()]):
             own = kinds == kind if kind else slice(None)
             name = f"qa_{way}_{kind}" if kind else f"qa_{way}"
             values |= {f"{name}_{beside}" if beside else name: float(hit[own].mean())
@@ -163,37 +170,48 @@ def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> lis
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for one in asked:
         counts[one.kind][one.answer] += 1
-    return [
-        max(own, key=lambda option: counts[one.kind][option]) for one, own in zip(asked, options, strict=True)
-    ]
+    best: dict[tuple[str, int], str] = {}  # many questions share one list of answers
+    found = []
+    for one, own in zip(asked, options, strict=True):
+        key = one.kind, id(own)
+        if key not in best:
+            best[key] = max(own, key=lambda option: counts[one.kind][option])
+        found.append(best[key])
+    return found
 
 
-def chance(one: Question, way: str) -> float:
-    """Accuracy in percent of any of the options, or of any answer that the question does not name."""
+def chance(one: Question, way: str, answers: int = 1) -> float:
+    """Accuracy in percent of any of the options, or of any answer that the question does not name.
+
+    answers: to a question without a kind.
+    """
+    if way == "choice":
+        return 100.0 / len(one.options)
     named = one.kind in ("after", "before")
-    return 100.0 / (len(one.options) if way == "choice" else len(ANSWERS[one.kind]) - named)
+    return 100.0 / (len(ANSWERS[one.kind]) - named if one.kind else answers)
 
 
 def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
     """By `open` and `choice`, as far as the recipe can be asked so.
 
-    asked: about the clips of the gallery in their order, of each all kinds.
+    asked: about clips of the gallery, none or all of them with a text, none or all with options.
     """
     options = [one.options for one in asked]
-    if judged.can("answer"):
-        every = [EVERY] * len(asked)
-        return {
-            "open": _best("answer", asked, every, _by_answer(judged, asked, every)),
-            "choice": _best("answer", asked, options, _by_answer(judged, asked, options)),
-        }
+    worded, choices = any(one.text for one in asked), any(options)
     found: dict[str, Answered] = {}
-    if judged.can("generate"):
+    if worded and judged.can("answer"):
+        every = [questions.answers(judged.gallery.store)] * len(asked)
+        found["open"] = _best("answer", asked, every, _by_answer(judged, asked, every))
+        if choices:
+            found["choice"] = _best("answer", asked, options, _by_answer(judged, asked, options))
+        return found
+    if worded and judged.can("generate"):
         given = _by_generate(judged, asked)
         right = [said == one.answer for said, one in zip(given, asked, strict=True)]
         found["open"] = Answered("generate", given, np.array(right, dtype=float))
-    if judged.can("match"):
+    if choices and judged.can("match"):
         found["choice"] = _best("match", asked, options, _by_statement(judged, asked, match=True))
-    elif judged.embeds:
+    elif choices and judged.embeds:
         found["choice"] = _best("embed", asked, options, _by_statement(judged, asked, match=False))
     return found
 
@@ -206,7 +224,7 @@ def _best(
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
             raise FloatingPointError("scores of answers are not finite: the model has diverged")
-        best = [option for option, value in zip(own, score, strict=True) if value == score.max()]
+        best = [own[i] for i in np.flatnonzero(score == score.max())]
         given.append(best[0])
         points.append((one.answer in best) / len(best))
     return Answered(how, given, np.array(points), options, scores)
@@ -218,18 +236,20 @@ def _by_answer(
     """Scores of each question's options, by `answer`."""
     import torch
 
-    said = judged.saying([one.text for one in asked])
-    answers = judged.saying(list(EVERY)).text(np.arange(len(EVERY)))  # [32, L]
-    number = {answer: i for i, answer in enumerate(EVERY)}
+    said, clips = judged.saying([one.text for one in asked]), _clips(judged, asked)
+    known = questions.answers(judged.gallery.store)
+    answers = judged.saying(list(known)).text(np.arange(len(known)))  # [A, L]
+    number = {answer: i for i, answer in enumerate(known)}
+    numbers = {id(own): [number[option] for option in own] for own in options}
     counts = np.array([len(own) for own in options])
     scores: dict[int, np.ndarray] = {}
     for count in np.unique(counts):
         rows = np.flatnonzero(counts == count)
         for batch in judged.batches(len(rows)):
             some = rows[batch]
-            which = torch.tensor([[number[o] for o in options[row]] for row in some], device=judged.device)
+            which = torch.tensor([numbers[id(options[row])] for row in some], device=judged.device)
             logits = judged.recipe.answer(
-                judged.video(_clip(some)), said.text(some), answers.select(which)
+                judged.video(clips[some]), said.text(some), answers.select(which)
             )  # [B, A]
             scores |= dict(zip(some.tolist(), logits.float().cpu().numpy(), strict=True))
     return [scores[row] for row in range(len(asked))]
@@ -240,7 +260,7 @@ def _by_statement(judged: Judged, asked: Sequence[Question], *, match: bool) -> 
     number = {words: i for i, words in enumerate(dict.fromkeys(s for one in asked for s in one.statements))}
     said = judged.saying(list(number))
     counts = [len(one.statements) for one in asked]
-    clips = _clip(np.arange(len(asked))).repeat(counts)  # [P]
+    clips = _clips(judged, asked).repeat(counts)  # [P]
     rows = np.array([number[words] for one in asked for words in one.statements])  # [P]
     if match:
         scores = said.match(clips, rows)
@@ -251,19 +271,24 @@ def _by_statement(judged: Judged, asked: Sequence[Question], *, match: bool) -> 
 
 
 def _by_generate(judged: Judged, asked: Sequence[Question]) -> list[str]:
-    """The word behind each question, by `generate`; clips with the same question at a time."""
+    """The word behind each question, by `generate`, or all words where it has no kind; clips with the same
+    question at a time."""
     given = [""] * len(asked)
-    for prompt in dict.fromkeys(one.text for one in asked):
-        rows = np.array([row for row, one in enumerate(asked) if one.text == prompt])
+    clips, same = _clips(judged, asked), defaultdict(list)
+    for row, one in enumerate(asked):
+        same[one.text].append(row)
+    for prompt, own in same.items():
+        rows = np.array(own)
         for batch in judged.batches(len(rows)):
             some = rows[batch]
-            for row, text in zip(
-                some, judged.recipe.generate(judged.video(_clip(some)), prompt), strict=True
-            ):
-                given[row] = " ".join(text.split()[len(prompt.split()) :][:1])
+            texts = judged.recipe.generate(judged.video(clips[some]), prompt)
+            for row, text in zip(some, texts, strict=True):
+                words = text.split()[len(prompt.split()) :]
+                given[row] = " ".join(words[:1] if asked[row].kind else words)
     return given
 
 
-def _clip(rows: np.ndarray) -> np.ndarray:
-    """The clip that each question is about: they stand clip by clip, of each all kinds."""
-    return rows // len(KINDS)
+def _clips(judged: Judged, asked: Sequence[Question]) -> np.ndarray:
+    """Number in the gallery of the clip that each question is about, int64 [Q]."""
+    number = {clip: i for i, clip in enumerate(judged.gallery.clip_ids)}
+    return np.array([number[one.clip] for one in asked], np.int64)

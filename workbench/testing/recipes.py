@@ -184,13 +184,15 @@ class RecipeContract(Abilities):
         again = build(name, vocabulary).state_dict()
         assert all(torch.equal(value, again[key]) for key, value in recipe.state_dict().items())
 
-    def test_a_batch_of_two_is_enough(self, name: str, recipe: Any, batch: Any) -> None:
-        pair = batch.select(slice(0, 2))
-        assert all(torch.isfinite(t) for t in step(recipe, pair).values())
-
-    def test_an_empty_caption_does_no_harm(self, name: str, recipe: Any, batch: Any, vocabulary: Any) -> None:
-        odd = batch._replace(text=vocabulary.encode([""] + ["red moon"] * 7))
-        assert all(torch.isfinite(t) for t in step(recipe, odd).values())
+    @pytest.mark.parametrize("rows", [2, 8])
+    def test_small_batches_and_empty_captions_do_no_harm(
+        self, name: str, recipe: Any, batch: Any, vocabulary: Any, rows: int
+    ) -> None:
+        text = vocabulary.encode(["", *["red moon"] * 7][:rows])
+        terms = step(recipe, batch.select(slice(0, rows))._replace(text=text))
+        total(recipe, terms).backward()
+        assert all(torch.isfinite(term) for term in terms.values())
+        assert all(torch.isfinite(p.grad).all() for p in recipe.parameters() if p.grad is not None)
 
     def test_every_block_that_runs_belongs_to_an_encoder(self, name: str, recipe: Any, batch: Any) -> None:
         assert wrongly_named(recipe, batch) == []

@@ -51,16 +51,19 @@ def small_batch(vocabulary: Vocabulary) -> Batch:
     return Batch.of(video, vocabulary.encode([part.captions[row] for row in first]))
 
 
-def write_store(path: Path, *, frames: int = FRAMES, size: int = SIZE, seed: int = 0) -> FrameStore:
-    """A complete frame store of random clips; every third clip has two captions."""
+def write_store(
+    path: Path, *, frames: int = FRAMES, size: int = SIZE, seed: int = 0, train: int = COUNTS["train"]
+) -> FrameStore:
+    """A complete frame store of random clips, so many of them for training; every third has two captions."""
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
-    total = sum(COUNTS.values())
+    counts = COUNTS | {"train": train}
+    total = sum(counts.values())
     shape = (total, frames, size, size, 3)
     store = np.lib.format.open_memmap(path / "frames.npy", "w+", np.uint8, shape)
     store[:] = rng.integers(0, 256, shape, dtype=np.uint8)
     store.flush()
-    splits = [name for name, count in COUNTS.items() for _ in range(count)]
+    splits = [name for name, count in counts.items() for _ in range(count)]
     clips = [
         {
             "id": f"clip{i:02d}",

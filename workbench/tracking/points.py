@@ -20,8 +20,8 @@ _T = TypeVar("_T")
 def points(directory: RunDir, status: Status) -> list[Point]:
     """Of a step that was recorded twice only the last. Raises `UserError` where a row is none of ours.
 
-    What has no curve stands at step 0, since trackers draw a bar for that and a lone dot for any other step,
-    and with six digits.
+    With six digits, which are as many as people read. What has no curve stands at step 0, since trackers draw
+    a bar for that and a lone dot for any other step.
     """
     found: dict[tuple[str, int], tuple[float, float]] = {}
     for row in directory.read_metrics().rows:
@@ -36,13 +36,13 @@ def points(directory: RunDir, status: Status) -> list[Point]:
             )
         for name, value in row.items():
             if _is_metric(name, value):
-                found[name, step] = (float(value), seconds)
+                found[name, step] = (_rounded(float(value)), seconds)
     curves = {name for name, _ in found}
     for name, value in directory.summary().items():
         if not _is_metric(name, value):
             continue
         if name in curves:
-            found.setdefault((name, status.step), (float(value), status.seconds))
+            found.setdefault((name, status.step), (_rounded(float(value)), status.seconds))
         else:
             found[name, 0] = (_rounded(float(value)), status.seconds)
     return [(name, value, seconds, step) for (name, step), (value, seconds) in found.items()]

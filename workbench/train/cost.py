@@ -21,6 +21,7 @@ from workbench.models.attention import attention
 from workbench.models.encoder import Encoder
 from workbench.models.video import VideoEncoder
 from workbench.recipe.base import BaseRecipe
+from workbench.train.step.compiled import as_written
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class StepCounter:
         self._open.callback(self._free_memory)
         for side in self._sides.values():
             self._open.enter_context(side.watching())
+        self._open.enter_context(as_written(self._recipe))
         self._open.enter_context(attention(self._recipe, explicit=True))
         self._open.enter_context(self._counter)
         return self

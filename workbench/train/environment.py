@@ -44,7 +44,9 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
-def describe(device: torch.device, precision: torch.dtype, processes: int = 1) -> dict[str, object]:
+def describe(
+    device: torch.device, precision: torch.dtype, processes: int = 1, *, compiled: bool = False
+) -> dict[str, object]:
     """What a reader of the record needs to judge cost figures and to repeat the run.
 
     Of several processes, device and threads are those of the first.
@@ -55,6 +57,7 @@ def describe(device: torch.device, precision: torch.dtype, processes: int = 1) -
         "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "processes": processes,
+        "compiled": compiled,
         "hostname": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -54,7 +54,7 @@ def describe(
             "val_captions": _captions_of_clips(session.galleries[""]["val"]),
             "tokens_per_caption": session.vocabulary.length,
             "captions_cut": cut,
-            "start": _start(session.recipe),
+            "start": start_of(session.recipe, session.started_from),
         }
         | ({"init_from": session.started_from} if session.started_from else {})
         | ({"captions_cut_shares": shares} if shares else {})
@@ -252,9 +252,14 @@ def _caption(session: Session, batch: Batch, mask: torch.Tensor | None, row: int
     return " ".join("_" * len(name) if gone else name for name, gone in zip(names, hidden, strict=True))
 
 
-def _start(recipe: BaseRecipe) -> str:
-    """Where the weights of each encoder come from, in words."""
-    starts = {name: encoder.start for name, encoder in recipe.encoders().items()}
-    return ", ".join(
-        f"{name}: {start or 'random init'}" for name, start in starts.items() if start is not None
-    )
+def start_of(recipe: BaseRecipe, runs: Sequence[Mapping[str, str]]) -> str:
+    """Where the weights of each encoder come from, in words.
+
+    runs: parts that start from other runs, see `Session.started_from`; an empty name is the whole recipe.
+    """
+    found = {name: encoder.start for name, encoder in recipe.encoders().items()}
+    starts = {name: start or "random init" for name, start in found.items() if start is not None}
+    for one in runs:
+        said = f"run {one['run']} (sha256 {one['sha256'][:12]})"
+        starts |= {one["part"]: said} if one["part"] else dict.fromkeys(starts, said)
+    return ", ".join(f"{name}: {start}" for name, start in starts.items())

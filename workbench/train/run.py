@@ -36,6 +36,7 @@ from workbench.train.heartbeat import Heartbeat, Stopwatch, Superseded
 from workbench.train.loop import NotFinite, train
 from workbench.train.record import describe, figures, keep, measure, recorded
 from workbench.train.session import Interrupted, Session, check, open_session
+from workbench.train.step.compiled import compiles
 from workbench.train.world import World, check_place, launch, place
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -234,7 +235,9 @@ def _store(data: DataConfig, root: Path) -> FrameStore:
 
 def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -> None:
     checkpoints, world = run.file("checkpoints"), session.world
-    facts = environment.describe(session.device, session.precision, world.size) | own.facts(session.config)
+    compiled = compiles(session.config.optim, session.device)
+    facts = environment.describe(session.device, session.precision, world.size, compiled=compiled)
+    facts |= own.facts(session.config)
     session.origin = _origin(session, facts)
     begun = checkpoint.origin(checkpoints)
     with world.in_turn():  # a damaged checkpoint is put aside by the first

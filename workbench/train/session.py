@@ -27,6 +27,7 @@ from workbench.train import environment
 from workbench.train.checkpoint import Progress
 from workbench.train.groups import parameter_groups
 from workbench.train.init_from import start_from
+from workbench.train.step.compiled import compile_blocks, compiles
 from workbench.train.step.gradients import Gradients, check_even, check_parts
 from workbench.train.step.late import Findings
 from workbench.train.step.recompute import recompute
@@ -264,6 +265,8 @@ def open_session(
     recipe.attach([truth_of(one) if own else None for one, own in zip(training, asked, strict=True)])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
     explicit_attention(recipe, explicit=device.type == "cpu")
+    if compiles(config.optim, device):
+        compile_blocks(recipe)
     if config.optim.recompute:
         recompute(recipe)
     loaders = {}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from workbench.data.annotations.families import Family, Row, Taken, take
 from workbench.data.annotations.tree import Tree, without_suffix
@@ -93,6 +94,7 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
     faults: list[str] = []
     doubles: list[tuple[str, ...]] = []
     empty = 0
+    known: dict[tuple[str, float, float], dict[str, list[Any]]] = {}
     for row in rows:
         if row.fault:
             faults.append(f"{row.video}: {row.fault}")
@@ -105,8 +107,10 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
                 f"{row.video} is in {split} and in {row.split} of {taken}; a video belongs to one split"
             )
         key = name, row.start, row.end
-        known = clips.get(key)
-        if known is None:
+        for what, entry in row.known.items():
+            known.setdefault(key, {}).setdefault(what, []).append(entry)
+        clip = clips.get(key)
+        if clip is None:
             places = tree.places(name)
             if len(places) > 1:
                 doubles.append(tuple(places))
@@ -120,9 +124,13 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
                 end=row.end,
             )
         else:
-            clips[key] = replace(known, captions=(*known.captions, row.caption))
+            clips[key] = replace(clip, captions=(*clip.captions, row.caption))
     if not clips:
         raise UserError(f"{tree.root}: {taken} names no video with a caption")
+    for what in dict.fromkeys(what for one in known.values() for what in one):
+        for key, clip in clips.items():
+            attributes = {**clip.attributes, what: known.get(key, {}).get(what, [])}
+            clips[key] = replace(clip, attributes=attributes)
     notes = []
     if empty:
         notes.append(f"{empty} empty captions left out")
@@ -216,9 +224,11 @@ def _rank(name: str) -> str:
 
 
 def _digest(root: Path, clips: Iterable[Clip], digests: Digests, shared: bool) -> str:
-    """Of captions, splits, segments and the content of every file; names of files do not count."""
+    """Of captions, splits, segments, attributes and the content of every file; names of files do not
+    count."""
     sha = hashlib.sha256(b"shared" if shared else b"")
     for clip in clips:
-        row = [clip.id, clip.split, list(clip.captions), clip.label, clip.start, clip.end]
+        row: list[Any] = [clip.id, clip.split, list(clip.captions), clip.label, clip.start, clip.end]
+        row += [dict(clip.attributes)] if clip.attributes else []
         sha.update(json.dumps([*row, digests.of(root / clip.path)]).encode())
     return sha.hexdigest()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from workbench.data.annotations.reading import captions_of, entries, json_lines_of, json_of, objects
+from workbench.data.annotations.reading import (
+    caption_of,
+    captions_of,
+    entries,
+    json_lines_of,
+    json_of,
+    objects,
+)
 from workbench.data.annotations.tree import Tree
 from workbench.errors import UserError
 
@@ -29,6 +38,9 @@ class Row(NamedTuple):
     label: str = ""
     fault: str = ""
     """Why its segment cannot be, such as that it ends before it begins."""
+    known: Mapping[str, Any] = MappingProxyType({})
+    """What is known of the clip besides: name of an attribute -> one entry of its list, see `moment`,
+    `question` and `choice`."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +172,59 @@ def karpathy(pattern: str) -> Family:
                 yield from _rows(path, place, sentence["raw"], split, False)
 
     return Family("Karpathy", (pattern,), read)
+
+
+def answered(prefix: str) -> Family:
+    """Lists of `{image: path, question, answer}`, a file for each split (Singularity, VindLU)."""
+    files = {split: f"{prefix}_{split}.json" for split in ("train", "val", "test")}
+
+    def read(found: Files) -> Iterator[Row]:
+        for split, name in files.items():
+            path = found[name]
+            for entry in entries(path, json_of(path), "image", "question", "answer"):
+                yield question(path, str(entry["image"]), split, entry["question"], entry["answer"])
+
+    return Family("Singularity", tuple(files.values()), read)
+
+
+def moment(video: str, caption: str, split: str, start: float, end: float, length: float) -> Row:
+    """A sentence about a whole video that happens from `start` to `end`, of `length`, all in seconds.
+
+    One that ends after the video ends with it.
+    """
+    fault = ""
+    if start < 0 or end <= start or start >= length:
+        fault = f"a segment from {start:g} to {end:g} s lies outside its {length:g} s"
+        return Row(video, caption, split, end=length, fault=fault)
+    times = (caption, start / length, min(end, length) / length)
+    return Row(video, caption, split, end=length, known={"timeline": times})
+
+
+def question(path: Path, video: str, split: str, asked: Any, answer: Any) -> Row:
+    """A question about a video with its answer, both in plain words; its caption is the one before the other.
+
+    Answers that are numbers of a list are refused: the list would be needed.
+    """
+    both = (_words(path, asked, "a question"), _words(path, answer, "an answer"))
+    return Row(video, " ".join(both), split, known={"questions": both})
+
+
+def choice(path: Path, video: str, split: str, options: Any, right: Any) -> Row:
+    """Captions of which that of number `right`, from 0 on, is the video's own."""
+    if not isinstance(options, list) or not isinstance(right, int) or not 0 <= right < len(options):
+        raise UserError(f"{path}: {video!r} needs a list of captions and the number of the right one from 0")
+    captions = [caption_of(path, one) for one in options]
+    if not all(captions):
+        raise UserError(f"{path}: {video!r} has an empty caption to choose from")
+    return Row(video, captions[right], split, known={"choices": (captions, right)})
+
+
+def _words(path: Path, value: Any, what: str) -> str:
+    """Lower case without punctuation, as answers are compared."""
+    found = " ".join(re.findall(r"\w+", caption_of(path, value).lower())) if isinstance(value, str) else ""
+    if not found:
+        raise UserError(f"{path}: {what} is text, not {value!r:.60}")
+    return found
 
 
 def _rows(path: Path, media: Any, captions: Any, split: str, paragraph: bool) -> Iterator[Row]:

@@ -1,7 +1,8 @@
 """ActivityNet Captions (arXiv:1705.00754), paragraph retrieval: all sentences of a video together search it.
 
 The test is `val_1`, as everybody has it, so val is taken out of train. `activitynet-moments` makes each
-sentence a clip of its own, decoded from its start to its end.
+sentence a clip of its own, decoded from its start to its end. `activitynet-grounding` asks for the times of
+each sentence in its whole video.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
-from workbench.data.annotations.families import Family, Files, Row, clipbert, singularity, violet
+from workbench.data.annotations.families import Family, Files, Row, clipbert, moment, singularity, violet
 from workbench.data.annotations.reading import captions_of, json_of, objects, seconds_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
@@ -26,13 +27,15 @@ SOURCE = "ActivityNet's videos and caption annotations"
 PROTOCOLS = {
     "": "paragraph retrieval on val_1, all sentences of a video together",
     "moments": "each sentence of val_1 a query for its own segment of a video",
+    "grounding": "each sentence of val_1 a query for its times in a whole video",
 }
+TASKS = {"grounding": ("grounding",)}
 FILES = {"train": "train.json", "test": "val_1.json"}
 IDS = {"train": "train_ids.json", "test": "val_ids.json"}
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    moments = data.name.endswith("-moments")
+    protocol = data.name.partition("-")[2]
     others = (
         singularity("anet_ret_train.json", "anet_ret_val_1.json", paragraph=True),
         violet("txt_activitynet-retrieval.json", paragraph=True),
@@ -42,35 +45,36 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         name=data.name,
         families=(
             Family(
-                "CLIP4Clip", tuple(FILES.values()), lambda files: _rows(files, moments), tuple(IDS.values())
+                "CLIP4Clip", tuple(FILES.values()), lambda files: _rows(files, protocol), tuple(IDS.values())
             ),
-            *(() if moments else others),
+            *(() if protocol else others),
         ),
         layout="videos/{}.mp4",
-        protocol=PROTOCOLS["moments" if moments else ""],
-        published={} if moments else {"train clips": 10_009, "test clips": 4917},
+        protocol=PROTOCOLS[protocol],
+        published={} if protocol == "moments" else {"train clips": 10_009, "test clips": 4917},
         source="the lists of collaborative-experts",
     )
     return read(benchmark, source, digests)
 
 
-def _rows(files: Files, moments: bool) -> Iterator[Row]:
+def _rows(files: Files, protocol: str) -> Iterator[Row]:
     for split, name in FILES.items():
         ids = files.get(IDS[split])
-        yield from rows_of(files[name], split, set(json_of(ids)) if ids else None, moments=moments)
+        yield from rows_of(files[name], split, set(json_of(ids)) if ids else None, protocol)
 
 
-def rows_of(
-    path: Path, split: str, listed: set[str] | None = None, *, moments: bool = False
-) -> Iterator[Row]:
-    """Rows of one file; listed: the videos that count, None for all of them. Names keep their `v_`."""
+def rows_of(path: Path, split: str, listed: set[str] | None = None, protocol: str = "") -> Iterator[Row]:
+    """Rows of one file; listed: the videos that count, None for all of them. Names keep their `v_`.
+
+    protocol: see `PROTOCOLS`.
+    """
     for video, entry in objects(path, json_of(path), dict):
         if not {"duration", "timestamps", "sentences"} <= set(entry):
             raise UserError(f"{path}: {video!r} should have duration, timestamps and sentences")
         if listed is not None and video not in listed:
             continue
         length = seconds_of(path, entry["duration"])
-        if not moments:
+        if not protocol:
             (caption,) = captions_of(path, entry["sentences"], paragraph=True)
             yield Row(video, caption, split, end=length)
             continue
@@ -78,8 +82,10 @@ def rows_of(
         if not isinstance(times, list) or len(times) != len(captions):
             raise UserError(f"{path}: {video!r} has {len(captions)} sentences, each needs its times")
         for caption, pair in zip(captions, times, strict=True):
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise UserError(f"{path}: {video!r} has times that are no pair of seconds: {pair!r:.60}")
             start, end = (seconds_of(path, one) for one in pair)
-            fault = ""
-            if start < 0 or end <= start or start >= length:
-                fault = f"a segment from {start:g} to {end:g} s lies outside its {length:g} s"
-            yield Row(video, caption, split, start, min(end, length), fault=fault)
+            found = moment(video, caption, split, start, end, length)
+            if protocol == "moments":
+                found = found._replace(start=start, end=min(end, length), known={})
+            yield found

@@ -58,7 +58,7 @@ def read_frames(
     hidden = torch.zeros(rows, space, device=video.device) if mask is None else mask.view(rows, space).int()
     place = hidden.argsort(dim=1, stable=True)[:, :visible]  # [B * T, n]
     if keep < 1:
-        sparsifier = KeepAttended(count_of(keep, visible))
+        sparsifier = KeepAttended(count_of(keep, visible), front=encoder.extra_tokens)
         block = count_of(after, len(encoder.layers)) - 1
         pooled, tokens = encoder.encode(tokens, run={block: sparsifier})
         place = place.gather(1, sparsifier.kept)  # [B * T, m]
@@ -73,25 +73,28 @@ class KeepAttended:
     """Runs a block, then goes on with those patches only that its class token attends to most.
 
     A `RunBlock` for one pass through an encoder with a class token; the order of the patches is kept.
+
+    front: tokens before the patches, the class token first.
     """
 
     kept: Tensor
     """int64 [B, count], numbers of the patches that were kept, among those that came; after the pass."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, front: int = 1) -> None:
         self.count = count
+        self.front = front
 
     def __call__(self, block: nn.Module, x: Tensor) -> Tensor:
-        """Tokens [B, 1 + count, D] of x [B, 1 + n, D], the class token first."""
-        y, share = class_attention(block, x)
+        """Tokens [B, front + count, D] of x [B, front + n, D]."""
+        y, share = class_attention(block, x, front=self.front)
         self.kept = highest(share, self.count)
         index = self.kept[..., None].expand(-1, -1, y.shape[-1])
-        return torch.cat([y[:, :1], y[:, 1:].gather(1, index)], 1)
+        return torch.cat([y[:, : self.front], y[:, self.front :].gather(1, index)], 1)
 
 
-def class_attention(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a timm block makes of x [B, 1 + n, D], and how much its class token, the first one, attends to
-    each patch, the mean over heads, float32 [B, n], without gradient.
+def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, Tensor]:
+    """What a timm block makes of x [B, front + n, D], and how much its class token, the first one, attends
+    to each patch, the mean over heads, float32 [B, n], without gradient.
 
     Whatever kernel runs in the block, which need not show its scores: they are formed once more from the
     queries and keys of that very pass, for the class token alone.
@@ -105,7 +108,7 @@ def class_attention(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     query, key, _ = made[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key = block.attn.q_norm(query[:, :, :1]), block.attn.k_norm(key)  # [B, heads, 1 or 1 + n, ...]
     share = (query * block.attn.scale @ key.mT).float().softmax(-1)
-    return y, share.mean(1)[:, 0, 1:].detach()
+    return y, share.mean(1)[:, 0, front:].detach()
 
 
 class FrameSelector(nn.Module):

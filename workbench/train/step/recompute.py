@@ -6,9 +6,15 @@ import functools
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from workbench.recipe.base import BaseRecipe
+
+
+def blocks_of(recipe: BaseRecipe) -> list[nn.Module]:
+    """The transformer blocks of all encoders, those that two of them share once."""
+    return list(dict.fromkeys(block for encoder in recipe.encoders().values() for block in encoder.layers))
 
 
 def recompute(recipe: BaseRecipe) -> None:
@@ -17,8 +23,7 @@ def recompute(recipe: BaseRecipe) -> None:
     Losses are the same to the bit: no block draws anything. What is computed again is counted, as all that
     really runs.
     """
-    blocks = {block for encoder in recipe.encoders().values() for block in encoder.layers}
-    for block in blocks:
+    for block in blocks_of(recipe):
         block.forward = functools.partial(_again, block.forward)
 
 

@@ -1,0 +1,81 @@
+"""MSRVTT-MC (JSFusion, arXiv:1808.02559), multiple choice: which of five captions belongs to a video?
+
+Models learn from the captions of MSR-VTT's 7,010 training videos, of which some become val. The test's
+captions are the right ones; for each clip of val its caption stands beside four of other clips of val, drawn
+by a hash of the names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from workbench.data.annotations.assemble import Benchmark, read, videos
+from workbench.data.annotations.families import Family, Files, Row, choice
+from workbench.data.annotations.reading import captions_of, entries, json_of, objects
+from workbench.data.digests import Digests
+from workbench.data.index import Clip, Index
+from workbench.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.config import DataConfig
+
+__all__ = ["SOURCE", "index", "videos"]
+
+SOURCE = "MSR-VTT's videos and the choices of MSRVTT-MC"
+TASKS = {"": ("video_qa",)}
+TRAIN, TEST, SPLITS = "msrvtt_ret_train7k.json", "msrvtt_mc_test.json", "txt_msrvtt-mc.json"
+OPTIONS = 5
+
+
+def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
+    benchmark = Benchmark(
+        name=data.name,
+        families=(
+            Family("Singularity", (TRAIN, TEST), _of_lists),
+            Family("VIOLET", (SPLITS,), _of_splits),
+        ),
+        layout="videos/all/{}.mp4",
+        protocol="which of five captions belongs to a video",
+    )
+    found = read(benchmark, source, digests)
+    return replace(found, clips=tuple(_with_choices(found.clips)))
+
+
+def _of_lists(files: Files) -> Iterator[Row]:
+    """`{image, caption}` for training; `{image, caption, answer}` with five captions for the test."""
+    path = files[TRAIN]
+    for entry in entries(path, json_of(path), "image", "caption"):
+        yield from (Row(str(entry["image"]), one, "train") for one in captions_of(path, entry["caption"]))
+    path = files[TEST]
+    for entry in entries(path, json_of(path), "image", "caption", "answer"):
+        yield choice(path, str(entry["image"]), "test", entry["caption"], entry["answer"])
+
+
+def _of_splits(files: Files) -> Iterator[Row]:
+    """An object of splits, each a list of `{video, option_0, ..., option_4, answer}`."""
+    path = files[SPLITS]
+    names = [f"option_{i}" for i in range(OPTIONS)]
+    for split, found in objects(path, json_of(path), list):
+        if split not in ("train", "val", "test"):
+            raise UserError(f"{path} has the split {split!r}; train, val and test are read")
+        for entry in entries(path, found, "video", "answer", *names):
+            options = [entry[name] for name in names]
+            yield choice(path, str(entry["video"]), split, options, entry["answer"])
+
+
+def _with_choices(clips: tuple[Clip, ...]) -> Iterator[Clip]:
+    """The same clips, of which those of val have choices too."""
+    val = sorted((clip for clip in clips if clip.split == "val"), key=lambda clip: clip.id)
+    lacking = {clip.id: i for i, clip in enumerate(val) if not clip.attributes.get("choices")}
+    for clip in clips:
+        if clip.id not in lacking or len(val) < OPTIONS:
+            yield clip
+            continue
+        others = [val[(lacking[clip.id] + i) % len(val)] for i in range(1, OPTIONS)]
+        place = hashlib.sha256(clip.id.encode()).digest()[0] % OPTIONS
+        options = [one.captions[0] for one in others]
+        options.insert(place, clip.captions[0])
+        yield replace(clip, attributes={**clip.attributes, "choices": [(options, place)]})

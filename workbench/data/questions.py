@@ -1,0 +1,68 @@
+"""Questions about clips: made from what drawn clips show, or those that a benchmark has.
+
+A benchmark's stand among the attributes of its clips: `questions`, pairs of a question and its answer in
+plain words, or `choices`, captions with the number of the right one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from workbench.data.moving_shapes import questions as drawn
+from workbench.data.moving_shapes.questions import Question
+from workbench.data.store import FrameStore
+from workbench.errors import UserError
+
+KNOWN = (drawn.KNOWN, ("questions",), ("choices",))
+"""Alternatives of what has to be known of clips that are asked about."""
+MOST = 1500
+"""Answers among which one is chosen, the commonest of the training questions, as is usual for MSRVTT-QA."""
+
+
+def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
+    """The questions about clips, rows [V] of the store, clip by clip.
+
+    Those of a benchmark have no kind; open ones no options, choices no text. Raises `UserError` where the
+    store knows of none.
+    """
+    if not {"questions", "choices"} & set(store.attributes):
+        return drawn.about(store, rows)
+    found: list[Question] = []
+    for row in rows.tolist():
+        clip = store.clip_ids[row]
+        asked: list[tuple[str, str, tuple[str, ...]]] = [
+            (text, answer, ()) for text, answer in _of(store, "questions", row)
+        ]
+        asked += [("", options[right], tuple(options)) for options, right in _of(store, "choices", row)]
+        found += [
+            Question(f"{clip}#{number}", clip, "", text, answer, options, options)
+            for number, (text, answer, options) in enumerate(asked)
+        ]
+    return found
+
+
+def answers(store: FrameStore) -> tuple[str, ...]:
+    """All answers to open questions about a store: those of the drawn world, or the commonest of training."""
+    if "questions" not in store.attributes:
+        return drawn.EVERY
+    clips = np.unique(store.splits["train"].clips)
+    counts = Counter(answer for row in clips.tolist() for _, answer in _of(store, "questions", row))
+    return tuple(answer for answer, _ in counts.most_common(MOST))
+
+
+def check_known(name: str, known: Collection[str]) -> None:
+    """Refuses to train on questions where `known`, what is known of every clip of the data, are too few."""
+    if "questions" not in known and not set(drawn.KNOWN) <= set(known):
+        raise UserError(
+            f"data.text='questions' does not go with {name}: of each clip questions have to be known, or "
+            f"its {', '.join(drawn.KNOWN)}, as in moving_shapes"
+        )
+
+
+def _of(store: FrameStore, what: str, row: int) -> list[Any]:
+    values = store.attributes.get(what)
+    return values[row] or [] if values is not None else []
