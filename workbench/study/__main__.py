@@ -216,9 +216,11 @@ def _run(plan: Plan, options: argparse.Namespace, data_root: Path, module: str, 
 
 def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
+    from workbench.answer.evidence import queries_of
     from workbench.runner.work import Machine
     from workbench.study.description import describe
     from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
+    from workbench.tracking.kept.prepare import Keeper
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -240,7 +242,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 save_every=options.save_every,
                 processes=options.processes,
             )
-            watchers = [tracker, collector, notify.Hook(options.notify, ledger.plan.study.name)]
+            study = ledger.plan.study
+            keeper, hook = Keeper(queries_of(study.metric)), notify.Hook(options.notify, study.name)
+            watchers = [tracker, collector, keeper, hook]
             _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:
         if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
