@@ -54,9 +54,9 @@ class RowFile:
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps rows, each with its run, its signature and the columns of the schema.
 
-        Where one may only read, or the disk is full, nothing is kept. Nobody waits for what can be read again:
-        what another process writes at the same moment may be lost. A few rows are added without polars, whose
-        threads do not survive in a process that was forked, as workers of a study are.
+        Where one may only read, or the disk is full, nothing is kept. Nobody waits for what can be read
+        again: what another process writes at the same moment may be lost. A few rows are added without
+        polars, whose threads do not survive in a process that was forked, as workers of a study are.
         """
         lines = b"".join(self._line(row) for row in rows)
         if self._is_long(len(lines)):
@@ -172,7 +172,7 @@ def signature(folder: str, names: Sequence[str]) -> Signature:
 
 
 def plain_signature(folder: str, name: str) -> Signature | None:
-    """That of one file; None where it, or the directory, is a link or missing: what is kept does not count."""
+    """That of one file; None where it or its directory is missing or a link, of which nothing is kept."""
     try:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             return None
