@@ -194,9 +194,24 @@ def test_nothing_but_records_of_the_package_is_made_of_what_was_kept(tmp_path):
         with pytest.raises((ValueError, KeyError, AttributeError)):
             computed._restored({"is": what, "of": {}}, "workbench.stats")
     path = Path(tmp_path / ".computed-x.json")
-    path.write_text(json.dumps({"is": "tuple", "of": [1]}))
-    with pytest.raises(ValueError, match="half"):
-        kept._read(path)
+    path.write_text(json.dumps({"digest": 1}))
+    assert kept._read(path) == {}
+
+
+def test_only_what_has_changed_is_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(computed, "WORTH_KEEPING", 0.0)
+    asked = []
+
+    def doubled(names):
+        asked.append(names)
+        return {name: 2 * parts[name] for name in names}
+
+    parts = {"a": 1.0, "b": 2.0}
+    for _ in range(2):
+        assert Computed(stats, tmp_path).of_each("x", 0, parts, doubled) == {"a": 2.0, "b": 4.0}
+    parts["b"] = 3.0
+    assert Computed(stats, tmp_path).of_each("x", 0, parts, doubled) == {"a": 2.0, "b": 6.0}
+    assert asked == [["a", "b"], ["b"]]
 
 
 def test_a_run_that_goes_on_is_not_taken_for_ended(make_run, tmp_path):

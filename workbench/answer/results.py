@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -233,14 +233,17 @@ def _against(
     asked: Asked, evidence: Evidence, base: str, arms: Mapping[str, stats.Runs], runs: stats.Runs
 ) -> Iterable[stats.Comparison]:
     """Arms against one baseline and its runs."""
-    cells = {asked.labels[key]: found for key, found in [*arms.items(), (base, runs)]}
+    name, groups = asked.labels[base], evidence.groups
+    cells = {label: arms[key] for label, key in sorted((asked.labels[key], key) for key in arms)}
     how = {"unit": asked.measure.in_units, "higher_is_better": asked.maximize, "reach": asked.measure.reach}
 
-    def compared() -> dict[str, stats.Comparison]:
-        return stats.compare_family(cells, asked.labels[base], groups=evidence.groups, **how)  # type: ignore[arg-type]
+    def compared(some: Sequence[str]) -> dict[str, stats.Comparison]:
+        chosen = {name: runs} | {arm: cells[arm] for arm in some}
+        return stats.compare_family(chosen, name, groups=groups, **how)  # type: ignore[arg-type]
 
-    given = (cells, asked.labels[base], evidence.groups, how)
-    return evidence.computed.of("compare_family", given, compared).values()
+    if not cells:
+        return ()
+    return evidence.computed.of_each("compare_family", (name, runs, groups, how), cells, compared).values()
 
 
 def _grid(asked: Asked) -> dict[str, int]:

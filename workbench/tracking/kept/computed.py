@@ -42,38 +42,57 @@ class Computed:
 
     def of(self, what: str, given: Any, make: Callable[[], _T]) -> _T:
         """What `make` returns, or returned when the same was given; `what` tells functions apart."""
-        if self._folder is None:
-            return make()
-        digest = hashlib.blake2b(f"{what} {_code(self._package)}".encode(), digest_size=16)
-        _update(digest, given)
-        path = self._folder / f".computed-{digest.hexdigest()}.json"
-        try:
-            kept: _T = _restored(self._read(path), self._package.__name__)
-            return kept
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            pass  # not there, or damaged
-        began = time.monotonic()
-        made = make()
-        if time.monotonic() - began >= WORTH_KEEPING:
-            with suppress(OSError):  # one may only read, or the disk is full
-                self._write(path, made)
-        return made
+        return self.of_each(what, given, {"": None}, lambda _: {"": make()})[""]
 
-    def _read(self, path: Path) -> Any:
-        if path.is_symlink():
-            raise ValueError("a link might lead anywhere")
-        seal, _, content = path.read_bytes().partition(b"\n")
-        if seal != _seal(content):
-            raise ValueError("half of it, or something else")
+    def of_each(
+        self, what: str, shared: Any, parts: Mapping[str, Any], make: Callable[[list[str]], Mapping[str, _T]]
+    ) -> dict[str, _T]:
+        """Results by the names of what they are of, in the order of `parts`.
+
+        shared: what all of them were computed from; parts: what each was computed from besides; make: computes
+        those of some names.
+        """
+        if self._folder is None:
+            return dict(make(list(parts)))
+        path = self._folder / f".computed-{_digest(what, _code(self._package), shared)}.json"
+        digests = {name: _digest(name, part) for name, part in parts.items()}
+        kept = self._read(path)
+        found: dict[str, _T] = {}
+        for name, digest in digests.items():
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):  # not there
+                found[name] = _restored(kept[digest], self._package.__name__)
+        if missing := [name for name in parts if name not in found]:
+            began = time.monotonic()
+            found |= make(missing)
+            if time.monotonic() - began >= WORTH_KEEPING:
+                with suppress(OSError):  # one may only read, or the disk is full
+                    self._write(path, {digests[name]: _plain(one) for name, one in found.items()})
+        return {name: found[name] for name in parts if name in found}
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Digest -> result; empty where there is no such file, or it is damaged."""
+        try:
+            if path.is_symlink():  # it might lead anywhere
+                return {}
+            seal, _, content = path.read_bytes().partition(b"\n")
+            kept = json.loads(content) if seal == _seal(content) else {}
+        except (OSError, ValueError, RecursionError):
+            return {}
         with suppress(OSError):
             os.utime(path)
-        return json.loads(content)
+        return kept if isinstance(kept, dict) else {}
 
-    def _write(self, path: Path, made: Any) -> None:
-        content = json.dumps(_plain(made)).encode()
+    def _write(self, path: Path, kept: Mapping[str, Any]) -> None:
+        content = json.dumps(kept).encode()
         write_atomic(path, _seal(content) + b"\n" + content)
         for _, old in sorted((p.stat().st_mtime_ns, p) for p in path.parent.glob(".computed-*.json"))[:-MOST]:
             old.unlink(missing_ok=True)
+
+
+def _digest(*given: Any) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    _update(digest, given)
+    return digest.hexdigest()
 
 
 def _seal(content: bytes) -> bytes:
