@@ -6,19 +6,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from workbench import stats, tasks
+from workbench import stats
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
-from workbench.metrics import Queries, score
+from workbench.metrics import Queries
 from workbench.stats.looks import Look
+from workbench.tasks import queries_of as queries_of
 from workbench.tracking.kept.computed import Computed
-from workbench.tracking.kept.queries import Answered, QueryValues
+from workbench.tracking.kept.queries import Answered
+from workbench.tracking.kept.queries import QueryValues as QueryValues
 from workbench.tracking.runs import load_runs
 
 
@@ -74,18 +76,6 @@ class Evidence:
                 costs[key] = {seed: known[key][seed] for seed in both}
                 values[key] = {seed: runs[seed] for seed in both}
         return costs, values
-
-
-def queries_of(metric: str) -> Queries | None:
-    """Where the queries behind a metric on test lie; None for one that is no mean over queries.
-
-    Files of a run hold the queries of the trained model, those on other data with its name in front; a metric
-    after an earlier stage is one number a run.
-    """
-    measured, queries = score(f"test/{metric}"), tasks.metric(f"test/{metric}").queries
-    if measured is None or measured.stage is not None or queries is None:
-        return None
-    return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries
 
 
 def looks_file(results: Path, study: str) -> Path:

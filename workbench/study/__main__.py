@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import data as datasets
+from workbench import tasks
 from workbench.addresses import check_addresses, check_local
 from workbench.data.workers import usable_cores
 from workbench.errors import UserError
@@ -216,7 +217,6 @@ def _run(plan: Plan, options: argparse.Namespace, data_root: Path, module: str, 
 
 def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
     """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
-    from workbench.answer.evidence import queries_of
     from workbench.runner.work import Machine
     from workbench.study.description import describe
     from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
@@ -243,7 +243,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 processes=options.processes,
             )
             study = ledger.plan.study
-            keeper, hook = Keeper(queries_of(study.metric)), notify.Hook(options.notify, study.name)
+            keeper, hook = Keeper(tasks.queries_of(study.metric)), notify.Hook(options.notify, study.name)
             watchers = [tracker, collector, keeper, hook]
             _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:

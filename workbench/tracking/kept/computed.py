@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from workbench.tracking.files import write_atomic
+from workbench.tracking.kept.rows import content_of
 
 WORTH_KEEPING = 0.5
 """Seconds: what takes less is computed again."""
@@ -49,8 +50,8 @@ class Computed:
     ) -> dict[str, _T]:
         """Results by the names of what they are of, in the order of `parts`.
 
-        shared: what all of them were computed from; parts: what each was computed from besides; make: computes
-        those of some names.
+        shared: what all of them were computed from; parts: what each was computed from besides;
+        make: computes those of some names.
         """
         if self._folder is None:
             return dict(make(list(parts)))
@@ -72,9 +73,7 @@ class Computed:
     def _read(self, path: Path) -> dict[str, Any]:
         """Digest -> result; empty where there is no such file, or it is damaged."""
         try:
-            if path.is_symlink():  # it might lead anywhere
-                return {}
-            seal, _, content = path.read_bytes().partition(b"\n")
+            seal, _, content = content_of(path).partition(b"\n")
             kept = json.loads(content) if seal == _seal(content) else {}
         except (OSError, ValueError, RecursionError):
             return {}

@@ -18,7 +18,7 @@ from workbench.errors import UserError
 from workbench.metrics import Queries
 from workbench.tracking.files import check_link, check_name, slug, write_atomic
 from workbench.tracking.kept import rows
-from workbench.tracking.kept.rows import RowFile, Signature, plain_signature
+from workbench.tracking.kept.rows import RowFile, Signature, content_of, plain_signature
 from workbench.tracking.run_dir import RunDir
 
 _VERSION = 1
@@ -169,9 +169,9 @@ def _read_clips(folder: Path, digest: str) -> tuple[str, ...] | None:
     """None where they are not there, or are not those."""
     path = folder / f".clips-{digest}.json"
     try:
-        if not _DIGEST.fullmatch(digest) or path.is_symlink():
+        if not _DIGEST.fullmatch(digest):
             return None
-        content = path.read_bytes()
+        content = content_of(path)
     except OSError:
         return None
     return tuple(json.loads(content)) if hashlib.sha256(content).hexdigest() == digest else None

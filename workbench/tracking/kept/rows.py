@@ -26,6 +26,8 @@ WORTH_KEEPING = 64
 TAIL = 1 << 16
 """Bytes of a tail; with an eighth of the other file on top, more are joined with it."""
 _LOCK = ".kept.lock"
+_PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK
+"""A link might lead anywhere, and nobody may ever read what is written into a pipe."""
 
 Signature = tuple[int, ...]
 """Time (ns), size and number of each file; zeros for one that is not there."""
@@ -90,7 +92,7 @@ class RowFile:
     def _load(self) -> pl.DataFrame:
         """Read whole before it is unpacked, so that a file that is replaced meanwhile does no harm."""
         try:
-            rows = pl.read_parquet(io.BytesIO(_content(self._whole)))
+            rows = pl.read_parquet(io.BytesIO(content_of(self._whole)))
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return self.none()
         if rows.schema != pl.Schema(self.schema):
@@ -99,7 +101,7 @@ class RowFile:
 
     def _lines(self) -> pl.DataFrame:
         try:
-            rows = {row["run"]: row for row in self._parsed(_content(self._tail))}
+            rows = {row["run"]: row for row in self._parsed(content_of(self._tail))}
             return pl.DataFrame(list(rows.values()), schema=self.schema)
         except (OSError, TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             return self.none()
@@ -132,14 +134,15 @@ def _newest(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
 def _append(path: Path, lines: bytes) -> None:
     """In one write, so that lines of several processes do not mix."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | _PLAIN, 0o666)
     try:
         os.write(fd, lines)
     finally:
         os.close(fd)
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Of a plain file; `OSError` where there is none."""
     if not stat.S_ISREG(path.lstat().st_mode):  # a link might lead anywhere
         raise FileNotFoundError(f"{path} is no file")
     return path.read_bytes()
