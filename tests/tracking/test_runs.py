@@ -10,7 +10,7 @@ from finished_runs import finish, train
 from workbench.errors import UserError
 from workbench.tracking.curves import load_curves
 from workbench.tracking.run_dir import RunDir
-from workbench.tracking.runs import CACHE, COLUMNS, RunTable, load_runs
+from workbench.tracking.runs import COLUMNS, RunTable, load_runs
 
 
 def test_one_row_a_run_with_all_that_is_known(make_run, tmp_path):
@@ -52,7 +52,8 @@ def test_a_damaged_cache_or_run_does_not_hide_the_others(make_run, tmp_path):
     run, other = make_run(seed=0), make_run(seed=1)
     results = tmp_path / "results"
     load_runs(results)
-    (run.path.parent / CACHE).write_text("{")
+    for kept in run.path.parent.glob(".table*"):
+        kept.write_text("{")
     other.file("summary.json").write_text("{")
     table = load_runs(results).sort("run")
     assert table["state"].to_list() == ["complete", "unreadable"]
@@ -125,19 +126,20 @@ def test_thousands_of_runs_come_alike_from_files_and_from_the_cache(make_run, tm
     assert isinstance(first.schema["metric.test/t2v_r1"], pl.Float64)
 
 
-def test_the_cache_is_not_written_for_every_sign_of_life(make_run, tmp_path, monkeypatch):
+def test_rows_are_not_kept_anew_for_every_sign_of_life(make_run, tmp_path, monkeypatch):
     run = make_run(state="running")
-    table, cache = RunTable(tmp_path / "results", "mask"), run.path.parent / CACHE
+    table, kept = RunTable(tmp_path / "results", "mask"), run.path.parent / ".table.tail.jsonl"
     table.read()
-    first = cache.stat().st_mtime_ns
+    first = kept.stat().st_mtime_ns
     for step in (1, 2):
         run.write_json("status.json", {"state": "running", "step": step})
         assert table.read()["step"].to_list() == [step]
-    assert cache.stat().st_mtime_ns == first
+    assert kept.stat().st_mtime_ns == first
     monkeypatch.setattr("workbench.tracking.runs.SAVE_SECONDS", 0.0)
     table.read()
-    assert json.loads(cache.read_text())["runs"][run.path.name]["row"]["step"] == 2
-    assert [path.name for path in run.path.parent.glob(f"{CACHE}.*")] == []
+    newest = json.loads(kept.read_text().splitlines()[-1])
+    assert json.loads(newest["row"])["step"] == 2
+    assert [path.name for path in run.path.parent.glob(".table*")] == [kept.name]
 
 
 def test_only_runs_that_end_change_the_digest(make_run, tmp_path):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from workbench import stats, tasks
+from workbench import stats
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
-from workbench.metrics import Queries, score
+from workbench.metrics import Queries
 from workbench.stats.looks import Look
-from workbench.tracking.run_dir import RunDir
+from workbench.tasks import queries_of as queries_of
+from workbench.tracking.kept.computed import Computed
+from workbench.tracking.kept.queries import Answered
+from workbench.tracking.kept.queries import QueryValues as QueryValues
 from workbench.tracking.runs import load_runs
 
 
@@ -40,6 +42,8 @@ class Evidence:
     """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]
     """Key of a cell -> why it cannot be compared query by query with the others."""
+    computed: Computed = field(default_factory=lambda: Computed(stats), repr=False, compare=False)
+    """What was computed from such values before."""
 
     @property
     def done(self) -> pl.DataFrame:
@@ -74,64 +78,6 @@ class Evidence:
         return costs, values
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """What one run answered."""
-
-    values: np.ndarray
-    """[Q] as they lie in the file, or what each query contributes to a metric."""
-    groups: tuple[str, ...] | None
-    identity: str
-    """Digest of the queries' names; empty where a metric is one number a run."""
-
-
-class QueryValues:
-    """What the queries of a study's runs contribute to metrics.
-
-    Each file is read once, for whoever looks again and again.
-    """
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[str, ...], tuple[tuple[int, int], _Answered]] = {}
-        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Clips of the queries: thousands of runs share one tuple."""
-
-    def of(self, run: RunDir, where: Queries) -> _Answered | None:
-        """The run's queries with their contributions; None where the file is missing or damaged."""
-        key = (run.path.name, where.file, where.values, where.ids, where.groups)
-        try:
-            stat = run.file(where.file).stat()
-            signature = stat.st_mtime_ns, stat.st_size
-            if (known := self._read.get(key)) is None or known[0] != signature:
-                self._read[key] = known = signature, self._answered(run, where)
-        except (OSError, UserError):
-            return None
-        return replace(known[1], values=where.contributions(known[1].values))
-
-    def _answered(self, run: RunDir, where: Queries) -> _Answered:
-        wanted = [where.values, where.ids, *([where.groups] if where.groups else [])]
-        values, names, *owners = run.read_arrays(where.file, *wanted)
-        shapes = {found.shape for found in (values, names, *owners)}
-        numbers = values.size > 0 and values.dtype.kind in "biuf" and bool(np.isfinite(values).all())
-        if shapes != {(values.size,)} or not numbers:
-            raise UserError(f"{run.file(where.file)} is damaged: {where.values} is not one number a query")
-        groups = tuple(str(group) for group in owners[0]) if owners else None
-        digest = hashlib.sha256("\0".join(map(str, names.tolist())).encode()).hexdigest()
-        return _Answered(values, groups and self._groups.setdefault(groups, groups), digest)
-
-
-def queries_of(metric: str) -> Queries | None:
-    """Where the queries behind a metric on test lie; None for one that is no mean over queries.
-
-    Files of a run hold the queries of the trained model, those on other data with its name in front; a metric
-    after an earlier stage is one number a run.
-    """
-    measured, queries = score(f"test/{metric}"), tasks.metric(f"test/{metric}").queries
-    if measured is None or measured.stage is not None or queries is None:
-        return None
-    return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries
-
-
 def looks_file(results: Path, study: str) -> Path:
     """The record of the looks that were taken at a study's claims."""
     return results / "runs" / study / "looks.json"
@@ -164,15 +110,16 @@ def gather(
     runs = order.join(table, on="run", how="inner", maintain_order="left")
     others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
 
-    found: dict[str, dict[int, _Answered]] = {}
+    found: dict[str, dict[int, Answered]] = {}
     complete = runs.filter(pl.col("state") == "complete")
     column = f"metric.test/{asked.metric}"
     numbers = complete[column].to_list() if column in complete.columns else [None] * complete.height
-    for key, seed, number in zip(complete["key"], complete["seed"], numbers, strict=True):
-        run = RunDir.of(results, asked.name, key, seed)
-        answered = known.of(run, where) if where is not None else None
+    names = [f"{key}-s{seed}" for key, seed in complete.select("key", "seed").iter_rows()]
+    read = known.of_study(results, asked.name, names, where) if where is not None else {}
+    for name, key, seed, number in zip(names, complete["key"], complete["seed"], numbers, strict=True):
+        answered = read.get(name)
         if answered is None and number is not None:
-            answered = _Answered(np.array([float(number)]), None, "")
+            answered = Answered(np.array([float(number)]), None, "")
         if answered is not None:
             found.setdefault(key, {})[seed] = answered
     usual = _usual(asked, found)
@@ -185,6 +132,7 @@ def gather(
         looks=read_looks(looks_file(results, asked.name)),
         val_captions=_val_captions(complete),
         refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual, where))},
+        computed=Computed(stats, results / "runs" / asked.name),
     )
 
 
@@ -201,7 +149,7 @@ def _val_captions(runs: pl.DataFrame) -> tuple[int, ...] | None:
         return None
 
 
-def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Answered]]) -> str:
+def _usual(asked: Asked, found: Mapping[str, Mapping[int, Answered]]) -> str:
     """The queries of the baseline, or else those that most runs answered."""
     base = found.get(asked.baseline or "")
     cells = [base] if base is not None else list(found.values())
@@ -209,7 +157,7 @@ def _usual(asked: Asked, found: Mapping[str, Mapping[int, _Answered]]) -> str:
     return counts.most_common(1)[0][0] if counts else ""
 
 
-def _refusal(cell: Mapping[int, _Answered], usual: str, where: Queries | None) -> str:
+def _refusal(cell: Mapping[int, Answered], usual: str, where: Queries | None) -> str:
     """Why a cell cannot be compared with those that answered the usual queries; empty where it can."""
     odd = [str(seed) for seed, q in sorted(cell.items()) if q.identity != usual]
     if not odd:

@@ -124,7 +124,7 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     before = learned.learned(asked, evidence)
     trained = learned.of_those_that_train(asked, before.training, usable)
     found, refused = _compare(asked, evidence, trained)
-    effects = _effects(asked, trained, evidence.groups)
+    effects = _effects(asked, trained, evidence)
     comparisons, effects, family = _corrected(asked, found, effects, alpha)
     effects = effects or over_holes(asked, trained, evidence.groups)
     registered = contrasts.tested(asked, evidence, trained, alpha)
@@ -237,14 +237,17 @@ def _against(
     asked: Asked, evidence: Evidence, base: str, arms: Mapping[str, stats.Runs], runs: stats.Runs
 ) -> Iterable[stats.Comparison]:
     """Arms against one baseline and its runs."""
-    return stats.compare_family(
-        {asked.labels[key]: found for key, found in [*arms.items(), (base, runs)]},
-        asked.labels[base],
-        groups=evidence.groups,
-        unit=asked.measure.in_units,
-        higher_is_better=asked.maximize,
-        reach=asked.measure.reach,
-    ).values()
+    name, groups = asked.labels[base], evidence.groups
+    cells = {label: arms[key] for label, key in sorted((asked.labels[key], key) for key in arms)}
+    how = {"unit": asked.measure.in_units, "higher_is_better": asked.maximize, "reach": asked.measure.reach}
+
+    def compared(some: Sequence[str]) -> dict[str, stats.Comparison]:
+        chosen = {name: runs} | {arm: cells[arm] for arm in some}
+        return stats.compare_family(chosen, name, groups=groups, **how)  # type: ignore[arg-type]
+
+    if not cells:
+        return ()
+    return evidence.computed.of_each("compare_family", (name, runs, groups, how), cells, compared).values()
 
 
 def _grid(asked: Asked) -> dict[str, int]:
@@ -258,15 +261,20 @@ def _grid(asked: Asked) -> dict[str, int]:
 
 
 def _effects(
-    asked: Asked, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
+    asked: Asked, usable: Mapping[str, stats.Runs], evidence: Evidence
 ) -> stats.FactorEffects | None:
     """None where the cells are no full grid of at least two axes, or one of them is missing."""
     varying = list(_grid(asked))
     grid = {tuple(asked.cells[key].get(axis) for axis in varying): runs for key, runs in usable.items()}
     if not varying or len(usable) < len(asked.cells):
         return None
+    groups, reach = evidence.groups, asked.measure.reach
+
+    def averaged() -> stats.FactorEffects:
+        return stats.factor_effects(grid, varying, groups=groups, reach=reach)  # type: ignore[arg-type]
+
     try:
-        found = stats.factor_effects(grid, varying, groups=groups, reach=asked.measure.reach)  # type: ignore[arg-type]
+        found = evidence.computed.of("factor_effects", (grid, varying, groups, reach), averaged)
     except UserError:  # seeds that no cell shares: the caveats name what is missing
         return None
     # What is not to be compared has no effect of its own; that it changes another one is a question.

@@ -17,7 +17,7 @@ from scipy import stats
 
 import workbench.stats.intervals as intervals
 from workbench.errors import UserError
-from workbench.stats.components import Components, Estimate, estimate, p_values
+from workbench.stats.components import Components, Estimate, estimate, p_values, stacked
 from workbench.stats.families import ALPHA, Family, claimed_level, corrected, in_order
 from workbench.stats.inputs import Array, Runs, Table, check_same_queries, tabulate
 from workbench.stats.intervals import RESAMPLES, Interval
@@ -28,6 +28,8 @@ Outcome = Literal["told apart", "open", "equal", "constant", "repeated seeds", "
 `not tested`: it belongs to no family."""
 EXACT_SIGN_FLIPS = 2**16
 """All flips of the signs are tried up to 16 seeds; beyond that, as many random ones."""
+_AT_ONCE = 2**23
+"""Numbers that flips of several comparisons take together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,15 +220,20 @@ def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> flo
 
     Exact (all 2**n flips) up to 16 seeds.
     """
-    d = np.sort(np.asarray(differences, dtype=float))
-    if d.size < 2:
-        return 1.0
-    generator = np.random.default_rng([intervals.base_seed(rng), 2])
+    return float(_sign_flips(np.asarray(differences, dtype=float)[None], intervals.base_seed(rng))[0])
+
+
+def _sign_flips(differences: Array, seed: int) -> Array:
+    """[k], that of each row of differences [k, n], of which there may be several only where it is exact."""
+    d = np.sort(differences, axis=-1)
+    if d.shape[-1] < 2:
+        return np.ones(len(d))
     found = stats.permutation_test(
-        (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples",
-        alternative="greater", n_resamples=EXACT_SIGN_FLIPS, vectorized=True, rng=generator,
+        (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples", axis=-1,
+        alternative="greater", n_resamples=EXACT_SIGN_FLIPS, vectorized=True,
+        rng=np.random.default_rng([seed, 2]),
     )  # fmt: skip
-    return float(found.pvalue)
+    return np.atleast_1d(found.pvalue)
 
 
 def _against(
@@ -248,18 +255,49 @@ def _against(
         columns.append(slice(start, start + len(table.seeds)))
         start += len(table.seeds)
 
-    out = []
+    out, differences = [], []
     for arm, column in zip(arms, columns[1:], strict=True):
         pair = None if draws is None else (draws[:, column], draws[:, columns[0]])
-        out.append(_pair(arm, baseline, pair, unit, higher_is_better, level, reach, seed))
-    return out
+        comparison, by_seed = _pair(arm, baseline, pair, unit, higher_is_better, level, reach, seed)
+        out.append(comparison)
+        differences.append(by_seed)
+    return _tested(out, differences, seed)
+
+
+def _tested(found: Sequence[Comparison], differences: Sequence[Array], seed: int) -> list[Comparison]:
+    """With their p values, those of arms alike found together: one by one, a thousand would take seconds.
+
+    differences: [n] of each comparison, by seed.
+    """
+    p: dict[int, float | None] = {}
+    p_seeds: dict[int, float] = {}
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i, c in enumerate(found):
+        if c.estimate is None:
+            continue
+        n = c.estimate.seeds
+        alike.setdefault((n, c.estimate.clusters), []).append(i)
+        # No variance at all: equal arms are equal, and a constant difference has no scale to judge by.
+        p[i] = 1.0 if c.effect == 0 else None
+    for (n, clusters), several in alike.items():
+        vary = {i: e for i in several if (e := found[i].estimate) is not None and e.error > 0}
+        if vary:
+            p |= zip(vary, p_values(stacked(list(vary.values()), n, clusters)).tolist(), strict=True)
+        most = max(1, _AT_ONCE // (n * 2**n)) if 2**n <= EXACT_SIGN_FLIPS else 1
+        for part in (several[first : first + most] for first in range(0, len(several), most)):
+            flips = _sign_flips(np.stack([differences[i] for i in part]), seed)
+            p_seeds |= zip(part, flips.tolist(), strict=True)
+    return [replace(c, p=p.get(i), p_seeds=p_seeds.get(i)) for i, c in enumerate(found)]
 
 
 def _pair(
     a: Table, b: Table, draws: tuple[Array, Array] | None, unit: str, higher_is_better: bool,
     level: float, reach: float | None, seed: int,
-) -> Comparison:  # fmt: skip
-    """draws: the resampled metric of every run of A [B, n_A] and of B [B, n_B]."""
+) -> tuple[Comparison, Array]:  # fmt: skip
+    """Still without p values of seeds; and its differences by seed, [n].
+
+    draws: the resampled metric of every run of A [B, n_A] and of B [B, n_B].
+    """
     seeds = tuple(s for s in a.seeds if s in b.seeds)
     if not seeds:
         raise UserError(f"{a.name} and {b.name} share no seed, so they cannot be paired")
@@ -288,24 +326,15 @@ def _pair(
                   if (rest := tuple(s for s in t.seeds if s not in seeds))},
         clusters=clusters, level=level, interval=None, p=None, reach=reach,
         over_seeds=intervals.seed_interval(differences, level) if found is not None else None,
-        p_seeds=sign_flip(differences, seed) if found is not None else None,
+        p_seeds=None,
         over_queries=over_queries, p_queries=p_queries, bootstrap=bootstrap,
         components=found.components() if found is not None else None,
         estimate=found, repeated_seeds=repeated,
     )  # fmt: skip
-    return _with_interval(comparison)
+    return _with_interval(comparison), differences
 
 
 def _with_interval(c: Comparison) -> Comparison:
-    """Every interval within what the metric can reach, and the one that decides with its p value."""
+    """Every interval within what the metric can reach, and the one that decides."""
     over_seeds = None if c.over_seeds is None else c._limited(c.over_seeds)
-    return replace(c, over_seeds=over_seeds, interval=c.interval_at(c.level), p=_p_value(c))
-
-
-def _p_value(c: Comparison) -> float | None:
-    if c.estimate is None:
-        return None
-    if c.estimate.error > 0:
-        return float(p_values(c.estimate))
-    # No variance at all: equal arms are equal, and a constant difference has no scale to judge by.
-    return 1.0 if c.effect == 0 else None
+    return replace(c, over_seeds=over_seeds, interval=c.interval_at(c.level))

@@ -17,6 +17,7 @@ Biometrics 20, 1964). `docs/statistics.md` shows by simulation why nothing simpl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +120,17 @@ def estimate(sums: Array, sizes: Array) -> Estimate:
         seeds=n,
         clusters=clusters,
     )
+
+
+def stacked(estimates: Sequence[Estimate], seeds: int, clusters: int) -> Estimate:
+    """Single contrasts, each of so many seeds and clusters, as one row."""
+    seed, query, rest = (np.array([e.mean_squares[k] for e in estimates]) for k in range(3))
+    return Estimate(
+        effect=np.array([e.effect for e in estimates]),
+        seed_part=np.array([e.seed_part for e in estimates]),
+        query_part=np.array([e.query_part for e in estimates]),
+        mean_squares=(seed, query, rest), seeds=seeds, clusters=clusters,
+    )  # fmt: skip
 
 
 def _above(variance: Array, rounding: Array) -> Array:

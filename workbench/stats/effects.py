@@ -191,6 +191,7 @@ def _term(
     repeated = bool(np.all(values == values[..., :1, :]))
     found = None if repeated else estimate(contrast, sizes)
     tested = found is not None and bool(found.error.any())
+    p = p_values(found) if found is not None else np.empty(0)
     out = []
     for i, key in enumerate(product(*(grid[axis] for axis in term))):
         mine = found.at(i) if found is not None and tested else None
@@ -199,7 +200,7 @@ def _term(
                 factors=tuple(factors[axis] for axis in term), levels=key,
                 effect=float(contrast[i].mean(0).sum() / sizes.sum()), reach=largest, estimate=mine,
                 interval=None if mine is None else both_interval(mine, level).within(*_limits(largest)),
-                p=None if mine is None else float(p_values(mine)) if mine.error > 0 else 1.0,
+                p=None if mine is None else float(p[i]) if mine.error > 0 else 1.0,
             )
         )  # fmt: skip
     return out

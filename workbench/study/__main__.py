@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import data as datasets
+from workbench import tasks
 from workbench.addresses import check_addresses, check_local
 from workbench.data.workers import usable_cores
 from workbench.errors import UserError
@@ -219,6 +220,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     from workbench.runner.work import Machine
     from workbench.study.description import describe
     from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
+    from workbench.tracking.kept.prepare import Keeper
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -240,7 +242,9 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 save_every=options.save_every,
                 processes=options.processes,
             )
-            watchers = [tracker, collector, notify.Hook(options.notify, ledger.plan.study.name)]
+            study = ledger.plan.study
+            keeper, hook = Keeper(tasks.queries_of(study.metric)), notify.Hook(options.notify, study.name)
+            watchers = [tracker, collector, keeper, hook]
             _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:
         if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):

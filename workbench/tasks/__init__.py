@@ -16,13 +16,14 @@ from __future__ import annotations
 import functools
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from workbench import own
 from workbench.errors import UserError
-from workbench.metrics import RUN, Metric, noted, score
+from workbench.metrics import RUN, Metric, Queries, noted, score
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
@@ -176,3 +177,15 @@ def placed(name: str, words: str) -> str:
     data = f" on {parts.data}" if parts.data else ""
     stage = f" after stage {parts.stage}" if parts.stage is not None else ""
     return f"{split}{words}{data}{stage}"
+
+
+def queries_of(name: str) -> Queries | None:
+    """Where the queries behind a metric on test lie; None for one that is no mean over queries.
+
+    Files of a run hold the queries of the trained model, those on other data with its name in front; a metric
+    after an earlier stage is one number a run.
+    """
+    measured, queries = score(f"test/{name}"), metric(f"test/{name}").queries
+    if measured is None or measured.stage is not None or queries is None:
+        return None
+    return replace(queries, file=f"{measured.data}-{queries.file}") if measured.data else queries

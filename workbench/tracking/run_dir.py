@@ -235,10 +235,10 @@ class RunDir:
             os.close(self._metrics_fd)
             self._metrics_fd = -1
 
-    def read_metrics(self, names: Iterable[str] | None = None) -> Metrics:
+    def read_metrics(self, names: Iterable[str] | None = None, starts: Iterable[str] = ()) -> Metrics:
         """All rows so far, also while they are being written.
 
-        names: of metrics; rows with none of them are left out unparsed.
+        names: of metrics, or how they start; rows with none of them are left out unparsed.
         """
         try:
             lines = self.file("metrics.jsonl").read_bytes().splitlines()
@@ -246,8 +246,9 @@ class RunDir:
             return Metrics([], 0)
         except OSError as error:
             raise UserError(f"{self.file('metrics.jsonl')} cannot be read: {error.strerror}") from error
-        if names is not None:
-            wanted = [json.dumps(name).encode() for name in names]
+        wanted = [json.dumps(name).encode() for name in names or ()]
+        wanted += [json.dumps(start)[:-1].encode() for start in starts]
+        if names is not None or wanted:
             lines = [line for line in lines if any(name in line for name in wanted)]
         rows = [row for line in lines if (row := _row(line)) is not None]
         return Metrics(rows, sum(bool(line.strip()) for line in lines) - len(rows))

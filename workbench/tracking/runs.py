@@ -6,17 +6,16 @@ import hashlib
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from workbench.metrics import score
 from workbench.tracking.files import check_name
+from workbench.tracking.kept.rows import RowFile, Signature, signature
 from workbench.tracking.run_dir import RunDir
 
 FILES = ("run.json", "status.json", "summary.json", "environment.json")
@@ -41,10 +40,11 @@ COLUMNS: dict[str, pl.DataType] = {
 }
 """The columns that every table has, whatever the runs hold."""
 
-CACHE = ".table.json"
 SAVE_SECONDS = 60.0
-"""Between two writings of the cache by somebody who looks again and again at runs that go on."""
+"""Between two writings of the kept rows by somebody who looks again and again at runs that go on."""
 _VERSION = 1
+_SCHEMA = {"row": pl.String()}
+"""The row as JSON, since its columns hang on the rows beside it."""
 
 
 def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
@@ -52,20 +52,28 @@ def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
 
     Columns: those of `COLUMNS`, then `axis.<name>`, `config.<dotted>`, `metric.<name>` and
     `env.<name>`. A column whose values mix words and numbers becomes words. A run whose files cannot
-    be read has the state `unreadable` and the reason. Runs that have not changed since the last call
-    come from a cache beside them.
+    be read has the state `unreadable` and the reason. Runs that have not changed since they were read
+    last come from a file beside them, see `workbench.tracking.kept`.
     """
     root = Path(results) / "runs"
     if study is not None:
         return RunTable(results, study).read()
-    names = sorted(e.name for e in _entries(root) if e.is_dir())
-    tables = []
-    for name in names:
-        rows, changed = _study_rows(root / name)
-        if changed:
-            _write_cache(root / name / CACHE, rows)
-        tables.append(rows)
-    return _frame([table[run]["row"] for table in tables for run in sorted(table)])
+    rows: list[Mapping[str, Any]] = []
+    for name in sorted(e.name for e in _entries(root) if e.is_dir()):
+        kept = _file(root / name)
+        known = _kept(kept)
+        found = _study_rows(root / name, known)
+        kept.add(_changed(found, known))
+        rows += (_parsed(found[run]) for run in sorted(found))
+    return _frame(rows)
+
+
+class _Kept(NamedTuple):
+    """One run as it was read."""
+
+    signature: Signature
+    row: str
+    """As JSON."""
 
 
 class RunTable:
@@ -73,55 +81,83 @@ class RunTable:
 
     def __init__(self, results: Path | str, study: str) -> None:
         self._folder = Path(results) / "runs" / check_name(study, "study name")
-        self._known: dict[str, Any] | None = None
+        self._file = _file(self._folder)
+        self._known: dict[str, _Kept] | None = None
         self._frame: pl.DataFrame | None = None
-        self._unsaved = False
+        self._saved: dict[str, _Kept] = {}
         self._saved_at = -math.inf
         self.ended = ""
         """Changes with every run that ends or is gone, not with those that are under way; set by `read`."""
 
     def read(self) -> pl.DataFrame:
         """As `load_runs`; the same object as before while no run has changed."""
-        rows, changed = _study_rows(self._folder, self._known)
-        if self._frame is None or changed:
-            patched = None if self._frame is None else _patched(self._frame, self._known or {}, rows)
-            if patched is None:
-                patched = _frame([rows[name]["row"] for name in sorted(rows)])
-            self._frame = patched
-            self.ended = _ended(rows)
+        if self._known is None:
+            self._known = self._saved = _kept(self._file)
+        known, rows = self._known, _study_rows(self._folder, self._known)
+        if self._frame is None or rows.keys() != known.keys() or _changed(rows, known):
+            patched = None if self._frame is None else _patched(self._frame, known, rows)
+            self._frame = patched if patched is not None else _frame([_parsed(rows[n]) for n in sorted(rows)])
+            self.ended = _ended(rows, self._frame)
         self._known = rows
-        self._unsaved = self._unsaved or changed
-        if self._unsaved and time.monotonic() - self._saved_at >= SAVE_SECONDS:
-            _write_cache(self._folder / CACHE, rows)
-            self._unsaved, self._saved_at = False, time.monotonic()
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS and (new := _changed(rows, self._saved)):
+            self._file.add(new)
+            self._saved, self._saved_at = rows, time.monotonic()
         return self._frame
 
 
-def _study_rows(folder: Path, known: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
-    """Signature and row of each run, and whether anything differs from what was known (or cached)."""
-    cached = _read_cache(folder / CACHE) if known is None else known
-    rows: dict[str, dict[str, Any]] = {}
-    changed = False
+def keep_row(run: Path) -> None:
+    """Keeps the row of a run that has ended."""
+    if any(seen := signature(str(run), FILES)):
+        row = _Kept(seen, json.dumps(_row(run, run.parent.name)))
+        _file(run.parent).add(_changed({run.name: row}, {}))
+
+
+def _file(folder: Path) -> RowFile:
+    return RowFile(folder, "table", _VERSION, _SCHEMA)
+
+
+def _kept(file: RowFile) -> dict[str, _Kept]:
+    rows = file.read().drop_nulls().select("run", "signature", "row")
+    return {run: _Kept(tuple(seen), row) for run, seen, row in rows.iter_rows()}
+
+
+def _changed(rows: Mapping[str, _Kept], known: Mapping[str, _Kept]) -> list[dict[str, Any]]:
+    """The rows that are not those that were known, as they are kept."""
+    return [
+        {"run": name, "signature": list(row.signature), "row": row.row}
+        for name, row in rows.items()
+        if row is not known.get(name)
+    ]
+
+
+def _parsed(kept: _Kept) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(kept.row)
+    return row
+
+
+def _study_rows(folder: Path, known: Mapping[str, _Kept]) -> dict[str, _Kept]:
+    """Signature and row of each run; the very object that was known where nothing has changed."""
+    rows: dict[str, _Kept] = {}
     for entry in _entries(folder):
-        if not entry.is_dir() or entry.name.startswith("."):
+        if entry.name.startswith(".") or not entry.is_dir():
             continue
-        signature = _signature(entry.path)
-        if signature is None:
+        seen = signature(entry.path, FILES)
+        if not any(seen[:3]):  # a directory that is no run
             continue
-        old = cached.get(entry.name)
-        if old is None or old["signature"] != signature:
-            old = {"signature": signature, "row": _row(Path(entry.path), folder.name)}
-            changed = True
+        old = known.get(entry.name)
+        if old is None or old.signature != seen:
+            old = _Kept(seen, json.dumps(_row(Path(entry.path), folder.name)))
         rows[entry.name] = old
-    return rows, changed or len(rows) != len(cached)
+    return rows
 
 
-def _ended(rows: Mapping[str, Any]) -> str:
+def _ended(rows: Mapping[str, _Kept], frame: pl.DataFrame) -> str:
     """Digest of the runs that are not under way."""
     found = hashlib.blake2b(digest_size=16)
-    for name in sorted(rows):
-        if rows[name]["row"].get("state") != "running":
-            found.update(f"{name} {rows[name]['signature']}\n".encode())
+    for name, state in frame.select("run", "state").iter_rows():
+        if state != "running":
+            seen = rows[name].signature if name in rows else ()  # a record may call itself anything
+            found.update(f"{name} {seen}\n".encode())
     return found.hexdigest()
 
 
@@ -131,19 +167,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except FileNotFoundError:
         return []
-
-
-def _signature(path: str) -> list[int] | None:
-    """Times and sizes of the files that make up a row; None for a directory that is no run."""
-    signature: list[int] = []
-    for name in FILES:
-        try:
-            stat = os.stat(f"{path}/{name}")
-        except FileNotFoundError:
-            signature += (0, 0)
-        else:
-            signature += (stat.st_mtime_ns, stat.st_size)
-    return signature if any(signature[:2]) else None
 
 
 def _row(path: Path, study: str) -> dict[str, Any]:
@@ -190,23 +213,25 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _patched(frame: pl.DataFrame, known: Mapping[str, Any], rows: Mapping[str, Any]) -> pl.DataFrame | None:
+def _patched(
+    frame: pl.DataFrame, known: Mapping[str, _Kept], rows: Mapping[str, _Kept]
+) -> pl.DataFrame | None:
     """The frame with the rows that have changed; None where that could change its columns.
 
     A run that goes on reports every few seconds: other numbers, but the same fields of the same types.
     """
-    changed = [name for name, row in rows.items() if row is not known.get(name)]
-    if set(rows) != set(known) or any(
-        _fields(rows[name]["row"]) != _fields(known[name]["row"]) for name in changed
-    ):
+    if rows.keys() != known.keys():
         return None
-    new = pl.DataFrame(
+    new = {name: _parsed(row) for name, row in rows.items() if row is not known[name]}
+    if any(_fields(row) != _fields(_parsed(known[name])) for name, row in new.items()):
+        return None
+    changed = pl.DataFrame(
         [
-            pl.Series(name, _cast([rows[run]["row"].get(name) for run in changed], dtype), dtype=dtype)
+            pl.Series(name, _cast([row.get(name) for row in new.values()], dtype), dtype=dtype)
             for name, dtype in frame.schema.items()
         ]
     )
-    return frame.filter(~pl.col("run").is_in(changed)).vstack(new).sort("run")
+    return frame.filter(~pl.col("run").is_in(list(new))).vstack(changed).sort("run")
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, type]:
@@ -228,28 +253,3 @@ def _cast(values: Sequence[Any], dtype: pl.DataType) -> list[Any]:
     if dtype != pl.String():
         return list(values)
     return [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-
-
-def _read_cache(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    if not isinstance(content, dict) or content.get("version") != _VERSION:
-        return {}
-    runs: dict[str, Any] = content["runs"]
-    return runs
-
-
-def _write_cache(path: Path, rows: Mapping[str, Any]) -> None:
-    """In one step, but not synced: after a crash the cache may be lost, and is made again.
-
-    Results that one may only read, or a full disk: the table is right without a cache.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        temporary.write_text(json.dumps({"version": _VERSION, "runs": rows}), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
