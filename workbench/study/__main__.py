@@ -246,7 +246,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 save_every=options.save_every,
                 processes=options.processes,
             )
-            watchers = [*trackers, collector, notify.Hook(options.notify, name)]
+            watchers: list[Watcher] = [*trackers, collector, notify.Hook(options.notify, name)]
             _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:
         for tracker in trackers:

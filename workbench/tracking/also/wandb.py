@@ -28,7 +28,7 @@ TIMEOUT = 10.0
 """Seconds that a server may take to answer at all."""
 LONGEST_TAG, LONGEST_NAME = 64, 128
 """Letters that Weights & Biases takes."""
-QUIET = {
+QUIET: dict[str, Any] = {
     "console": "off",
     "disable_code": True,
     "disable_git": True,
