@@ -1,6 +1,7 @@
 """The view Compare over several studies: one table and picture, paired where they can be, else said so."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from reading import said
@@ -92,9 +93,8 @@ def test_a_point_leads_to_the_runs_of_its_study(two, joint, monkeypatch):
     point = {"customdata": [f"second/{key_of(RATIOS[2])}"]}
 
     def selected(*arguments, **options):
-        state = drawn(*arguments, **options)
-        state["selection"]["points"] = [point]
-        return state
+        drawn(*arguments, **options)
+        return SimpleNamespace(selection=SimpleNamespace(points=[point]))
 
     monkeypatch.setattr(widgets, "figure", selected)
     assert f"?study=second&view=runs&filter={key_of(RATIOS[2])}" in read(joint("second"))
@@ -102,12 +102,10 @@ def test_a_point_leads_to_the_runs_of_its_study(two, joint, monkeypatch):
 
 def test_a_run_that_ends_in_the_other_study_counts(two, joint, results):
     two(skip={(5, 3)})
-    page = joint("second")
-    before = every_cell(page)["seeds"].tolist()[-1]
+    before = every_cell(joint("second"))["seeds"].tolist()[-1]
     write_study(
         results, "second", RATIOS, (1, 2, 3), quality=lambda axes: 50.0, baseline=RATIOS[0], spread=0.5
     )
-    page.session_state["again"] = True
     assert (before, every_cell(joint("second"))["seeds"].tolist()[-1]) == (2, 3)
 
 
