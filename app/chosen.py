@@ -83,7 +83,13 @@ def _links(runs: Runs, answer: Answer, keys: Sequence[str], where: str) -> None:
     asked = answer.asked
     for key in keys:
         name = asked.labels[key]
-        if runs.asked is None or name != runs.asked.labels.get(key):
+        if asked.studies:  # the study of a cell stands before its key
+            study, _, own = key.partition("/")
+            there = [
+                ("its runs", address.link(study=study, view="runs", filter=own)),
+                ("its answers", address.link(study=study, view="retrieval", cell=own)),
+            ]
+        elif runs.asked is None or name != runs.asked.labels.get(key):
             there = [("its runs", address.link(view="runs", filter=name.split(", mean of")[0]))]
         else:
             there = [("its runs", address.link(view="runs", filter=key))]

@@ -38,11 +38,13 @@ MANY = 200
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 
-def metric(runs: Runs, *, costs: Sequence[str] = ()) -> str:
-    """Parameter `metric`: which metric, without a split. costs: full names of further ones, such as speed."""
+def metric(runs: Runs, *, costs: Sequence[str] = (), beside: Sequence[Runs] = ()) -> str:
+    """Parameter `metric`: which metric, without a split. costs: full names of further ones, such as speed;
+    beside: studies that must have it too."""
     if not costs and "/" in st.query_params.get("metric", ""):
         address.drop("metric")  # a cost that was chosen in a view that has costs
-    names = runs.metrics() or [runs.metric]
+    names = [name for name in runs.metrics() if all(name in other.metrics() for other in beside)]
+    names = names or [runs.metric]
     there = [name for name in costs if f"metric.{name}" in runs.table.columns]
     options = {n: label(f"test/{n}") for n in names} | {name: tasks.title(name) for name in there}
     return address.choose("metric", "Metric", options, names[0])

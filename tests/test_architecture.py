@@ -17,6 +17,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 HOMES = {
     "optuna": ["workbench/study/*"],
     "mlflow": ["workbench/tracking/mlflow*.py"],
+    "wandb": ["workbench/tracking/also/wandb.py"],
     "decord": ["workbench/data/decode.py"],
     "fsspec": ["workbench/data/shards/places.py"],
     "av": ["workbench/data/decode.py"],

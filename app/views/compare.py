@@ -1,4 +1,5 @@
-"""Cells side by side: what differs, how they learn, and the clips that one gets right and the other wrong."""
+"""Cells side by side: what differs, how they learn, and the clips that one gets right and the other wrong; or
+those of several studies in one table."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from app.clips import autoplay, clips_or_sentence, play
 from app.markdown import escaped
 from app.run import notes
 from app.runs import Runs
+from app.several import studies
 from workbench import figures, naming, tables
 from workbench.answer import wording
 from workbench.answer.caveats import not_compared
@@ -50,6 +52,9 @@ def render(runs: Runs) -> None:
         st.warning(escaped(runs.problem))
         return
     st.header("Compare")
+    if others := studies.choose(runs):
+        studies.show(runs, others)
+        return
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         base = widgets.baseline(runs)

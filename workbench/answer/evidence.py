@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from workbench import stats
+from workbench import stats, tasks
 from workbench.answer.asked import Asked
 from workbench.errors import UserError
 from workbench.metrics import Queries

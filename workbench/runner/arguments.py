@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint-quota", default=quota.DEFAULT, help="for all checkpoints of a study: 500MB, 5GB, none")
     add("--storage", default=default("STORAGE"), help="Optuna storage (RESULTS/optuna.db)")
     add("--mlflow", default=default("MLFLOW"), help="MLflow store (RESULTS/mlflow.db), or none")
+    add("--also", default="", metavar="NAME", help="a second tracker beside MLflow: wandb")
     add("--notify", default="", metavar="URL", help="a web hook that is told of the end and of failures")
     found.set_defaults(worker=0, words=())
     return found

@@ -1,4 +1,4 @@
-"""`--reconcile`: settles what killed processes left behind, and sends MLflow what it lacks."""
+"""`--reconcile`: settles what killed processes left behind, and sends trackers what they lack."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from workbench.tracking.mlflow import Mirror
 
 
-def reconcile(plan: Plan, results: Path, storage: str, mlflow: str) -> None:
-    """Brings ledger, run directories and MLflow into agreement, also when no worker is left to do so.
+def reconcile(plan: Plan, results: Path, storage: str, mlflow: str, second: str = "") -> None:
+    """Brings ledger, run directories and trackers into agreement, also when no worker is left to do so.
 
     Prints what it repairs. Raises `UserError` where there is nothing, or a store that cannot be used.
 
     Args:
         storage: address of the Optuna storage, empty for that of `results`.
         mlflow: address of the MLflow store, empty for that of `results`, or `none`.
+        second: name of a tracker beside it, empty for none.
     """
     if not results.exists():
         raise UserError(f"there is nothing to repair in {results}: it does not exist")
@@ -52,8 +53,27 @@ def reconcile(plan: Plan, results: Path, storage: str, mlflow: str) -> None:
             closed.insert(0, f"MLflow: {sent} run{' was' if sent == 1 else 's were'} missing, sent")
         repairs += closed
         print("\n".join(closed + damaged), end="\n" if closed or damaged else "")
+    if second:
+        repairs += _second(ledger, results)
     if not repairs:
         print("nothing to repair")
+
+
+def _second(ledger: Ledger, results: Path) -> list[str]:
+    """Sends the second tracker what it lacks; a sentence on each run, printed."""
+    from workbench.tracking.also.known import CALLED, reach
+
+    said, sent = list[str](), 0
+    tracker = reach(results)
+    for directory in tracker.absent(ledger.plan.study.name, map(ledger.directory, ledger.plan.runs)):
+        try:
+            sent += bool(tracker.sync(directory))
+        except UserError as error:
+            said.append(f"warning: {directory.path} was not sent to {CALLED}: {error}")
+    if sent:
+        said.insert(0, f"{CALLED}: {sent} run{' was' if sent == 1 else 's were'} missing, sent")
+    print("\n".join(said), end="\n" if said else "")
+    return said
 
 
 def _missing(mirror: Mirror, ledger: Ledger, results: Path, address: str) -> list[RunDir]:

@@ -23,6 +23,7 @@ from workbench.study import show, spec
 from workbench.study.cells.confirm import planned
 from workbench.study.cells.options import Options, parse_seeds
 from workbench.study.plan import Plan
+from workbench.tracking.also import known as also
 from workbench.tracking.files import check_folder, disk_full
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
     if options.reconcile:
         from workbench.runner.reconcile import reconcile
 
-        reconcile(plan, results, options.storage, options.mlflow)
+        reconcile(plan, results, options.storage, options.mlflow, options.also)
         return COMPLETE
     if options.slurm or options.dry_run:
         return _submit(plan, options, results)
@@ -133,6 +134,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     if not options.slurm:  # whose jobs have a machine each
         workers.check(options.workers, options.processes, options.device)
     notify.check(options.notify)
+    also.check(options.also)
     if options.trials < 0:
         raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
@@ -216,7 +218,7 @@ def _run(plan: Plan, options: argparse.Namespace, data_root: Path, module: str, 
 
 
 def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module: str, stop: Stop) -> None:
-    """Repairs what an earlier call left behind, does what is missing, keeps MLflow up to date."""
+    """Repairs what an earlier call left behind, does what is missing, keeps trackers up to date."""
     from workbench.runner.work import Machine
     from workbench.study.description import describe
     from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
@@ -232,7 +234,11 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     collector = quota.Collector(ledger.plan.study, results, options.checkpoint_quota)
     leftovers = Leftovers(study=ledger.plan.study.name, busy=ledger.busy, directories=directories)
     first = unsent(directories, results, options.mlflow)
-    tracker = forwarder(results, options.mlflow, first, leftovers)
+    name = ledger.plan.study.name
+    trackers = (
+        forwarder(results, options.mlflow, first, leftovers),
+        also.forwarder(options.also, results, name, directories),
+    )
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
             machine = Machine(
@@ -242,13 +248,14 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
                 save_every=options.save_every,
                 processes=options.processes,
             )
-            study = ledger.plan.study
-            keeper, hook = Keeper(tasks.queries_of(study.metric)), notify.Hook(options.notify, study.name)
-            watchers = [tracker, collector, keeper, hook]
+            keeper = Keeper(tasks.queries_of(ledger.plan.study.metric))
+            hook = notify.Hook(options.notify, name)
+            watchers: list[Watcher] = [*trackers, collector, keeper, hook]
             _work(ledger, entries, machine, module, watchers, stop, options.worker)
     finally:
-        if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
-            print(f"warning: {warning}", file=sys.stderr)
+        for tracker in trackers:
+            if warning := tracker.close(15.0 if stop else CLOSE_TIMEOUT):
+                print(f"warning: {warning}", file=sys.stderr)
 
 
 def _work(

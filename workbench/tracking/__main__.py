@@ -1,8 +1,8 @@
 """What is done with run directories, `python -m workbench.tracking`; every command may be repeated.
 
-`import RUN_DIR...` puts them into MLflow, `gather FROM... --into RESULTS` brings those of several machines
-together, `archive STUDY... --into FILE.zip` keeps what reports read of them in one small file, `show` opens
-MLflow's own pages over them and says where each study is there.
+`import RUN_DIR...` puts them into MLflow, and with `--also` into a second tracker; `gather FROM... --into
+RESULTS` brings those of several machines together; `archive STUDY... --into FILE.zip` keeps what reports read
+of them in one small file; `show` opens MLflow's own pages over them and says where each study is there.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from workbench.addresses import check_addresses, check_local, masked
 from workbench.errors import UserError
+from workbench.tracking.also import known as also
 from workbench.tracking.archive import archive, opened
 from workbench.tracking.files import check_folder
+from workbench.tracking.forward import Tracker
 from workbench.tracking.gather import find_runs, gather
+from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
     into.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
+    into.add_argument("--also", default="", metavar="NAME", help="a second tracker beside MLflow: wandb")
     show = commands.add_parser("show", help="open MLflow's pages over the runs; ends with Ctrl-C")
     results = os.environ.get("WORKBENCH_RESULTS", "results")
     address = os.environ.get("WORKBENCH_MLFLOW", "")
@@ -55,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_store(options: argparse.Namespace) -> int:
-    """Commands about MLflow's store."""
-    if options.mlflow == "none":
+    """Commands about the stores of trackers."""
+    second = options.also if options.command == "import" else ""
+    also.check(second)
+    if options.mlflow == "none" and not second:
         raise UserError("--mlflow names a store; none is no store")
     check_folder(options.results, "--results")
     storage = os.environ.get("WORKBENCH_STORAGE", "")
@@ -64,10 +70,19 @@ def _with_store(options: argparse.Namespace) -> int:
     check_local(options.results, storage or "none", options.mlflow)
     if options.command == "show":
         return _show(options.results, options.mlflow)
-    count, refused = import_runs(options.paths, options.results, options.mlflow)
+    code = 0
+    if options.mlflow != "none":
+        code = _told("MLflow", *import_runs(options.paths, options.results, options.mlflow))
+    if second:
+        code = max(code, _told(also.CALLED, *_into_second(options.paths, options.results)))
+    return code
+
+
+def _told(tracker: str, count: int, refused: Sequence[str]) -> int:
+    """Says what became of an import, and returns its exit code."""
     for sentence in refused:
         print(f"error: {sentence}", file=sys.stderr)
-    print(f"{count} run{' is' if count == 1 else 's are'} in MLflow")
+    print(f"{count} run{' is' if count == 1 else 's are'} in {tracker}")
     return 2 if refused else 0
 
 
@@ -118,26 +133,39 @@ def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tupl
     is nothing to send or nowhere to send it.
     """
     directories = find_runs(paths)
-    from workbench.tracking.mlflow import Mirror  # takes seconds, which a mistyped path need not
 
+    def reach() -> Tracker:
+        from workbench.tracking.mlflow import Mirror  # takes seconds, which a mistyped path need not
+
+        return Mirror(results, address)
+
+    return _send(directories, reach, f"MLflow at {masked(address)}" if address else f"MLflow in {results}")
+
+
+def _into_second(paths: Sequence[Path], results: Path) -> tuple[int, list[str]]:
+    """The same for the second tracker."""
+    return _send(find_runs(paths), lambda: also.reach(results), also.CALLED)
+
+
+def _send(directories: Sequence[RunDir], reach: Callable[[], Tracker], where: str) -> tuple[int, list[str]]:
     refused: list[str] = []
-    mirror: Mirror | None = None
+    sent = 0
+    tracker: Tracker | None = None
     with tqdm(directories, unit="run", disable=not sys.stderr.isatty()) as bar:
         for done, directory in enumerate(bar):
             try:
-                mirror = mirror or Mirror(results, address)
+                tracker = tracker or reach()
             except UserError as error:
                 rest = f"; {done - len(refused)} of {len(directories)} runs were sent, " if done else ", "
-                where = f"MLflow at {masked(address)}" if address else f"MLflow in {results}"
                 raise UserError(
                     f"{where} is away ({error}){rest}repeat the same command when it is back"
                 ) from error
             try:
-                mirror.sync(directory)
+                sent += bool(tracker.sync(directory))  # one that has not ended may have no place there yet
             except UserError as error:
-                mirror = None  # opened anew, which tells a damaged run from a store that went away
+                tracker = None  # opened anew, which tells a damaged run from a store that went away
                 refused.append(f"{directory.path} was not sent: {error}")
-    return len(directories) - len(refused), refused
+    return sent, refused
 
 
 if __name__ == "__main__":

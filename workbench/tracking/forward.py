@@ -1,4 +1,4 @@
-"""Sends the runs of a study to MLflow while it goes on, without ever standing in its way."""
+"""Sends the runs of a study to a tracker while it goes on, without ever standing in its way."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tqdm import tqdm
 
 from workbench.addresses import masked, sqlite
 from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
-
-if TYPE_CHECKING:
-    from workbench.tracking.mlflow import Mirror
 
 POLL = 5.0
 """Seconds between two looks at the record of the run that is going on."""
@@ -38,9 +35,22 @@ class Leased(Protocol):
     def directory(self) -> RunDir: ...
 
 
+class Tracker(Protocol):
+    """A store that run directories are sent to, open."""
+
+    def sync(self, directory: RunDir, /) -> str:
+        """Sends what the store does not have of a run."""
+
+    def close_lost(self, study: str, busy: Callable[[], Collection[tuple[str, int]]], /) -> list[str]:
+        """Closes what is open there though nobody works on it."""
+
+    def absent(self, study: str, directories: Iterable[RunDir], /) -> list[RunDir]:
+        """Runs that have ended and are not in the store as they ended."""
+
+
 @dataclass
 class _Unsent:
-    """A run that ended and is not yet in MLflow, and why."""
+    """A run that ended and is not yet with the tracker, and why."""
 
     reason: str = "not yet sent"
     attempts: int = 0
@@ -48,7 +58,7 @@ class _Unsent:
 
 @dataclass(frozen=True, kw_only=True)
 class Leftovers:
-    """What earlier calls left behind in MLflow: runs still RUNNING there, and runs that it lacks."""
+    """What earlier calls left behind in a store: runs still RUNNING there, and runs that it lacks."""
 
     study: str
     busy: Callable[[], Collection[tuple[str, int]]]
@@ -58,13 +68,15 @@ class Leftovers:
 
 
 class Forwarder:
-    """Mirrors the runs of a study from a thread of its own. Nothing here raises or blocks."""
+    """Mirrors the runs of a study from a thread of its own, in MLflow. Nothing here raises or blocks."""
+
+    called = "MLflow"
 
     def __init__(
         self, results: Path, address: str, first: Sequence[RunDir] = (), leftovers: Leftovers | None = None
     ) -> None:
         self._results, self._address, self._leftovers = results, address, leftovers
-        self._mirror: Mirror | None = None
+        self._mirror: Tracker | None = None
         self._current: RunDir | None = None
         self._unsent = {directory.path: _Unsent() for directory in first}
         self._away = ""
@@ -74,7 +86,7 @@ class Forwarder:
         self._closing = False
         if first or leftovers is not None:
             self._wake.set()
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=self.called, daemon=True)
         self._thread.start()
 
     def started(self, lease: Leased) -> None:
@@ -99,7 +111,7 @@ class Forwarder:
         self._wake.set()
         self._thread.join(min(POLL, patience))
         if self._thread.is_alive() and patience > POLL:
-            what = "sending to MLflow" if self._unsent else "asking MLflow what it has"
+            what = f"sending to {self.called}" if self._unsent else f"asking {self.called} what it has"
             print(f"{what}, for {patience:.0f} s at most ...", file=sys.stderr, flush=True)
             self._thread.join(patience - POLL)
         unsent = dict(self._unsent)
@@ -108,7 +120,7 @@ class Forwarder:
         count = "1 run is" if len(unsent) == 1 else f"{len(unsent)} runs are"
         reason = self._away or next(iter(unsent.values())).reason
         return (
-            f"{count} not in MLflow at {self._shown()} ({reason}); nothing is lost, send "
+            f"{count} not in {self.called} at {self._shown()} ({reason}); nothing is lost, send "
             f"{'it' if len(unsent) == 1 else 'them'} with: {self._command(list(unsent))}"
         )
 
@@ -121,9 +133,18 @@ class Forwarder:
         command = ["python", "-m", "workbench.tracking", "import", *map(str, few)]
         if str(self._results) != os.environ.get("WORKBENCH_RESULTS", "results"):
             command += ["--results", str(self._results)]
-        if self._address != os.environ.get("WORKBENCH_MLFLOW", ""):
-            command += ["--mlflow", masked(self._address)]
-        return shlex.join(command)
+        return shlex.join([*command, *self._options()])
+
+    def _options(self) -> list[str]:
+        """Those of that command which name the store."""
+        usual = self._address == os.environ.get("WORKBENCH_MLFLOW", "")
+        return [] if usual else ["--mlflow", masked(self._address)]
+
+    def _reach(self) -> Tracker:
+        """The store, opened."""
+        from workbench.tracking.mlflow import Mirror  # takes seconds to import
+
+        return Mirror(self._results, self._address)
 
     def _tell(self) -> None:
         """Says once that the tracker is away; from the study's own thread, since a bar may be drawn."""
@@ -164,9 +185,7 @@ class Forwarder:
         if self._mirror is not None:
             return True
         try:
-            from workbench.tracking.mlflow import Mirror  # takes seconds to import
-
-            self._mirror = Mirror(self._results, self._address)
+            self._mirror = self._reach()
             if self._leftovers is not None:
                 self._mirror.close_lost(self._leftovers.study, self._leftovers.busy)
                 for directory in self._mirror.absent(self._leftovers.study, self._leftovers.directories):
@@ -176,7 +195,7 @@ class Forwarder:
         except Exception as error:  # noqa: BLE001
             if not self._away:
                 self._news = (
-                    f"warning: MLflow at {self._shown()} is away ({_first_line(error)}); training "
+                    f"warning: {self.called} at {self._shown()} is away ({_first_line(error)}); training "
                     "goes on, and what is missing is sent when it is back, or later by the same command"
                 )
             self._away = _first_line(error)

@@ -24,8 +24,8 @@ from workbench.tracking.run_dir import RunDir
 
 ENDED = ("complete", "pruned")
 """States in which a run has nothing left to do."""
-HERE_ONLY = ("lock", "mlflow.json", "mlflow.lock")
-"""Files that are about this machine: who holds the run, and which MLflow knows it."""
+HERE_ONLY = ("lock", "mlflow.json", "mlflow.lock", "wandb.json", "wandb.lock")
+"""Files that are about this machine: who holds the run, and which trackers know it."""
 WAITING = ".gathering"
 """Folder of `results` in which a copy waits until it is whole."""
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import naming
 from workbench.addresses import masked, sqlite, sqlite_path
 from workbench.errors import UserError
 from workbench.tracking import notes
@@ -30,8 +29,8 @@ from workbench.tracking.mlflow_store import (
     reach,
     told,
 )
-from workbench.tracking.mlflow_view import OUTCOME, describe, run_tags, serve, with_headlines
-from workbench.tracking.points import Point, batches, param, points, study_of
+from workbench.tracking.mlflow_view import describe, run_tags, serve, with_headlines
+from workbench.tracking.points import OUTCOME, Point, batches, param, points, run_name, study_of
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
@@ -179,10 +178,8 @@ class Mirror:
 
     def _create_run(self, experiment: str, identity: Mapping[str, Any], status: Status) -> str:
         tags = {"wb.key": identity["key"], "wb.seed": str(identity["seed"])}
-        axes, seed = identity.get("axes"), int(identity["seed"])
-        name = naming.brief(axes, seed) if axes else f"{identity['cell']} s{seed}"
         start = int(status.started * 1000)
-        return str(self._client.create_run(experiment, start, tags, name).info.run_id)
+        return str(self._client.create_run(experiment, start, tags, run_name(identity)).info.run_id)
 
     def _ours(self, run_id: str, directory: RunDir, status: Status) -> bool:
         """Whether the store has no attempt of somebody else that counts for more than this one.

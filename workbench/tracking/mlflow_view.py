@@ -25,7 +25,7 @@ from workbench.addresses import masked
 from workbench.errors import UserError
 from workbench.metrics import RUN
 from workbench.tracking.mlflow_store import HIDDEN, explained
-from workbench.tracking.points import Point, study_of
+from workbench.tracking.points import Point, facts, study_of
 from workbench.tracking.run_dir import RunDir, Status
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ COSTS = {
     if metric.name == name
 }
 """What stands beside the metric, first among columns and charts: name -> title."""
-OUTCOME = ("reason", "failure")
-"""What a run has only where it ended badly."""
-FACTS = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
 WIDE = 240
 """Pixels of a column, so that its head can be read."""
 HOST, PORT = "127.0.0.1", 5000
@@ -170,11 +167,6 @@ def run_tags(directory: RunDir, status: Status) -> dict[str, str]:
     """Tags of a run: what it is, where it was made, and the description and source that MLflow shows."""
     identity, environment = directory.identity(), directory.read_json("environment.json")
     study = study_of(directory)
-    values = {name: identity.get(name) for name in ("study", "recipe", "cell", "key", "seed")}
-    values |= {"attempt": status.attempt, "state": status.state}
-    values |= {name: getattr(status, name) for name in OUTCOME}
-    values |= {name: environment.get(name) for name in FACTS}
-    values |= {f"axis.{name}": value for name, value in identity.get("axes", {}).items()}
     arguments: Sequence[str] = study.get("arguments") or [str(identity.get("study"))]
     words = f"{identity['cell']}; seed {identity['seed']}."
     own = {
@@ -185,5 +177,5 @@ def run_tags(directory: RunDir, status: Status) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": environment.get("commit"),
     }
-    every = {f"wb.{name}": value for name, value in values.items()} | own
+    every = {f"wb.{name}": value for name, value in facts(directory, status).items()} | own
     return {name: masked(str(value)) for name, value in every.items() if value not in (None, "")}

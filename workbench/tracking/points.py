@@ -1,19 +1,23 @@
-"""What a run directory gives a tracker: points of curves, params as text, what its study asks."""
+"""What a run directory gives a tracker: points of curves, settings, what the run is, what its study asks."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeGuard, TypeVar
 
+from workbench import naming
 from workbench.addresses import masked
 from workbench.errors import UserError
 from workbench.tracking.run_dir import MAX_NUMBER, RunDir, Status
 
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
+OUTCOME = ("reason", "failure")
+"""What a run has only where it ended badly."""
+ENVIRONMENT = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
 _T = TypeVar("_T")
 
 
@@ -23,6 +27,18 @@ def points(directory: RunDir, status: Status) -> list[Point]:
     With six digits, which are as many as people read. What has no curve stands at step 0, since trackers draw
     a bar for that and a lone dot for any other step.
     """
+    found = recorded(directory)
+    curves = {name for name, _ in found}
+    for name, value in final(directory).items():
+        if name in curves:
+            found.setdefault((name, status.step), (value, status.seconds))
+        else:
+            found[name, 0] = (value, status.seconds)
+    return [(name, _rounded(value), seconds, step) for (name, step), (value, seconds) in found.items()]
+
+
+def recorded(directory: RunDir) -> dict[tuple[str, int], tuple[float, float]]:
+    """Metric and step -> value and seconds, of the curves alone; raises as `points`."""
     found: dict[tuple[str, int], tuple[float, float]] = {}
     for row in directory.read_metrics().rows:
         try:
@@ -36,16 +52,30 @@ def points(directory: RunDir, status: Status) -> list[Point]:
             )
         for name, value in row.items():
             if _is_metric(name, value):
-                found[name, step] = (_rounded(float(value)), seconds)
-    curves = {name for name, _ in found}
-    for name, value in directory.summary().items():
-        if not _is_metric(name, value):
-            continue
-        if name in curves:
-            found.setdefault((name, status.step), (_rounded(float(value)), status.seconds))
-        else:
-            found[name, 0] = (_rounded(float(value)), status.seconds)
-    return [(name, value, seconds, step) for (name, step), (value, seconds) in found.items()]
+                found[name, step] = (float(value), seconds)
+    return found
+
+
+def final(directory: RunDir) -> dict[str, float]:
+    """The metrics of the summary, with all digits; empty until the run is complete."""
+    return {name: float(value) for name, value in directory.summary().items() if _is_metric(name, value)}
+
+
+def run_name(identity: Mapping[str, Any]) -> str:
+    """What trackers call a run, such as `v0.90 t0.00 s0`; identity: `run.json`."""
+    axes, seed = identity.get("axes"), int(identity["seed"])
+    return naming.brief(axes, seed) if axes else f"{identity['cell']} s{seed}"
+
+
+def facts(directory: RunDir, status: Status) -> dict[str, Any]:
+    """What a run is, how it ended and where it was made, under the names that trackers show; None where a
+    record does not say."""
+    identity, environment = directory.identity(), directory.read_json("environment.json")
+    values = {name: identity.get(name) for name in ("study", "recipe", "cell", "key", "seed")}
+    values |= {"attempt": status.attempt, "state": status.state}
+    values |= {name: getattr(status, name) for name in OUTCOME}
+    values |= {name: environment.get(name) for name in ENVIRONMENT}
+    return values | {f"axis.{name}": value for name, value in identity.get("axes", {}).items()}
 
 
 def _is_metric(name: str, value: Any) -> bool:

@@ -53,7 +53,12 @@ def together(names: Sequence[str], results: Path) -> Answer:
     """
     if twice := [name for name in dict.fromkeys(names) if list(names).count(name) > 1]:
         raise UserError(f"study {twice[0]!r} is named twice; a report of several studies names each once")
-    parts = [_part(name, results) for name in names]
+    return joined([answer(load_asked(results, name)[0], results) for name in names], results)
+
+
+def joined(answers: Sequence[Answer], results: Path) -> Answer:
+    """The same of what several studies in one folder have answered each, to the same metric."""
+    parts = [_part(found, results) for found in answers]
     _check(parts)
     first, *others = parts
     unpaired = {part.name: why for part in others if (why := _unpaired(first, part))}
@@ -72,9 +77,8 @@ def together(names: Sequence[str], results: Path) -> Answer:
     return replace(found, cells=cells, sentence=" ".join([*said, found.sentence]))
 
 
-def _part(name: str, results: Path) -> _Part:
-    asked, _ = load_asked(results, name)
-    found = answer(asked, results)
+def _part(found: Answer, results: Path) -> _Part:
+    asked, name = found.asked, found.asked.name
     if asked.search:
         raise UserError(
             f"study {name} is a search, whose trials are chosen one after another; a report of several "

@@ -1,0 +1,1 @@
+"""The view Compare over several studies: `studies`."""
