@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,6 +117,20 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """Other data that a stage reads by turns with its own, such as images among videos (arXiv:2104.00650,
+    arXiv:2209.07526); each batch is of one of them."""
+
+    data: DataConfig
+    share: float
+    """Share of the stage's steps whose batch is of these data."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"the share of mixed data is above 0 and below 1, not {self.share!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stretch of training under one objective."""
 
@@ -127,10 +142,17 @@ class Stage:
     budget: Budget
     data: DataConfig | None = added(before=None)
     """What it trains on; None for the run's own data."""
+    mix: tuple[Mixed, ...] = added(before=())
+    """What it trains on by turns with that; the rest of the steps is of the stage's data."""
 
     def __post_init__(self) -> None:
         if not self.objective.isidentifier():
             raise UserError(f"a stage's objective is recipe, align or a phase, not {self.objective!r}")
+        if (total := sum(one.share for one in self.mix)) >= 1:
+            raise UserError(
+                f"the shares of mixed data add up to less than 1, which leaves the rest to the stage's own "
+                f"data, not to {total:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,11 +226,15 @@ class RunConfig:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise UserError(f"a run has one task or more, none of them twice, not {self.tasks!r}")
         for data in (*self.training_data, *self.evaluate_on):
-            if (data.frames, data.size) != (self.data.frames, self.data.size):
+            if data.frames not in (self.data.frames, 1) or data.size != self.data.size:
                 raise UserError(
                     f"all data of a run have {self.data.frames} frames of {self.data.size} pixels, as its "
-                    f"own; {data.name} has {data.frames} of {data.size}"
+                    f"own, or one frame where they are pictures; {data.name} has {data.frames} of {data.size}"
                 )
+        for stage in self.stages:
+            mixed = [one.data.name for one in stage.mix]
+            if len({(stage.data or self.data).name, *mixed}) < 1 + len(mixed):
+                raise UserError(f"a stage mixes data of different names, each once, not {', '.join(mixed)}")
         others = [data.name for data in self.evaluate_on]
         if len({self.data.name, *others}) < 1 + len(others):
             raise UserError(f"evaluate_on names data by different names than {self.data.name!r}, each once")
@@ -224,13 +250,16 @@ class RunConfig:
     @property
     def training_data(self) -> tuple[DataConfig, ...]:
         """The data of the stages in their order, each once."""
-        return tuple(dict.fromkeys(stage.data or self.data for stage in self.stages))
+        return self._read_by(self.stages)
 
     @property
     def recipe_data(self) -> tuple[DataConfig, ...]:
         """Those of the training data that a stage of another objective than `align` reads."""
-        stages = [stage for stage in self.stages if stage.objective != "align"]
-        return tuple(dict.fromkeys(stage.data or self.data for stage in stages))
+        return self._read_by([stage for stage in self.stages if stage.objective != "align"])
+
+    def _read_by(self, stages: Sequence[Stage]) -> tuple[DataConfig, ...]:
+        own = [(stage.data or self.data, *(one.data for one in stage.mix)) for stage in stages]
+        return tuple(dict.fromkeys(data for some in own for data in some))
 
     @property
     def all_data(self) -> tuple[DataConfig, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from workbench.data import decode as module
 from workbench.data.decode import DecodeError, decode, encode, fit
 from workbench.data.sampling import centre_frames
 from workbench.data.workers import run_tasks
@@ -51,6 +52,23 @@ def test_a_truncated_video_is_refused_or_shorter_but_never_hangs(tmp_path: Path)
     task = {"path": str(tmp_path / "cut.mp4"), "count": 4, "size": 32}
     (done,) = run_tasks("workbench.data.decode:decode_task", [(0, task)], workers=1, deadline=30)
     assert done.failure or "reason" in done.answer or done.answer["total"] < 30
+
+
+@pytest.mark.parametrize("without_decord", [False, True])
+def test_a_file_that_is_too_large_to_be_held_is_read_again_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_decord: bool
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8)
+    encode(tmp_path / "a.mp4", frames, rate=8, crf=20)
+    if without_decord:
+        monkeypatch.setattr(module, "decord", None)
+    opened, opening = [], module._open
+    monkeypatch.setattr(module, "_open", lambda path: opened.append(path) or opening(path))
+    held = decode(tmp_path / "a.mp4", 4, 32)
+    assert len(opened) == 1
+    monkeypatch.setattr(module, "HELD", 100)
+    assert np.array_equal(held, decode(tmp_path / "a.mp4", 4, 32))
+    assert len(opened) == 3
 
 
 def hang(task: dict) -> tuple[dict, bytes]:

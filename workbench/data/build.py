@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from workbench.data.decode import decoder_names, repeated_frames
+from workbench.data.decode import decoder_names
 from workbench.data.index import Index
 from workbench.data.progress import Progress
+from workbench.data.sampling import repeated_frames
 from workbench.data.store import is_ready, write_record
 from workbench.data.workers import Done, run_tasks, usable_cores
 from workbench.errors import UserError

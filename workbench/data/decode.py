@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
-from workbench.data.sampling import centre_frames, frames_within
+from workbench.data.sampling import centre_frames, frames_within, repeated_frames
 
 try:
     import decord
@@ -29,6 +30,8 @@ DAMAGED = 8
 """A video with more broken packets and damaged frames than this is refused; else it is used as it is."""
 LARGEST = 8192 * 8192
 """Pixels of a frame; more is a mistake or an attack on the memory."""
+HELD = 64 << 20
+"""Bytes of packets that are kept to be decoded, instead of being read from the file a second time."""
 
 
 class DecodeError(Exception):
@@ -40,11 +43,7 @@ def decoder_names(used: Mapping[str, int]) -> str:
 
     used: how many videos each has decoded, `decord` and `pyav`, and of pictures `pillow`.
     """
-    versions = {
-        "pyav": av.__version__,
-        "decord": getattr(decord, "__version__", ""),
-        "pillow": PILLOW,
-    }
+    versions = {"pyav": av.__version__, "decord": getattr(decord, "__version__", ""), "pillow": PILLOW}
     names = [f"{name} {versions[name]}" for name in sorted(used)]
     if len(names) == 1:
         return names[0]
@@ -71,18 +70,24 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     # Absolute, so that no name can look like one of FFmpeg's protocols.
     path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
-        _check_file(path)
+        if not path.is_file():
+            raise DecodeError("there is no such file")
+        if path.stat().st_size == 0:
+            raise DecodeError("the file is empty")
         if is_picture(path):
             still = fit(read_picture(path, LARGEST), size)
             return _answer("pillow", np.repeat(still[None], count, axis=0), 1)
-        found = _probe(path)
-        pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found.times)
-        if decord is not None and found.plain and _intact(path, found, pick):
-            try:
-                return _answer("decord", *_with_decord(path, pick, size))
-            except (decord.DECORDError, DecodeError, MemoryError):
-                pass  # PyAV judges what decord gives up on
-        return _answer("pyav", *_with_pyav(path, pick, size, found.packets))
+        with _open(path) as container:
+            found = _probe(container)
+            pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found)
+            if decord is not None and found.plain:
+                if _intact(path, found, pick):
+                    try:
+                        return _answer("decord", *_with_decord(path, pick, size))
+                    except (decord.DECORDError, DecodeError, MemoryError):
+                        pass  # PyAV judges what decord gives up on
+                found = found._replace(held=[])  # to be judged by a decoder that has seen nothing before
+            return _answer("pyav", *_with_pyav(path, pick, size, found))
     except (DecodeError, PictureError) as error:
         return {"reason": str(error)}, b""
     except MemoryError:
@@ -99,16 +104,6 @@ def examine_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     repeated = repeated_frames(frames, answer["total"])
     content = hashlib.sha256(payload).hexdigest()
     return answer | _facts(Path(task["path"]).absolute()) | {"repeated": repeated, "content": content}, b""
-
-
-def repeated_frames(frames: np.ndarray, total: int) -> int:
-    """How many of the frames [T, H, W, 3] of a clip equal the one before them.
-
-    Frames of a video that is shorter than the sample (`total` < T) repeat by design and are not counted.
-    """
-    if total < len(frames) or len(frames) == 1:
-        return 0
-    return int((frames[1:] == frames[:-1]).reshape(len(frames) - 1, -1).all(-1).sum())
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -143,9 +138,20 @@ class _Found(NamedTuple):
     packets: int
     groups: list[int]
     """Numbers of the packets with which groups of pictures begin."""
-    times: list[float]
-    """Seconds from the first frame at which frames are shown, ascending; empty where the file does not
-    say."""
+    ticks: list[int | None]
+    """When frames are shown, in the order of their packets."""
+    stream: av.VideoStream
+    held: list[av.Packet]
+    """The packets themselves; none of a large file."""
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds from the first frame on, ascending; by the rate where there are no times, else none."""
+        known = sorted(tick for tick in self.ticks if tick is not None)
+        if len(known) == len(self.ticks) and self.stream.time_base is not None:
+            return [float((tick - known[0]) * self.stream.time_base) for tick in known]
+        rate = self.stream.average_rate
+        return [float(number / rate) for number in range(len(self.ticks))] if rate else []
 
 
 @dataclass(frozen=True)
@@ -156,71 +162,75 @@ class _Pick:
     start: float
     end: float
     """Seconds; 0 stands for the end of the video."""
-    times: list[float]
+    found: _Found
 
     def of(self, total: int) -> list[int]:
         """Numbers of the frames, of a video with `total` of them; `DecodeError` where it ends before."""
         if not (self.start or self.end):
             return centre_frames(total, self.count)
         try:
-            first, stop = frames_within(self.times[:total], self.start, self.end)
+            first, stop = frames_within(self.found.times[:total], self.start, self.end)
         except ValueError as error:
             raise DecodeError(str(error)) from error
         return [first + number for number in centre_frames(stop - first, self.count)]
 
 
 def _open(path: Path) -> InputContainer:
-    # A playlist under the name of a video would make FFmpeg open addresses of its author's choice.
-    return av.open(str(path), options={"protocol_whitelist": "file"})
+    """`DecodeError` where it is no video."""
+    try:
+        # A playlist under the name of a video would make FFmpeg open addresses of its author's choice.
+        return av.open(str(path), options={"protocol_whitelist": "file"})
+    except (av.FFmpegError, ValueError) as error:
+        raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise DecodeError("there is no such file")
-    if path.stat().st_size == 0:
-        raise DecodeError("the file is empty")
-
-
-def _probe(path: Path) -> _Found:
+def _probe(container: InputContainer) -> _Found:
     """What is in the file; `DecodeError` where there is no video to decode.
 
     decord gives other frames than the file's for VP8 and VP9, for more than eight bits, and for files with
     edit lists or an index that disagrees with their content, so those go to PyAV.
     """
     try:
-        with _open(path) as container:
-            if not container.streams.video:
-                raise DecodeError("it has no video stream")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise DecodeError("its video codec is not known to this build of FFmpeg")
-            context = stream.codec_context
-            if context.width * context.height > LARGEST:
-                raise DecodeError(f"its frames of {context.width} x {context.height} pixels are too large")
-            plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
-            plain = plain and not stream.start_time
-            packets, groups = 0, []
-            ticks: list[int | None] = []
-            for packet in container.demux(stream):
-                if packet.is_keyframe:
-                    groups.append(packets)
-                if packet.size:
-                    packets += 1
-                    ticks.append(packet.dts if packet.pts is None else packet.pts)
-                plain = plain and not packet.is_discard
-            plain = plain and stream.frames == packets and groups[:1] == [0]
-            return _Found(plain, packets, groups, _seconds(ticks, stream))
+        if not container.streams.video:
+            raise DecodeError("it has no video stream")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise DecodeError("its video codec is not known to this build of FFmpeg")
+        context = stream.codec_context
+        if context.width * context.height > LARGEST:
+            raise DecodeError(f"its frames of {context.width} x {context.height} pixels are too large")
+        context.thread_count = 1  # one process a core already, and frames are the same
+        plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
+        plain = plain and not stream.start_time
+        packets, groups = 0, []
+        ticks: list[int | None] = []
+        held, room = [], HELD
+        for packet in container.demux(stream):
+            if packet.is_keyframe:
+                groups.append(packets)
+            if packet.size:
+                packets += 1
+                ticks.append(packet.dts if packet.pts is None else packet.pts)
+            plain = plain and not packet.is_discard
+            room -= packet.size
+            if room >= 0:
+                held.append(packet)
+        plain = plain and stream.frames == packets and groups[:1] == [0]
+        return _Found(plain, packets, groups, ticks, stream, held if room >= 0 else [])
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
-def _seconds(ticks: list[int | None], stream: av.VideoStream) -> list[float]:
-    """Times of the packets in order of presentation, by the rate where the file has no times."""
-    known = sorted(tick for tick in ticks if tick is not None)
-    if len(known) == len(ticks) and stream.time_base is not None:
-        return [float((tick - known[0]) * stream.time_base) for tick in known]
-    rate = stream.average_rate
-    return [float(number / rate) for number in range(len(ticks))] if rate else []
+@contextmanager
+def _packets(path: Path, found: _Found) -> Iterator[tuple[Iterable[av.Packet], VideoCodecContext]]:
+    """The packets of a video, as they are held or read again, and what decodes them."""
+    if found.held:
+        yield found.held, found.stream.codec_context
+        return
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        yield container.demux(stream), stream.codec_context
 
 
 def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
@@ -229,12 +239,10 @@ def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
     decord takes what its decoder made of damaged data for the frame, or another frame, and says nothing.
     """
     needed = {bisect_right(found.groups, number) for number in pick.of(found.packets)}
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        numbered = groupby(enumerate(packets), lambda pair: bisect_right(found.groups, pair[0]))
-        for number, group in numbered:
-            if number in needed and not _decodes([packet for _, packet in group], stream.codec_context):
+    with _packets(path, found) as (packets, context):
+        sized = enumerate(packet for packet in packets if packet.size)
+        for number, group in groupby(sized, lambda pair: bisect_right(found.groups, pair[0])):
+            if number in needed and not _decodes([packet for _, packet in group], context):
                 return False
     return True
 
@@ -261,25 +269,27 @@ def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
     return np.stack([fit(reader.get_batch([i]).asnumpy()[0], size) for i in wanted]), total
 
 
-def _with_pyav(path: Path, pick: _Pick, size: int, packets: int) -> tuple[np.ndarray, int, int]:
+def _with_pyav(path: Path, pick: _Pick, size: int, found: _Found) -> tuple[np.ndarray, int, int]:
     """Decodes in order; a second time where there are more or fewer frames than packets."""
-    wanted = pick.of(max(1, packets))
-    total, damaged, chosen = _in_order(path, wanted, size)
+    wanted = pick.of(max(1, found.packets))
+    total, damaged, chosen = _in_order(path, wanted, size, found)
     if total == 0:
         raise DecodeError("it has no frame that can be decoded")
-    if total != packets:
+    if total != found.packets:
         wanted = pick.of(total)
-        _, _, chosen = _in_order(path, wanted, size)
+        _, _, chosen = _in_order(path, wanted, size, found._replace(held=[]))
     return np.stack([chosen[number] for number in wanted]), total, damaged
 
 
-def _in_order(path: Path, wanted: list[int], size: int) -> tuple[int, int, dict[int, np.ndarray]]:
+def _in_order(
+    path: Path, wanted: list[int], size: int, found: _Found
+) -> tuple[int, int, dict[int, np.ndarray]]:
     """How many frames there are in order of presentation, how much is damaged, and the wanted frames."""
     total = damaged = 0
     chosen = {}
     try:
-        with _open(path) as container:
-            for packet in container.demux(container.streams.video[0]):
+        with _packets(path, found) as (packets, _):
+            for packet in packets:
                 try:
                     frames = packet.decode()
                 except av.FFmpegError:
@@ -298,7 +308,7 @@ def _in_order(path: Path, wanted: list[int], size: int) -> tuple[int, int, dict[
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """RGB pixels [H, W, 3], turned as the file says they are to be shown."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    return np.rot90(_COLOURS.reformat(frame, format="rgb24").to_ndarray(), round(frame.rotation / 90))
 
 
 def _words(error: Exception) -> str:
@@ -308,7 +318,7 @@ def _words(error: Exception) -> str:
     return str(error).partition("\n")[0][:160]
 
 
-_SCALER = VideoReformatter()
+_COLOURS, _SCALER = VideoReformatter(), VideoReformatter()  # each keeps what it has prepared for one size
 
 
 def fit(frame: np.ndarray, size: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""One's own videos: a folder with `captions.csv` and any video files, `--data folder:PATH`.
+"""One's own videos: a folder with `captions.csv` and any video or picture files, `--data folder:PATH`.
 
 `captions.csv` has a header and the columns `video,caption` and, if wanted, `split` (train, val, test).
-`video` is a path inside the folder; several rows for one video give it several captions.
+`video` is a path inside the folder; several rows for one video give it several captions. A run that reads
+two folders calls the other one `folder-2`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CAPTIONS = "captions.csv"
 LONGEST = 2000
 """Characters of a caption; more is a mistake in the file rather than a sentence."""
 SOURCE = "own videos"
+PROTOCOLS = {"": "", "2": "second folder, of the same kind, in a run that reads two"}
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:

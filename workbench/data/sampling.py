@@ -51,6 +51,16 @@ def frames_within(times: Sequence[float], start: float, end: float) -> tuple[int
     return first, stop
 
 
+def repeated_frames(frames: np.ndarray, total: int) -> int:
+    """How many of the frames [T, H, W, 3] of a clip equal the one before them.
+
+    Frames of a video that is shorter than the sample (`total` < T) repeat by design and are not counted.
+    """
+    if total < len(frames) or len(frames) == 1:
+        return 0
+    return int((frames[1:] == frames[:-1]).reshape(len(frames) - 1, -1).all(-1).sum())
+
+
 def random_frames(total: int, count: int, clips: int, rng: np.random.Generator) -> np.ndarray:
     """Frame numbers int64 [clips, count], one at random in each of `count` equal intervals of `total`."""
     places = np.arange(count) + rng.random((clips, count))

@@ -68,6 +68,9 @@ class BaseRecipe(nn.Module, ABC):
     """Whether several processes that share a batch compute what one computes of it (see `distributed`): what
     looks at other rows gathers them, what is drawn of them is drawn for all."""
 
+    READS_IMAGES: ClassVar[bool] = False
+    """Whether a batch may be of single images [B, 1, H, W, 3] where clips have more frames."""
+
     def __init__(self, config: Any, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config

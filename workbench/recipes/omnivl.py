@@ -15,10 +15,11 @@ stages of a run.
 
 Differs from the paper: the shared small core from a random start; all frames are seen at once, not space and
 time by turns; images are frames of the clips, with the clips' captions, and in one step with clips instead of
-in batches by turns; classes are the drawn world's, of a frame colour and shape, of a clip its two actions,
-and their bare names are texts; a quarter of the texts are such, which is our choice, as are the weights and a
-constant `alpha`; one queue, empty at first, of 1,024 samples instead of 57,600; the decoder shares no weights
-with what judges pairs and learns captions only; temperatures stop at 0.01.
+in batches by turns, unless pictures are mixed in (`Stage.mix`; `images=0` then leaves clips whole); classes
+are the drawn world's, of a frame colour and shape, of a clip its two actions, and their bare names are texts;
+a quarter of the texts are such, which is our choice, as are the weights and a constant `alpha`; one queue,
+empty at first, of 1,024 samples instead of 57,600; the decoder shares no weights with what judges pairs and
+learns captions only; temperatures stop at 0.01.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Recipe(DualEncoder):
     """
 
     DISTRIBUTED: ClassVar = True
+    READS_IMAGES: ClassVar = True
 
     PHASES: ClassVar = {"images": Phase()}
     video: ImageVideoEncoder
@@ -141,7 +143,7 @@ class Recipe(DualEncoder):
             return Draw()
         rows, frames = batch.video.shape[:2]
         whole, host = rows * rng.size, rng.on_host  # which knows how many samples are images
-        images = whole if objective == "images" else share(self.config.images, whole)
+        images = whole if objective == "images" else self._images(batch, whole)
         image = host.own(lowest(host.for_all().uniform(whole), images))
         frame = moved(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
         image = counted(moved(image, rng.device), int(image.sum()))
@@ -150,11 +152,16 @@ class Recipe(DualEncoder):
         return Draw(chosen={**chosen, "negatives": rng.uniform(rows, 2)})
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
-        return self._learn(batch, draw, share(self.config.images, len(batch.video) * size()))
+        return self._learn(batch, draw, self._images(batch, len(batch.video) * size()))
 
     def images(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The phase that comes first: the same terms, of images alone."""
         return self._learn(batch, draw, len(batch.video) * size())
+
+    def _images(self, batch: Batch, rows: int) -> int:
+        """How many of the rows of all processes are shown as images: all of a batch of images among clips."""
+        alone = self.video.project_image is not None and batch.video.shape[1] == 1
+        return rows if alone else share(self.config.images, rows)
 
     def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
         """images: how many of the samples of all processes are shown as such."""

@@ -62,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="what runs train on before --data, NAME or NAME:PATH; of a study that does so, such as transfer",
     )
+    add(
+        "--mix",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DATA", "SHARE"),
+        help="data, NAME or NAME:PATH, that runs read by turns with those of --data, in this share of steps",
+    )
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--retry", action="store_true", help="try runs again that were given up")
     add("--results", default=default("RESULTS", "results"), help="folder of all results")

@@ -21,7 +21,7 @@ from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
 from workbench.study import show, spec
 from workbench.study.cells.confirm import planned
-from workbench.study.cells.options import Options, parse_seeds
+from workbench.study.cells.options import Options, parse_mix, parse_seeds
 from workbench.study.plan import Plan
 from workbench.tracking.also import known as also
 from workbench.tracking.files import check_folder, disk_full
@@ -88,6 +88,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         data=next(iter(options.data), ""),
         more_data=tuple(options.data[1:]),
         pretrain_data=options.pretrain_data,
+        mix=parse_mix(options.mix),
         recipe=options.recipe,
         trials=options.trials,
         single=options.single,

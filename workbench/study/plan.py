@@ -112,9 +112,10 @@ class Plan:
         parts = ["smoke" if self.options.smoke else "", self.options.budget.strip()]
         if self.options.data:
             parts.append(f"{data.name} {data.digest[:12]}")
-        if self.options.more_data or self.options.pretrain_data:
+        if self.options.more_data or self.options.pretrain_data or self.options.mix:
             others = self.space.examples[0].config.all_data[1:]
             parts += [f"{other.name} {other.digest[:12]}" for other in others]
+            parts += [f"{share:g} of {one.partition(':')[0]}" for one, share in self.options.mix]
         parts += self.options.settings
         changed = ", ".join(part for part in parts if part)
         return f"{self.study.name} ({changed})" if changed else self.study.name

@@ -74,7 +74,12 @@ def smoke(config: RunConfig) -> RunConfig:
     return replace(
         config,
         stages=tuple(
-            replace(stage, budget=steps, data=_few(stage.data) if stage.data is not None else None)
+            replace(
+                stage,
+                budget=steps,
+                data=_few(stage.data) if stage.data is not None else None,
+                mix=tuple(replace(one, data=_few(one.data)) for one in stage.mix),
+            )
             for stage in config.stages
         ),
         data=_few(config.data),
@@ -150,14 +155,18 @@ def fitted(
 ) -> tuple[RunConfig, tuple[str, ...]]:
     """A run as its own data ask for it, and what was decided for the user, in sentences.
 
-    Where they are pictures, all data have one frame, which is encoded with a tubelet of 1. Where a benchmark
-    has a second convention, the task that measures it is added.
+    Where they are pictures, all data have one frame, which is encoded with a tubelet of 1. Where pictures
+    are mixed with clips, they have one frame for a recipe that reads images, and are still clips for others.
+    Where a benchmark has a second convention, the task that measures it is added.
     """
     notes = []
     name = config.data.name
     if describe(config.data).pictures:
         config = _of_pictures(config)
         notes.append(f"{name}: one frame a picture, encoded with a tubelet of 1")
+    else:
+        config, said = _with_pictures(config, describe)
+        notes += said
     if "retrieval" in config.tasks:
         more = [task for task in datasets.more_tasks(name) if task not in config.tasks]
         config = replace(config, tasks=(*config.tasks, *more))
@@ -202,26 +211,60 @@ def _stages(config: RunConfig) -> list[str]:
     for number, stage in enumerate(config.stages, 1):
         hidden = "masked" if stage.masked else "unmasked"
         data = (stage.data or config.data).name
+        if stage.mix:
+            rest = 1 - sum(one.share for one in stage.mix)
+            parts = [(data, rest), *((one.data.name, one.share) for one in stage.mix)]
+            data = " and ".join(f"{name} in {share:.3g} of the steps" for name, share in parts)
         said.append(f"{number}. {data}, {stage.objective}, {hidden}, {stage.budget}")
     after = "after each stage" if len(config.stages) > 1 else "at the end"
     tested = " and ".join([config.data.name, *(data.name for data in config.evaluate_on)])
     return [f"trains on {'; '.join(said)}; tested on {tested} {after}, selected on {config.data.name}"]
 
 
-def _of_pictures(config: RunConfig) -> RunConfig:
-    def still(data: DataConfig) -> DataConfig:
-        return replace(data, frames=1, stored=0, sampling="centre", stride=1)
+def _still(data: DataConfig, frames: int = 1) -> DataConfig:
+    """The same of pictures, of which more frames than a step takes would all be equal."""
+    return replace(data, frames=frames, stored=0, sampling="centre", stride=1)
 
+
+def _with_pictures(
+    config: RunConfig, describe: Callable[[DataConfig], datasets.Described]
+) -> tuple[RunConfig, list[str]]:
+    """A run on clips that are mixed with pictures, and how these are read."""
+    mixed = dict.fromkeys(one.data for stage in config.stages for one in stage.mix)
+    names = [data.name for data in mixed if describe(data).pictures]
+    images = recipes.load(config.recipe_name).Recipe.READS_IMAGES
+    frames = 1 if images else config.data.frames
+    how = "as an image of one frame" if images else f"as a still clip of {frames} frames"
+
+    def fit(data: DataConfig) -> DataConfig:
+        return _still(data, frames) if data.name in names else data
+
+    stages = [
+        replace(stage, mix=tuple(replace(one, data=fit(one.data)) for one in stage.mix))
+        for stage in config.stages
+    ]
+    config = replace(config, stages=tuple(stages), evaluate_on=tuple(map(fit, config.evaluate_on)))
+    return config, [f"{name}: {config.recipe_name} reads a picture {how}" for name in names]
+
+
+def _of_pictures(config: RunConfig) -> RunConfig:
     recipe = config.recipe
     if hasattr(recipe, "video"):
         recipe = replace(recipe, video=replace(recipe.video, tubelet=1))
     if hasattr(recipe, "frames"):  # clips into which a video is cut
         recipe = replace(recipe, frames=1)
-    stages = [replace(s, data=still(s.data) if s.data is not None else None) for s in config.stages]
+    stages = [
+        replace(
+            stage,
+            data=_still(stage.data) if stage.data is not None else None,
+            mix=tuple(replace(one, data=_still(one.data)) for one in stage.mix),
+        )
+        for stage in config.stages
+    ]
     return replace(
         config,
         recipe=recipe,
-        data=still(config.data),
+        data=_still(config.data),
         stages=tuple(stages),
-        evaluate_on=tuple(map(still, config.evaluate_on)),
+        evaluate_on=tuple(map(_still, config.evaluate_on)),
     )

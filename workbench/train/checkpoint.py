@@ -61,6 +61,8 @@ class Progress:
     prepare_seconds: float = 0.0
     stage_costs: dict[str, float] = field(default_factory=dict)
     """`cost/*` per clip of one step of the present stage."""
+    mixed_costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Where the present stage mixes data: number of a set -> `flops` of a step and `cost/*` per clip."""
     costs: dict[str, float] = field(default_factory=dict)
     """The sum of these over all steps."""
     eval_seconds: float = 0.0
@@ -74,7 +76,7 @@ class Progress:
         self.stage += 1
         self.stage_step = self.evaluated = 0
         self.stage_seconds = self.stage_flops = 0.0
-        self.stage_costs = {}
+        self.stage_costs, self.mixed_costs = {}, {}
 
 
 def save(

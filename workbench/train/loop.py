@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.config import Stage
+from workbench.data.loader import Batches
 from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
@@ -27,6 +28,8 @@ from workbench.train.session import Interrupted, Session
 from workbench.train.step.late import NORM
 from workbench.train.step.late import NotFinite as NotFinite
 
+FLOPS = "flops"
+"""Of a whole step, among the costs of a clip."""
 ROWS = 200
 """About so many training rows are recorded per stage."""
 
@@ -67,9 +70,10 @@ def train(
             _prepare(session)
         for stage in config.stages[at.stage :]:
             session.enter(stage)
-            loader = session.loader(stage)
-            # Over several data sets each goes through its own epochs, whatever was trained on between.
-            start = at.step if len(session.loaders) == 1 else at.steps_on.get(str(loader.source), 0)
+            loader, start = session.loader(stage), at.step
+            if len(session.loaders) > 1:
+                # Each data set goes through its own epochs, whatever was trained on between.
+                loader, start = loader.resumed(at.stage_step, at.steps_on)
             pinned = session.device.type == "cuda"
             batches = loader.batches(start, lambda: session.wait(stop), pinned=pinned)
             row: dict[str, float] = {}
@@ -173,7 +177,11 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     waited = time.perf_counter() - start
     batch = session.transfer(batch)
     rng = world.rng(session.device, session.config.seed, at.step)
-    counter = cost.StepCounter(recipe, len(batch.video)) if not at.stage_flops else None
+    loader = session.loader(stage)
+    source = str(loader.read_by(at.stage_step).source)
+    # Where data are mixed, a step costs what its kind costs: images less than clips.
+    new = source not in at.mixed_costs if stage.mix else not at.stage_flops
+    counter = cost.StepCounter(recipe, len(batch.video)) if new else None
 
     session.optimizer.zero_grad(set_to_none=True)
     with counter or nullcontext():
@@ -185,7 +193,7 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     found[NORM] = torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm)
     session.findings.note(at.step + 1, found)
     if counter is not None:
-        at.stage_flops = counter.cost.flops
+        _measured(at, loader, source, counter.cost)
     steps = planned_steps(stage, at, session.loader(stage).per_epoch)
     progress = (at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done
     lr = optim.lr * schedule(progress, optim.warmup)
@@ -203,25 +211,39 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     elapsed, waited, cores = _clocks(session, time.perf_counter() - start, waited, core_time().since(cores))
 
     if counter is not None:
-        step_cost = counter.cost
-        at.stage_flops, at.stage_costs = step_cost.flops, step_cost.metrics()
+        _measured(at, loader, source, counter.cost)
     session.moves += 1
     at.step += 1
     at.stage_step += 1
-    source = str(session.loader(stage).source)
     at.steps_on[source] = at.steps_on.get(source, 0) + 1
     at.seconds += elapsed
     at.stage_seconds += elapsed
     at.wait_seconds += waited
     at.core_seconds += cores.used
     at.core_wait_seconds += cores.waited
-    at.flops += at.stage_flops
-    for name, value in at.stage_costs.items():
-        at.costs[name] = at.costs.get(name, 0.0) + value
+    own = at.mixed_costs.get(source) or {FLOPS: at.stage_flops, **at.stage_costs}
+    at.flops += own[FLOPS]
+    for name, value in own.items():
+        if name != FLOPS:
+            at.costs[name] = at.costs.get(name, 0.0) + value
     if not recorded:
         return {}
     values = {f"train/{name}": value for name, value in session.findings.last.items()}
     return values | {"train/lr": lr} | clock(at)
+
+
+def _measured(at: Progress, loader: Batches, source: str, found: cost.StepCost) -> None:
+    """Notes what a step costs; where data are mixed, the mean over those of which one was measured."""
+    at.stage_flops, at.stage_costs = found.flops, found.metrics()
+    if len(loader.parts) == 1:
+        return
+    at.mixed_costs[source] = {FLOPS: found.flops, **at.stage_costs}
+    known = [
+        (share, at.mixed_costs[str(part.source)][FLOPS])
+        for share, part in zip(loader.shares, loader.parts, strict=True)
+        if str(part.source) in at.mixed_costs
+    ]
+    at.stage_flops = sum(share * flops for share, flops in known) / sum(share for share, _ in known)
 
 
 def _settle(session: Session) -> None:

@@ -216,7 +216,8 @@ def keep(run: RunDir, session: Session) -> None:
 
 def _streamed(session: Session) -> list[StreamedFrames]:
     """The frames that this run decodes from shards, of the last stage first."""
-    loaders = [session.loader(stage) for stage in reversed(session.config.stages)]
+    stages = reversed(session.config.stages)
+    loaders = [part for stage in stages for part in session.loader(stage).parts]
     return list({id(one.streamed): one.streamed for one in loaders if one.streamed is not None}.values())
 
 

@@ -13,7 +13,7 @@ import torch
 from workbench import own, tasks
 from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data import known_of, knows_motion, truth_of
-from workbench.data.loader import Loader
+from workbench.data.loader import Batches, Loader, Mixture
 from workbench.data.store import FrameStore
 from workbench.data.texts import told
 from workbench.errors import UserError
@@ -121,8 +121,10 @@ class Session:
         parts = self.config.optim.accumulate
         return Gradients(self.recipe, stage, parts=parts, precision=self.precision)
 
-    def loader(self, stage: Stage) -> Loader:
-        return self.loaders[stage.data or self.config.data]
+    def loader(self, stage: Stage) -> Batches:
+        own = self.loaders[stage.data or self.config.data]
+        others = [(self.loaders[one.data], one.share) for one in stage.mix]
+        return Mixture(own, others) if others else own
 
     def enter(self, stage: Stage) -> None:
         """Lets only those parameters learn that the stage's phase trains."""
@@ -189,7 +191,7 @@ class Session:
         stage = next((stage for stage in self.config.stages if stage.masked), None)
         if stage is None:
             return {}
-        loader, rng = self.loader(stage), BatchRng.seeded(self.config.seed, self.device)
+        loader, rng = self.loader(stage).parts[0], BatchRng.seeded(self.config.seed, self.device)
         if type(self.recipe).masks is BaseRecipe.masks:  # by the captions alone, so that all of them count
             batch = Batch.of(torch.empty(0), loader.text)
         else:
@@ -315,6 +317,12 @@ def check(config: RunConfig, processes: int = 1) -> None:
     check_shared(config.optim.batch_size, processes)
     if processes > 1 and not recipe.DISTRIBUTED:
         raise UserError(f"{config.recipe_name} cannot share a batch between processes; give it one process")
+    frames = {data.frames for data in config.all_data}
+    if len(frames) > 1 and not recipe.READS_IMAGES:
+        raise UserError(
+            f"{config.recipe_name} reads clips of one length only; a picture is a still clip of "
+            f"{config.data.frames} frames to it"
+        )
     for stage in config.stages:
         recipe.check_objective(stage.objective)
         check_parts(recipe, config.optim, stage.objective, processes)

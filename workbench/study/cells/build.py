@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench import data as datasets
 from workbench import naming, tasks
-from workbench.config import DataConfig, RunConfig
+from workbench.config import DataConfig, Mixed, RunConfig
 from workbench.errors import UserError
 from workbench.study.cells import settings
 from workbench.study.cells.options import Options
@@ -72,7 +72,11 @@ class Builder:
             config,
             data=known[config.data].data,
             stages=tuple(
-                replace(stage, data=known[stage.data].data if stage.data is not None else None)
+                replace(
+                    stage,
+                    data=known[stage.data].data if stage.data is not None else None,
+                    mix=tuple(replace(one, data=known[one.data].data) for one in stage.mix),
+                )
                 for stage in config.stages
             ),
             evaluate_on=tuple(known[data].data for data in config.evaluate_on),
@@ -137,7 +141,9 @@ def _apply(config: RunConfig, study: Study, options: Options) -> RunConfig:
         config = replace(config, stages=with_budget(config.stages, options.budget))
     if options.data or options.pretrain_data:
         config = _on(config, study, options)
-    return _as_read(config) if options.data else config
+    if options.data:
+        config = _as_read(config)
+    return _mixed(config, options) if options.mix else config
 
 
 def _as_read(config: RunConfig) -> RunConfig:
@@ -187,3 +193,19 @@ def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
         stages=tuple(stages),
         evaluate_on=tuple(map(renamed, config.evaluate_on)),
     )
+
+
+def _mixed(config: RunConfig, options: Options) -> RunConfig:
+    """The same run, which reads the data of `--mix` by turns with its own and is evaluated on them too."""
+    some = [
+        Mixed(data=replace(config.data, name=one.partition(":")[0], digest=""), share=share)
+        for one, share in options.mix
+    ]
+    stages = [
+        replace(stage, mix=(*stage.mix, *some)) if stage.data in (None, config.data) else stage
+        for stage in config.stages
+    ]
+    tested = {one.name: one for one in config.evaluate_on}
+    for one in some:
+        tested.setdefault(one.data.name, replace(one.data, text="captions", crop=1.0, flip=0.0, jitter=0.0))
+    return replace(config, stages=tuple(stages), evaluate_on=tuple(tested.values()))

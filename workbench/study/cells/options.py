@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ class Options:
     """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
     pretrain_data: str = ""
     """Of a study whose runs train on other data first: what that is, `NAME` or `NAME:PATH`."""
+    mix: tuple[tuple[str, float], ...] = ()
+    """Data that stages read by turns with `data`, `NAME` or `NAME:PATH` each, and their share of steps."""
     confirm: int = 0
     """Of a search: how many of its best trials to run again with fresh seeds; 0 runs the search itself."""
     recipe: str = ""
@@ -48,7 +50,7 @@ class Options:
 
     def source(self, name: str) -> str | None:
         """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
-        named = (*self.more_data, self.pretrain_data, self.data)
+        named = (*self.more_data, *(one for one, _ in self.mix), self.pretrain_data, self.data)
         given = dict(one.partition(":")[::2] for one in named)
         return given.get(name) or None
 
@@ -61,10 +63,24 @@ class Options:
             self.confirm and f"best {self.confirm}",
             self.budget and f"budget {self.budget}",
             data.strip(),
+            self.mix and "mixed with " + " and ".join(f"{one} at {share:g}" for one, share in self.mix),
             first,
             changed,
         ]
         return ", ".join(p for p in parts if p) or PLAIN
+
+
+def parse_mix(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, float], ...]:
+    """Data and shares as `--mix` takes them."""
+    found = []
+    for data, share in pairs:
+        try:
+            found.append((data, float(share)))
+        except ValueError:
+            raise UserError(
+                f"--mix takes data and their share of the steps, such as 0.25, not {share!r}"
+            ) from None
+    return tuple(found)
 
 
 MOST_SEEDS = 1000
