@@ -72,6 +72,8 @@ class Peer(nn.Module):
 class HuggingFaceVideoMAE(Peer):
     """transformers' VideoMAE for pre-training, which predicts standardised pixels of what is hidden."""
 
+    generator: torch.Generator | None = None
+
     def build(self) -> None:
         work, video, decoder = self.work, self.work.video, self.work.decoder
         config = VideoMAEConfig(
@@ -86,7 +88,9 @@ class HuggingFaceVideoMAE(Peer):
     def forward(self, batch: Batch) -> Tensor:
         places = (self.work.size // self.work.video.patch) ** 2
         hidden = int(self.work.ratio * places)
-        order = torch.rand(len(batch.video), places, device=batch.video.device).argsort(1)
+        device = batch.video.device
+        self.generator = self.generator or torch.Generator(device)
+        order = torch.rand(len(batch.video), places, device=device, generator=self.generator).argsort(1)
         mask = (order < hidden).repeat(1, self.work.tokens // places)  # a tube hides one place at all times
         video = self.standardised(batch).permute(0, 1, 4, 2, 3)
         loss: Tensor = self.model(video, bool_masked_pos=mask).loss

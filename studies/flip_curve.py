@@ -15,6 +15,7 @@ length of the tuning, how the rate grows, the weight of the reconstruction and i
 
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.masking.video import PerFrameMasking
+from workbench.naming import Value
 from workbench.recipes import mac
 from workbench.study.spec import Contrast, Study, Trial
 
@@ -45,8 +46,11 @@ def configure(trial: Trial) -> RunConfig:
     )
 
 
-HALF, MOST = {"ratio": 0.5}, {"ratio": 0.75}
-SAME, ENLARGED = {"batch": "same"}, {"batch": "enlarged", "more": "nothing more"}
+Some = dict[str, Value | tuple[Value, ...]]
+HALF: Some = {"ratio": 0.5}
+MOST: Some = {"ratio": 0.75}
+SAME: Some = {"batch": "same"}
+ENLARGED: Some = {"batch": "enlarged", "more": "nothing more"}
 
 STUDY = Study(
     question="Does hiding video pay as in FLIP?",

@@ -9,6 +9,8 @@ what these curves foretell.
     python -m workbench.study mac_claims --data moving_shapes_redundant --budget 16epochs --seeds 4
 """
 
+from dataclasses import replace
+
 from workbench.config import Budget, DataConfig, RunConfig, Stage
 from workbench.models.text import TextConfig
 from workbench.models.video import VideoConfig
@@ -16,13 +18,15 @@ from workbench.recipes import mac
 from workbench.study.spec import Study, Trial
 
 WORLD = DataConfig(name="moving_shapes_redundant", frames=16, size=96)
-CORE = {"video": VideoConfig(patch=12), "text": TextConfig(max_tokens=48)}
+VIDEO, TEXT = VideoConfig(patch=12), TextConfig(max_tokens=48)
 
 
 def configure(trial: Trial) -> RunConfig:
     epochs = trial.suggest_categorical("epochs", [2, 4, 8])
     masked = trial.suggest_categorical("masking", ["none", "mac"]) == "mac"
-    recipe = mac.Config(**CORE) if masked else mac.Config(**CORE, video_masking=None, text_masking=None)
+    recipe = mac.Config(video=VIDEO, text=TEXT)
+    if not masked:
+        recipe = replace(recipe, video_masking=None, text_masking=None)
     return RunConfig(
         recipe=recipe,
         data=WORLD,

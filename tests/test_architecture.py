@@ -66,7 +66,7 @@ LAYERS = {
     "workbench/data/augment/*": "config data.augment",
     "workbench/data/*": f"{CORE} data tracking.files",
     "workbench/train/checkpoint.py": f"{CORE} tracking.files",
-    "workbench/train/cost.py": f"{CORE} models recipe",
+    "workbench/train/cost.py": f"{CORE} models recipe train.step.compiled",
     "workbench/train/environment.py": CORE,
     "workbench/train/*": RUN,
     "workbench/stats/*": "errors stats",

@@ -54,7 +54,7 @@ def show(runs: Runs, others: Sequence[str]) -> None:
     there = [picture for picture in drawn if picture is not None]
     for column, picture in zip(st.columns(len(there)) if there else (), there, strict=True):
         with column:
-            chosen.figure(runs, found, picture, hint=picture.name == "sweep")
+            chosen.figure(runs, found, picture, first=picture.name == "sweep")
     st.subheader("Every cell", divider="gray")
     words, digits, tex = readable(found), exact(found), partial(paper_table, found)
     widgets.table(found.asked.name, words, caption=legend(found), exact=digits, tex=tex)

@@ -39,7 +39,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
         extent = text.get_window_extent(renderer)
         text.remove()
         width, height = extent.width + 2 * unit, extent.height + unit
-        best: tuple[float, float, np.ndarray] | None = None
+        best: tuple[float, int, np.ndarray] | None = None
         for radius in RADII:
             for turn in range(DIRECTIONS):
                 angle = 2 * math.pi * turn / DIRECTIONS + math.pi / 4

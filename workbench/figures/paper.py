@@ -137,8 +137,10 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
         axes.set_ylabel(label(metric))
     _legend(figure, parts[0], len(curves) + 1)
     for axes, name in zip(parts, costs, strict=True):
-        if mine := [(row["x"], row["mean"], plain(row["beside"])) for row in words if row["cost"] == name]:
-            name_points(axes, mine)
+        if named_here := [
+            (row["x"], row["mean"], plain(row["beside"])) for row in words if row["cost"] == name
+        ]:
+            name_points(axes, named_here)
     return figure
 
 

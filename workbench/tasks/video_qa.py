@@ -224,7 +224,7 @@ def _best(
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
             raise FloatingPointError("scores of answers are not finite: the model has diverged")
-        best = [own[i] for i in np.flatnonzero(score == score.max())]
+        best = [own[int(i)] for i in np.flatnonzero(score == score.max())]
         given.append(best[0])
         points.append((one.answer in best) / len(best))
     return Answered(how, given, np.array(points), options, scores)
