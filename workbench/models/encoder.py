@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+import torch
 from torch import nn
+
+COMPILED = "compiled"
+"""Attribute of a block that runs as compiled code, see `train.step.compiled`."""
 
 
 class Encoder(Protocol):
@@ -26,3 +31,13 @@ class Encoder(Protocol):
     @property
     def start(self) -> str | None:
         """Weights it starts from: a name, empty for random ones, None where there are never others."""
+
+
+@contextmanager
+def as_written(module: nn.Module) -> Iterator[None]:
+    """Blocks run as they are written while the context lasts: compiled ones hide their FLOPs."""
+    if not any(getattr(part, COMPILED, False) for part in module.modules()):
+        yield  # without an import of the compiler
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

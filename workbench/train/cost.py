@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench import distributed
 from workbench.models.attention import attention
-from workbench.models.encoder import Encoder
+from workbench.models.encoder import Encoder, as_written
 from workbench.models.video import VideoEncoder
 from workbench.recipe.base import BaseRecipe
-from workbench.train.step.compiled import as_written
 
 
 @dataclass(frozen=True)
