@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -253,7 +253,8 @@ class TextEncoder(nn.Module):
         """Only the embedding layer: tokens [B, n, D] with positions, and which are not padding [B, n]."""
         tokens, position, keep = self._visible(text, mask)
         place = self._first + position + 1
-        return self.bert.embeddings(input_ids=tokens, position_ids=place), keep
+        embeddings: Any = self.bert.embeddings
+        return embeddings(input_ids=tokens, position_ids=place), keep
 
     def _visible(self, text: Text, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, their positions and validity after hiding, all [B, n]."""

@@ -29,7 +29,7 @@ class Family:
     layers: str
     """Where its blocks lie."""
     dropout: tuple[str, ...]
-    options: dict[str, bool] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     pool: Pool = "first"
     causal: bool = False
     """Whether tokens read only what stands before them."""

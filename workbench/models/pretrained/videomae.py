@@ -70,7 +70,7 @@ def build(backbone: str, shape: Mapping[str, int], *, tubelet: int, weights: boo
     return Source(vit, stem, fixed, mean, std, source.named(backbone, file))
 
 
-def _vit(config: VideoMAEConfig) -> VisionTransformer:
+def _vit(config: Any) -> VisionTransformer:
     return VisionTransformer(
         img_size=config.image_size,
         patch_size=config.patch_size,
@@ -93,9 +93,9 @@ def _vit(config: VideoMAEConfig) -> VisionTransformer:
 @torch.no_grad()
 def _take_over(vit: VisionTransformer, model: VideoMAEModel) -> None:
     """Puts the weights of the one into the other, whose blocks compute the same."""
-    for layer, block in zip(model.encoder.layer, vit.blocks, strict=True):
-        own: Any = block
-        asked: Any = layer.attention.attention
+    pairs: Any = zip(model.encoder.layer, vit.blocks, strict=True)
+    for layer, own in pairs:
+        asked = layer.attention.attention
         parts = asked.query, asked.key, asked.value
         own.attn.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
         if own.attn.qkv.bias is not None:  # keys have none
@@ -113,7 +113,7 @@ def _take_over(vit: VisionTransformer, model: VideoMAEModel) -> None:
         vit.norm.load_state_dict(model.layernorm.state_dict())
 
 
-def _sines(config: VideoMAEConfig) -> Tensor:
+def _sines(config: Any) -> Tensor:
     """Its fixed positions [t, h, w, D]: sines of a token's number, all tokens of a clip counted through."""
     side = config.image_size // config.patch_size
     grid = (config.num_frames // config.tubelet_size, side, side)

@@ -118,7 +118,7 @@ def _other(backbone: str, what: str) -> UserError:
     return UserError(f"{backbone} is {what}, not a plain VisionTransformer; allowed are {_LIKE}")
 
 
-def _file(config: Mapping[str, Any], backbone: str) -> Path:
+def _file(config: Any, backbone: str) -> Path:
     if config.get("source") == _FOLDER:
         return weights_of(config["file"])
     place, file = config.get("hf_hub_id"), config.get("hf_hub_filename") or ""
@@ -136,7 +136,7 @@ def _read(vit: VisionTransformer, file: Path | None, name: str) -> Source:
             vit.load_state_dict({k: v for k, v in weights.items() if not k.startswith("head.")})
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise _unavailable(f"the weights {name}", error) from error
-    config = vit.pretrained_cfg
+    config: Any = vit.pretrained_cfg
     return Source(
         vit, _stem(vit), mean=tuple(config["mean"]), std=tuple(config["std"]), start=named(name, file)
     )
