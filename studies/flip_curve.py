@@ -15,9 +15,8 @@ length of the tuning, how the rate grows, the weight of the reconstruction and i
 
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.masking.video import PerFrameMasking
-from workbench.naming import Value
 from workbench.recipes import mac
-from workbench.study.spec import Contrast, Study, Trial
+from workbench.study.spec import Choice, Contrast, Study, Trial
 
 BATCH, LR = 128, 5e-4
 EPOCHS, TUNING = 8, 0.4
@@ -46,7 +45,7 @@ def configure(trial: Trial) -> RunConfig:
     )
 
 
-Some = dict[str, Value | tuple[Value, ...]]
+Some = dict[str, Choice | tuple[Choice, ...]]
 HALF: Some = {"ratio": 0.5}
 MOST: Some = {"ratio": 0.75}
 SAME: Some = {"batch": "same"}

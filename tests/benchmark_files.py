@@ -179,8 +179,8 @@ def ssv2_data(clips: list[Item]) -> Text:
 def flickr8k_text(clips: list[Item]) -> Text:
     tokens = [f"{c.name}#{k}\t{text}" for c in clips for k, text in enumerate(c.captions)]
     names = {"train": "trainImages", "val": "devImages", "test": "testImages"}
-    lists = {split: f"Flickr_8k.{name}.txt" for split, name in names.items()}
-    return lists(clips, lists) | {"Flickr8k.token.txt": "\n".join(tokens) + "\n"}
+    files = {split: f"Flickr_8k.{name}.txt" for split, name in names.items()}
+    return lists(clips, files) | {"Flickr8k.token.txt": "\n".join(tokens) + "\n"}
 
 
 def flickr8k_table(clips: list[Item]) -> Text:
