@@ -44,7 +44,11 @@ class Asked(NamedTuple):
     def trained(self) -> str:
         """By which objectives the run was trained, in their order."""
         stages = self.run.read_json("config.json").get("stages", [])
-        words = [f"{s['objective']}{'' if s['masked'] else ' without masks'}" for s in stages]
+        said = {"recipe": "its own losses", "align": "the alignment of clips and captions"}
+        words = [
+            f"{said.get(s['objective'], s['objective'])}{'' if s['masked'] else ' without masks'}"
+            for s in stages
+        ]
         return f"The run was trained by {', then '.join(words)}."
 
     def ask(self, want: str, **more: Any) -> tuple[dict[str, Any], bytes]:

@@ -169,7 +169,7 @@ def test_a_stored_caption_is_judged_part_by_part_in_words(recipes, opened):
     assert words.count(":red-badge") == 3
     assert "2 of 5 parts are correct; wrong: colour, first action, second action." in words
     assert "when it was tested" in words
-    assert "trained by recipe" in words
+    assert "trained by its own losses" in words
 
 
 def test_a_caption_that_the_grammar_does_not_make_is_compared_word_by_word(recipes, opened):
@@ -189,7 +189,7 @@ def test_what_was_not_stored_is_written_now(recipes, opened):
     words = said(page)
     assert "Written by coca" in words
     assert "word after the likeliest word" in words
-    assert "trained by recipe\\." in words
+    assert "trained by its own losses\\." in words
 
 
 def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened):
