@@ -84,13 +84,15 @@ class HuggingFaceVideoMAE(Peer):
             decoder_intermediate_size=4 * decoder.width,
         )  # fmt: skip
         self.model = VideoMAEForPreTraining(config)
+        self.drawing: torch.Generator | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         places = (self.work.size // self.work.video.patch) ** 2
         hidden = int(self.work.ratio * places)
         device = batch.video.device
-        self.generator = self.generator or torch.Generator(device)
-        order = torch.rand(len(batch.video), places, device=device, generator=self.generator).argsort(1)
+        if self.drawing is None:
+            self.drawing = torch.Generator(device).manual_seed(0)
+        order = torch.rand(len(batch.video), places, generator=self.drawing, device=device).argsort(1)
         mask = (order < hidden).repeat(1, self.work.tokens // places)  # a tube hides one place at all times
         video = self.standardised(batch).permute(0, 1, 4, 2, 3)
         loss: Tensor = self.model(video, bool_masked_pos=mask).loss
