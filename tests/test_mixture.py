@@ -92,21 +92,23 @@ def test_each_has_its_share_of_any_number_of_steps(shares: tuple[float, ...]) ->
 def test_batches_are_of_one_kind_and_each_goes_through_its_own_epochs(
     store: FrameStore, pictures: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = session_of(mixed(share=0.5), store, pictures)
+    config = mixed(share=0.5)
+    alone = Stage(budget=Budget(unit="steps", amount=1))
+    session = session_of(replace(config, stages=(alone, *config.stages)), store, pictures)
     seen, draw = [], session.recipe.draw
     monkeypatch.setattr(
         session.recipe, "draw", lambda batch, *a, **k: seen.append(batch) or draw(batch, *a, **k)
     )
     list(train(session))
-    assert [int(batch.source[0]) for batch in seen] == [0, 1] * 6
+    assert [int(batch.source[0]) for batch in seen] == [0, *[0, 1] * 6]
     for source, frames, data in ((0, FRAMES, store), (1, 1, pictures)):
         own = [batch for batch in seen if int(batch.source[0]) == source]
         assert {batch.video.shape[1] for batch in own} == {frames}
-        for epoch in (own[:3], own[3:]):  # of 24 clips
+        for epoch in (own[:3], own[3:6]):  # of 24 clips, also where the first began in an earlier stage
             rows = torch.cat([batch.index for batch in epoch])
             assert sorted(rows.tolist()) == sorted(np.unique(data.splits["train"].clips).tolist())
         assert all(torch.equal(b.video, torch.from_numpy(data.frames[b.index.numpy()])) for b in own)
-    assert session.progress.steps_on == {"0": 6, "1": 6}
+    assert session.progress.steps_on == {"0": 7, "1": 6}
 
 
 def test_a_step_costs_what_its_kind_costs_and_the_budget_is_spent(
