@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,18 @@ class Evidence:
     computed: Computed = field(default_factory=lambda: Computed(stats), repr=False, compare=False)
     """What was computed from such values before."""
 
-    @property
+    @cached_property
     def done(self) -> pl.DataFrame:
         """The complete ones of `runs`."""
         return self.runs.filter(pl.col("state") == "complete")
 
+    @cached_property
+    def _of_cells(self) -> dict[tuple[object, ...], pl.DataFrame]:
+        return self.done.partition_by("key", as_dict=True)
+
     def per_seed(self, key: str, metric: str) -> dict[int, float]:
         """Seed -> a metric of the cell's complete runs; `UserError` where one lacks it."""
-        rows = self.done.filter(pl.col("key") == key)
+        rows = self._of_cells.get((key,), self.done.clear())
         column = f"metric.{metric}"
         if column not in rows.columns or rows[column].null_count():
             raise UserError(f"not every run has {tasks.title(metric)}")

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,9 +203,9 @@ def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    names = dict.fromkeys(COLUMNS)
+    names, there = dict.fromkeys(COLUMNS), dict.fromkeys(chain.from_iterable(rows))
     for group in ("axis.", "config.", "metric.", "env."):
-        names |= dict.fromkeys(n for row in rows for n in row if n.startswith(group))
+        names |= dict.fromkeys(name for name in there if name.startswith(group))
     columns = []
     for name in names:
         values = [row.get(name) for row in rows]
