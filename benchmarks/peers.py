@@ -72,8 +72,6 @@ class Peer(nn.Module):
 class HuggingFaceVideoMAE(Peer):
     """transformers' VideoMAE for pre-training, which predicts standardised pixels of what is hidden."""
 
-    generator: torch.Generator | None = None
-
     def build(self) -> None:
         work, video, decoder = self.work, self.work.video, self.work.decoder
         config = VideoMAEConfig(
