@@ -232,6 +232,8 @@ def _with_pictures(
     """A run on clips that are mixed with pictures, and how these are read."""
     mixed = dict.fromkeys(one.data for stage in config.stages for one in stage.mix)
     names = [data.name for data in mixed if describe(data).pictures]
+    if not names:
+        return config, []
     images = recipes.load(config.recipe_name).Recipe.READS_IMAGES
     frames = 1 if images else config.data.frames
     how = "as an image of one frame" if images else f"as a still clip of {frames} frames"
