@@ -111,6 +111,9 @@ def test_each_thing_that_was_asked_has_a_report_of_its_own(ratios, results, repo
     code, _, err = report("ratios", "--asked", "budget 3x")
     assert (code, err.count("\n")) == (2, 1)
     assert "was not asked 'budget 3x'; --asked is one of 'as the study asks', 'budget 2x'" in err
+    code, _, err = report("ratios-budget-2x")
+    assert code == 2
+    assert "is how a report is called; its study is ratios, asked 'budget 2x' (--asked)" in err
 
 
 @pytest.fixture

@@ -193,6 +193,12 @@ def load(results: Path, study: str) -> Asked:
                 f"the runs of study {study!r} in {results} have no study.json, which says what was asked; "
                 f"`{command(study)}` with the options of that time writes it anew"
             ) from error
+        for asked in (results / "runs").glob("*/asked-*.json"):
+            if study == f"{asked.parent.name}-{asked.stem.removeprefix('asked-')}":
+                raise UserError(
+                    f"{study!r} is how a report is called; its study is {asked.parent.name}, asked "
+                    f"{_plan(asked)!r} (--asked)"
+                ) from error
         raise UserError(
             f"there are no runs of study {study!r} in {results}; "
             f"`{command(study)}` makes them{_others(results)}"
