@@ -20,8 +20,9 @@ from transformers import VideoMAEConfig, VideoMAEForPreTraining
 
 from workbench import losses
 from workbench.models.decoder import DecoderConfig
+from workbench.models.pretrained.source import MEAN, STD
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
-from workbench.models.video import MEAN, STD, VideoConfig
+from workbench.models.video import VideoConfig
 from workbench.recipe.batch import Batch
 from workbench.recipe.heads import Temperature, projection, unit
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from workbench import recipes
 from workbench.config import DataConfig, RunConfig
-from workbench.recipes import hitea, locvtp, slan
+from workbench.recipes import hitea, internvideo, locvtp, slan
 from workbench.study.spec import Contrast, Study, Trial
 from workbench.study.stages import optim_of, pretrain, pretrain_then_align
 
@@ -34,7 +34,11 @@ CONCAT, ONE, UNTAUGHT = "a perceptron over both", "contrastive encoder alone", "
 
 ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "omnivl": {ALONE: {"labels": False, "labelled": 0.0}},
-    "internvideo": {CONCAT: {"coordinate": "concat"}, ONE: {"coordinate": "off"}},
+    "internvideo": {
+        CONCAT: {"coordinate": "concat"},
+        # Nothing reads the generative encoder then, so no FLOPs go into it.
+        ONE: {"coordinate": "off", "weights": replace(internvideo.Weights(), mvm=0.0, joint=0.0)},
+    },
     "locvtp": {WHOLES: {"weights": replace(locvtp.Weights(), fine=0.0, shifted=0.0, splice=0.0)}},
     "hitea": {NO_RELATIONS: {"weights": replace(hitea.Weights(), relation=0.0)}},
     "slan": {UNTAUGHT: {"weights": replace(slan.Weights(), region=0.0)}},

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 from workbench.errors import UserError
@@ -148,7 +149,7 @@ class Stage:
     def __post_init__(self) -> None:
         if not self.objective.isidentifier():
             raise UserError(f"a stage's objective is recipe, align or a phase, not {self.objective!r}")
-        if (total := sum(one.share for one in self.mix)) >= 1:
+        if (total := float(sum(Fraction(repr(one.share)) for one in self.mix))) >= 1:
             raise UserError(
                 f"the shares of mixed data add up to less than 1, which leaves the rest to the stage's own "
                 f"data, not to {total:g}"

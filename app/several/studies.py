@@ -16,6 +16,7 @@ from app.runs import Runs
 from workbench.answer.joint.studies import joined
 from workbench.answer.results import Answer
 from workbench.errors import UserError
+from workbench.naming import PLAIN
 from workbench.report import pictures
 from workbench.report.page import check_command
 from workbench.report.rows import exact, legend, readable
@@ -60,7 +61,13 @@ def show(runs: Runs, others: Sequence[str]) -> None:
     widgets.table(found.asked.name, words, caption=legend(found), exact=digits, tex=tex)
     if found.caveats:
         st.markdown("\n".join(f"- {escaped(caveat)}" for caveat in found.caveats))
-    st.markdown("The same as a report:")
+    usual = all(
+        part.asked is not None and part.asked.plan in (PLAIN, "smoke") and part.asked.metric == metric
+        for part in (runs, *beside)
+    )
+    st.markdown(
+        "The same as a report:" if usual else "As a report, by each study's own metric as the study asks:"
+    )
     st.code(f"{check_command(found.asked)}{widgets.among(runs.results)}", language="shell", wrap_lines=True)
 
 

@@ -1,13 +1,12 @@
 """The view Compare over several studies: one table and picture, paired where they can be, else said so."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from reading import said
 from synthetic import BASE, QUERIES, RATIOS, grid, key_of, write_study
 
-from app import widgets
+from app import store
 
 
 @pytest.fixture
@@ -87,20 +86,14 @@ def test_another_metric_that_all_have_is_followed(two, joint):
     assert "Text-to-video R@1 (%) after stage 0" in read(page)
 
 
-def test_a_point_leads_to_the_runs_of_its_study(two, joint, monkeypatch):
+def test_a_marked_cell_leads_to_the_runs_of_its_study(two, joint):
     two()
-    drawn = widgets.figure
-    point = {"customdata": [f"second/{key_of(RATIOS[2])}"]}
-
-    def selected(*arguments, **options):
-        drawn(*arguments, **options)
-        return SimpleNamespace(selection=SimpleNamespace(points=[point]))
-
-    monkeypatch.setattr(widgets, "figure", selected)
-    assert f"?study=second&view=runs&filter={key_of(RATIOS[2])}" in read(joint("second"))
+    page = joint("second", marked=f"second/{key_of(RATIOS[2])}")
+    assert f"?study=second&view=runs&filter={key_of(RATIOS[2])}" in read(page)
 
 
-def test_a_run_that_ends_in_the_other_study_counts(two, joint, results):
+def test_a_run_that_ends_in_the_other_study_counts(two, joint, results, monkeypatch):
+    monkeypatch.setattr(store, "REFRESH", 0.0)
     two(skip={(5, 3)})
     before = every_cell(joint("second"))["seeds"].tolist()[-1]
     write_study(

@@ -6,6 +6,9 @@ They return numbers and kinds and know no name of a metric; `workbench.answer.wo
 `docs/statistics.md` for the reasons.
 """
 
+import hashlib
+from pathlib import Path
+
 from workbench.stats.compare import (
     Comparison,
     Outcome,
@@ -23,6 +26,11 @@ from workbench.stats.inputs import Runs
 from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front
 from workbench.stats.power import detectable, power, seeds_needed
+
+CODE = hashlib.blake2b(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))), digest_size=16
+).hexdigest()
+"""Digest of this package as it was when it was loaded: what other code has computed is not believed."""
 
 __all__ = [
     "Comparison",

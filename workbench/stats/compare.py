@@ -248,8 +248,8 @@ def _against(
     seed = intervals.base_seed(rng)
     draws = None
     if len(baseline.sizes) > 1:
-        stacked = np.vstack([table.sums for table in tables])
-        draws = intervals.query_draws(stacked, baseline.sizes, resamples, seed)
+        sums = np.vstack([table.sums for table in tables])
+        draws = intervals.query_draws(sums, baseline.sizes, resamples, seed)
     start, columns = 0, []
     for table in tables:
         columns.append(slice(start, start + len(table.seeds)))

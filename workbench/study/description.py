@@ -66,5 +66,5 @@ def arguments(plan: Plan) -> list[str]:
     found = [name, *(flag for flag, on in flags.items() if on)]
     found += [word for option, value in given.items() if value for word in (option, value)]
     found += [word for place in options.more_data for word in ("--data", place)]
-    found += [word for data, share in options.mix for word in ("--mix", data, f"{share:g}")]
+    found += [word for data, share in options.mix for word in ("--mix", data, repr(share))]
     return found + (["--set", *options.settings] if options.settings else [])

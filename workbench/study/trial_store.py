@@ -79,8 +79,8 @@ class Reader:
         """The trials of one run by number, as they are now."""
         with self._lock:
             mine = {trial for trial in self._runs[identity] if not self._known[trial].state.is_finished()}
-            self._read(mine | self._nameless())
-            found = [self._known[trial] for trial in self._runs[identity]]
+            there = self._read(mine | self._nameless())
+            found = [self._known[trial] for trial in self._runs[identity] if trial not in mine - there]
         return sorted(found, key=lambda trial: trial.number)
 
     def id(self, number: int) -> int | None:
@@ -92,8 +92,11 @@ class Reader:
         """A search's proposals, which get their key a moment after they are made."""
         return {trial for trial in self._runs[None] if not self._known[trial].state.is_finished()}
 
-    def _read(self, changed: set[int]) -> None:
-        """These trials, and those that are new: a study's trials are committed in the order of their ids."""
+    def _read(self, changed: set[int]) -> set[int]:
+        """These trials, and those that are new: a study's trials are committed in the order of their ids.
+
+        Returns those that were found, which are fewer where somebody has deleted trials.
+        """
         newest = max(self._known, default=-1)
         if len(changed) > MOST_NAMED:
             newest, changed = -1, set()
@@ -123,6 +126,7 @@ class Reader:
             self._runs[None].discard(trial)
             self._runs[identity].add(trial)
             self._ids[row.number] = trial
+        return set(rows)
 
 
 class Trials:

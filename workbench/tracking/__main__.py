@@ -162,7 +162,7 @@ def _send(directories: Sequence[RunDir], reach: Callable[[], Tracker], where: st
                 ) from error
             try:
                 sent += bool(tracker.sync(directory))  # one that has not ended may have no place there yet
-            except UserError as error:
+            except (UserError, OSError) as error:
                 tracker = None  # opened anew, which tells a damaged run from a store that went away
                 refused.append(f"{directory.path} was not sent: {error}")
     return sent, refused

@@ -25,7 +25,7 @@ LOCK_FD = "WORKBENCH_LOCK_FD"
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ def check_name(name: str, what: str = "name") -> str:
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         shown = name if len(name) <= 40 else name[:40] + "..."
         raise UserError(
-            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-' or '.', starting with "
+            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-', '.' or '=', starting with "
             "a letter or digit"
         )
     return name

@@ -149,13 +149,13 @@ def _copy(source: RunDir, digests: dict[str, str], target: RunDir, results: Path
 def _describe(source: Path, target: Path) -> None:
     """Copies `study.json`, descriptions of plans and study files where the results have none, and adds the
     looks at claims that were taken there, which are looks at these runs too."""
-    for file in (source / "study.json", *source.glob("asked-*"), source / "looks.json"):
-        name = check_name(file.name, "file name")
-        if file.is_file() and not file.is_symlink() and not (target / name).exists():
-            write_atomic(target / name, file.read_bytes())
     ours, theirs = _list(target / "looks.json"), _list(source / "looks.json")
     if more := [look for look in theirs if look not in ours]:
         write_atomic(target / "looks.json", json.dumps(ours + more) + "\n")
+    for file in (source / "study.json", *source.glob("asked-*")):
+        name = check_name(file.name, "file name")
+        if file.is_file() and not file.is_symlink() and not (target / name).exists():
+            write_atomic(target / name, file.read_bytes())
 
 
 def _list(path: Path) -> list[Any]:

@@ -228,7 +228,7 @@ def _patched(
         return None
     changed = pl.DataFrame(
         [
-            pl.Series(name, _cast([row.get(name) for row in new.values()], dtype), dtype=dtype)
+            pl.Series(name, _cast([row.get(name) for row in new.values()], dtype), dtype=dtype, strict=False)
             for name, dtype in frame.schema.items()
         ]
     )

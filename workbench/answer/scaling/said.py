@@ -57,6 +57,8 @@ def standing(one: scaling.Crossing) -> str:
     """What came of a pair, in a few words."""
     if one.ahead:
         return f"{one.ahead} is ahead everywhere"
+    if one.at is None and (one.low is not None or one.high is not None):
+        return "no single crossing; where they may cross, the limits say"
     if one.low is not None and one.high is not None:
         return "they cross"
     return "cannot be told" if one.low is None and one.high is None else "one side is open"

@@ -68,14 +68,26 @@ def _of_splits(files: Files) -> Iterator[Row]:
 
 def _with_choices(clips: tuple[Clip, ...]) -> Iterator[Clip]:
     """The same clips, of which those of val have choices too."""
-    val = sorted((clip for clip in clips if clip.split == "val"), key=lambda clip: clip.id)
-    lacking = {clip.id: i for i, clip in enumerate(val) if not clip.attributes.get("choices")}
+    val = sorted((clip for clip in clips if clip.split == "val"), key=lambda clip: _hash(clip))
+    place_of = {clip.id: i for i, clip in enumerate(val)}
     for clip in clips:
-        if clip.id not in lacking or len(val) < OPTIONS:
+        if clip.id not in place_of or clip.attributes.get("choices"):
             yield clip
             continue
-        others = [val[(lacking[clip.id] + i) % len(val)] for i in range(1, OPTIONS)]
-        place = hashlib.sha256(clip.id.encode()).digest()[0] % OPTIONS
-        options = [one.captions[0] for one in others]
-        options.insert(place, clip.captions[0])
+        others: list[str] = []
+        for i in range(1, len(val)):
+            caption = val[(place_of[clip.id] + i) % len(val)].captions[0]
+            if caption not in (clip.captions[0], *others):
+                others.append(caption)
+            if len(others) == OPTIONS - 1:
+                break
+        else:  # too few captions to choose from
+            yield clip
+            continue
+        place = _hash(clip)[0] % OPTIONS
+        options = [*others[:place], clip.captions[0], *others[place:]]
         yield replace(clip, attributes={**clip.attributes, "choices": [(options, place)]})
+
+
+def _hash(clip: Clip) -> bytes:
+    return hashlib.sha256(clip.id.encode()).digest()

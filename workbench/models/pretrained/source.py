@@ -97,7 +97,7 @@ def locate(name: str) -> str:
 def file_of(name: str, file: str) -> Path | None:
     """A file of a published model, None where it has none of that name, or none that can be reached.
 
-    name: a local folder, or a name of the hub, which may end in `@REVISION`.
+    name: a local folder, or a name of the hub, which in timm's form may end in `@REVISION`.
 
     Raises:
         OSError: the hub has no model of that name.

@@ -1,7 +1,7 @@
 """Image models that timm builds as a VisionTransformer: ViT, CLIP, SigLIP, DINOv2, DeiT, AugReg, EVA's first.
 
-`video.backbone` names one as timm does (`vit_base_patch16_clip_224.openai`), by an address of the hub
-(`hf-hub:timm/vit_base_patch16_224.mae`), or by a folder as timm saves it (`local-dir:PATH`).
+`video.backbone` names one as timm does (`vit_base_patch16_clip_quickgelu_224.openai`), by an address of the
+hub (`hf-hub:timm/vit_base_patch16_224.mae`), or by a folder as timm saves it (`local-dir:PATH`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workbench.models.pretrained.source import Source, Stem, file_of, named, una
 _MODULES = ["vision_transformer", "deit"]
 """Of timm, whose models are plain ViTs, or nearly so; the others are not built to be refused."""
 _FOLDER = "local-dir"
-_LIKE = "vit_base_patch16_224, vit_base_patch16_clip_224.openai and their like"
+_LIKE = "vit_base_patch16_224, vit_base_patch16_clip_quickgelu_224.openai and their like"
 
 
 def random_start(backbone: str, shape: Mapping[str, int], *, patch: int, size: int) -> Source:

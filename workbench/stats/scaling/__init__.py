@@ -239,8 +239,10 @@ def _zero(found: Grid, a: str, b: str, x: Array, weights: Array, alpha: float) -
     if not open_.any():
         ahead = a if (every.effect[0] > 0) == found.higher_is_better else b
         # A difference that is told on both sides of zero jumps between two places: it crosses there.
-        if fields["at"] is None:
+        if (np.sign(every.effect) == np.sign(every.effect[0])).all():
             return Crossing(**{**fields, "ahead": ahead}, low=None, high=None)
+        if fields["at"] is None:
+            return Crossing(**fields, low=None, high=None)
         return Crossing(**fields, low=fields["at"], high=fields["at"])
     first, last = np.flatnonzero(open_)[[0, -1]]
     low = None if first == 0 else float(2 ** x[first - 1])

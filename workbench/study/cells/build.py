@@ -153,14 +153,31 @@ def _as_read(config: RunConfig) -> RunConfig:
     if not wished:
         return config
     before, recipe = config.data.size, config.recipe
-    data = replace(config.data, frames=wished["frames"], size=wished["size"])
+
+    def read(data: DataConfig) -> DataConfig:
+        return replace(data, frames=wished["frames"], size=wished["size"])
+
+    stages = [
+        replace(
+            stage,
+            data=None if stage.data is None else read(stage.data),
+            mix=tuple(replace(one, data=read(one.data)) for one in stage.mix),
+        )
+        for stage in config.stages
+    ]
     if hasattr(recipe, "video"):
-        patch = recipe.video.patch * data.size // before
+        patch = recipe.video.patch * wished["size"] // before
         recipe = replace(recipe, video=replace(recipe.video, patch=patch))
     if hasattr(recipe, "text"):
         most = max(recipe.text.max_tokens, wished["max_tokens"])
         recipe = replace(recipe, text=replace(recipe.text, max_tokens=most))
-    return replace(config, data=data, recipe=recipe)
+    return replace(
+        config,
+        data=read(config.data),
+        stages=tuple(stages),
+        evaluate_on=tuple(map(read, config.evaluate_on)),
+        recipe=recipe,
+    )
 
 
 def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
@@ -205,6 +222,10 @@ def _mixed(config: RunConfig, options: Options) -> RunConfig:
         replace(stage, mix=(*stage.mix, *some)) if stage.data in (None, config.data) else stage
         for stage in config.stages
     ]
+    if not any(stage.data in (None, config.data) for stage in config.stages):
+        raise UserError(
+            f"--mix is read by turns with {config.data.name}, on which no stage of this study trains"
+        )
     tested = {one.name: one for one in config.evaluate_on}
     for one in some:
         tested.setdefault(one.data.name, replace(one.data, text="captions", crop=1.0, flip=0.0, jitter=0.0))

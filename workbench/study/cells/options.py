@@ -63,7 +63,7 @@ class Options:
             self.confirm and f"best {self.confirm}",
             self.budget and f"budget {self.budget}",
             data.strip(),
-            self.mix and "mixed with " + " and ".join(f"{one} at {share:g}" for one, share in self.mix),
+            self.mix and "mixed with " + " and ".join(f"{one} at {share!r}" for one, share in self.mix),
             first,
             changed,
         ]

@@ -49,7 +49,7 @@ class _Wandb(Forwarder):
 
     def _shown(self) -> str:
         if os.environ.get("WANDB_MODE") == "offline":
-            return str(self._results / "wandb")
+            return str(Path(os.environ.get("WANDB_DIR") or self._results) / "wandb")
         return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
 
     def _options(self) -> list[str]:

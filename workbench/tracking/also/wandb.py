@@ -76,7 +76,7 @@ class Mirror:
         identity = directory.identity("study", "key", "cell")
         with wait_for_lock(directory.file("wandb.lock")):
             if sent(directory, status, self.place):
-                return str(directory.read_json(FILE)["id"])
+                return str(directory.read_json(FILE).get("id", ""))
             token = str(identity.get("token", ""))
             words = f"{identity['study']}/{identity['key']}/{identity['seed']}/{token}"
             found = hashlib.sha256(words.encode()).hexdigest()[:16]

@@ -2,12 +2,13 @@
 
 The file is a zip archive of `runs/STUDY/` as it lies below a folder of results. It has the same bytes for the
 same runs: names are in order, times are none, and what is a fact of a machine (its name, its system, process
-numbers) is left out or counted through. Of `metrics.jsonl` it keeps the rows with evaluations.
+numbers) is left out, or a digest (its name). Of `metrics.jsonl` it keeps the rows with evaluations.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import tempfile
@@ -37,7 +38,7 @@ def archive(results: Path, studies: Sequence[str], file: Path) -> tuple[int, int
     without runs, for a run that is under way, and for a file that is there and is no such archive.
     """
     content = _read(file) if file.exists() else {}
-    count, hosts = 0, dict[str, str]()
+    count = 0
     for study in studies:
         folder = results / "runs" / check_name(study, "study name")
         runs = [RunDir(path.parent) for path in sorted(folder.glob("*/run.json"))]
@@ -51,8 +52,10 @@ def archive(results: Path, studies: Sequence[str], file: Path) -> tuple[int, int
             status = run.status()
             if status is None or status.state == "running":
                 raise UserError(f"{run.path} is still under way; archive the study when its runs have ended")
-            content |= {f"{prefix}{run.path.name}/{name}": d for name, d in _record(run, hosts).items()}
+            content |= {f"{prefix}{run.path.name}/{name}": d for name, d in _record(run).items()}
         count += len(runs)
+    for name in content:
+        _check(file, name)
     packed = _packed(content)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, packed)
@@ -78,16 +81,15 @@ def opened(place: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _record(run: RunDir, hosts: dict[str, str]) -> dict[str, bytes]:
-    """File of a run -> its content, without facts of the machine; hosts: names of machines -> what they are
-    called instead."""
+def _record(run: RunDir) -> dict[str, bytes]:
+    """File of a run -> its content, without facts of the machine but whether it is the same as another's."""
     found: dict[str, Mapping[str, Any]] = {name: run.read_json(name) for name in RECORDS}
     environment = {name: value for name, value in found["environment.json"].items() if name != "platform"}
     if host := environment.get("hostname"):
-        environment["hostname"] = hosts.setdefault(str(host), f"machine {len(hosts) + 1}")
+        environment["hostname"] = f"machine {hashlib.sha256(str(host).encode()).hexdigest()[:6]}"
     changed = {"environment.json": environment, "status.json": {**found["status.json"], "pid": 0}}
     content = {name: _json(one) for name, one in (found | changed).items() if one}
-    rows = [row for row in run.read_metrics().rows if any(name.startswith("val/") for name in row)]
+    rows = [row for row in run.read_metrics().rows if any(name.startswith(("val/", "test/")) for name in row)]
     if rows:
         content[METRICS] = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
     for path in sorted(run.path.glob("*.npz")):

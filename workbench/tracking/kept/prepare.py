@@ -50,5 +50,5 @@ def keep(run: RunDir, queries: Queries | None) -> None:
         keep_evaluations(run.path, read_evaluations)
         if queries is not None:
             keep_queries(run, queries)
-    except (OSError, UserError, ValueError, TypeError):
+    except (OSError, UserError, ArithmeticError, LookupError, TypeError, ValueError):
         return

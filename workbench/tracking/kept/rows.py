@@ -57,11 +57,11 @@ class RowFile:
         """Keeps rows, each with its run, its signature and the columns of the schema.
 
         Where one may only read, or the disk is full, nothing is kept. Nobody waits for what can be read
-        again: what another process writes at the same moment may be lost. A few rows are added without
-        polars, whose threads do not survive in a process that was forked, as workers of a study are.
+        again: what another process writes at the same moment may be lost. A single row, as of a run that
+        ends, is added without polars, whose threads do not survive a fork, from which workers come.
         """
         lines = b"".join(self._line(row) for row in rows)
-        if self._is_long(len(lines)):
+        if len(rows) > 1 and self._is_long(len(lines)):
             self._join(self.frame(rows))
         elif lines:
             with suppress(OSError):
