@@ -25,8 +25,9 @@ def traced(monkeypatch):
     torch._dynamo.reset()
 
 
-def test_losses_gradients_names_and_costs_are_the_same(vocabulary, batch):
-    plain, other = (build("mac", vocabulary) for _ in range(2))
+@pytest.mark.parametrize("name", ["mac", "smaug"])  # smaug looks into the pass of a block
+def test_losses_gradients_names_and_costs_are_the_same(vocabulary, batch, name):
+    plain, other = (build(name, vocabulary) for _ in range(2))
     compiled.compile_blocks(other)
     with StepCounter(plain, len(batch.video)) as once, StepCounter(other, len(batch.video)) as again:
         pass

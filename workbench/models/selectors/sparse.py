@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from workbench.models.encoder import as_written
 from workbench.models.video import VideoEncoder
 
 
@@ -102,7 +103,8 @@ def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, T
     made: list[Tensor] = []
     hook = block.attn.qkv.register_forward_hook(lambda module, given, out: made.append(out.detach()))
     try:
-        y: Tensor = block(x)
+        with as_written(block):  # compiled code may have been made for a block without the hook
+            y: Tensor = block(x)
     finally:
         hook.remove()
     query, key, _ = made[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
