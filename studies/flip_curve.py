@@ -5,7 +5,8 @@ memory where the batch does not. `enlarged` makes up for what is hidden: a batch
 the unmasked one has (128 clips, 256 at 50 %, 512 at 75 %), at a learning rate that grows as the batch
 does. To this, `tuning` adds 0.4 unmasked epochs, for which warm-up and cosine of the learning rate begin
 anew at its full height, and `reconstruction` a small decoder for the pixels that are hidden. Read
-`cost/peak_memory_gb` for whether memory is equal, and `cost/train_pflops` and `speed/train_seconds` for what is saved.
+`cost/peak_memory_gb` for whether memory is equal, and `cost/train_pflops` and
+`speed/train_seconds` for what is saved.
 
 Differs from the paper: its figures are zero-shot accuracies of pictures, ours the retrieval of clips; the
 length of the tuning, how the rate grows, the weight of the reconstruction and its decoder are our choice.
