@@ -110,7 +110,7 @@ class TestEveryFieldOfEveryRecipe:
         (("recipe", "text", "max_tokens"), 0, "text.max_tokens is a whole number of at least 1, not 0"),
         (("recipe", "text", "heads"), 3, "text.heads divides text.width, 32; 3 does not"),
         (("recipe", "video", "heads"), 5, "video.heads divides video.width, 32; 5 does not"),
-        (("recipe", "video", "pool"), "max", "recipe.video.pool is 'cls' or 'mean', not 'max'"),
+        (("recipe", "video", "pool"), "max", "recipe.video.pool is 'cls' or 'mean' or 'own', not 'max'"),
         (("recipe", "temperature"), 0.0, "recipe.temperature is a number of at least 0.01, not 0.0"),
         (("recipe", "temperature"), "hot", "recipe.temperature is a number, not 'hot'"),
         (("recipe", "weights", "vtc"), 0.0, "all of recipe.weights are 0"),

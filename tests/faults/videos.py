@@ -21,6 +21,8 @@ def reference(path: Path, count: int, size: int) -> np.ndarray:
     """All frames in order by PyAV, the wanted ones chosen afterwards: uint8 [count, size, size, 3]."""
     frames = []
     with av.open(str(path)) as container:
+        # What a decoder makes of damage depends on how many threads it has.
+        container.streams.video[0].codec_context.thread_count = 1
         for packet in container.demux(container.streams.video[0]):
             try:
                 decoded = packet.decode()

@@ -120,7 +120,7 @@ def test_an_arm_of_one_stage_keeps_its_key_and_the_plan_shows_the_shares(tmp_pat
     assert whole.config.stages == stages(0.5)
     text = plan_text(plan, [Entry(run=run, state="missing") for run in plan.runs], {})
     assert "0.45 pflops + 0.05 pflops" in text
-    assert "2 training PFLOPs in all" in text
+    assert "6 training PFLOPs in all" in text
 
 
 def test_three_stages_share_as_well(tmp_path):

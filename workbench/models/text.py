@@ -25,6 +25,7 @@ from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text
 
 PAD, UNK, CLS, MASK = 0, 1, 2, 3
+MASKS = ("[MASK]", "<mask>")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
 STOP_WORDS = frozenset(
     "a an the and or but of on in at to from by with for into over under before after while as is are "
@@ -87,17 +88,24 @@ class Vocabulary:
         # CLIP pads with its end token.
         self.pad = self.last if self.last is not None and not own else self._special(*names)
 
-    def _special(self, *names: str) -> int:
+    def _found(self, *names: str) -> int | None:
         found = (self.tokenizer.token_to_id(name) for name in names)
-        number = next((one for one in found if one is not None), None)
-        if number is None:
+        return next((one for one in found if one is not None), None)
+
+    def _special(self, *names: str) -> int:
+        if (number := self._found(*names)) is None:
             raise UserError(f"this tokenizer lacks the special token {' or '.join(names)}")
         return number
 
     @property
+    def masks(self) -> bool:
+        """Whether there is a token that stands for a hidden one; CLIP has none."""
+        return self._found(*MASKS) is not None
+
+    @property
     def mask(self) -> int:
         """Number of the token that stands for a hidden one. Raises `UserError` where there is none."""
-        return self._special("[MASK]", "<mask>")
+        return self._special(*MASKS)
 
     @property
     def unk(self) -> int:
@@ -185,7 +193,9 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
-        self._vocabulary = vocabulary
+        # As numbers, since a traced step cannot ask the tokenizer.
+        self._cls, self._last = vocabulary.cls, vocabulary.last
+        self._mask = vocabulary.mask if vocabulary.masks else None
         if config.pretrained:
             found = published.load(config.pretrained, random=config.random)
             most = found.most - self.extra_tokens
@@ -208,7 +218,7 @@ class TextEncoder(nn.Module):
 
     @property
     def extra_tokens(self) -> int:
-        return 1 if self._vocabulary.last is None else 2
+        return 1 if self._last is None else 2
 
     @property
     def start(self) -> str:
@@ -218,10 +228,10 @@ class TextEncoder(nn.Module):
         """Encodes captions [B, L]; `mask` [B, L] hides where True, None shows everything."""
         tokens, position, keep = self._visible(text, mask)
         count, first = tokens.shape[1], torch.zeros_like(position[:, :1])
-        parts, places = [torch.full_like(first, self._vocabulary.cls), tokens], [first, position + 1]
-        if self._vocabulary.last is not None:
+        parts, places = [torch.full_like(first, self._cls), tokens], [first, position + 1]
+        if self._last is not None:
             # Behind the padding, which nothing reads, but in its place behind the last word.
-            parts.append(torch.full_like(first, self._vocabulary.last))
+            parts.append(torch.full_like(first, self._last))
             places.append(text.layout.valid.sum(1, keepdim=True) + 1)
         seen = F.pad(keep, (1, self.extra_tokens - 1), value=True)
         states = self.bert(
@@ -263,7 +273,12 @@ class TextEncoder(nn.Module):
         if mask is None:
             return text.tokens, position, keep
         if self.config.hidden == "replace":
-            return text.tokens.masked_fill(mask, self._vocabulary.mask), position, keep
+            if self._mask is None:
+                raise UserError(
+                    f"the tokenizer of {self.config.pretrained} has no token for what is hidden: set "
+                    "text.hidden='drop'"
+                )
+            return text.tokens.masked_fill(mask, self._mask), position, keep
         index = columns(opposite(mask))  # [B, n]
         return text.tokens.gather(1, index), index, keep.gather(1, index)
 
