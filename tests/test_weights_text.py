@@ -174,7 +174,7 @@ class TestMasks:
         save("clip", tmp_path)
         encoder, words = ours(tmp_path)
         text = words.encode(CAPTIONS)
-        with pytest.raises(UserError, match="lacks the special token"):
+        with pytest.raises(UserError, match="has no token for what is hidden"):
             encoder(text, text.layout.valid)
 
 
