@@ -13,20 +13,17 @@ missed. Needs chromium and the extra `dev`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from dashboard_speed import alive, verdict  # noqa: E402
 from serving import browser, dashboard, visit  # noqa: E402
 from synthetic import grid, key_of, label_of, write_run, write_study  # noqa: E402
 
@@ -49,32 +46,6 @@ def ended(folder: Path, number: int) -> None:
     write_run(folder, "grows", cell, seed, 20 + 40 * axes["video_ratio"], 1.0, steps=200)
 
 
-@contextmanager
-def reporting(folder: Path) -> Iterator[None]:
-    """One run of the study reports every two seconds meanwhile."""
-    path = RunDir.of(folder, "grows", key_of(CELLS[-1]), SEEDS[-1]).path
-    cell = {"key": key_of(CELLS[-1]), "cell": label_of(CELLS[-1]), "axes": CELLS[-1]}
-    write_run(folder, "grows", cell, SEEDS[-1], 50, 1.0, steps=200, state="running")
-    stop = threading.Event()
-
-    def report() -> None:
-        step = 0
-        while not stop.wait(2.0):
-            step += 10
-            status = {"state": "running", "step": step, "steps": 9000, "updated": time.time()}
-            new = path / "status.new"
-            new.write_text(json.dumps(status))
-            new.replace(path / "status.json")
-
-    reporter = threading.Thread(target=report)
-    reporter.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        reporter.join()
-
-
 def resident(pid: int) -> float:
     """Memory of a process in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -84,13 +55,6 @@ def spent(pid: int) -> float:
     """Processor time of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def verdict(what: str, value: float, limit: float, unit: str) -> bool:
-    """Prints a line and says whether the limit is kept."""
-    kept = value <= limit
-    print(f"{what:58} {value:7.2f} {unit} (limit {limit:g}): {'pass' if kept else 'FAIL'}", flush=True)
-    return kept
 
 
 def main() -> int:
@@ -121,7 +85,10 @@ def main() -> int:
         half = median(sizes[len(sizes) // 2 :][:part])
         grown = median(sizes[-part:]) / half - 1
         kept.append(verdict("memory grows over the second half by", 100 * grown, 100 * GROWTH, "%"))
-        with reporting(store):
+        axes, seed = CELLS[-1], SEEDS[-1]  # the run that goes on meanwhile
+        cell = {"key": key_of(axes), "cell": label_of(axes), "axes": axes}
+        write_run(store, "grows", cell, seed, 50, 1.0, steps=200, state="running")
+        with alive(RunDir.of(store, "grows", key_of(axes), seed)):
             for view in LIVE:
                 page = person.new_page()
                 visit(page, address, study="grows", view=view)

@@ -140,10 +140,9 @@ def _common(folder: Path, clips: int) -> tuple[Path, tuple[list[str], list[str]]
 
 
 @contextmanager
-def alive(folder: Path, cells: int) -> Iterator[None]:
-    """One run that reports every two seconds meanwhile."""
-    axes = grid(**AXES)[cells - 1]
-    path = RunDir.of(folder, "wide0", key_of(axes), SEEDS[-1]).file("status.json")
+def alive(run: RunDir) -> Iterator[None]:
+    """A run that reports every two seconds meanwhile."""
+    path = run.file("status.json")
     before, stop = path.read_bytes(), threading.Event()
 
     def report() -> None:
@@ -208,7 +207,7 @@ def filtered(person: Any, address: str, runs: int) -> float:
 def verdict(what: str, value: float, limit: float, unit: str) -> bool:
     """Prints a line and says whether the limit is kept."""
     kept = value <= limit
-    print(f"{what:42} {value:7.2f} {unit:2} (limit {limit:g}): {'pass' if kept else 'FAIL'}", flush=True)
+    print(f"{what:58} {value:7.2f} {unit:2} (limit {limit:g}): {'pass' if kept else 'FAIL'}", flush=True)
     return kept
 
 
@@ -227,7 +226,8 @@ def main() -> int:
     opened = options.runs // options.studies
     kept = []
     log = options.store.resolve() / "server.log"
-    with alive(store, opened // len(SEEDS)), browser() as chromium:
+    last = RunDir.of(store, "wide0", key_of(grid(**AXES)[opened // len(SEEDS) - 1]), SEEDS[-1])
+    with alive(last), browser() as chromium:
         person = chromium.new_context()  # keeps the page's scripts, as a person's browser does
         for view in views:
             with dashboard(store, log) as (address, _):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -266,6 +266,25 @@ class RunConfig:
     def all_data(self) -> tuple[DataConfig, ...]:
         """All that has to be prepared: the run's own, that of its stages, and what it is evaluated on."""
         return tuple(dict.fromkeys((self.data, *self.training_data, *self.evaluate_on)))
+
+    def with_data(self, change: Callable[[DataConfig], DataConfig], **more: Any) -> RunConfig:
+        """The same run with all its data changed alike, and at once with `more` of its fields, which have to
+        fit the new data."""
+        stages = [
+            replace(
+                stage,
+                data=None if stage.data is None else change(stage.data),
+                mix=tuple(replace(one, data=change(one.data)) for one in stage.mix),
+            )
+            for stage in self.stages
+        ]
+        return replace(
+            self,
+            data=change(self.data),
+            stages=tuple(stages),
+            evaluate_on=tuple(map(change, self.evaluate_on)),
+            **more,
+        )
 
     @property
     def recipe_name(self) -> str:

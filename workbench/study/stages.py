@@ -71,19 +71,10 @@ def tasks_of(recipe: str, wanted: Sequence[str]) -> tuple[str, ...]:
 def smoke(config: RunConfig) -> RunConfig:
     """The same run made small enough to try it in seconds. Raises `UserError` for data that do not exist."""
     steps = Budget(unit="steps", amount=SMOKE_STEPS)
+    config = config.with_data(_few)
     return replace(
         config,
-        stages=tuple(
-            replace(
-                stage,
-                budget=steps,
-                data=_few(stage.data) if stage.data is not None else None,
-                mix=tuple(replace(one, data=_few(one.data)) for one in stage.mix),
-            )
-            for stage in config.stages
-        ),
-        data=_few(config.data),
-        evaluate_on=tuple(map(_few, config.evaluate_on)),
+        stages=tuple(replace(stage, budget=steps) for stage in config.stages),
         optim=replace(config.optim, batch_size=min(32, config.optim.batch_size)),
         evaluations=2,
     )
@@ -255,18 +246,4 @@ def _of_pictures(config: RunConfig) -> RunConfig:
         recipe = replace(recipe, video=replace(recipe.video, tubelet=1))
     if hasattr(recipe, "frames"):  # clips into which a video is cut
         recipe = replace(recipe, frames=1)
-    stages = [
-        replace(
-            stage,
-            data=_still(stage.data) if stage.data is not None else None,
-            mix=tuple(replace(one, data=_still(one.data)) for one in stage.mix),
-        )
-        for stage in config.stages
-    ]
-    return replace(
-        config,
-        recipe=recipe,
-        data=_still(config.data),
-        stages=tuple(stages),
-        evaluate_on=tuple(map(_still, config.evaluate_on)),
-    )
+    return config.with_data(_still, recipe=recipe)

@@ -153,31 +153,14 @@ def _as_read(config: RunConfig) -> RunConfig:
     if not wished:
         return config
     before, recipe = config.data.size, config.recipe
-
-    def read(data: DataConfig) -> DataConfig:
-        return replace(data, frames=wished["frames"], size=wished["size"])
-
-    stages = [
-        replace(
-            stage,
-            data=None if stage.data is None else read(stage.data),
-            mix=tuple(replace(one, data=read(one.data)) for one in stage.mix),
-        )
-        for stage in config.stages
-    ]
+    data = replace(config.data, frames=wished["frames"], size=wished["size"])
     if hasattr(recipe, "video"):
-        patch = recipe.video.patch * wished["size"] // before
+        patch = recipe.video.patch * data.size // before
         recipe = replace(recipe, video=replace(recipe.video, patch=patch))
     if hasattr(recipe, "text"):
         most = max(recipe.text.max_tokens, wished["max_tokens"])
         recipe = replace(recipe, text=replace(recipe.text, max_tokens=most))
-    return replace(
-        config,
-        data=read(config.data),
-        stages=tuple(stages),
-        evaluate_on=tuple(map(read, config.evaluate_on)),
-        recipe=recipe,
-    )
+    return replace(config, data=data, recipe=recipe)
 
 
 def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
