@@ -14,9 +14,9 @@ import polars as pl
 import streamlit as st
 
 from workbench.answer.asked import Asked, load, smoke_cells
-from workbench.answer.evidence import QueryValues
 from workbench.errors import UserError
 from workbench.tracking.files import check_name
+from workbench.tracking.kept.queries import QueryValues
 from workbench.tracking.runs import RunTable
 
 REFRESH = 2.0

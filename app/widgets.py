@@ -17,12 +17,12 @@ from app.runs import Runs
 from app.shown import harmless, sortable
 from workbench import naming, tables, tasks
 from workbench.answer import asked
-from workbench.answer.evidence import queries_of
 from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.report import latex
 from workbench.report.about import About
 from workbench.stats.intervals import Kind
+from workbench.tasks import queries_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -39,8 +39,8 @@ from serving import browser, dashboard, settled, visit  # noqa: E402
 from synthetic import grid, key_of, write_study  # noqa: E402
 
 from workbench.answer.asked import load  # noqa: E402
-from workbench.answer.evidence import queries_of  # noqa: E402
 from workbench.answer.results import answer  # noqa: E402
+from workbench.tasks import queries_of  # noqa: E402
 from workbench.tracking.kept.prepare import Keeper  # noqa: E402
 from workbench.tracking.run_dir import RunDir  # noqa: E402
 

@@ -132,11 +132,12 @@ class Recipe(DualEncoder):
         logits = self.match_head(fused).float()
         return logits[:, 1] - logits[:, 0]
 
-    def generate(self, video, prompt):
-        """The word that fits each clip best, behind the prompt."""
+    def generate(self, video, prompts=None):
+        """The word that fits each clip best, behind its prompt."""
         words = sorted(word for word in self.words.tokenizer.get_vocab() if word.isalpha())
         best = (self.embed_video(video) @ self.embed_text(self.words.encode(words)).T).argmax(1)
-        return [f"{prompt} {words[i]}" for i in best.tolist()]
+        prompts = prompts or [""] * len(video)
+        return [f"{prompt} {words[i]}" for prompt, i in zip(prompts, best.tolist(), strict=True)]
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from synthetic import BASE, QUERIES, RATIOS, key_of, write_study
 from app.runs import Runs
 from app.store import Store
 from workbench import tasks
-from workbench.answer.evidence import queries_of
 from workbench.figures.style import label
 from workbench.metrics import Metric, Queries
 from workbench.report import latex, pictures, rows
 from workbench.report.page import page
+from workbench.tasks import queries_of
 
 FILE = "shuffling.npz"
 WHERE = {"file": FILE, "ids": "t2v_id", "groups": "t2v_group"}

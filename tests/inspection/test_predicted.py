@@ -116,7 +116,7 @@ def test_a_caption_is_what_the_model_writes(name, tmp_path, vocabulary, store):
     run.write_config(run_config(name, stages=(stage("align"), stage(taught))))
     reply, _ = answer(task(run, store, "caption", row=5))
     with torch.no_grad():
-        assert reply["written"] == model.generate(torch.from_numpy(store.frames[5:6].copy()), "")[0]
+        assert reply["written"] == model.generate(torch.from_numpy(store.frames[5:6].copy()))[0]
     run.write_config(run_config(name, stages=(stage(taught), stage("align"))))
     with pytest.raises(UserError, match=f"its last stage was align, and captions are learned by .*{taught}"):
         answer(task(run, store, "caption", row=5))

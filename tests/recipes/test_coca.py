@@ -211,13 +211,17 @@ def spelt(recipe, memory, tokens):
     return logits.log_softmax(0)
 
 
+NONE = torch.empty(4, 0, dtype=torch.int64)
+"""No prompts: captions from their first word."""
+
+
 class TestWriting:
     @torch.no_grad()
     def test_greedy_takes_the_likeliest_next_word_each_time(self, recipe):
         memory = recipe.look(clips()).several
-        found = recipe.text.search(memory, "a red")
-        asked = WORDS.encode(["a red"])
-        start = [WORDS.id(BOS), *asked.tokens[0, asked.layout.valid[0]].tolist()]
+        ((_, begun),) = WORDS.by_length(["a red"] * 4)
+        found = recipe.text.search(memory, begun)
+        start = [WORDS.id(BOS), *begun[0].tolist()]
         for row in range(4):
             tokens = list(start)
             while len(tokens) < WORDS.length + 2 and tokens[-1] != WORDS.id(EOS):
@@ -231,7 +235,7 @@ class TestWriting:
         recipe = recipe_of(words=words)
         recipe.text.head.weight.mul_(3.0)
         memory = recipe.look(clips()).several
-        found = recipe.text.search(memory, beams=WORDS.size)
+        found = recipe.text.search(memory, NONE, beams=WORDS.size)
         bos, eos = WORDS.id(BOS), WORDS.id(EOS)
         for row in range(4):
             first = spelt(recipe, memory[row : row + 1], [bos])
@@ -248,9 +252,10 @@ class TestWriting:
         memory = recipe.look(clips()).several
         recipe.text.head.weight[WORDS.id(EOS)] *= 2.0
         for beams in (1, 3):
-            whole = recipe.text.search(memory, beams=beams)
+            whole = recipe.text.search(memory, NONE, beams=beams)
             for row in range(4):
-                assert torch.equal(recipe.text.search(memory[row : row + 1], beams=beams)[0], whole[row])
+                alone = recipe.text.search(memory[row : row + 1], NONE[:1], beams=beams)
+                assert torch.equal(alone[0], whole[row])
             ended = (whole == WORDS.id(EOS)).cumsum(1) > 0
             behind = ended & (whole != WORDS.id(EOS))
             assert (whole[behind] == WORDS.pad).all()
@@ -266,8 +271,8 @@ class TestWriting:
         recipe.eval()
         assert recipe.generate(batch.video) == CAPTIONS
         assert recipe.generate(batch.video, beams=3) == CAPTIONS
-        begun = recipe.generate(batch.video[1:2], "a blue star")
-        assert begun == CAPTIONS[1:2]
+        prompts = [" ".join(caption.split()[:words]) for words, caption in enumerate(CAPTIONS)]
+        assert recipe.generate(batch.video, prompts) == CAPTIONS, "prompts of different lengths in one batch"
 
 
 @torch.no_grad()

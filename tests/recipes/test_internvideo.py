@@ -200,4 +200,4 @@ def test_the_contrast_is_the_plain_one_and_captions_are_written(vocabulary, batc
     terms = recipe.contrast(batch, Draw())
     plain = losses.vtc(recipe.embed_video(batch.video), recipe.embed_text(batch.text), recipe.temperature())
     assert terms["vtc"].item() == pytest.approx(plain.item(), abs=1e-5)
-    assert len(recipe.generate(batch.video[:2], "red")) == 2
+    assert len(recipe.generate(batch.video[:2], ["red", "a red"])) == 2

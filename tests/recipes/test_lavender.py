@@ -288,9 +288,9 @@ class TestCaptions:
             optimizer.step()
         recipe.eval()
         with torch.no_grad():
-            assert recipe.generate(batch.video, "") == captions
-            assert recipe.generate(batch.video, "red square")[0] == captions[0]
-            assert recipe.generate(batch.video[1:], "") == captions[1:]
+            assert recipe.generate(batch.video) == captions
+            assert recipe.generate(batch.video, ["red square", "blue"]) == captions
+            assert recipe.generate(batch.video[1:]) == captions[1:]
 
 
 def test_a_longest_caption_has_room_for_the_mask(words, batch, store):

@@ -323,4 +323,4 @@ def test_what_it_cannot_do_is_refused_in_a_sentence(change):
 
 def test_captions_are_written_from_what_is_seen(store, words, batch):
     recipe = made(store, words)
-    assert [bool(text) for text in recipe.generate(batch.video[:2], "a")] == [True, True]
+    assert [bool(text) for text in recipe.generate(batch.video[:2], ["a", "a red"])] == [True, True]

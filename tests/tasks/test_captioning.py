@@ -11,14 +11,14 @@ from planted import numbers
 from real_runs import quick, real_run
 from scenes import caption, gallery, known, scenes
 
-from workbench.answer.evidence import QueryValues, queries_of
 from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.grammar import WORDS, parse, say
 from workbench.data.store import Split
-from workbench.tasks import captioning
+from workbench.tasks import captioning, queries_of
 from workbench.tasks import gallery as galleries
 from workbench.tasks.captioning import evaluate, references, scores, words
 from workbench.tasks.gallery import Judged
+from workbench.tracking.kept.queries import QueryValues
 
 CLIPS = 25
 SHOWN = scenes(CLIPS)
@@ -36,8 +36,8 @@ class Writes:
     def __init__(self, captions):
         self.captions, self.asked = captions, []
 
-    def generate(self, video, prompt):
-        self.asked.append(prompt)
+    def generate(self, video, prompts=None):
+        self.asked.append(prompts)
         return [self.captions[clip] for clip in numbers(video)[0].tolist()]
 
 

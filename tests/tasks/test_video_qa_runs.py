@@ -8,7 +8,6 @@ import torch
 from real_runs import quick, real_run
 from scenes import known
 
-from workbench.answer.evidence import QueryValues, queries_of
 from workbench.config import Budget, DataConfig, Stage
 from workbench.data import prepare
 from workbench.data.loader import Loader
@@ -21,8 +20,10 @@ from workbench.models.video import VideoConfig
 from workbench.recipe.batch import BatchRng
 from workbench.recipes import lavender
 from workbench.tasks import gallery as galleries
+from workbench.tasks import queries_of
 from workbench.tasks.gallery import Judged
 from workbench.tasks.video_qa import evaluate
+from workbench.tracking.kept.queries import QueryValues
 from workbench.train.session import open_session
 
 CLIPS = 40

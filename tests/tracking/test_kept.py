@@ -15,8 +15,9 @@ from synthetic import RATIOS, key_of, write_study
 
 from workbench import stats
 from workbench.answer.asked import load
-from workbench.answer.evidence import gather, queries_of
+from workbench.answer.evidence import gather
 from workbench.answer.results import answer
+from workbench.tasks import queries_of
 from workbench.tracking.curves import load_curves
 from workbench.tracking.kept import computed, queries, rows
 from workbench.tracking.kept.computed import Computed

@@ -18,10 +18,9 @@ from workbench.answer.asked import Asked
 from workbench.errors import UserError
 from workbench.metrics import Queries
 from workbench.stats.looks import Look
-from workbench.tasks import queries_of as queries_of
+from workbench.tasks import queries_of
 from workbench.tracking.kept.computed import Computed
-from workbench.tracking.kept.queries import Answered
-from workbench.tracking.kept.queries import QueryValues as QueryValues
+from workbench.tracking.kept.queries import Answered, QueryValues
 from workbench.tracking.runs import load_runs
 
 

@@ -82,7 +82,7 @@ def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             f"{config.stages[-1].objective}, and captions are learned by "
             f"{' or '.join(recipe.trained_by('generate')) or 'none of its objectives'}"
         )
-    return {"written": recipe.generate(torch.from_numpy(clip)[None], "")[0]}, b""
+    return {"written": recipe.generate(torch.from_numpy(clip)[None])[0]}, b""
 
 
 def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

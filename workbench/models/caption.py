@@ -194,22 +194,32 @@ class CaptionDecoder(nn.Module):
         return tokens, place <= length + 1
 
     @torch.no_grad()
-    def write(self, memory: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
-        """Captions of B memories that begin with the prompt: of `beams` followed side by side the one whose
-        words are likeliest on average; with one, the likeliest next word each time."""
-        tokens = self.search(memory, prompt, beams=beams).tolist()
-        marks = {self.bos, self.vocabulary.pad}
-        return [
-            self.vocabulary.decode([t for t in row[: (row + [self.eos]).index(self.eos)] if t not in marks])
-            for row in tokens
-        ]
+    def write(self, memory: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
+        """Captions of B memories, each beginning with its prompt if there are any.
 
-    def search(self, memory: Tensor, prompt: str = "", *, beams: int = 1) -> Tensor:
-        """As `write`, the tokens [B, S] with begin, end and padding. It asks the device for nothing."""
+        Of `beams` followed side by side the one whose words are likeliest on average; with one, the likeliest
+        next word each time.
+        """
+        written = [""] * len(memory)
+        for rows, begun in self.vocabulary.by_length(prompts or written):
+            tokens = self.search(memory[rows], begun.to(memory.device), beams=beams).tolist()
+            for row, own in zip(rows, tokens, strict=True):
+                written[row] = self._said(own)
+        return written
+
+    def _said(self, tokens: list[int]) -> str:
+        """The words of a row of `search` up to its end."""
+        marks = {self.bos, self.vocabulary.pad}
+        end = (tokens + [self.eos]).index(self.eos)
+        return self.vocabulary.decode([token for token in tokens[:end] if token not in marks])
+
+    def search(self, memory: Tensor, begun: Tensor, *, beams: int = 1) -> Tensor:
+        """As `write`, from the tokens [B, i] of prompts to all tokens [B, S] with begin, end and padding.
+
+        It asks the device for nothing.
+        """
         rows, pad = len(memory), self.vocabulary.pad
-        asked = self.vocabulary.encode([prompt])
-        first = [self.bos, *asked.tokens[0, asked.layout.valid[0]].tolist()]
-        tokens = torch.tensor(first, device=memory.device).expand(rows * beams, -1)  # [B K, i]
+        tokens = F.pad(begun, (1, 0), value=self.bos).repeat_interleave(beams, 0)  # [B K, i + 1]
         memory = memory.repeat_interleave(beams, 0)
         never = torch.tensor([pad, self.vocabulary.cls, self.vocabulary.mask, self.bos], device=memory.device)
         # All beams begin alike, so that only the first one counts until they part.
@@ -218,7 +228,7 @@ class CaptionDecoder(nn.Module):
         written = torch.zeros(rows, beams, device=memory.device)
         start = torch.arange(rows, device=memory.device)[:, None] * beams
         over = torch.zeros(rows * beams, dtype=torch.bool, device=memory.device)
-        for _ in range(len(first), len(self.position)):
+        for _ in range(tokens.shape[1], len(self.position)):
             states = self.token(tokens) + self.position[: tokens.shape[1]]
             if self.split:
                 states = self.lower(states, _causal(states.shape[1], states.device))

@@ -5,7 +5,7 @@ Letters: B batch, L content positions (without the class token), n positions enc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -169,6 +169,16 @@ class Vocabulary:
         layout = Layout(*(torch.from_numpy(x) for x in (valid, word, content)))
         return Text(torch.from_numpy(tokens), layout)
 
+    def by_length(self, captions: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
+        """For every count n of tokens that there is: which captions have so many, and their tokens [b, n]."""
+        some: dict[int, list[int]] = {}
+        tokens = [ids[: self.length] for ids in _ids(self.tokenizer, captions)]
+        for row, own in enumerate(tokens):
+            some.setdefault(len(own), []).append(row)
+        for count, rows in some.items():
+            own = [tokens[row] for row in rows]
+            yield rows, torch.tensor(own, dtype=torch.int64).view(len(rows), count)
+
     def cut(self, captions: list[str]) -> int:
         """How many captions `encode` cuts."""
         return sum(len(ids) > self.length for ids in _ids(self.tokenizer, captions))
@@ -317,7 +327,7 @@ def _longest(tokenizer: Tokenizer, captions: list[str], limit: int) -> int:
     return max(1, min(limit, max(map(len, _ids(tokenizer, captions)))))
 
 
-def _ids(tokenizer: Tokenizer, captions: list[str]) -> list[list[int]]:
+def _ids(tokenizer: Tokenizer, captions: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(captions, add_special_tokens=False)]
 
 

@@ -44,7 +44,7 @@ class BaseRecipe(nn.Module, ABC):
 
     - `embed_video(video, mask=None)`, `embed_text(text, mask=None)` -> unit vectors [B, E] (see `dual.py`)
     - `match(video, text)` -> logits [P] of pairs judged together
-    - `generate(video, prompt)` -> captions, a list of B
+    - `generate(video, prompts=None)` -> captions, a list of B that begin with B prompts, if there are any
     - `answer(video, question, choices)` -> logits [B, A]
     - `embed_steps(video)` -> unit vectors [B, T, E] of moments
     - `regions(video, text)` -> boxes [B, t, R, 4], in shares of the picture (left, top, right, bottom), and

@@ -17,6 +17,7 @@ option (`video_masking`), off by default.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -122,6 +123,6 @@ class Recipe(DualEncoder):
             raise UserError("coca hides no words")
         return self.text.read(text).pooled
 
-    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] that begin with the prompt."""
-        return self.text.write(self.look(video).several, prompt, beams=beams)
+    def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        return self.text.write(self.look(video).several, prompts, beams=beams)

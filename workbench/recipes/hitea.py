@@ -22,6 +22,7 @@ the same word in another caption is not pushed away.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -182,6 +183,6 @@ class Recipe(DualEncoder):
         logits = judgement(self.match_head, fused.pooled)
         return logits[:, 1] - logits[:, 0]
 
-    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] that begin with the prompt."""
-        return self.decoder.write(self.video(video).tokens, prompt, beams=beams)
+    def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        return self.decoder.write(self.video(video).tokens, prompts, beams=beams)

@@ -24,7 +24,7 @@ encoders through the coordinator.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -191,9 +191,9 @@ class Recipe(DualEncoder):
             raise UserError("internvideo hides no words")
         return self.text.read(text).pooled
 
-    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] that begin with the prompt, by the contrastive encoder alone."""
-        return self.text.write(self.video(video).tokens, prompt, beams=beams)
+    def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] which begin with their prompts, by the contrastive encoder."""
+        return self.text.write(self.video(video).tokens, prompts, beams=beams)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)  # [B, n + M]

@@ -16,6 +16,7 @@ without a clip, trained by the stage `align` only, so that it can be compared wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -122,22 +123,31 @@ class Recipe(JointEncoder):
         no, yes = (self.false, self.true) if self.config.match_head == "words" else (0, 1)
         return logits[:, yes] - logits[:, no]
 
-    def generate(self, video: Tensor, prompt: str) -> list[str]:
-        """Captions that begin with the prompt: for each next place the likeliest word, until `[SEP]`."""
-        text = self.vocabulary.encode([prompt]).to(video.device)
-        clip = self.video(video).tokens
-        tokens = text.tokens.expand(len(video), -1)  # [B, L]
-        attend = seq2seq(clip.shape[1], tokens.shape[1], device=video.device)
-        marks = torch.tensor(self.marks, device=video.device)
-        place = torch.arange(tokens.shape[1], device=video.device)
-        for i in range(int(text.layout.valid[0].sum()), tokens.shape[1]):
+    def generate(self, video: Tensor, prompts: Sequence[str] | None = None) -> list[str]:
+        """Captions of clips which begin with their prompts: for each next place the likeliest word, until
+        `[SEP]`."""
+        clip, written = self.video(video).tokens, [""] * len(video)
+        for rows, begun in self.vocabulary.by_length(prompts or written):
+            tokens = self._write(clip[rows], begun.to(clip.device)).tolist()
+            for row, own in zip(rows, tokens, strict=True):
+                written[row] = self.vocabulary.decode(own[: (own + [self.end]).index(self.end)])
+        return written
+
+    def _write(self, clip: Tensor, begun: Tensor) -> Tensor:
+        """Tokens [B, L] that begin with those of prompts [B, i]; what stands behind the end means nothing."""
+        first, length = begun.shape[1], self.vocabulary.length
+        tokens = F.pad(begun, (0, length - first), value=self.vocabulary.pad)
+        attend = seq2seq(clip.shape[1], length, device=clip.device)
+        marks = torch.tensor(self.marks, device=clip.device)
+        place = torch.arange(length, device=clip.device)
+        nothing = torch.zeros_like(tokens)
+        for i in range(first, length):
             asked = tokens.index_fill(1, place[i : i + 1], self.vocabulary.mask)
-            layout = Layout((place <= i).expand_as(tokens), *text.layout[1:])
+            layout = Layout((place <= i).expand_as(tokens), nothing, nothing.bool())
             logits = self.word_head(self._read(clip, Text(asked, layout), attend=attend).text[:, i])
             best = logits.index_fill(1, marks, float("-inf")).argmax(1)
             tokens = tokens.index_copy(1, place[i : i + 1], best[:, None])
-        rows = [row[: (row + [self.end]).index(self.end)] for row in tokens.tolist()]
-        return [self.vocabulary.decode(row) for row in rows]
+        return tokens
 
     def _mlm(self, video: Tensor, text: Text, mask: Tensor, attend: Tensor | None = None) -> Tensor:
         words = self._read(video, text, mask, attend).text  # [B, L, D]

@@ -244,9 +244,9 @@ class Recipe(DualEncoder):
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         return logits[:, 1] - logits[:, 0]
 
-    def generate(self, video: Tensor, prompt: str = "", *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] that begin with the prompt."""
-        return self.writer.write(self.video(video).tokens, prompt, beams=beams)
+    def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
+        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        return self.writer.write(self.video(video).tokens, prompts, beams=beams)
 
     def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
         """Logits [P, 2] (no match, match) of tokens of both sides."""

@@ -19,11 +19,12 @@ import polars as pl
 
 from workbench import naming, stats, tables, tasks
 from workbench.answer.asked import Asked, Value
-from workbench.answer.evidence import gather, queries_of
+from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
 from workbench.errors import UserError
 from workbench.metrics import score
 from workbench.report import fit, latex
+from workbench.tasks import queries_of
 from workbench.tracking.files import slug
 from workbench.tracking.runs import load_runs
 

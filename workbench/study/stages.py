@@ -232,12 +232,7 @@ def _with_pictures(
     def fit(data: DataConfig) -> DataConfig:
         return _still(data, frames) if data.name in names else data
 
-    stages = [
-        replace(stage, mix=tuple(replace(one, data=fit(one.data)) for one in stage.mix))
-        for stage in config.stages
-    ]
-    config = replace(config, stages=tuple(stages), evaluate_on=tuple(map(fit, config.evaluate_on)))
-    return config, [f"{name}: {config.recipe_name} reads a picture {how}" for name in names]
+    return config.with_data(fit), [f"{name}: {config.recipe_name} reads a picture {how}" for name in names]
 
 
 def _of_pictures(config: RunConfig) -> RunConfig:

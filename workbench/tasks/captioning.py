@@ -114,7 +114,7 @@ def evaluate(judged: Judged) -> Found:
     written: list[str] = []
     with torch.no_grad():
         for rows in judged.batches(len(part.clips)):
-            written += judged.recipe.generate(judged.video(rows), "")
+            written += judged.recipe.generate(judged.video(rows))
 
     scenes, captions = _scenes(part), _captions(part)
     known = [references(scene) for scene in scenes] or captions

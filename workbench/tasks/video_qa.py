@@ -271,20 +271,17 @@ def _by_statement(judged: Judged, asked: Sequence[Question], *, match: bool) -> 
 
 
 def _by_generate(judged: Judged, asked: Sequence[Question]) -> list[str]:
-    """The word behind each question, by `generate`, or all words where it has no kind; clips with the same
-    question at a time."""
-    given = [""] * len(asked)
-    clips, same = _clips(judged, asked), defaultdict(list)
-    for row, one in enumerate(asked):
-        same[one.text].append(row)
-    for prompt, own in same.items():
-        rows = np.array(own)
-        for batch in judged.batches(len(rows)):
-            some = rows[batch]
-            texts = judged.recipe.generate(judged.video(clips[some]), prompt)
-            for row, text in zip(some, texts, strict=True):
-                words = text.split()[len(prompt.split()) :]
-                given[row] = " ".join(words[:1] if asked[row].kind else words)
+    """The word behind each question, by `generate`, or all words where it has no kind; questions of as many
+    words at a time, since a batch is written in as many parts as its prompts have lengths."""
+    given, clips = [""] * len(asked), _clips(judged, asked)
+    ordered = np.argsort([len(one.text.split()) for one in asked], kind="stable")
+    for batch in judged.batches(len(asked)):
+        rows = ordered[batch]
+        prompts = [asked[row].text for row in rows]
+        texts = judged.recipe.generate(judged.video(clips[rows]), prompts)
+        for row, prompt, text in zip(rows, prompts, texts, strict=True):
+            words = text.split()[len(prompt.split()) :]
+            given[row] = " ".join(words[:1] if asked[row].kind else words)
     return given
 
 

@@ -16,10 +16,12 @@ import polars as pl
 
 from workbench import naming
 from workbench.answer.asked import Asked, load_asked
-from workbench.answer.evidence import Evidence, QueryValues, queries_of
+from workbench.answer.evidence import Evidence
 from workbench.answer.results import Answer, answer, answer_of
 from workbench.errors import UserError
 from workbench.naming import PLAIN
+from workbench.tasks import queries_of
+from workbench.tracking.kept.queries import QueryValues
 from workbench.tracking.run_dir import RunDir
 
 STUDY = "study"

@@ -15,9 +15,10 @@ import numpy as np
 from workbench import stats
 from workbench.answer import sentences, wording
 from workbench.answer.asked import Asked
-from workbench.answer.evidence import Evidence, queries_of
+from workbench.answer.evidence import Evidence
 from workbench.errors import UserError
 from workbench.stats import chance, collapse, selection
+from workbench.tasks import queries_of
 
 
 @dataclass(frozen=True, kw_only=True)

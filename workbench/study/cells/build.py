@@ -184,15 +184,7 @@ def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
     def renamed(data: DataConfig) -> DataConfig:
         return replace(data, name=names[data.name], digest="") if data.name in names else data
 
-    if not options.pretrain_data:
-        return replace(config, data=renamed(config.data))
-    stages = [replace(s, data=renamed(s.data) if s.data is not None else None) for s in config.stages]
-    return replace(
-        config,
-        data=renamed(config.data),
-        stages=tuple(stages),
-        evaluate_on=tuple(map(renamed, config.evaluate_on)),
-    )
+    return config.with_data(renamed)
 
 
 def _mixed(config: RunConfig, options: Options) -> RunConfig:
