@@ -93,6 +93,7 @@ LAYERS = {
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics own tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
+    "tracking.kept.queries "
     "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names "
     "naming",
 }

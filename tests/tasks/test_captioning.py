@@ -85,7 +85,7 @@ class TestReading:
         recipe = Writes(part.captions)
         result = evaluate(Judged(recipe, part))
         values = result.values
-        assert recipe.asked == [""]
+        assert recipe.asked == [None]
         for name in ("parsed", "slots", "exact", "order", *SLOTS):
             assert values[f"caption_{name}"] == 100
         assert values["caption_cider"] == values["caption_cider_own"] > 300
