@@ -176,8 +176,8 @@ class Vocabulary:
         for row, own in enumerate(tokens):
             some.setdefault(len(own), []).append(row)
         for count, rows in some.items():
-            own = [tokens[row] for row in rows]
-            yield rows, torch.tensor(own, dtype=torch.int64).view(len(rows), count)
+            chosen = [tokens[row] for row in rows]
+            yield rows, torch.tensor(chosen, dtype=torch.int64).view(len(rows), count)
 
     def cut(self, captions: list[str]) -> int:
         """How many captions `encode` cuts."""
