@@ -209,12 +209,15 @@ def test_an_axis_that_changes_many_settings_is_called_confounded(results, answer
     for name in ("arms", "same"):
         write_study(results, name, cells, (0, 1), baseline=cells[0])
     assert not any("settings" in caveat for caveat in answered("same").caveats)
-    for seed in (0, 1):
-        recipe = {"text": {"depth": 2 + seed}, "video": {"width": 64, "masking": None}}
+    masking = {"type": "masking.video.BlockMasking", "ratio": 0.5}
+    for seed in (0, 1):  # all but the seed is the same in all runs of a cell, so the first one is looked at
+        old = {"text": {"depth": 1}, "video": {"width": 32, "masking": None}}
+        recipe = {"text": {"depth": 2, "random": False}, "video": {"width": 64, "masking": masking}}
+        change("arms", key_of(cells[0]), seed, "config.json", {"recipe": old, "seed": seed})
         change("arms", key_of(cells[1]), seed, "config.json", {"recipe": recipe, "seed": seed})
-    names = "recipe.text.depth, recipe.video.width"
-    said = f"arm=b differs from the baseline in 2 settings ({names})"
-    assert any(said in caveat for caveat in answered("arms").caveats)
+    names = "recipe.text.depth, recipe.video.masking.ratio, recipe.video.masking.type, recipe.video.width"
+    said = f"arm=b differs from the baseline in 4 settings ({names})"
+    assert any(said in caveat for caveat in answered("arms").caveats), "the baseline is older than `random`"
 
 
 def test_runs_of_another_commit_or_torch_are_named(ratios, answered, change):

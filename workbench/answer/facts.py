@@ -111,10 +111,24 @@ def _differing_axes(asked: Asked, key: str) -> list[str]:
 
 
 def _differing_settings(asked: Asked, evidence: Evidence, key: str) -> list[str]:
-    """Settings of the configuration in which a compared cell differs from its baseline."""
+    """Settings of the configuration in which a compared cell differs from its baseline.
+
+    One that only one of them has, of something that both have, is no difference by itself: it follows from
+    another, as what only one kind of masking has, or its run is younger than the setting.
+    """
     both = {name: name for name in (key, _base(asked, key))}
-    found = tables.differences(evidence.runs.filter(pl.col("key").is_in(list(both))), both)
-    return found["setting"].to_list()
+    runs = evidence.runs.filter(pl.col("key").is_in(list(both)))
+    names = tables.differences(runs, both)["setting"].to_list()
+    has = []
+    for cell in both:
+        own = runs.filter(pl.col("key") == cell).row(0, named=True)
+        has.append({name.removeprefix("config.") for name, value in own.items() if value is not None})
+    owners = [{name.rpartition(".")[0] for name in own} for own in has]
+    return [
+        name
+        for name in names
+        if all(name in own or name.rpartition(".")[0] not in of for own, of in zip(has, owners, strict=True))
+    ]
 
 
 def _base(asked: Asked, key: str) -> str:
