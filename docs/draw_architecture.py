@@ -32,6 +32,7 @@ SINGLE = {
     "workbench.commands": "python -m workbench.study",
     "workbench.losses": "losses, targets",
     "workbench.transport": "losses, targets",
+    "workbench.squared_error": "losses, targets",
     "workbench.targets": "losses, targets",
     **{f"workbench.targets.{name}": "losses, targets" for name in ("pixels", "hog", "motion", "features")},
     "workbench.tables": "tables",
