@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from workbench import losses, squared_error, targets
+from workbench import losses, targets
+from workbench.targets import error
 
 
 def rows(*shape, seed=0):
@@ -73,7 +74,7 @@ def test_mlm_is_cross_entropy_over_the_hidden_words_only():
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [1000, 2500])  # a single part, and a last one that is shorter
 def test_mvm_in_parts_has_the_gradient_of_mse_loss_bit_for_bit(monkeypatch, kind, size):
-    monkeypatch.setattr(squared_error, "PART", 1000)
+    monkeypatch.setattr(error, "PART", 1000)
     torch.manual_seed(0)
     one = torch.randn(size // 10, 10).T.to(kind).requires_grad_()  # not contiguous
     other = one.detach().clone().requires_grad_()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from workbench import transport
 from workbench.distributed import gather, own_rows, rank, share_of_mean
-from workbench.squared_error import mean_squared_error
+from workbench.targets.error import mean_squared_error
 from workbench.transport import precise
 
 

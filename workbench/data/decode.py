@@ -259,8 +259,8 @@ def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
 def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     wanted = pick.of(len(reader))
-    # As a batch even of one, for `reader[i]` gives a narrow frame with the padding of its lines. And many at a
-    # time, for between two calls decord decodes on, only to throw that away at its next seek.
+    # As a batch even of one, for `reader[i]` gives a narrow frame with the padding of its lines. Several at
+    # once, for between two calls decord decodes on, only to throw that away at its next seek.
     context = pick.found.stream.codec_context
     room = max(1, 3 * context.width * context.height)
     taken = without_seeking(wanted, pick.found.groups, PASSED // room)

@@ -1,4 +1,4 @@
-"""The mean squared error of tensors that are larger than a processor's caches."""
+"""How far a prediction is from its target: the mean squared error of tensors larger than any cache."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.transport import precise
-
 PART = 1 << 18
 """Numbers that are taken at once: as float32 they stay in a core's own cache between two operations."""
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """As `mse_loss` of both in float32, bit for bit; no copy of the prediction in float32 is kept.
+    """As `mse_loss` of both in float32 (or float64 where that comes in), bit for bit, its gradient too.
 
     Args:
-        prediction: of any shape, bfloat16 or float32.
-        target: of the same shape, float32.
+        prediction: of any shape, often bfloat16.
+        target: of the same shape, float32 or float64.
     """
-    if prediction.device.type == "cpu" and target.dtype == torch.float32 and not target.requires_grad:
+    kind = torch.promote_types(prediction.dtype, target.dtype)
+    if prediction.device.type == "cpu" and kind == torch.float32 and not target.requires_grad:
         found: Tensor = _InParts.apply(prediction, target)
         return found
-    return F.mse_loss(precise(prediction), target)
+    return F.mse_loss(prediction.to(kind), target)
 
 
 class _InParts(torch.autograd.Function):
