@@ -33,7 +33,10 @@ SINGLE = {
     "workbench.losses": "losses, targets",
     "workbench.transport": "losses, targets",
     "workbench.targets": "losses, targets",
-    **{f"workbench.targets.{name}": "losses, targets" for name in ("pixels", "hog", "motion", "features")},
+    **{
+        f"workbench.targets.{name}": "losses, targets"
+        for name in ("pixels", "hog", "motion", "features", "error")
+    },
     "workbench.tables": "tables",
     "workbench.recipe.batch": "config, metrics, batch",
     "workbench.models.encoder": "models",

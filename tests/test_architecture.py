@@ -57,7 +57,7 @@ LAYERS = {
     "workbench/recipe/batch.py": "distributed",
     "workbench/recipe/*": f"{CORE} masking models losses transport targets recipe data.store data.truth",
     "workbench/masking/*": f"{CORE} masking recipe.batch",
-    "workbench/losses.py": f"{CORE} transport",
+    "workbench/losses.py": f"{CORE} targets.error transport",
     "workbench/transport.py": "",
     "workbench/targets/*": f"{CORE} targets",
     "workbench/models/*": f"{CORE} masking models recipe.batch",

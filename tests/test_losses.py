@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from workbench import losses, targets
+from workbench.targets import error
 
 
 def rows(*shape, seed=0):
@@ -67,6 +69,21 @@ def test_vtm_is_two_class_cross_entropy():
 def test_mlm_is_cross_entropy_over_the_hidden_words_only():
     logits, tokens = rows(5, 11), torch.tensor([0, 3, 10, 3, 7])
     assert losses.mlm(logits, tokens).item() == pytest.approx(naive_cross_entropy(logits, tokens), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [1000, 2500])  # a single part, and a last one that is shorter
+def test_mvm_in_parts_has_the_gradient_of_mse_loss_bit_for_bit(monkeypatch, kind, size):
+    monkeypatch.setattr(error, "PART", 1000)
+    torch.manual_seed(0)
+    one = torch.randn(size // 10, 10).T.to(kind).requires_grad_()  # not contiguous
+    other = one.detach().clone().requires_grad_()
+    target = torch.randn(10, size // 10)
+    losses.mvm(one, target).mul(0.3).backward()
+    F.mse_loss(other.float(), target).mul(0.3).backward()
+    torch.testing.assert_close(losses.mvm(one, target), F.mse_loss(other.float(), target), rtol=1e-6, atol=0)
+    assert torch.equal(one.grad, other.grad)
+    assert one.grad.dtype == kind
 
 
 def test_mvm_is_the_mean_squared_error():

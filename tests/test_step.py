@@ -1,6 +1,8 @@
 """A step never waits for the host, and how gradients are made: in parts, with blocks computed again."""
 
+import ctypes
 import json
+import resource
 from dataclasses import replace
 
 import pytest
@@ -19,6 +21,7 @@ from workbench.train.loop import NotFinite, train
 from workbench.train.session import check, open_session
 from workbench.train.step.gradients import Gradients
 from workbench.train.step.late import Findings
+from workbench.train.step.memory import Kept
 
 CPU = torch.device("cpu")
 
@@ -263,3 +266,23 @@ def test_blocks_that_are_computed_again_change_the_cost_and_nothing_else(name, s
     (plain, cost), (again, more) = trained(False), trained(True)
     assert again == plain
     assert 1.02 * cost < more < 1.34 * cost
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_memory_of_a_step_is_used_again_by_the_next_until_it_is_released():
+    def faults():
+        """Pages that the system hands out for a large tensor that was there before."""
+        torch.ones(12 << 20)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(12 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    usual = faults()
+    assert usual > 10
+    one, other = Kept(torch.device("cpu")), Kept(torch.device("cpu"))
+    assert faults() < usual / 2
+    one.release()
+    one.release()
+    assert faults() < usual / 2, "the other still keeps it"
+    other.release()
+    assert faults() > usual / 2

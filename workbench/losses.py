@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench import transport
 from workbench.distributed import gather, own_rows, rank, share_of_mean
+from workbench.targets.error import mean_squared_error
 from workbench.transport import precise
 
 
@@ -253,7 +254,7 @@ def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     """
     if not target.numel():
         return prediction.sum() * 0.0
-    return F.mse_loss(precise(prediction), precise(target))
+    return mean_squared_error(prediction, precise(target))
 
 
 def mvm_l1(prediction: Tensor, target: Tensor) -> Tensor:

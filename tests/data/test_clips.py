@@ -71,6 +71,27 @@ def test_a_file_that_is_too_large_to_be_held_is_read_again_and_gives_the_same(
     assert len(opened) == 3
 
 
+@pytest.mark.skipif(module.decord is None, reason="decord is not installed")
+@pytest.mark.parametrize(
+    ("batch", "passed"), [(32 << 20, 1 << 20), (32 << 20, 0), (3 * 48 * 64 * 5, 1 << 20)]
+)
+@pytest.mark.parametrize("count", [1, 4, 8, 40])
+def test_decord_gives_the_same_frames_however_many_at_once_and_whether_it_seeks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, batch: int, passed: int
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), np.uint8)
+    encode(tmp_path / "a.mp4", frames, rate=8, crf=20)  # a group of pictures is 8 frames long
+    monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(module, "PASSED", passed)
+    task = {"path": str(tmp_path / "a.mp4"), "count": count, "size": 32}
+    answer, found = module.decode_task(task)
+    assert answer == {"decoder": "decord", "total": 30, "damaged": 0}
+    monkeypatch.setattr(module, "decord", None)
+    answer, in_order = module.decode_task(task)
+    assert answer["decoder"] == "pyav"
+    assert found == in_order
+
+
 def hang(task: dict) -> tuple[dict, bytes]:
     import time
 

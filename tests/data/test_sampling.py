@@ -14,7 +14,14 @@ from small import COUNTS, run_config, write_store
 from workbench.config import DataConfig, RunConfig
 from workbench.data import describe, prepare
 from workbench.data.loader import Loader
-from workbench.data.sampling import centre_frames, contiguous_frames, frames_of, random_frames, span
+from workbench.data.sampling import (
+    centre_frames,
+    contiguous_frames,
+    frames_of,
+    random_frames,
+    span,
+    without_seeking,
+)
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.models.text import TextConfig, vocabulary
@@ -179,3 +186,12 @@ def test_the_rule_is_part_of_the_key_only_where_it_is_another_than_before() -> N
     assert RunConfig.from_json(json.dumps(text)) == config, "files of earlier versions are read"
     keys = {replace(config, data=data).key() for data in (*RULES, TODAY)}
     assert len(keys) == 4
+
+
+def test_frames_between_are_taken_only_where_they_save_a_seek():
+    groups = [0, 8, 16, 24]
+    assert without_seeking([2, 6, 10], groups, 3) == [2, 6, 7, 8, 9, 10]
+    assert without_seeking([2, 6, 10], groups, 2) == [2, 6, 10]
+    assert without_seeking([2, 20], groups, 99) == [2, 20]  # a whole group in between is left out
+    assert without_seeking([9, 1, 1], groups, 99) == list(range(1, 10))
+    assert without_seeking([7, 8], groups, 0) == [7, 8]

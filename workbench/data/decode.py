@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
-from workbench.data.sampling import centre_frames, frames_within, repeated_frames
+from workbench.data.sampling import centre_frames, frames_within, repeated_frames, without_seeking
 
 try:
     import decord
@@ -32,6 +32,8 @@ LARGEST = 8192 * 8192
 """Pixels of a frame; more is a mistake or an attack on the memory."""
 HELD = 64 << 20
 """Bytes of packets that are kept to be decoded, instead of being read from the file a second time."""
+BATCH, PASSED = 32 << 20, 1 << 20
+"""Bytes of full-size frames that decord gives at once, and that it gives for nothing rather than seek."""
 
 
 class DecodeError(Exception):
@@ -82,10 +84,9 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found)
             if decord is not None and found.plain:
                 if _intact(path, found, pick):
-                    try:
+                    # PyAV judges what decord gives up on.
+                    with suppress(decord.DECORDError, DecodeError, MemoryError):
                         return _answer("decord", *_with_decord(path, pick, size))
-                    except (decord.DECORDError, DecodeError, MemoryError):
-                        pass  # PyAV judges what decord gives up on
                 found = found._replace(held=[])  # to be judged by a decoder that has seen nothing before
             return _answer("pyav", *_with_pyav(path, pick, size, found))
     except (DecodeError, PictureError) as error:
@@ -119,11 +120,8 @@ def _facts(path: Path) -> dict[str, Any]:
         steps = sorted(later - earlier for earlier, later in pairwise(times))
         if not steps or stream.time_base is None:
             return facts | {"seconds": 0.0, "variable_rate": False}
-        ticks = times[-1] - times[0] + steps[len(steps) // 2]
-        return facts | {
-            "seconds": float(ticks * stream.time_base),
-            "variable_rate": steps[-1] > 1.5 * steps[0],
-        }
+        seconds = float((times[-1] - times[0] + steps[len(steps) // 2]) * stream.time_base)
+        return facts | {"seconds": seconds, "variable_rate": steps[-1] > 1.5 * steps[0]}
 
 
 def _answer(decoder: str, frames: np.ndarray, total: int, damaged: int = 0) -> tuple[dict[str, Any], bytes]:
@@ -240,6 +238,7 @@ def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
     """
     needed = {bisect_right(found.groups, number) for number in pick.of(found.packets)}
     with _packets(path, found) as (packets, context):
+        context.options = {**context.options, "skip_loop_filter": "all"}  # which finds no fault
         sized = enumerate(packet for packet in packets if packet.size)
         for number, group in groupby(sized, lambda pair: bisect_right(found.groups, pair[0])):
             if number in needed and not _decodes([packet for _, packet in group], context):
@@ -248,10 +247,9 @@ def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
 
 
 def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
-    good = 0
-    try:
-        for packet in [*group, None]:  # one frame at a time: a group can be long
-            good += sum(not (frame.is_corrupt or frame.rotation) for frame in context.decode(packet))
+    try:  # one frame at a time: a group can be long
+        every = (frame for packet in [*group, None] for frame in context.decode(packet))
+        good = sum(not (frame.is_corrupt or frame.rotation) for frame in every)
     except av.FFmpegError:
         return False
     context.flush_buffers()
@@ -260,13 +258,18 @@ def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
 
 def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-    total = len(reader)
-    if total == 0:
-        raise DecodeError("it has no frames")
-    wanted = pick.of(total)
-    # One at a time, for a batch would hold all of them in full size; but as a batch, for `reader[i]` gives
-    # a frame of narrow width with the padding of its lines.
-    return np.stack([fit(reader.get_batch([i]).asnumpy()[0], size) for i in wanted]), total
+    wanted = pick.of(len(reader))
+    # As a batch even of one, for `reader[i]` gives a narrow frame with the padding of its lines. Several at
+    # once, for between two calls decord decodes on, only to throw that away at its next seek.
+    context = pick.found.stream.codec_context
+    room = max(1, 3 * context.width * context.height)
+    taken = without_seeking(wanted, pick.found.groups, PASSED // room)
+    some = max(1, BATCH // room)
+    frames: dict[int, np.ndarray] = {}
+    for part in (taken[i : i + some] for i in range(0, len(taken), some)):
+        batch = zip(part, reader.get_batch(part).asnumpy(), strict=True)
+        frames |= {number: fit(frame, size) for number, frame in batch if number in wanted}
+    return np.stack([frames[number] for number in wanted]), len(reader)
 
 
 def _with_pyav(path: Path, pick: _Pick, size: int, found: _Found) -> tuple[np.ndarray, int, int]:
@@ -308,7 +311,8 @@ def _in_order(
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """RGB pixels [H, W, 3], turned as the file says they are to be shown."""
-    return np.rot90(_COLOURS.reformat(frame, format="rgb24").to_ndarray(), round(frame.rotation / 90))
+    pixels = _COLOURS.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return np.rot90(pixels, round(frame.rotation / 90))
 
 
 def _words(error: Exception) -> str:
@@ -328,12 +332,8 @@ def fit(frame: np.ndarray, size: int) -> np.ndarray:
         return frame
     scale = size / min(height, width)
     height, width = max(size, round(height * scale)), max(size, round(width * scale))
-    scaled = _SCALER.reformat(
-        av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
-        width=width,
-        height=height,
-        interpolation=Interpolation.AREA,
-    ).to_ndarray()
+    whole = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    scaled = _SCALER.reformat(whole, width, height, interpolation=Interpolation.AREA, threads=1).to_ndarray()
     top, left = (height - size) // 2, (width - size) // 2
     return scaled[top : top + size, left : left + size]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,3 +136,21 @@ def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:
         return np.arange(count + 1) / count
     first = contiguous_frames(stored, data.frames, data.stride, 1, None)[0, 0]
     return (first + data.stride * np.arange(data.frames + 1)) / stored
+
+
+def without_seeking(wanted: Sequence[int], groups: Sequence[int], most: int) -> list[int]:
+    """The wanted frames and some between them, ascending, each once: a reader of them all seeks less often.
+
+    Where the next wanted frame lies in the next group of pictures, everything up to there has to be decoded
+    anyway; the frames between are taken too, where they are `most` at the most.
+
+    Args:
+        wanted: numbers of frames.
+        groups: numbers of the frames with which groups of pictures begin, ascending.
+    """
+    chosen = sorted(set(wanted))
+    taken = chosen[:1]
+    for before, after in pairwise(chosen):
+        next_group = bisect_right(groups, after) - bisect_right(groups, before) == 1
+        taken += range(before + 1 if next_group and after - before - 1 <= most else after, after + 1)
+    return taken

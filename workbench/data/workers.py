@@ -11,6 +11,7 @@ A task function takes a JSON object and returns a JSON object and bytes: ``(dict
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -38,6 +39,9 @@ IDLE = 900.0
 MEMORY = 4 << 30
 """Bytes of address space of a worker in `run_tasks`: a file that makes a decoder ask for more costs itself
 only. A `Helper` has no bound: what it answers is asked by a reader, and torch alone maps as much."""
+
+PIPE = 1 << 20
+"""Bytes of an answer that may lie ready before the first of them is read; more than an ordinary clip has."""
 
 _LENGTHS = struct.Struct("<QQ")
 
@@ -204,6 +208,10 @@ class _Worker:
         assert self.process.stdout is not None
         self.input: BinaryIO = self.process.stdin  # type: ignore[assignment]
         self.output: BinaryIO = self.process.stdout  # type: ignore[assignment]
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # A clip in one go, where else both would wait for each other; a system may allow less.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, PIPE)
         self.number = -1
         self.deadline = deadline
         self.due = 0.0

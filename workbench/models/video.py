@@ -156,20 +156,22 @@ class VideoEncoder(nn.Module):
         Returns:
             [B, n, tubelet * patch * patch * 3] of the clips' own type, the colour channel varying fastest.
         """
-        (t, h, w), q = self.grid, self.config.tubelet
+        (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
         # A patch's pixels of one row lie side by side: bytes are copied in whole words, not one by one.
-        word = _word(3 * self.patch) if video.dtype == torch.uint8 else video.dtype
+        word = _word(3 * p) if video.dtype == torch.uint8 else video.dtype
         rows = video.contiguous().flatten(3).view(word)  # [B, T, H, words of a row]
-        view = rows.unflatten(1, (t, q)).unflatten(3, (h, self.patch)).unflatten(5, (w, -1))
-        view = view.permute(0, 1, 3, 5, 2, 4, 6)  # [B, t, h, w, q, p, words]
         if where is None:
-            chosen = view.reshape(len(video), self.grid.tokens, -1)
+            view = rows.unflatten(1, (t, q)).unflatten(3, (h, p)).unflatten(5, (w, -1))
+            chosen = view.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(video), self.grid.tokens, -1)
         else:
-            # Indexing the strided view copies the chosen patches only; hidden pixels are never touched.
+            # Hidden pixels are never touched: of each chosen patch every row is one copy, from `first` on.
             b, token = places(where)
-            s = token % self.grid.space
-            chosen = view[b, token // self.grid.space, s // w, s % w]
-            chosen = chosen.reshape(len(video), -1, q * self.patch * view.shape[-1])
+            frame, place = b * t * q + token // self.grid.space * q, token % self.grid.space
+            first = (frame * h * p + place // w * p) * w + place % w
+            frames, lines = (torch.arange(side, device=video.device) for side in (q, p))
+            index = first[:, None, None] + (frames[:, None] * h * p + lines) * w  # [chosen, q, p]
+            chosen = rows.reshape(len(video) * t * q * h * p * w, -1).index_select(0, index.flatten())
+            chosen = chosen.view(len(video), -1, q * p * chosen.shape[-1])
         return chosen.view(video.dtype)
 
     def unpatch(self, patches: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,8 +20,8 @@ def normalised_pixels(patches: Tensor, channels: int = 3) -> Tensor:
 
     For each cube and channel: subtract the mean, divide by (unbiased standard deviation + 1e-6) on the
     scale [0, 1]. MAE standardises over all channels together: `normalised_patches`. One fused kernel does it
-    (a layer norm over each channel), for this is as large as everything the encoder sees: a third of a
-    step otherwise.
+    (a layer norm over each channel) on bytes that already lie in its order, for this is as large as
+    everything the encoder sees.
 
     Args:
         patches: uint8 [B, M, P * channels], the channel varying fastest.
@@ -28,10 +29,9 @@ def normalised_pixels(patches: Tensor, channels: int = 3) -> Tensor:
     Returns:
         float32 [B, M, channels * P], the channel varying slowest.
     """
-    x = patches.unflatten(-1, (-1, channels)).transpose(-1, -2).float()  # [B, M, C, P]
+    x = patches.unflatten(-1, (-1, channels)).mT.contiguous()  # [B, M, C, P]
     count = x.shape[-1]
-    unbiased = ((count - 1) / count) ** 0.5
-    return F.layer_norm(x, (count,), eps=LEAST).mul_(unbiased).flatten(2)
+    return _standardised(x, ((count - 1) / count) ** 0.5, LEAST).flatten(2)
 
 
 def normalised_patches(patches: Tensor, channels: int = 3) -> Tensor:
@@ -46,10 +46,16 @@ def normalised_patches(patches: Tensor, channels: int = 3) -> Tensor:
         float32 [B, M, channels * P], the channel varying slowest, as in `normalised_pixels`, so that a
         decoder may start from one that learned those.
     """
-    x = patches.unflatten(-1, (-1, channels)).mT.flatten(2).float()  # [B, M, channels * P]
+    x = patches.unflatten(-1, (-1, channels)).mT.flatten(2)  # [B, M, channels * P]
     count = x.shape[-1]
     unbiased = (count - 1) / count
-    return F.layer_norm(x, (count,), eps=LEAST_OF_PATCH * unbiased).mul_(unbiased**0.5)
+    return _standardised(x, unbiased**0.5, LEAST_OF_PATCH * unbiased)
+
+
+def _standardised(x: Tensor, size: float, least: float) -> Tensor:
+    """Bytes [..., P] with mean 0 and deviation `size` over the last axis, float32; `least` as a variance."""
+    weight = torch.full(x.shape[-1:], size, device=x.device)
+    return F.layer_norm(x.float(), x.shape[-1:], weight, eps=least)
 
 
 def denormalised_pixels(values: Tensor, patches: Tensor, channels: int = 3) -> Tensor:

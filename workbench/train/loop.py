@@ -27,6 +27,7 @@ from workbench.train.cost import synchronise
 from workbench.train.session import Interrupted, Session
 from workbench.train.step.late import NORM
 from workbench.train.step.late import NotFinite as NotFinite
+from workbench.train.step.memory import Kept
 
 FLOPS = "flops"
 """Of a whole step, among the costs of a clip."""
@@ -65,6 +66,7 @@ def train(
 
     session.recipe.train()
     batches: Generator[Batch] | None = None
+    memory = Kept(session.device)
     try:
         if not at.prepared:
             _prepare(session)
@@ -109,6 +111,7 @@ def train(
         save()
         raise
     finally:
+        memory.release()
         if batches is not None:
             batches.close()
 
