@@ -18,7 +18,7 @@ from workbench.answer.asked import load
 from workbench.answer.evidence import gather, queries_of
 from workbench.answer.results import answer
 from workbench.tracking.curves import load_curves
-from workbench.tracking.kept import computed, queries, rows
+from workbench.tracking.kept import computed, frames, queries, rows
 from workbench.tracking.kept.computed import Computed
 from workbench.tracking.kept.prepare import Keeper
 from workbench.tracking.kept.rows import RowFile
@@ -129,6 +129,7 @@ def test_a_folder_that_one_may_only_read_is_read(study, monkeypatch):
     monkeypatch.setattr(rows, "_append", refuse)
     monkeypatch.setattr(computed, "write_atomic", refuse)
     monkeypatch.setattr(queries, "write_atomic", refuse)
+    monkeypatch.setattr(frames, "write_atomic", refuse)
     assert seen(study) == before
     Keeper(queries_of("t2v_r1")).ended(SimpleNamespace(directory=first_run(study)), None, True)
     assert answer(load(study.parents[1], "ratios"), study.parents[1]).comparisons

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import gammaln, xlog1py, xlogy
 
 from workbench.errors import UserError
 from workbench.stats.inputs import Array
@@ -182,10 +182,17 @@ def _sum_of_hits(weights: Array, chances: Array) -> Array:
     for (weight, chance), number in zip(kinds.T, numbers, strict=True):
         step, before = int(weight), share
         share = np.zeros(len(before) + step * int(number))
-        for hits, probability in enumerate(stats.binom.pmf(np.arange(number + 1), number, chance)):
+        for hits, probability in enumerate(_binomial(int(number), chance)):
             if probability > _NEGLIGIBLE:
                 share[step * hits : step * hits + len(before)] += probability * before
     return share
+
+
+def _binomial(n: int, p: float) -> Array:
+    """[n + 1] probabilities of so many of n independent hits."""
+    k = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return np.asarray(np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p)), dtype=np.float64)
 
 
 def _checked(captions: ArrayLike) -> Array:

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 import workbench.stats.intervals as intervals
 from workbench.errors import UserError
@@ -228,6 +227,8 @@ def _sign_flips(differences: Array, seed: int) -> Array:
     d = np.sort(differences, axis=-1)
     if d.shape[-1] < 2:
         return np.ones(len(d))
+    from scipy import stats  # takes half a second to import; answers that are kept need none of it
+
     found = stats.permutation_test(
         (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples", axis=-1,
         alternative="greater", n_resamples=EXACT_SIGN_FLIPS, vectorized=True,

@@ -6,7 +6,6 @@ Legend: n = seeds, C = clusters of queries (clips), m = comparisons in the famil
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import chdtri, ndtr, stdtrit
 
 from workbench.errors import UserError
@@ -63,6 +62,8 @@ def detectable(
     high = 1e-6
     while missing(high) < 0:
         high *= 2
+    from scipy.optimize import brentq  # slow to import, and wanted of the difference that is told alone
+
     return float(brentq(missing, 0.0, high, rtol=1e-6))
 
 

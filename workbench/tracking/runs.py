@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import polars as pl
 
 from workbench.metrics import score
 from workbench.tracking.files import check_name
+from workbench.tracking.kept.frames import FrameFile
 from workbench.tracking.kept.rows import RowFile, Signature, signature
 from workbench.tracking.run_dir import RunDir
 
@@ -44,6 +45,8 @@ COLUMNS: dict[str, pl.DataType] = {
 SAVE_SECONDS = 60.0
 """Between two writings of the kept rows by somebody who looks again and again at runs that go on."""
 _VERSION = 1
+_BUILT = 1
+"""Version of the code that builds tables from rows."""
 _SCHEMA = {"row": pl.String()}
 """The row as JSON, since its columns hang on the rows beside it."""
 
@@ -83,6 +86,7 @@ class RunTable:
     def __init__(self, results: Path | str, study: str) -> None:
         self._folder = Path(results) / "runs" / check_name(study, "study name")
         self._file = _file(self._folder)
+        self._built = FrameFile(self._folder, "built", _BUILT)
         self._known: dict[str, _Kept] | None = None
         self._frame: pl.DataFrame | None = None
         self._saved: dict[str, _Kept] = {}
@@ -93,15 +97,24 @@ class RunTable:
     def read(self) -> pl.DataFrame:
         """As `load_runs`; the same object as before while no run has changed."""
         if self._known is None:
-            self._known = self._saved = _kept(self._file)
-        known, rows = self._known, _study_rows(self._folder, self._known)
+            self._saved = _kept(self._file)
+            rows = _study_rows(self._folder, self._saved)
+            self._known = {name: row for name, row in self._saved.items() if name in rows}
+            self._frame = self._built.read(_signatures(self._known))
+        else:
+            rows = _study_rows(self._folder, self._known)
+        known, whole = self._known, False
         if self._frame is None or rows.keys() != known.keys() or _changed(rows, known):
             patched = None if self._frame is None else _patched(self._frame, known, rows)
+            whole = patched is None
             self._frame = patched if patched is not None else _frame([_parsed(rows[n]) for n in sorted(rows)])
-            self.ended = _ended(rows, self._frame)
+            self.ended = ""
         self._known = rows
-        if time.monotonic() - self._saved_at >= SAVE_SECONDS and (new := _changed(rows, self._saved)):
+        self.ended = self.ended or _ended(rows, self._frame)
+        new = _changed(rows, self._saved)
+        if (new or whole) and time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._file.add(new)
+            self._built.write(_signatures(rows), self._frame)
             self._saved, self._saved_at = rows, time.monotonic()
         return self._frame
 
@@ -120,6 +133,10 @@ def _file(folder: Path) -> RowFile:
 def _kept(file: RowFile) -> dict[str, _Kept]:
     rows = file.read().drop_nulls().select("run", "signature", "row")
     return {run: _Kept(tuple(seen), row) for run, seen, row in rows.iter_rows()}
+
+
+def _signatures(rows: Mapping[str, _Kept]) -> Iterator[tuple[str, Signature]]:
+    return ((name, rows[name].signature) for name in sorted(rows))
 
 
 def _changed(rows: Mapping[str, _Kept], known: Mapping[str, _Kept]) -> list[dict[str, Any]]:
