@@ -59,12 +59,13 @@ def detectable(
 
     if missing(np.finfo(float).tiny) > 0:
         return 0.0  # nothing varies
-    high = 1e-6
+    low, high = 0.0, 1e-6
     while missing(high) < 0:
-        high *= 2
-    from scipy.optimize import brentq  # slow to import, and wanted of the difference that is told alone
-
-    return float(brentq(missing, 0.0, high, rtol=1e-6))
+        low, high = high, 2 * high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if missing(middle) < 0 else (low, middle)
+    return high
 
 
 def seeds_needed(

@@ -25,7 +25,7 @@ import numpy as np
 from workbench.tracking.files import write_atomic
 from workbench.tracking.kept.rows import content_of
 
-WORTH_KEEPING = 0.5
+WORTH_KEEPING = 0.2
 """Seconds: what takes less is computed again."""
 MOST = 16
 """Results that are kept of a study; the one that was asked for longest ago goes first."""
