@@ -9,9 +9,9 @@ and with what is kept beside runs that have ended (`workbench.tracking.kept`). W
 alive and reports every two seconds. Each view is opened in the system's chromium in fresh sessions: cold, as
 the first page of a server that has just been started, and three times warm, of which the median counts.
 First paint is when the first picture, table or video of the view is drawn; complete is a view whose script
-has ended and whose elements are all drawn. Processor time is that of the server from its start until the first
-paint, which says more than seconds where other work runs beside it. Exit code 1 where a limit is missed. Needs chromium and the extra
-`dev`.
+has ended and whose elements are all drawn. Processor time is that of the server from its start until the
+first paint, which says more than seconds where other work runs beside it. Exit code 1 where a limit is
+missed. Needs chromium and the extra `dev`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pictures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`.
 
-It is imported by whoever offers such files, and matplotlib itself only once one is drawn: it is slow to import.
+Whoever offers such files imports it, and matplotlib comes only once one is drawn: it is slow to import.
 """
 
 from __future__ import annotations
