@@ -68,7 +68,7 @@ def tabulate(runs: Runs, groups: Sequence[str] | None = None, *, name: str = "th
     sizes = np.bincount(cluster).astype(float)
     # All runs at once: each has clusters of its own, numbered behind those of the run before.
     places = cluster + len(sizes) * np.arange(len(values))[:, None]
-    sums = np.bincount(places.ravel(), weights=values.ravel()).reshape(len(values), -1)
+    sums = np.bincount(places.ravel(), weights=values.ravel()).astype(float).reshape(len(values), -1)
     return Table(name=name, seeds=seeds, sums=sums, sizes=sizes)
 
 
