@@ -6,12 +6,12 @@
 
 The store is made once in `--store`, of run directories as studies leave them, with their data and embeddings,
 and with what is kept beside runs that have ended (`workbench.tracking.kept`). While it is measured one run is
-alive and reports every two seconds. Each view is opened in the system's chromium in fresh sessions: cold, as
-the first page of a server that has just been started, and three times warm, of which the median counts.
-First paint is when the first picture, table or video of the view is drawn; complete is a view whose script
-has ended and whose elements are all drawn. Processor time is that of the server from its start until the
-first paint, which says more than seconds where other work runs beside it. Exit code 1 where a limit is
-missed. Needs chromium and the extra `dev`.
+alive and reports every two seconds; its studies have been looked at since it began. Each view is opened in
+the system's chromium in fresh sessions: cold, as the first page of a server that has just been started, and
+three times warm, of which the median counts. First paint is when the first picture, table or video of the
+view is drawn; complete is a view whose script has ended and whose elements are all drawn. Processor time is
+that of the server from its start until the first paint, which says more than seconds where other work runs
+beside it. Exit code 1 where a limit is missed. Needs chromium and the extra `dev`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,6 @@ def make_store(folder: Path, studies: int, runs: int, points: int, clips: int) -
         if not (study / "kept").exists():
             keep_runs(study)
             (study / "kept").touch()
-        keep_answer(folder, study)
 
 
 def keep_runs(study: Path) -> None:
@@ -107,13 +106,13 @@ def keep_runs(study: Path) -> None:
     print(f"processor time: {each:.1f} ms for each run that ends")
 
 
-def keep_answer(folder: Path, study: Path) -> None:
-    """What a study keeps as it ends itself, of its answer and its report; by another version of the code it
-    was another thing, so this is done each time."""
+def keep_answer(folder: Path, study: str) -> None:
+    """What whoever has looked at a study, or made its report, leaves of the answer; another version of the
+    code leaves another thing, so this is done each time."""
     began = time.process_time()
-    found = answer(load(folder, study.name), folder)
+    found = answer(load(folder, study), folder)
     pictures.cost(found, pictures.usual_costs(found))
-    print(f"processor time: {time.process_time() - began:.1f} s for the answer of {study.name}")
+    print(f"processor time: {time.process_time() - began:.1f} s for the answer of {study}")
 
 
 def _common(folder: Path, clips: int) -> tuple[Path, tuple[list[str], list[str]]]:
@@ -247,6 +246,8 @@ def main() -> int:
     log = options.store.resolve() / "server.log"
     last = RunDir.of(store, "wide0", key_of(grid(**AXES)[opened // len(SEEDS) - 1]), SEEDS[-1])
     with alive(last), browser() as chromium:
+        for number in range(options.studies):
+            keep_answer(store, f"wide{number}")
         person = chromium.new_context()  # keeps the page's scripts, as a person's browser does
         for view in options.views:
             with dashboard(store, log) as (address, server):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -13,12 +13,22 @@ from workbench.tracking.files import write_atomic
 from workbench.tracking.kept import rows
 from workbench.tracking.kept.rows import Signature, parquet_of, read_parquet
 
-_DIGEST = "built from"
-"""Column: digest of the rows that the table was built from."""
+_HEAD: dict[str, pl.DataType] = {
+    "built: version": pl.Int64(), "built: run": pl.String(), "built: signature": pl.List(pl.Int64()),
+    "built: fields": pl.String(),
+}  # fmt: skip
+
+
+class Source(NamedTuple):
+    """What a row of the table was built from."""
+
+    signature: Signature
+    fields: str
+    """Digest of its fields and their types, on which the columns of the table hang."""
 
 
 class FrameFile:
-    """`runs/STUDY/.NAME.parquet`: one typed table, which counts for the very rows that it was built from.
+    """`runs/STUDY/.NAME.parquet`: one table with the sources of its rows.
 
     version: of the code that builds it.
     """
@@ -26,25 +36,23 @@ class FrameFile:
     def __init__(self, folder: Path, name: str, version: int) -> None:
         self._path, self._version = folder / f".{name}.parquet", version
 
-    def read(self, signatures: Iterable[tuple[str, Signature]]) -> pl.DataFrame | None:
-        """The table of these rows, given as names of runs with their signatures in the order of the table;
-        None where another one is kept, or none."""
-        frame = read_parquet(self._path)
-        if frame is None or _DIGEST not in frame.columns or frame.is_empty():
-            return None
-        return frame.drop(_DIGEST) if frame[_DIGEST][0] == self._digest(signatures) else None
+    def read(self) -> tuple[pl.DataFrame | None, dict[str, Source]]:
+        """The table, and run directory -> source of its row; None where none is kept that can be read."""
+        found = read_parquet(self._path)
+        if found is None or {name: found.schema.get(name) for name in _HEAD} != _HEAD:
+            return None, {}
+        heads = found.select(*_HEAD).drop_nulls().filter(pl.col("built: version") == self._version)
+        sources = {run: Source(tuple(seen), fields) for _, run, seen, fields in heads.iter_rows()}
+        return (found.drop(*_HEAD), sources) if len(sources) == found.height else (None, {})
 
-    def write(self, signatures: Iterable[tuple[str, Signature]], frame: pl.DataFrame) -> None:
-        """Keeps a table of many rows; nothing where one may only read, or the disk is full."""
+    def write(self, frame: pl.DataFrame, sources: Mapping[str, Source]) -> None:
+        """Keeps a table of many rows; sources: in their order. Nothing is kept where one may only read, or
+        the disk is full."""
         if frame.height < rows.WORTH_KEEPING:
             return
+        heads = [
+            (self._version, run, list(source.signature), source.fields) for run, source in sources.items()
+        ]
+        head = pl.DataFrame(heads, schema=_HEAD, orient="row")
         with suppress(OSError):
-            write_atomic(
-                self._path, parquet_of(frame.with_columns(pl.lit(self._digest(signatures)).alias(_DIGEST)))
-            )
-
-    def _digest(self, signatures: Iterable[tuple[str, Signature]]) -> str:
-        found = hashlib.blake2b(f"{self._version}\n".encode(), digest_size=16)
-        for run, signature in signatures:
-            found.update(f"{run} {signature}\n".encode())
-        return found.hexdigest()
+            write_atomic(self._path, parquet_of(pl.concat([head, frame], how="horizontal")))
