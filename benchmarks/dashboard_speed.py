@@ -41,9 +41,8 @@ from serving import browser, dashboard, settled, visit  # noqa: E402
 from synthetic import grid, key_of, write_study  # noqa: E402
 
 from workbench.answer.asked import load  # noqa: E402
-from workbench.answer.evidence import queries_of  # noqa: E402
 from workbench.answer.results import answer  # noqa: E402
-from workbench.report import pictures  # noqa: E402
+from workbench.tasks import queries_of  # noqa: E402
 from workbench.tracking.kept.prepare import Keeper  # noqa: E402
 from workbench.tracking.run_dir import RunDir  # noqa: E402
 
@@ -109,9 +108,11 @@ def keep_runs(study: Path) -> None:
 def keep_answer(folder: Path, study: str) -> None:
     """What whoever has looked at a study, or made its report, leaves of the answer; another version of the
     code leaves another thing, so this is done each time."""
+    from workbench.report.pictures import cost, usual_costs
+
     began = time.process_time()
     found = answer(load(folder, study), folder)
-    pictures.cost(found, pictures.usual_costs(found))
+    cost(found, usual_costs(found))
     print(f"processor time: {time.process_time() - began:.1f} s for the answer of {study}")
 
 

@@ -15,9 +15,9 @@ from synthetic import RATIOS, key_of, write_study
 
 from workbench import stats
 from workbench.answer.asked import load
-from workbench.answer.evidence import gather, queries_of
+from workbench.answer.evidence import gather
 from workbench.answer.results import answer
-from workbench.tracking import runs
+from workbench.tasks import queries_of
 from workbench.tracking.curves import load_curves
 from workbench.tracking.kept import computed, frames, queries, rows
 from workbench.tracking.kept.computed import Computed
@@ -233,7 +233,7 @@ def test_a_table_that_is_kept_has_the_rows_alone_replaced_that_have_changed(stud
     ):
         one.write_json("status.json", one.read_json("status.json") | new)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_frame", lambda _: pytest.fail("the table was built again"))
+        patch.setattr("workbench.tracking.runs._frame", lambda _: pytest.fail("the table was built again"))
         found = load_runs(results, "ratios")
     assert found.filter(step=7).height == 2
     (study / ".built.parquet").unlink()
