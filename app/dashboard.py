@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import pkgutil
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 # Seconds between looks at the results folder while a page stands. (Streamlit would show a string here.)
 LOOK = 2.5
 
+# So many new objects before Python looks for unused cycles among them. Ten thousand runs are millions of objects
+# that stay, and looking through them at every 700 took a quarter of the first view.
+OBJECTS = 50_000
+
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
@@ -29,6 +34,7 @@ if ROOT not in sys.path:
 
 def main() -> None:
     """One page: sidebar with study and views, then the chosen view."""
+    gc.set_threshold(OBJECTS, 20, 20)
     from app import address
     from app.runs import Runs
     from app.store import open_store

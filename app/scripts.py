@@ -43,8 +43,8 @@ _PLAYER_JS = """export default function ({ parentElement }) {
 }"""
 _MENU_JS = """export default function ({ data }) {
   const before = window.workbenchPlace;
-  window.workbenchPlace = data;
-  if (before === undefined || before === data || window.innerWidth > 768) return;
+  window.workbenchPlace = data.place;
+  if (before === undefined || before === data.place || window.innerWidth > 768) return;
   const close = document.querySelector('[data-testid="stSidebarCollapseButton"] button');
   if (close) close.click();
 }"""
@@ -57,4 +57,7 @@ def player() -> None:
 
 def close_menu(place: str) -> None:
     """On a telephone the menu covers the page, so it closes once another place has been chosen in it."""
-    st.components.v2.component("close_menu", js=_MENU_JS)(key="close menu", data=place)
+    st.components.v2.component("close_menu", js=_MENU_JS)(
+        key="close menu",
+        data={"place": place},  # a bare text would have Streamlit import pandas to see what it is
+    )

@@ -268,6 +268,7 @@ def test_the_dashboard_loads_neither_torch_nor_a_tracker():
     app = [name_of(p).removesuffix(".py").replace("/", ".") for p in (ROOT / "app").rglob("*.py")]
     loaded = loaded_by("import " + ", ".join(app))
     assert loaded & {"torch", "timm", "transformers", "mlflow", "optuna", "decord", "av"} == set()
+    assert loaded & {"matplotlib", "pandas"} == set(), "slow, and not needed for a first picture"
     assert {"streamlit", "polars", "plotly"} <= loaded
 
 

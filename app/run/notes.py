@@ -20,7 +20,7 @@ TIMEOUT = 120
 
 def of(runs: Runs) -> dict[str, dict[str, Note]]:
     """Name of a run -> its notes, of the runs of the study that have any."""
-    return notes.noted(runs.directory(name) for name in runs.table["run"])
+    return notes.noted(runs.results / "runs" / runs.study, runs.table["run"].to_list())
 
 
 def edit(runs: Runs, directory: RunDir, against: str = "") -> None:

@@ -65,7 +65,6 @@ def _front(runs: Runs, answer: Answer) -> None:
     if answer.cells.height > widgets.MANY:
         usual = usual[:2]
     costs = address.choose_many("costs", "Costs", there, usual or list(there))
-    # The front is drawn again a few thousand times to tell how sure it is.
     key = ("front", answer.metric, answer.error, tuple(costs))
     picture = runs.kept(key, lambda: pictures.cost(answer, costs))
     if picture is None:

@@ -42,11 +42,14 @@ def render(runs: Runs) -> None:
         clips = clips_of(runs, run)
         video, text, seed, split, notes = _choices(runs.directory(run).flat_config(), clips)
         query, start = _clip(clips, split)
+        numbers, pair = st.container(), st.container(horizontal=True, gap="small")
         clip = query.rpartition("#")[0]
         task = {
             "run": str(runs.directory(run).path.resolve()), "store": str(clips.store.path.resolve()),
             "row": clips.rows[clip], "caption": clips.captions[query], "text": text, "seed": seed,
         }  # fmt: skip
+        with pair:  # before the model is asked, which takes seconds where torch has to be loaded
+            play(clips, clip, clips.captions[query], start=start)
         answer, payload = ask(want="mask", video=video, **task)
         masked = ask(want="masked_clip", video=video, **task)[1]
     except UserError as error:
@@ -54,9 +57,9 @@ def render(runs: Runs) -> None:
         return
     _says(notes[0], video, answer["hidden"] / answer["tokens"], "video")
     _says(notes[1], text, sum(answer["words_hidden"]) / max(1, len(answer["words"])), "text")
-    _numbers(answer)
-    with st.container(horizontal=True, gap="small"):
-        play(clips, clip, clips.captions[query], start=start)
+    with numbers:
+        _numbers(answer)
+    with pair:
         _play_masked(masked, clips.captions[query], start)
     _caption(answer)
     for known, (name, _) in ((names.video(), video), (names.text(), text)):

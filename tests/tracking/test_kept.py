@@ -19,7 +19,7 @@ from workbench.answer.evidence import gather
 from workbench.answer.results import answer
 from workbench.tasks import queries_of
 from workbench.tracking.curves import load_curves
-from workbench.tracking.kept import computed, queries, rows
+from workbench.tracking.kept import computed, frames, queries, rows
 from workbench.tracking.kept.computed import Computed
 from workbench.tracking.kept.prepare import Keeper
 from workbench.tracking.kept.rows import RowFile
@@ -130,6 +130,7 @@ def test_a_folder_that_one_may_only_read_is_read(study, monkeypatch):
     monkeypatch.setattr(rows, "_append", refuse)
     monkeypatch.setattr(computed, "write_atomic", refuse)
     monkeypatch.setattr(queries, "write_atomic", refuse)
+    monkeypatch.setattr(frames, "write_atomic", refuse)
     assert seen(study) == before
     Keeper(queries_of("t2v_r1")).ended(SimpleNamespace(directory=first_run(study)), None, True)
     assert answer(load(study.parents[1], "ratios"), study.parents[1]).comparisons
@@ -220,3 +221,22 @@ def test_a_run_that_goes_on_is_not_taken_for_ended(make_run, tmp_path):
     Keeper(None).ended(SimpleNamespace(directory=run), None, False)
     finish(run, 20)
     assert load_runs(tmp_path / "results", "mask")["state"].to_list() == ["complete"]
+
+
+def test_a_table_that_is_kept_has_the_rows_alone_replaced_that_have_changed(study, monkeypatch):
+    """In their places, whatever a record calls itself; a run with another field has all of it built again."""
+    results, run = study.parents[1], first_run(study)
+    load_runs(results, "ratios")
+    for one, new in (
+        (run, {"step": 7, "run": "z"}),
+        (RunDir(study / f"{key_of(RATIOS[2])}-s1"), {"step": 7}),
+    ):
+        one.write_json("status.json", one.read_json("status.json") | new)
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.tracking.runs._frame", lambda _: pytest.fail("the table was built again"))
+        found = load_runs(results, "ratios")
+    assert found.filter(step=7).height == 2
+    (study / ".built.parquet").unlink()
+    assert found.equals(load_runs(results, "ratios"))
+    run.write_json("summary.json", run.read_json("summary.json") | {"test/new": 0.5})
+    assert load_runs(results, "ratios")["metric.test/new"].drop_nulls().to_list() == [0.5]

@@ -27,7 +27,7 @@ def test_a_note_on_the_run_and_one_on_a_comparison_stand_beside_each_other(run):
     assert tags(run) == {"wb.note": "odd curve", "wb.pinned": "yes", "wb.note.1e92e36609bc": "colour only"}
     write(run, Note())
     assert read_all(run) == {"1e92e36609bc": Note(note="colour only")}
-    assert noted([run, RunDir(run.path.with_name("other"))]) == {run.path.name: read_all(run)}
+    assert noted(run.path.parent, [run.path.name, "other"]) == {run.path.name: read_all(run)}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_damaged_file_is_a_sentence(run, content):
     run.file("notes.json").write_text(content)
     with pytest.raises(UserError):
         read(run, "a")
-    assert "cannot be read" in noted([run])[run.path.name][""].note
+    assert "cannot be read" in noted(run.path.parent, [run.path.name])[run.path.name][""].note
 
 
 def test_what_cannot_be_kept_is_refused_and_changes_nothing(run):

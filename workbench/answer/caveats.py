@@ -174,8 +174,9 @@ def unequal_hardware(runs: Mapping[str, Mapping[str, Any]], facts: Sequence[str]
     """For cost and speed: facts in which the runs differ. runs: run -> fact -> value."""
     out = []
     for fact in facts:
-        found = [run.get(fact, "unknown") for run in runs.values()]
-        values = Counter(str(BEFORE.get(fact, v) if v in (None, "unknown") else v) for v in found)
+        values = Counter[str]()
+        for v, count in Counter(run.get(fact, "unknown") for run in runs.values()).items():
+            values[str(BEFORE.get(fact, v) if v in (None, "unknown") else v)] += count
         if len(values) > 1:
             listed = ", ".join(f"{value} ({count})" for value, count in sorted(values.items()))
             out.append(f"Cost and speed are not comparable: runs differ in {fact}: {listed}.")

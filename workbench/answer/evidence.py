@@ -51,16 +51,24 @@ class Evidence:
         return self.runs.filter(pl.col("state") == "complete")
 
     @cached_property
-    def _of_cells(self) -> dict[tuple[object, ...], pl.DataFrame]:
-        return self.done.partition_by("key", as_dict=True)
+    def _scores(self) -> dict[str, dict[str, dict[int, float | None]]]:
+        """What `per_seed` has read: metric -> key -> seed -> value."""
+        return {}
 
     def per_seed(self, key: str, metric: str) -> dict[int, float]:
         """Seed -> a metric of the cell's complete runs; `UserError` where one lacks it."""
-        rows = self._of_cells.get((key,), self.done.clear())
-        column = f"metric.{metric}"
-        if column not in rows.columns or rows[column].null_count():
+        if metric not in self._scores:
+            cells: dict[str, dict[int, float | None]] = {}
+            if (column := f"metric.{metric}") in self.done.columns:
+                rows = self.done.select("key", "seed", pl.col(column).cast(pl.Float64))
+                for owner, seed, value in rows.iter_rows():
+                    cells.setdefault(owner, {})[seed] = value
+            self._scores[metric] = cells
+        known = self._scores[metric].get(key, {})
+        found = {seed: value for seed, value in known.items() if value is not None}
+        if f"metric.{metric}" not in self.done.columns or len(found) < len(known):
             raise UserError(f"not every run has {tasks.title(metric)}")
-        return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
+        return found
 
     def with_cost(self, cost: str) -> tuple[dict[str, dict[int, float]], dict[str, stats.Runs]]:
         """A cost and the metric's values of the cells that have both, seed by seed, and can be compared."""

@@ -41,16 +41,13 @@ def limiting(
         found += [caveats.not_compared(asked.labels[key], why) for key, why in refused.items()]
         found += _unequal_budgets(asked, evidence.done)
         found += _missing(asked, evidence)
-    facts = {
-        row["run"]: {fact: row.get(f"env.{fact}", "unknown") for fact in (*caveats.HARDWARE, *CODE)}
-        for row in evidence.done.iter_rows(named=True)
-    }
+    known = [*caveats.HARDWARE, *CODE]
+    rows = evidence.done.select("run", *(_column(evidence.done, f"env.{fact}", "unknown") for fact in known))
+    facts = {run: dict(zip(known, values, strict=True)) for run, *values in rows.iter_rows()}
     found += caveats.unequal_hardware(facts)
     if any(name.startswith("speed/") for name in (*asked.reads, asked.cost)):
-        waits = {
-            f"{asked.labels[row['key']]} seed {row['seed']}": row.get(f"metric.{CORE_WAIT}")
-            for row in evidence.done.iter_rows(named=True)
-        }
+        rows = evidence.done.select("key", "seed", _column(evidence.done, f"metric.{CORE_WAIT}"))
+        waits = {f"{asked.labels[key]} seed {seed}": wait for key, seed, wait in rows.iter_rows()}
         found += caveats.beside_other_work(waits)
     found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
     found += _unequal_files(asked, evidence.done) + _unequal_frames(evidence.done)
@@ -150,7 +147,8 @@ def _budgets(done: pl.DataFrame) -> dict[str, str]:
     """Key of a cell -> its budget in words, summed over stages of one unit."""
     out = {}
     stages = [c.removesuffix(".budget.unit") for c in done.columns if c.endswith(".budget.unit")]
-    for row in done.unique("key", maintain_order=True).iter_rows(named=True):
+    parts = [f"{stage}.budget.{part}" for stage in stages for part in ("unit", "amount")]
+    for row in done.unique("key", maintain_order=True).select("key", *parts).iter_rows(named=True):
         total: dict[str, float] = {}
         for stage in stages:
             if (unit := row[f"{stage}.budget.unit"]) is not None:
@@ -163,7 +161,8 @@ def _unequal_files(asked: Asked, done: pl.DataFrame) -> list[str]:
     """Files of the user's own of which runs had different versions, see `workbench.own.facts`."""
     digests: dict[str, Counter[str]] = {}
     changed = []
-    for row in done.iter_rows(named=True):
+    names = [name for name in ("env.own", "env.earlier") if name in done.columns]
+    for row in done.select("key", "seed", *names).iter_rows(named=True) if names else ():
         own = str(row.get("env.own") or "")
         for part in filter(None, own.split(", ")):
             file, _, digest = part.rpartition(" ")
@@ -186,15 +185,21 @@ def _unequal_frames(done: pl.DataFrame) -> list[str]:
     """Data of the same content whose frames are not the same to the last bit."""
     kinds: dict[tuple[Any, ...], Counter[str]] = {}
     names = ("env.data", "env.data_digest", *(f"config.data.{part}" for part in ("frames", "size", "stored")))
-    for row in done.iter_rows(named=True):
-        if digest := row.get("env.frames_sha256"):
-            kinds.setdefault(tuple(row.get(name) for name in names), Counter())[str(digest)[:12]] += 1
+    rows = done.select(*(_column(done, name) for name in ("env.frames_sha256", *names)))
+    for digest, *kind in rows.iter_rows() if "env.frames_sha256" in done.columns else ():
+        if digest:
+            kinds.setdefault(tuple(kind), Counter())[str(digest)[:12]] += 1
     return [
         f"Runs read other frames of the same {data}, as of another decoder, which may make a difference: "
         f"{_counted(versions)}."
         for (data, *_), versions in kinds.items()
         if len(versions) > 1
     ]
+
+
+def _column(table: pl.DataFrame, name: str, without: Any = None) -> pl.Expr:
+    """A column of the run table; one value for all runs where no run has it."""
+    return pl.col(name) if name in table.columns else pl.lit(without).alias(name)
 
 
 def _counted(versions: Mapping[str, int]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIZE = 8
 """Of the letters, in points."""
@@ -26,6 +27,9 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
 
     A name stands where it fits inside the axes; where there is no such place, where it covers least.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = axes.figure
     assert isinstance(figure, Figure), "no picture in a picture"
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -1,21 +1,16 @@
-"""The pictures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`."""
+"""The pictures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`.
+
+Whoever offers such files imports it, and matplotlib comes only once one is drawn: it is slow to import.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # files only; no window is ever opened
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from workbench.figures.beside import name_points
 from workbench.figures.parallel import Dimension
@@ -35,7 +30,12 @@ from workbench.figures.tables import MOST_COLUMNS, MOST_CURVES
 from workbench.metrics import score
 from workbench.tracking.files import replacing
 
-matplotlib.rcParams |= {
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
+
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -45,6 +45,7 @@ matplotlib.rcParams |= {
     "grid.alpha": 0.3,
     "legend.frameon": False,
 }
+"""Of every picture: matplotlib's own settings."""
 
 DPI = 300
 
@@ -132,7 +133,7 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
             axes.annotate(text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=7)
         axes.set_xlabel(label(name))
         axes.margins(x=0.08)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(_ticks(5))
     for axes in parts[::2]:
         axes.set_ylabel(label(metric))
     _legend(figure, parts[0], len(curves) + 1)
@@ -174,7 +175,7 @@ def curves(
         axes.set_xlim(left=0)
         if score(metric) is not None:  # of a loss zero says nothing
             axes.set_ylim(bottom=min(0.0, *table["mean"]))
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(_ticks(4))
     parts[0].set_ylabel(label(metric))
     _legend(figure, parts[0], len(keys), columns=2 if max(len(v) for v in labels.values()) > 24 else 4)
     return figure
@@ -208,6 +209,8 @@ def parallel(dimensions: Sequence[Dimension]) -> Figure:
     """Every cell as a line through the dimensions; the last one colours it."""
     figure, (axes,) = _panels(1, width=1.6 * len(dimensions))
     scaled = [dimension.scaled() for dimension in dimensions]
+    from matplotlib.colors import LinearSegmentedColormap
+
     colours = LinearSegmentedColormap.from_list("cells", SCALE)
     for shares in zip(*scaled, strict=True):
         axes.plot(range(len(dimensions)), shares, color=colours(shares[-1]), linewidth=1.2)
@@ -255,6 +258,11 @@ def _panels(
     count: int, *, width: float, height: float = 3.4, across: int = MOST_CURVES
 ) -> tuple[Figure, list[Axes]]:
     """So many panels, at most `across` in a line; width and height of one in inches."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.use("Agg")  # files only; no window is ever opened
+    matplotlib.rcParams |= STYLE
     across = min(across, count)
     lines = -(-count // across)
     size = (width * across + (0.8 if count == 1 else 0), height * lines)
@@ -263,6 +271,12 @@ def _panels(
     for axes in found[count:]:
         axes.set_visible(False)
     return figure, found[:count]
+
+
+def _ticks(most: int) -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(most)
 
 
 def _points(

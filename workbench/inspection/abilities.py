@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from workbench import own, recipes
 
 ROOT = Path(__file__).parents[2]
 
 
+class _Class(NamedTuple):
+    methods: set[str]
+    bases: list[str]
+
+
 def able(*methods: str) -> list[str]:
     """Recipes that define all of these methods (see `BaseRecipe`), in alphabetical order."""
-    found = {name: _methods(f"workbench.recipes.{name}", "Recipe") for name in recipes.names()}
+    theirs = own.files("recipes")
+    found = {name: _methods(f"workbench.recipes.{name}", "Recipe", theirs) for name in recipes.names()}
     return [name for name, own in found.items() if set(methods) <= own]
 
 
-def _methods(module: str, name: str) -> set[str]:
-    """Methods of a class, those of the classes that it builds on included as far as they are ours."""
-    theirs = own.files("recipes").get(module.removeprefix("workbench.recipes."))
-    file = theirs or ROOT / f"{module.replace('.', '/')}.py"
+def _methods(module: str, name: str, theirs: Mapping[str, Path]) -> set[str]:
+    """Methods of a class, those of the classes that it builds on included as far as they are ours.
+
+    theirs: recipes of the user's own, name -> file.
+    """
+    mine = theirs.get(module.removeprefix("workbench.recipes."))
+    file = mine or ROOT / f"{module.replace('.', '/')}.py"
+    seen = file.stat()
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        classes, origin = _parsed(file, seen.st_mtime_ns, seen.st_size)
     except SyntaxError:
-        if theirs is None:
+        if mine is None:
             raise
         return set()  # it can do nothing; whoever loads it is told why
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return set()
+    methods, bases = classes[name]
+    for base in bases:
+        place, called = origin.get(base, (module, base))
+        if place.startswith("workbench."):
+            methods = methods | _methods(place, called, theirs)
+    return methods
+
+
+@lru_cache(maxsize=512)
+def _parsed(file: Path, changed: int, size: int) -> tuple[dict[str, _Class], dict[str, tuple[str, str]]]:
+    """Classes of a file by name, and imported name -> module and name there; parsed again when the time or
+    the size of the file has changed."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     origin = {
         alias.asname or alias.name: (node.module or "", alias.name)
         for node in tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    methods = {node.name for node in classes[name].body if isinstance(node, ast.FunctionDef)}
-    for base in classes[name].bases:
-        if isinstance(base, ast.Name):
-            place, called = origin.get(base.id, (module, base.id))
-            if place.startswith("workbench."):
-                methods |= _methods(place, called)
-    return methods
+    classes = {
+        node.name: _Class(
+            methods={part.name for part in node.body if isinstance(part, ast.FunctionDef)},
+            bases=[base.id for base in node.bases if isinstance(base, ast.Name)],
+        )
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    return classes, origin

@@ -182,11 +182,13 @@ def pareto(answer: Answer, cost: str) -> dict[str, stats.ParetoPoint]:
         return search.points(answer.asked, answer.evidence, cost)
     sign = -1.0 if tasks.metric(cost).higher_is_better else 1.0  # of throughput more is better
     costs, values = answer.evidence.with_cost(cost)
-    points = stats.pareto(
-        {key: {seed: sign * value for seed, value in mine.items()} for key, mine in costs.items()},
-        values,
-        groups=answer.evidence.groups,
-        higher_is_better=answer.asked.maximize,
+    costs = {key: {seed: sign * value for seed, value in mine.items()} for key, mine in costs.items()}
+    groups, maximize = answer.evidence.groups, answer.asked.maximize
+    # The front is drawn again a few thousand times to tell how sure it is.
+    points = answer.evidence.computed.of(
+        "pareto",
+        (costs, values, groups, maximize),
+        lambda: stats.pareto(costs, values, groups=groups, higher_is_better=maximize),
     )
     return {key: replace(point, cost=sign * point.cost) for key, point in points.items()}
 

@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from workbench.errors import UserError
 from workbench.stats.inputs import Array
@@ -182,10 +181,22 @@ def _sum_of_hits(weights: Array, chances: Array) -> Array:
     for (weight, chance), number in zip(kinds.T, numbers, strict=True):
         step, before = int(weight), share
         share = np.zeros(len(before) + step * int(number))
-        for hits, probability in enumerate(stats.binom.pmf(np.arange(number + 1), number, chance)):
+        for hits, probability in enumerate(_binomial(int(number), chance)):
             if probability > _NEGLIGIBLE:
                 share[step * hits : step * hits + len(before)] += probability * before
     return share
+
+
+def _binomial(n: int, p: float) -> Array:
+    """[n + 1] probabilities of so many of n independent hits: each by its ratio to the one before, from the
+    likeliest to both sides."""
+    if not 0 < p < 1:
+        return np.eye(1, n + 1, n if p else 0)[0]
+    k, likeliest = np.arange(n), min(n, int((n + 1) * p))
+    ratio = (n - k) / (k + 1) * (p / (1 - p))
+    below, above = np.cumprod(1 / ratio[:likeliest][::-1])[::-1], np.cumprod(ratio[likeliest:])
+    share = np.concatenate([below, [1.0], above])
+    return np.asarray(share / share.sum(), dtype=np.float64)
 
 
 def _checked(captions: ArrayLike) -> Array:

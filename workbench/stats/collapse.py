@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv
 
 from workbench.errors import UserError
 
@@ -70,8 +70,10 @@ def clopper_pearson(successes: int, runs: int, level: float = 0.95) -> tuple[flo
     """Exact limits of a share of which k of n were seen (Clopper and Pearson, Biometrika 26, 1934)."""
     if not 0 <= successes <= runs or runs < 1:
         raise UserError(f"a share is of k out of n >= 1 runs, not of {successes} out of {runs}")
-    found = stats.binomtest(successes, runs).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
+    tail, failures = (1 - level) / 2, runs - successes
+    low = betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return float(low), float(high)
 
 
 def training(

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 import workbench.stats.intervals as intervals
 from workbench.errors import UserError
@@ -226,8 +225,16 @@ def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> flo
 def _sign_flips(differences: Array, seed: int) -> Array:
     """[k], that of each row of differences [k, n], of which there may be several only where it is exact."""
     d = np.sort(differences, axis=-1)
-    if d.shape[-1] < 2:
+    n = d.shape[-1]
+    if n < 2:
         return np.ones(len(d))
+    if 2**n <= EXACT_SIGN_FLIPS:
+        signs = 1 - 2 * (np.arange(2**n) >> np.arange(n)[:, None] & 1)  # [n, 2**n]
+        # Added up as scipy's `permutation_test` does, so that the same flips count as ties to the last bit.
+        means, observed = np.abs((d.T[..., None] * signs[:, None]).mean(0)), np.abs(d.mean(-1, keepdims=True))
+        return np.asarray((means >= observed * (1 - 1e-14)).mean(-1), dtype=np.float64)
+    from scipy import stats  # takes half a second to import
+
     found = stats.permutation_test(
         (d,), lambda x, axis: np.abs(x.mean(axis=axis)), permutation_type="samples", axis=-1,
         alternative="greater", n_resamples=EXACT_SIGN_FLIPS, vectorized=True,

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
@@ -153,6 +152,8 @@ def p_values(est: Estimate) -> Array:
     out = np.full(target.shape, np.nan)
     if not usable.any():
         return out
+    from scipy.optimize import elementwise  # slow to import; answers that are kept need none of it
+
     t, seed, query = target[usable], est.seed_part[usable], est.query_part[usable]
 
     def excess(log_alpha: Array, t: Array, seed: Array, query: Array) -> Array:

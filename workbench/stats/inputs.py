@@ -65,8 +65,11 @@ def tabulate(runs: Runs, groups: Sequence[str] | None = None, *, name: str = "th
     if len(groups) != values.shape[1]:
         raise UserError(f"{name} has {values.shape[1]} queries but {len(groups)} group names")
     cluster = _clusters(tuple(groups))
-    sums = np.stack([np.bincount(cluster, weights=row) for row in values]).astype(float)
-    return Table(name=name, seeds=seeds, sums=sums, sizes=np.bincount(cluster).astype(float))
+    sizes = np.bincount(cluster).astype(float)
+    # All runs at once: each has clusters of its own, numbered behind those of the run before.
+    places = cluster + len(sizes) * np.arange(len(values))[:, None]
+    sums = np.bincount(places.ravel(), weights=values.ravel()).astype(float).reshape(len(values), -1)
+    return Table(name=name, seeds=seeds, sums=sums, sizes=sizes)
 
 
 @lru_cache(maxsize=4)

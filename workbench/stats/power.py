@@ -6,7 +6,6 @@ Legend: n = seeds, C = clusters of queries (clips), m = comparisons in the famil
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import chdtri, ndtr, stdtrit
 
 from workbench.errors import UserError
@@ -60,10 +59,13 @@ def detectable(
 
     if missing(np.finfo(float).tiny) > 0:
         return 0.0  # nothing varies
-    high = 1e-6
+    low, high = 0.0, 1e-6
     while missing(high) < 0:
-        high *= 2
-    return float(brentq(missing, 0.0, high, rtol=1e-6))
+        low, high = high, 2 * high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if missing(middle) < 0 else (low, middle)
+    return high
 
 
 def seeds_needed(

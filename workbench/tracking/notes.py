@@ -6,8 +6,10 @@ cell. Nothing else reads or writes the file, so a run may go on while somebody w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import UserError
@@ -62,15 +64,22 @@ def tags(run: RunDir) -> dict[str, str]:
     return found
 
 
-def noted(runs: Iterable[RunDir]) -> dict[str, dict[str, Note]]:
-    """Name of a run -> its notes, as by `read_all`, of the runs that have any that can be read."""
+def noted(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Note]]:
+    """Name of a run -> its notes, as by `read_all`, of the runs of a study that have any that can be read.
+
+    folder: of the study; names: of its run directories.
+    """
     found = {}
-    for run in runs:
+    for name in names:
+        # Thousands of runs have none, and one look at each is all that they may cost.
+        if not os.path.lexists(f"{folder}/{check_name(name, 'run name')}/{FILE}"):
+            continue
+        run = RunDir(folder / name)
         try:
             if run.file(FILE).is_file() and (notes := read_all(run)):
-                found[run.path.name] = notes
+                found[name] = notes
         except UserError:
-            found[run.path.name] = {"": Note(note="(notes.json of this run cannot be read)")}
+            found[name] = {"": Note(note="(notes.json of this run cannot be read)")}
     return found
 
 

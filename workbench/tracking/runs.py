@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ import polars as pl
 
 from workbench.metrics import score
 from workbench.tracking.files import check_name
+from workbench.tracking.kept.frames import FrameFile, Source
 from workbench.tracking.kept.rows import RowFile, Signature, signature
 from workbench.tracking.run_dir import RunDir
 
@@ -44,6 +46,8 @@ COLUMNS: dict[str, pl.DataType] = {
 SAVE_SECONDS = 60.0
 """Between two writings of the kept rows by somebody who looks again and again at runs that go on."""
 _VERSION = 1
+_BUILT = 1
+"""Version of the code that builds tables from rows."""
 _SCHEMA = {"row": pl.String()}
 """The row as JSON, since its columns hang on the rows beside it."""
 
@@ -83,8 +87,13 @@ class RunTable:
     def __init__(self, results: Path | str, study: str) -> None:
         self._folder = Path(results) / "runs" / check_name(study, "study name")
         self._file = _file(self._folder)
+        self._built = FrameFile(self._folder, "built", _BUILT)
         self._known: dict[str, _Kept] | None = None
         self._frame: pl.DataFrame | None = None
+        self._sources: dict[str, Source] = {}
+        """Of the rows of the frame, by run directory, in their order."""
+        self._unkept = False
+        """Whether the frame was built as a whole since one was kept."""
         self._saved: dict[str, _Kept] = {}
         self._saved_at = -math.inf
         self.ended = ""
@@ -94,16 +103,35 @@ class RunTable:
         """As `load_runs`; the same object as before while no run has changed."""
         if self._known is None:
             self._known = self._saved = _kept(self._file)
-        known, rows = self._known, _study_rows(self._folder, self._known)
-        if self._frame is None or rows.keys() != known.keys() or _changed(rows, known):
-            patched = None if self._frame is None else _patched(self._frame, known, rows)
-            self._frame = patched if patched is not None else _frame([_parsed(rows[n]) for n in sorted(rows)])
+            self._frame, self._sources = self._built.read()
+        rows = self._known = _study_rows(self._folder, self._known)
+        before, self._frame = self._frame, self._table(rows)
+        if self._frame is not before or not self.ended:
             self.ended = _ended(rows, self._frame)
-        self._known = rows
-        if time.monotonic() - self._saved_at >= SAVE_SECONDS and (new := _changed(rows, self._saved)):
+        new = _changed(rows, self._saved)
+        if (new or self._unkept) and time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._file.add(new)
-            self._saved, self._saved_at = rows, time.monotonic()
+            if self._unkept:
+                self._built.write(self._frame, self._sources)
+            self._saved, self._saved_at, self._unkept = rows, time.monotonic(), False
         return self._frame
+
+    def _table(self, rows: Mapping[str, _Kept]) -> pl.DataFrame:
+        """The table of these rows: the one that is known where it is of the very same.
+
+        A run that goes on reports every few seconds: other numbers, but the same fields of the same types, so
+        that the columns stay as they are and its row alone is replaced.
+        """
+        frame, known = self._frame, self._sources
+        if frame is not None and rows.keys() == known.keys():
+            changed = {n: _parsed(row) for n, row in rows.items() if row.signature != known[n].signature}
+            if all(_fields(row) == known[name].fields for name, row in changed.items()):
+                self._sources |= {n: Source(rows[n].signature, known[n].fields) for n in changed}
+                return _patched(frame, list(known), changed) if changed else frame
+        every = {name: _parsed(rows[name]) for name in sorted(rows)}
+        self._sources = {name: Source(rows[name].signature, _fields(row)) for name, row in every.items()}
+        self._unkept = True
+        return _frame(list(every.values()))
 
 
 def keep_row(run: Path) -> None:
@@ -215,28 +243,26 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def _patched(
-    frame: pl.DataFrame, known: Mapping[str, _Kept], rows: Mapping[str, _Kept]
-) -> pl.DataFrame | None:
-    """The frame with the rows that have changed; None where that could change its columns.
-
-    A run that goes on reports every few seconds: other numbers, but the same fields of the same types.
-    """
-    if rows.keys() != known.keys():
-        return None
-    new = {name: _parsed(row) for name, row in rows.items() if row is not known[name]}
-    if any(_fields(row) != _fields(_parsed(known[name])) for name, row in new.items()):
-        return None
-    changed = pl.DataFrame(
-        [
-            pl.Series(name, _cast([row.get(name) for row in new.values()], dtype), dtype=dtype, strict=False)
-            for name, dtype in frame.schema.items()
-        ]
-    )
-    return frame.filter(~pl.col("run").is_in(list(new))).vstack(changed).sort("run")
+    frame: pl.DataFrame, names: Sequence[str], changed: Mapping[str, Mapping[str, Any]]
+) -> pl.DataFrame:
+    """The frame with other rows of the same fields. names: run directories in the order of its rows."""
+    new = [
+        pl.Series(name, _cast([row.get(name) for row in changed.values()], dtype), dtype=dtype, strict=False)
+        for name, dtype in frame.schema.items()
+    ]
+    behind = {name: frame.height + i for i, name in enumerate(changed)}
+    return frame.vstack(pl.DataFrame(new))[[behind.get(name, i) for i, name in enumerate(names)]]
 
 
-def _fields(row: Mapping[str, Any]) -> dict[str, type]:
-    return {name: type(value) for name, value in row.items()}
+def _fields(row: Mapping[str, Any]) -> str:
+    """Digest of the names and types of the fields."""
+    return _digest_of(tuple(row), tuple(map(type, row.values())))
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_of(names: tuple[str, ...], types: tuple[type, ...]) -> str:
+    told = json.dumps([*names, *(kind.__name__ for kind in types)])
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _dtype(values: Sequence[Any]) -> pl.DataType:

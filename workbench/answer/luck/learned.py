@@ -99,7 +99,7 @@ def _null(asked: Asked, captions: Sequence[int]) -> chance.Null | None:
 def _from_chance(asked: Asked, evidence: Evidence) -> chance.FromChance | None:
     null = None if evidence.groups is None else _null(asked, list(Counter(evidence.groups).values()))
     scores = {
-        asked.labels[key]: float(np.mean([np.mean(values) for values in runs.values()]))
+        asked.labels[key]: float(np.stack(list(runs.values())).mean(1).mean())
         for key, runs in evidence.values.items()
         if key not in evidence.refused
     }

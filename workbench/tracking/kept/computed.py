@@ -25,7 +25,7 @@ import numpy as np
 from workbench.tracking.files import write_atomic
 from workbench.tracking.kept.rows import content_of
 
-WORTH_KEEPING = 0.5
+WORTH_KEEPING = 0.2
 """Seconds: what takes less is computed again."""
 MOST = 16
 """Results that are kept of a study; the one that was asked for longest ago goes first."""
@@ -143,7 +143,7 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any, package: str) -> Any:
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         return value
     kind, inner = value["is"], value["of"]
     if kind == "tuple":
@@ -154,10 +154,17 @@ def _restored(value: Any, package: str) -> Any:
         return np.array(inner, dtype=np.float64)
     if kind == "number":
         return np.float64(inner)
+    plain = {field: _restored(part, package) if type(part) is dict else part for field, part in inner.items()}
+    return _record(kind, package)(**plain)
+
+
+@functools.cache
+def _record(kind: str, package: str) -> Callable[..., Any]:
+    """The dataclass of the package with this name, `module:Class`."""
     module, _, name = kind.partition(":")
     made_by = getattr(sys.modules[module], name)
     if not (module.startswith(f"{package}.") and isinstance(made_by, type)):
         raise ValueError(f"{kind} is none of {package}")
     if not dataclasses.is_dataclass(made_by):
         raise ValueError(f"{kind} is no record")
-    return made_by(**{field: _restored(part, package) for field, part in inner.items()})
+    return made_by

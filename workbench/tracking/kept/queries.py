@@ -82,7 +82,9 @@ class QueryValues:
                 new.append(name)
             else:
                 answered = before[1]
-            found[name] = replace(answered, values=where.contributions(answered.values))
+            found[name] = Answered(
+                where.contributions(answered.values), answered.groups, answered.identity
+            )  # `replace` would take longer than all the rest
         if len(new) >= rows.WORTH_KEEPING:
             file.add(_rows(folder, {name: known[name] for name in new if name in known}))
         return found

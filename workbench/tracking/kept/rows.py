@@ -86,16 +86,12 @@ class RowFile:
             with lock:
                 rows = _newest(_newest(self._load(), self._lines()), new)
                 there = [name for name in rows["run"] if os.path.isdir(f"{self._folder}/{name}")]
-                write_atomic(self._whole, _written(rows.filter(pl.col("run").is_in(there))))
+                write_atomic(self._whole, parquet_of(rows.filter(pl.col("run").is_in(there))))
                 self._tail.unlink(missing_ok=True)
 
     def _load(self) -> pl.DataFrame:
-        """Read whole before it is unpacked, so that a file that is replaced meanwhile does no harm."""
-        try:
-            rows = pl.read_parquet(io.BytesIO(content_of(self._whole)))
-        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            return self.none()
-        if rows.schema != pl.Schema(self.schema):
+        rows = read_parquet(self._whole)
+        if rows is None or rows.schema != pl.Schema(self.schema):
             return self.none()
         return rows.filter(pl.col("version") == self._version, pl.col("run").is_not_null())
 
@@ -155,7 +151,17 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _written(rows: pl.DataFrame) -> bytes:
+def read_parquet(path: Path) -> pl.DataFrame | None:
+    """None for a file that is missing or damaged. It is read whole before it is unpacked, so that one that is
+    replaced meanwhile does no harm."""
+    try:
+        return pl.read_parquet(io.BytesIO(content_of(path)))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def parquet_of(rows: pl.DataFrame) -> bytes:
+    """The content of such a file."""
     out = io.BytesIO()
     rows.write_parquet(out, compression="zstd")
     return out.getvalue()
