@@ -124,4 +124,5 @@ def _show(
                 chosen.figure(runs, answer, picture, first=picture.name == "sweep")
             else:
                 name = f"{runs.study}-{picture.name}"
-                widgets.figure(name, picture.caption, picture.moving, picture.drawn, about=about(answer))
+                given = {"about": about(answer), "least": picture.least}
+                widgets.figure(name, picture.caption, picture.moving, picture.drawn, **given)
