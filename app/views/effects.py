@@ -124,5 +124,7 @@ def _show(
                 chosen.figure(runs, answer, picture, first=picture.name == "sweep")
             else:
                 name = f"{runs.study}-{picture.name}"
-                given = {"about": about(answer), "least": picture.least}
-                widgets.figure(name, picture.caption, picture.moving, picture.drawn, **given)
+                widgets.figure(
+                    name, picture.caption, picture.moving, picture.drawn, about=about(answer),
+                    least=picture.least,
+                )  # fmt: skip

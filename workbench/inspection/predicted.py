@@ -79,7 +79,7 @@ def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     _, clip = frames(config, task["store"], task["row"])
     if "generate" in untrained(recipe, config.stages):
         raise UserError(
-            f"this run writes nothing that would mean anything: its last stage was "
+            "this run writes nothing that would mean anything: its last stage was "
             f"{objective(config.stages[-1].objective)}, and captions are learned by "
             f"{' or '.join(map(objective, recipe.trained_by('generate'))) or 'none of its objectives'}"
         )
