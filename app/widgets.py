@@ -249,6 +249,7 @@ def legible(figure: go.Figure) -> None:
     figure.update_layout(legend={"font": {"color": ink}}, font={"color": ink})
     bar = {"tickfont": {"color": ink}, "title": {"font": {"color": ink}}}
     figure.update_coloraxes(colorbar=bar)
+    figure.update_annotations(font={"color": ink})
 
 
 def _page(figure: go.Figure, caption: str, about: About | None) -> str:
@@ -256,6 +257,7 @@ def _page(figure: go.Figure, caption: str, about: About | None) -> str:
     import plotly.graph_objects as go
 
     shown = go.Figure(figure).update_layout(font={"color": LIGHT}, legend={"font": {"color": LIGHT}})
+    shown.update_annotations(font={"color": LIGHT})
     for update in (shown.update_xaxes, shown.update_yaxes):
         update(tickfont={"color": LIGHT}, title={"font": {"color": LIGHT}}, linecolor=LIGHT)
     if about is None:

@@ -81,3 +81,43 @@ def settled(page, seconds=120):
         '[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=seconds * 1000
     )
     page.wait_for_selector('[data-testid="stSkeleton"]', state="detached", timeout=seconds * 1000)
+
+
+_PLACE = """(picture, [fields, which]) => {
+  picture.scrollIntoView({ block: "center" });
+  const cells = ({ type, customdata, marker }) =>
+    type === "scatter" && customdata && (marker?.opacity === 0) === fields;
+  const shown = picture.calcdata.filter(([first]) => cells(first.trace));
+  const [trace, point] = shown.flatMap((points) => points.map((point) => [points[0].trace, point]))[which];
+  const axis = (letter) => picture._fullLayout[trace[letter + "axis"].replace(letter, letter + "axis")];
+  const box = picture.getBoundingClientRect();
+  return {
+    x: box.left + axis("x")._offset + axis("x").c2p(point.x),
+    y: box.top + axis("y")._offset + axis("y").c2p(point.y),
+    key: [...trace.customdata[point.i]].pop(),
+  };
+}"""
+"""Where on the page plotly has drawn a point whose last custom datum is the key of a cell."""
+_HOVERED = """(key) => [...document.querySelectorAll(".js-plotly-plot:hover")].some(
+  (picture) => (picture._hoverdata ?? []).some((point) => [point.customdata].flat().pop() === key))"""
+"""Whether plotly has noticed that the mouse is over that point: a click means what it has noticed before."""
+
+
+def click_cell(page, picture, which, *, fields=False):
+    """Clicks the point of a picture, or the field of a map, that stands for a cell; returns the cell's key.
+
+    picture: a locator of `.js-plotly-plot`; which: number among its points, or fields, in their order.
+    """
+    from playwright.sync_api import TimeoutError as Late
+
+    for patience in (5_000, 20_000, 60_000):  # a page that moves in between is asked for the place again
+        place = picture.evaluate(_PLACE, [fields, which])
+        page.mouse.move(place["x"] + 2, place["y"] + 2)
+        page.mouse.move(place["x"], place["y"])
+        try:
+            page.wait_for_function(_HOVERED, arg=place["key"], timeout=patience)
+        except Late:
+            continue
+        page.mouse.click(place["x"], place["y"])
+        return place["key"]
+    raise AssertionError(f"plotly never noticed the mouse over the cell {place['key']}")

@@ -8,7 +8,7 @@ from PIL import Image
 from workbench import figures, stats
 from workbench.errors import UserError
 from workbench.figures import paper
-from workbench.figures.style import label
+from workbench.figures.style import broken, label, wrapped
 
 METRIC = "test/t2v_r1"
 
@@ -305,6 +305,8 @@ def test_a_line_crosses_each_axis_at_its_level_and_skips_what_is_equal_by_design
     assert speed.ticks == ()
     assert metric.scaled() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert strategy.marks() == [(0.0, "tube"), (1.0, "frame")]
+    third = figures.dimensions(cells.with_columns(speed=pl.col(METRIC) / 3), ["strategy"], ["speed", METRIC])
+    assert figures.parallel_figure(third).data[0].dimensions[1]["values"][1] == 0.3333
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -321,6 +323,21 @@ def test_names_that_are_cut_to_the_same_words_keep_their_own_places():
     figure = figures.effects_figure(figures.effects_table(family, {}), title="difference")
     assert sorted(y for trace in figure.data for y in trace.y) == [-2, -1, 0]
     assert len(figure.layout.yaxis.ticktext) == 3
+
+
+def test_a_long_name_has_two_lines_and_a_title_is_whole_so_that_a_narrow_page_has_room():
+    assert wrapped("90 % of the video hidden") == "90 % of the video hidden"
+    two = "90 % of the video hidden, 50 % of the text hidden"
+    assert wrapped(two) == "90 % of the video hidden,<br>50 % of the text hidden"
+    assert wrapped("x" * 40) == "x" * 40
+    assert wrapped(f"<b>{'x' * 30}, {'y' * 90}").startswith(f"&lt;b&gt;{'x' * 30},<br>yy")
+    title = "difference to no video hidden, no text hidden (points of R@1)"
+    assert broken(title) == "difference to no video hidden,<br>no text hidden (points of R@1)"
+    cells = {two: {0: [1.0, 2.0]}, "base": {0: [0.0, 1.0]}}
+    table = figures.effects_table(stats.compare_family(cells, "base"), {})
+    shown, plain = (figures.effects_figure(table, title=words) for words in (title, "difference"))
+    assert shown.layout.yaxis.ticktext == (wrapped(two),)
+    assert shown.layout.height - plain.layout.height == shown.layout.margin.b - plain.layout.margin.b > 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,15 @@ from workbench import naming, tables
 from workbench.answer.results import Answer
 from workbench.figures.style import label
 from workbench.report import pictures
-from workbench.report.budget import Learning, at_budget, budget_picture, cost_table, in_words, learning
+from workbench.report.budget import (
+    Learning,
+    amount,
+    at_budget,
+    budget_picture,
+    cost_table,
+    in_words,
+    learning,
+)
 
 TITLE = "Cost and quality"
 ORDER = 30
@@ -111,7 +119,7 @@ def _budget(runs: Runs, answer: Answer) -> None:
     _left_out(table, metric, budget, clock)
     if picture is not None:
         chosen.figure(runs, answer, picture)
-    where = f"{naming.first(label(metric))} at {budget:.4g} ({label(clock)})"
+    where = f"{naming.first(label(metric))} at {amount(budget)} ({label(clock)})"
     caption = f"{where}; a curve is a straight line between two evaluations."
     heads = {axis: naming.axis(axis, answer.asked.says) for axis in answer.asked.axes}
     there = table.filter(pl.col(metric).is_not_null())
@@ -128,7 +136,7 @@ def _left_out(table: pl.DataFrame, metric: str, budget: float, clock: str) -> No
     named = "; ".join(lost[:MOST_NAMED])
     more = f"; and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
     text = (
-        f"{len(lost)} of {table.height} cells are left out, since at {budget:.4g} ({label(clock)}) they had "
-        f"ended or were not evaluated yet: {named}{more}."
+        f"{len(lost)} of {table.height} cells are left out, since at {amount(budget)} ({label(clock)}) they "
+        f"had ended or were not evaluated yet: {named}{more}."
     )
     st.info(escaped(text))

@@ -51,7 +51,7 @@ def render(runs: Runs) -> None:
         # Each kind has its own, so that changing the curve does not smooth a handful of evaluations.
         kind, default = ("eval", 0.0) if score(metric) else ("train", SMOOTHING)
         weight = address.number(
-            f"smoothing_{kind}", "Smoothing", 0.0, 0.99, default,
+            f"smoothing_{kind}", "Smoothing", 0.0, 0.99, default, step=0.01,
             help="Weight of what came before, in an exponential mean over the points of a curve. Each run "
             "has at most 200 points; 0 shows them as they were noted.",
         )  # fmt: skip

@@ -145,4 +145,7 @@ def _show(
                 chosen.figure(runs, answer, picture, first=picture.name == "sweep")
             else:
                 name = f"{runs.study}-{picture.name}"
-                widgets.figure(name, picture.caption, picture.moving, picture.drawn, about=about(answer))
+                widgets.figure(
+                    name, picture.caption, picture.moving, picture.drawn, about=about(answer),
+                    least=picture.least,
+                )  # fmt: skip

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+import polars as pl
 import streamlit as st
 
 from app import chosen
@@ -151,6 +152,7 @@ def _in_full(runs: Runs, answer: Answer) -> None:
         table(f"{runs.study}-scaling", over, caption=meaning)
     if answer.contrasts:
         registered = contrasts.table(answer.contrasts)
+        registered = registered.select(pl.exclude("of", "against"), "of", "against")  # the numbers in sight
         table(f"{runs.study}-contrasts", registered, caption=answer.contrasts_legend)
     words, digits = runs.rows(answer)
     keys = answer.cells["key"].to_list()

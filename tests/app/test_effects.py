@@ -6,6 +6,8 @@ import pytest
 from reading import said
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
+from app.widgets import LIGHT
+
 STRATEGIES = grid(strategy=["random", "tube"], video_ratio=[0.5, 0.9], text_ratio=[0.0, 0.25])
 
 
@@ -123,6 +125,14 @@ def test_what_is_better_is_told_by_shape_as_well_as_by_colour(ratios, opened):
     ratios()
     specs = [chart.proto.spec for chart in opened(view="effects").get("plotly_chart")]
     assert any('"symbol":"triangle-up"' in spec and '"symbol":"circle"' in spec for spec in specs)
+
+
+def test_what_stands_beside_a_picture_is_in_the_ink_of_the_page(ratios, opened):
+    ratios()
+    layouts = [json.loads(chart.proto.spec)["layout"] for chart in opened(view="effects").get("plotly_chart")]
+    notes = [note for layout in layouts for note in layout.get("annotations", ())]
+    assert any(note["text"].startswith("chance") for note in notes)
+    assert {note["font"]["color"] for note in notes} == {LIGHT}
 
 
 def test_over_many_cells_the_slow_parts_wait_to_be_asked_for(results, opened):

@@ -77,6 +77,8 @@ def test_registered_contrasts_are_told_in_their_order(ratios, opened):
     page = opened_at(ratios, opened, contrasts=listed, seeds=range(5), spread=1.0)
     table = page.dataframe[0].value
     assert table["contrast"].tolist() == ["hiding video helps", "more is better"]
+    assert table.columns[1].startswith("difference"), "in sight, beside the contrast"
+    assert table.columns[-2:].tolist() == ["of", "against"]
     assert table["result"].tolist() == ["told: video_ratio=0.5 or 0.9 is better", "cannot be told"]
     assert "tested in their order, 1 may be claimed" in words(page)
 

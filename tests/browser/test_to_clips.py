@@ -3,20 +3,9 @@
 import re
 
 import pytest
-from serving import settled, visit
+from serving import click_cell, settled, visit
 
 pytestmark = pytest.mark.timeout(600, method="thread")
-
-
-def click(page, chart, which):
-    """Clicks a point of a picture."""
-    point = chart.locator(".scatterlayer .point").nth(which)
-    point.scroll_into_view_if_needed()
-    place = point.bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-    page.mouse.move(x, y)
-    page.wait_for_timeout(500)  # a click means the point that plotly has found below the mouse before
-    page.mouse.click(x, y)
 
 
 MARKED = """(count) => [...document.querySelectorAll('.js-plotly-plot')].slice(0, 3).every(
@@ -24,18 +13,23 @@ MARKED = """(count) => [...document.querySelectorAll('.js-plotly-plot')].slice(0
 """Whether each of the first three pictures has so many marked cells."""
 
 
-def test_a_cell_that_is_selected_in_one_picture_is_marked_in_all_and_leads_to_its_runs(page, served):
+@pytest.mark.parametrize(
+    ("picture", "which", "fields"), [(0, 1, False), (1, 3, True)], ids=["point", "field"]
+)
+def test_a_cell_that_is_selected_in_one_picture_is_marked_in_all_and_leads_to_its_runs(
+    page, served, picture, which, fields
+):
     visit(page, served, study="gaps", view="effects")
     charts = page.locator(".js-plotly-plot")
     assert charts.nth(1).locator(".heatmaplayer image").count() == 1
-    before = page.url
-    click(page, charts.nth(0), 1)
-    page.wait_for_function("before => location.href !== before", arg=before)
+    key = click_cell(page, charts.nth(picture), which, fields=fields)
+    page.wait_for_url(f"**marked={key}*")
     settled(page)
     page.wait_for_function(MARKED, arg=1)
-    key = page.get_by_role("link", name="its runs").last.get_attribute("href").rpartition("filter=")[2]
-    assert len(key) == 12
-    assert f"marked={key}" in page.url
+    links = page.get_by_role("link", name="its runs")
+    assert [link.get_attribute("href").rpartition("filter=")[2] for link in links.all()] == [key] * (
+        1 + picture
+    )
     visit(page, served, study="gaps", view="runs", filter=key)
     assert re.search(r"\b[1-3] of \d+ runs", page.inner_text("body")), page.inner_text("body")
     settled(page)

@@ -5,7 +5,7 @@ import pytest
 from synthetic import RATIOS, grid, key_of, write_study
 
 from workbench.report import pictures
-from workbench.report.budget import ENCODED, at_budget, budget_picture, cost_table, in_words, learning
+from workbench.report.budget import ENCODED, amount, at_budget, budget_picture, cost_table, in_words, learning
 from workbench.tracking.curves import load_curves
 
 CELLS = grid(ratio=[0.0, 0.5, 0.9])
@@ -58,6 +58,12 @@ def test_who_had_ended_or_had_no_evaluation_is_left_out(unequal, answered):
     picture = budget_picture(answer, table, "pflops", 0.0015)
     assert "equal budget of 0.0015 (training PFLOPs)" in picture.caption
     assert len(picture.moving.data[0].x) == 2
+    assert [amount(budget) for budget in (0.0099993, 0.0015, 72.13, 1050.0)] == [
+        "0.01",
+        "0.0015",
+        "72.1",
+        "1050",
+    ]
 
 
 def test_who_is_left_out_does_not_change_the_x_axis(results, answered):

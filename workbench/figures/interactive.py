@@ -23,15 +23,19 @@ from workbench.figures.style import (
     SCREEN_COLOURS,
     STANDING,
     STANDING_MARKERS,
+    broken,
     label,
     plain,
     safe,
+    wrapped,
 )
 from workbench.figures.tables import MOST_COLUMNS
 from workbench.metrics import score
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
-FIELD, BESIDE = (56, 54), (70, 190)
+LINE = 18
+"""Pixels of a line of text."""
+FIELD, BESIDE = (56, 54), (70, 206)
 """Pixels, across and down, of a field of a map with a number and its interval, and of what is around it."""
 
 
@@ -78,8 +82,9 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
         line = {"color": "#777777", "width": 1, "dash": "dash"}
         figure.add_hline(y=chance, line=line)
         # Outside, where it covers no point.
-        figure.add_annotation(x=1, y=chance, xref="paper", xanchor="left", showarrow=False, **said)
-        return _finished(figure).update_layout(margin={"r": 85})
+        place = {"x": 1, "y": chance, "xref": "paper", "xanchor": "left", "xshift": 6}
+        figure.add_annotation(**place, showarrow=False, **said)
+        return _finished(figure).update_layout(margin={"r": 90})
     return _finished(figure)
 
 
@@ -108,12 +113,12 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
         figure.add_trace(_targets(part, f"{safe(row)} %{{y}}, {safe(column)} %{{x}}", row), 1, number)
     figure.update_xaxes(title_text=safe(column), type="category")
     figure.update_yaxes(title_text=safe(row), type="category", col=1)
-    height = max(400, BESIDE[1] + FIELD[1] * table["row"].n_unique())
+    height = max(416, BESIDE[1] + FIELD[1] * table["row"].n_unique())
     # Below the axis, where it takes no room from the fields.
     bar = {"title": {"text": safe(label(metric)), "side": "top"}, "thickness": 12, "len": 0.6,
-           "orientation": "h", "y": -50 / (height - 140), "yanchor": "top"}  # fmt: skip
+           "orientation": "h", "y": -66 / (height - 156), "yanchor": "top"}  # fmt: skip
     figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
-    return _finished(figure).update_layout(height=height, margin={"b": 125})
+    return _finished(figure).update_layout(height=height, margin={"b": 141})
 
 
 def grid_width(table: pl.DataFrame) -> int:
@@ -148,6 +153,7 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     y=mine["mean"].to_list(),
                     error_y=None if many else _bars(mine),
                     mode="markers+text",
+                    cliponaxis=False,
                     text=[safe(word) for word in mine["beside"]],
                     textposition="top right",
                     marker={
@@ -209,7 +215,7 @@ def curves_figure(
                     mode="lines+markers" if few else "lines",
                     marker={"symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)]},
                     line={"color": colour, "dash": dash, "width": 1.2 if key in owners else 2},
-                    name=safe(labels[key]),
+                    name=wrapped(labels[key]),
                     legendgroup=key,
                     showlegend=column == 1 and len(keys) > 1,
                     customdata=[[key]] * part.height,
@@ -222,8 +228,10 @@ def curves_figure(
     # Of a loss zero says nothing.
     base = "normal" if score(metric) is None else "tozero"
     figure.update_yaxes(title_text=safe(label(metric)), rangemode=base, col=1)
+    # On a narrow page each name is below the one before, which must not take the curves' room.
+    below = max(0, len(keys) - 2 + sum("<br>" in wrapped(labels[key]) for key in keys))
     # Where the picture is drawn anew as runs go on, a part that was zoomed into stays.
-    return _finished(figure).update_layout(uirevision=f"{metric} {clocks}")
+    return _finished(figure).update_layout(uirevision=f"{metric} {clocks}", height=400 + LINE * below)
 
 
 def _band(part: pl.DataFrame, clock: str, colour: str, group: str) -> go.Scatter:
@@ -266,11 +274,13 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
             )
         )
     figure.add_vline(x=0, line={"color": "#777777", "width": 1})
-    names = [safe(cell) for cell in table["cell"]]
+    names = [wrapped(cell) for cell in table["cell"]]
+    line = 36 if any("<br>" in name for name in names) else 24
     figure.update_yaxes(tickvals=table["height"].to_list(), ticktext=names, zeroline=False, automargin=True)
-    figure.update_xaxes(title_text=html.escape(title, quote=False))
+    figure.update_xaxes(title_text=broken(title))
+    more = LINE * broken(title).count("<br>")
     figure = _finished(figure)
-    return figure.update_layout(height=160 + 24 * table.height)
+    return figure.update_layout(height=175 + more + line * table.height, margin={"b": 50 + more})
 
 
 def _finished(figure: go.Figure) -> go.Figure:
@@ -280,7 +290,7 @@ def _finished(figure: go.Figure) -> go.Figure:
         template="plotly_white",
         font=FONT,
         height=400,
-        margin={"t": 40 if titles else 15, "r": 15, "b": 50},
+        margin={"t": 40 if titles else 30, "r": 15, "b": 50},  # on telephones plotly's buttons are above
         legend={"title": None, "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )
 

@@ -95,7 +95,7 @@ def parallel_figure(dimensions: Sequence[Dimension]) -> go.Figure:
             "ticktext": [safe(t) for t in dimension.ticks],
         }
         drawn.append(
-            {"label": safe(dimension.name), "values": list(dimension.values)}
+            {"label": safe(dimension.name), "values": [float(f"{v:.4g}") for v in dimension.values]}
             | (ticks if dimension.ticks else {"tickformat": "~g"})
         )
     colour = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 
 from workbench import tasks
 
@@ -30,8 +31,10 @@ STANDING_MARKERS = {"better": "triangle-up", "worse": "triangle-down", "": "circ
 CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""
 
-LONGEST = 44
+LONGEST = 52
 """Letters to which a name in a picture is cut."""
+ONE_LINE = 32
+"""Letters that stand on one line where there may be several."""
 
 CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
 
@@ -52,6 +55,22 @@ def plain(name: str) -> str:
 def safe(name: str) -> str:
     """For plotly, which renders a few HTML tags in labels."""
     return html.escape(plain(name), quote=False)
+
+
+def broken(title: str) -> str:
+    """For plotly, the whole title of an axis, on as many lines as a narrow page needs."""
+    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(title, ONE_LINE))
+
+
+def wrapped(name: str) -> str:
+    """For plotly, on two lines where it is long, so that a narrow page has room for the picture too."""
+    words = plain(name)
+    spaces = [i for i, letter in enumerate(words) if letter == " "]
+    if len(words) <= ONE_LINE or not spaces:
+        return safe(name)
+    commas = [i for i in spaces if words[i - 1] in ",;"]
+    at = min(commas or spaces, key=lambda i: abs(i - len(words) / 2))
+    return f"{safe(words[:at])}<br>{safe(words[at:])}"
 
 
 def shown(value: object) -> str:

@@ -95,6 +95,11 @@ def at_budget(answer: Answer, found: Learning, budget: float) -> pl.DataFrame:
     return pl.concat([answer.cells.select("key", "cell", *axes), read], how="horizontal")
 
 
+def amount(budget: float) -> str:
+    """A budget as people read it: two that differ by less than a step of training are said alike."""
+    return f"{budget:.3g}" if budget < 100 else f"{budget:.0f}"
+
+
 def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: float) -> Picture | None:
     """The table of `at_budget` over an axis; None where the study has no such axis."""
     metric = f"val/{answer.asked.metric}"
@@ -106,7 +111,7 @@ def budget_picture(answer: Answer, table: pl.DataFrame, clock: str, budget: floa
     axis, connected = naming.axis(where.x, answer.asked.says), where.connected
     return Picture(
         name="budget",
-        caption=f"{naming.first(label(metric))} over {axis} at an equal budget of {budget:.4g} "
+        caption=f"{naming.first(label(metric))} over {axis} at an equal budget of {amount(budget)} "
         f"({label(clock)}), with 95 % intervals over seeds where there are several.",
         drawn=lambda: paper.sweep(sweep, axis=axis, metric=metric, connected=connected),
         moving=figures.sweep_figure(sweep, axis=axis, metric=metric),

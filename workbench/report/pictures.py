@@ -29,6 +29,8 @@ FLOPS, PER_CLIP, SECONDS = "cost/train_pflops", "cost/train_gflops_per_clip", "s
 THROUGHPUT, MEMORY = "speed/clips_per_s", "cost/peak_memory_gb"
 EQUAL = 0.02
 """Total FLOPs that differ by less are the same budget."""
+ACROSS = 140
+"""Pixels that an upright axis takes for its name to be read, a level one twice as many."""
 BY_DESIGN = 0.05
 """Total FLOPs that differ by less were meant to be equal, and differ by whole steps: few steps of two stages
 round by 2 %. Then FLOPs per clip say what a cell costs."""
@@ -160,6 +162,7 @@ def cost(answer: Answer, names: Sequence[str]) -> Picture | None:
         f"{numbers}",
         drawn=lambda: paper.cost(table, metric=metric),
         moving=figures.cost_figure(table, metric=metric),
+        least=2 * ACROSS * min(2, table["cost"].n_unique()),
     )
 
 
@@ -285,4 +288,5 @@ def parallel(answer: Answer, reads: Sequence[str] = ()) -> Picture | None:
         caption=f"Every cell as a line through its choices to its {answer.title}, which colours it.",
         drawn=lambda: paper.parallel(dimensions),
         moving=figures.parallel_figure(dimensions),
+        least=ACROSS * len(dimensions),
     )
