@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Seconds between looks at the results folder while a page stands. (Streamlit would show a string here.)
 LOOK = 2.5
 
-# So many new objects before Python looks for unused cycles among them. Ten thousand runs are millions of objects
-# that stay, and looking through them at every 700 took a quarter of the first view.
+# So many new objects before Python looks for unused cycles among them. Ten thousand runs are millions of
+# objects that stay, and looking through them at every 700 took a quarter of the first view.
 OBJECTS = 50_000
 
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.

@@ -85,7 +85,7 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             if decord is not None and found.plain:
                 if _intact(path, found, pick):
                     # PyAV judges what decord gives up on.
-                    with suppress(decord.DECORDError, DecodeError, MemoryError):
+                    with suppress(decord.DECORDError, DecodeError, MemoryError, RuntimeError):
                         return _answer("decord", *_with_decord(path, pick, size))
                 found = found._replace(held=[])  # to be judged by a decoder that has seen nothing before
             return _answer("pyav", *_with_pyav(path, pick, size, found))
