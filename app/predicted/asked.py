@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from app import clips, helper
 from workbench.inspection.clips import Clips, weights
-from workbench.inspection.said import objective
 from workbench.tracking.run_dir import RunDir
 
 
@@ -14,8 +13,7 @@ class Asked(NamedTuple):
     """A run, and a clip of its data."""
 
     run: RunDir
-    name: str
-    """Of the run, in words: its recipe, what its cell is called besides, its seed."""
+    recipe: str
     clips: Clips
     split: str
     query: str
@@ -38,10 +36,19 @@ class Asked(NamedTuple):
         return list(dict.fromkeys([self.caption, *own]))
 
     @property
+    def name(self) -> str:
+        """The run in words."""
+        return f"{self.recipe} (run {self.run.path.name})"
+
+    @property
     def trained(self) -> str:
         """By which objectives the run was trained, in their order."""
         stages = self.run.read_json("config.json").get("stages", [])
-        words = [f"{objective(s['objective'])}{'' if s['masked'] else ' without masks'}" for s in stages]
+        said = {"recipe": "its own losses", "align": "the alignment of clips and captions"}
+        words = [
+            f"{said.get(s['objective'], s['objective'])}{'' if s['masked'] else ' without masks'}"
+            for s in stages
+        ]
         return f"The run was trained by {', then '.join(words)}."
 
     def ask(self, want: str, **more: Any) -> tuple[dict[str, Any], bytes]:
