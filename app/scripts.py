@@ -10,8 +10,9 @@ _PLAYER_HTML = """<div role="group" aria-label="All clips of this page">
 <button data-do="slow" aria-pressed="false">Half speed</button>
 </div>"""
 _PLAYER_CSS = """div { display: flex; flex-wrap: wrap; gap: 0.4rem; }
-button { font: inherit; color: var(--st-text-color); background: var(--st-background-color);
-  border: 1px solid var(--st-border-color); border-radius: 0.5rem; padding: 0.3rem 0.7rem; cursor: pointer; }
+button { font: inherit; font-size: 0.875rem; color: var(--st-text-color);
+  background: var(--st-background-color); border: 1px solid var(--st-border-color);
+  border-radius: 0.5rem; padding: 0.3rem 0.7rem; cursor: pointer; }
 button:hover, button[aria-pressed="true"] { border-color: var(--st-primary-color); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); }"""
 # The controls that a browser draws into a clip of an inch hide the clip. Where this does not run, they stay.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from app import clips, helper
 from workbench.inspection.clips import Clips, weights
+from workbench.inspection.said import objective
 from workbench.tracking.run_dir import RunDir
 
 
@@ -13,7 +14,8 @@ class Asked(NamedTuple):
     """A run, and a clip of its data."""
 
     run: RunDir
-    recipe: str
+    name: str
+    """Of the run, in words: its recipe, what its cell is called besides, its seed."""
     clips: Clips
     split: str
     query: str
@@ -36,19 +38,10 @@ class Asked(NamedTuple):
         return list(dict.fromkeys([self.caption, *own]))
 
     @property
-    def name(self) -> str:
-        """The run in words."""
-        return f"{self.recipe} (run {self.run.path.name})"
-
-    @property
     def trained(self) -> str:
         """By which objectives the run was trained, in their order."""
         stages = self.run.read_json("config.json").get("stages", [])
-        said = {"recipe": "its own losses", "align": "the alignment of clips and captions"}
-        words = [
-            f"{said.get(s['objective'], s['objective'])}{'' if s['masked'] else ' without masks'}"
-            for s in stages
-        ]
+        words = [f"{objective(s['objective'])}{'' if s['masked'] else ' without masks'}" for s in stages]
         return f"The run was trained by {', then '.join(words)}."
 
     def ask(self, want: str, **more: Any) -> tuple[dict[str, Any], bytes]:

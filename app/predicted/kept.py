@@ -38,12 +38,12 @@ def show(asked: Asked) -> None:
         frames.outlined(frame, FOUND) if chosen else frames.enlarged(frame)
         for frame, (chosen, _) in zip(seen, slots, strict=True)
     ]
-    fits = [f"{share:.0%}{' read' if chosen else ''}" for chosen, share in slots]
+    fits = [f"{'read, ' if chosen else ''}fits {share:.0%}" for chosen, share in slots]
     st.subheader("Frame by frame", divider="gray")
     st.caption(
         "Above the clip. Below, outlined in pink, the frames that are read with the caption; the others are "
         "not. Patches that the mask hides are hatched; those that the encoder drops on the way are dark. "
-        "Under each frame how well the selector says that it fits, of all frames."
+        "Under each frame how well it fits the caption, as the selector says; over all frames 100%."
     )
     frames.columns({"the clip": true, "what is read of it": np.stack(marked)}, fits)
 

@@ -11,6 +11,7 @@ import streamlit as st
 from app import address, frames
 from app.markdown import escaped
 from app.predicted.asked import Asked
+from workbench.inspection.said import objective
 
 DRAWS = 100
 """Number of the last mask that can be drawn."""
@@ -84,7 +85,8 @@ def _said(asked: Asked, answer: Mapping[str, Any], count: int, number: int) -> s
     )
     if not answer["since"]:
         return words
+    after = ", ".join(map(objective, answer["since"]))
     return (
-        f"{words} After this was trained, the run went on with {', '.join(answer['since'])}, which moved the "
-        "model without training these predictions: they may have been better before."
+        f"{words} After this was trained, the run went on with {after}, which moved the model without "
+        "training these predictions: they may have been better before."
     )

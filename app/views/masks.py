@@ -140,12 +140,9 @@ def _says(place: DeltaGenerator, masking: Masking, hidden: float, what: str) -> 
 
 def _clip(clips: Clips, split: str) -> tuple[str, bool]:
     """Parameter `clip` (a caption id), and whether the clip plays by itself."""
-    left, right = st.columns([5, 3], vertical_alignment="bottom")
-    with left:
-        query = choose_clip(clips, split)
-        assert query is not None, "a split without captions is no choice"
-    with right:
-        return query, autoplay()
+    query = choose_clip(clips, split)
+    assert query is not None, "a split without captions is no choice"
+    return query, autoplay()
 
 
 def _numbers(answer: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 import streamlit as st
@@ -45,7 +46,9 @@ KINDS = {
     "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
     "places": Kind("where", pointing.NEEDS, "points at no places"),
     "moments": Kind("when", grounding.NEEDS, "embeds no clips, so that it finds no times"),
-    "kept": Kind("what is read", (("kept",),), "reads all that its mask leaves of a clip"),
+    "kept": Kind(
+        "what is read", (("kept",),), "reads all that its mask leaves of a clip and selects nothing"
+    ),
 }
 SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": places.show,
         "moments": moments.show, "kept": kept.show}  # fmt: skip
@@ -59,7 +62,8 @@ def render(runs: Runs) -> None:
     if run is None:
         widgets.nothing_yet(runs, "No run is complete yet, so there is no model to ask.")
         return
-    recipe = runs.done.filter(pl.col("run") == run)["recipe"][0] or "of an unknown recipe"
+    row = runs.done.filter(pl.col("run") == run).row(0, named=True)
+    recipe = row["recipe"] or "of an unknown recipe"
     can = [name for name, kind in KINDS.items() if recipe in kind.able]
     options = {name: kind.words for name, kind in KINDS.items()}
     default = (can or list(KINDS))[0]
@@ -70,7 +74,7 @@ def render(runs: Runs) -> None:
         st.info(escaped(words))
         return
     try:
-        asked = _asked(runs, run, recipe)
+        asked = _asked(runs, run, _name(runs, row, recipe))
         if asked is None:
             st.info("No caption of this split has all of these words.")
         else:
@@ -85,10 +89,16 @@ def _telling_cells(runs: Runs) -> set[str]:
     return set(runs.done.filter(pl.col("recipe").is_in(some))["key"])
 
 
-def _asked(runs: Runs, run: str, recipe: str) -> Asked | None:
+def _name(runs: Runs, row: Mapping[str, Any], recipe: str) -> str:
+    """The run in words; its cell only where that says more than the recipe."""
+    cell = runs.name_of(row["key"], row["cell"])
+    return f"{recipe} ({'' if cell == recipe else f'{cell}, '}seed {row['seed']})"
+
+
+def _asked(runs: Runs, run: str, name: str) -> Asked | None:
     """Parameters `split`, `find`, `clip`: None where no caption has all the words that are to be found."""
     clips = clips_of(runs, run)
-    first, second, third, last = st.columns([2, 3, 6, 3], vertical_alignment="bottom")
+    first, second, third = st.columns([2, 3, 8], vertical_alignment="bottom")
     with first:
         split = choose_split(clips)
     with second:
@@ -96,10 +106,9 @@ def _asked(runs: Runs, run: str, recipe: str) -> Asked | None:
             "find", "Words of the caption", longest=LONGEST, placeholder="red star",
             help="Only clips whose caption has all of these words can be chosen.",
         )  # fmt: skip
-    with last:
-        start = autoplay()
     with third:
         query = choose_clip(clips, split, words)
+    start = autoplay()
     if query is None:
         return None
-    return Asked(runs.directory(run), recipe, clips, split, query, start)
+    return Asked(runs.directory(run), name, clips, split, query, start)

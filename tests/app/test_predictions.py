@@ -64,9 +64,10 @@ def test_the_picture_says_how_it_was_made(recipes, opened):
     words = said(opened(view="predictions", cell=cell(recipes, "simvtp"), draw="7"))
     assert "28 of 32 patches hidden" in words
     assert "mask 7" in words
+    assert "what simvtp (recipe=simvtp, seed 0) saw" in words.replace("\\", "")
     assert "2 frames make one patch" in words
     assert "the mean and the contrast of each colour of each patch are taken from the true clip" in words
-    assert "the run went on with align" in words
+    assert "the run went on with the alignment of clips and captions" in words
     assert "tokens are hidden" in words
     assert "█" in words
     words = said(opened(view="predictions", cell=cell(recipes, "videomae")))

@@ -18,6 +18,7 @@ from workbench.data.moving_shapes.grammar import WORDS, actor, parse, say
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
+from workbench.inspection.said import objective
 from workbench.masking.preview import HATCH, HIDDEN
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.tasks import grounding, pointing, video_qa
@@ -104,7 +105,7 @@ def test_what_came_after_is_named(stages, since, tmp_path, vocabulary, store):
 def test_what_a_run_never_learned_is_refused(stages, tmp_path, vocabulary, store):
     run, _ = leave(tmp_path / "run", run_config("simvtp", stages=tuple(stages)), vocabulary)
     with pytest.raises(
-        UserError, match=r"was never trained to predict what is hidden: its stages are .*align"
+        UserError, match=r"was never trained to predict what is hidden: its stages are .*the alignment"
     ):
         answer(task(run, store, "reconstruction", caption=CAPTION, seed=0))
 
@@ -118,7 +119,9 @@ def test_a_caption_is_what_the_model_writes(name, tmp_path, vocabulary, store):
     with torch.no_grad():
         assert reply["written"] == model.generate(torch.from_numpy(store.frames[5:6].copy()), "")[0]
     run.write_config(run_config(name, stages=(stage(taught), stage("align"))))
-    with pytest.raises(UserError, match=f"its last stage was align, and captions are learned by .*{taught}"):
+    with pytest.raises(
+        UserError, match=f"its last stage was the alignment.*learned by .*{objective(taught)}"
+    ):
         answer(task(run, store, "caption", row=5))
 
 
@@ -134,7 +137,9 @@ def test_a_clip_is_asked_as_the_task_asks_the_whole_split(name, tmp_path, vocabu
     number = 3
     own = slice(8 * number, 8 * number + 8)
     if not expected:  # its own losses train neither embeddings nor a judgement of pairs
-        with pytest.raises(UserError, match=r"cannot be asked: its stages \(recipe\) have trained neither"):
+        with pytest.raises(
+            UserError, match=r"cannot be asked: its stages \(its own losses\) have trained neither"
+        ):
             answer(task(run, scenes, "answers", row=int(part.clips[number])))
         return
     reply, _ = answer(task(run, scenes, "answers", row=int(part.clips[number])))

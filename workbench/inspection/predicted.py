@@ -16,6 +16,7 @@ from workbench.data.moving_shapes.questions import Question
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
 from workbench.inspection.opened import frames, model, vocabulary
+from workbench.inspection.said import objective
 from workbench.masking.preview import darken, hide
 from workbench.recipe.batch import Batch, BatchRng, Draw
 from workbench.recipe.reconstruction import hidden_places
@@ -78,9 +79,9 @@ def caption(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     _, clip = frames(config, task["store"], task["row"])
     if "generate" in untrained(recipe, config.stages):
         raise UserError(
-            f"the run {run.path.name} writes nothing that would mean anything: its last stage was "
-            f"{config.stages[-1].objective}, and captions are learned by "
-            f"{' or '.join(recipe.trained_by('generate')) or 'none of its objectives'}"
+            "this run writes nothing that would mean anything: its last stage was "
+            f"{objective(config.stages[-1].objective)}, and captions are learned by "
+            f"{' or '.join(map(objective, recipe.trained_by('generate'))) or 'none of its objectives'}"
         )
     return {"written": recipe.generate(torch.from_numpy(clip)[None], "")[0]}, b""
 
@@ -110,10 +111,9 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     with torch.no_grad():
         found = video_qa.answers(judged, asked)
     if not found:
-        objectives = ", ".join(dict.fromkeys(stage.objective for stage in config.stages))
         raise UserError(
-            f"the run {run.path.name} cannot be asked: its stages ({objectives}) have trained neither "
-            "answers nor captions, nor, in the last one, the judgement of pairs, nor embeddings"
+            f"this run cannot be asked: its stages ({_stages(config)}) have trained neither answers nor "
+            "captions, nor, in the last one, the judgement of pairs, nor embeddings"
         )
     said = [{"id": one.id, "text": one.text, "right": one.answer} for one in asked]
     ways = {way: _answered(asked, one) for way, one in found.items()}
@@ -138,8 +138,8 @@ def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     judged = Judged(recipe, alone, untrained=untrained(recipe, config.stages))
     if not (judged.can("regions") or judged.can("attended")):
         raise UserError(
-            f"the run {run.path.name} points at nothing that would mean anything: its last stage, "
-            f"{config.stages[-1].objective}, has not trained where it looks"
+            "this run points at nothing that would mean anything: its last stage, "
+            f"{objective(config.stages[-1].objective)}, has not trained where it looks"
         )
     said = parse(task["caption"])
     asked = task["caption"] if said is None else actor(said)
@@ -211,7 +211,7 @@ def moments(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     judged = Judged(recipe, alone, untrained=untrained(recipe, config.stages), encode=words.encode)
     asked = grounding.moments(store, row)
     if not (judged.embeds and asked):
-        raise UserError(f"the run {run.path.name} has no embeddings that mean anything, so it finds no times")
+        raise UserError("this run has no embeddings that mean anything, so it finds no times")
     segments, best = grounding.answers(judged, asked)
     first = segments[best.argmax(1)]
     overlaps = grounding.overlap(segments, np.array([(one.start, one.end) for one in asked]))
@@ -242,13 +242,17 @@ def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:
     """
     learned = [stage.objective == "recipe" and stage.masked for stage in config.stages]
     if not any(learned):
-        names = ", ".join(dict.fromkeys(stage.objective for stage in config.stages))
         raise UserError(
-            f"the run {run.path.name} was never trained to predict what is hidden: its stages are {names}, "
-            "and a masked stage of its own objective is needed"
+            f"this run was never trained to predict what is hidden: its stages are {_stages(config)}, and "
+            "a masked stage of its own losses is needed"
         )
     last = max(i for i, one in enumerate(learned) if one)
     return [stage.objective for stage in config.stages[last + 1 :]]
+
+
+def _stages(config: RunConfig) -> str:
+    """What trained the run, in words."""
+    return ", ".join(dict.fromkeys(objective(stage.objective) for stage in config.stages))
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

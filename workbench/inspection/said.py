@@ -1,4 +1,5 @@
-"""What a run said of clips: the captions it wrote and the answers it gave, taken apart word for word."""
+"""What a run said of clips: the captions it wrote and the answers it gave, taken apart word for word; and by
+what it was trained, in words."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ from workbench.tracking.run_dir import RunDir
 PARTS = {slot: slot for slot in WORDS} | {"first": "first action", "second": "second action"}
 """What a caption says -> how it is called."""
 
+OBJECTIVES = {"recipe": "its own losses", "align": "the alignment of clips and captions"}
+"""Objective of a stage -> how it is called; the phases of a recipe have names that are words."""
+
 
 class Piece(NamedTuple):
     """Some words of a caption."""
@@ -25,6 +29,11 @@ class Piece(NamedTuple):
     right: bool = True
     true: str = ""
     """How the same would be said of the clip."""
+
+
+def objective(name: str) -> str:
+    """What trains in a stage, in words."""
+    return OBJECTIVES.get(name, f"the phase of {name}")
 
 
 def read_written(run: RunDir) -> dict[str, str]:
