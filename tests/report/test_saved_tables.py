@@ -226,6 +226,19 @@ def test_of_a_file_with_other_tables_those_of_the_cells_are_compared(ratios, rep
     assert out.count("no such cell") == 3
 
 
+def test_of_a_page_of_several_studies_the_tables_under_its_name_are_compared(ratios, report, tmp_path):
+    results = ratios()
+    report("ratios")
+    page = (results / SAVED / "answer.md").read_text()
+    table = page.partition("## Every cell")[2].partition("\n\n")[2].partition("\n\n")[0]
+    other = table.replace(" 0.25 |", " 0.99 |")
+    findings = tmp_path / "findings.md"
+    findings.write_text(f"# Mine\n\n## Of ratios (`ratios`)\n\n{table}\n\n## Others, `more`\n\n{other}\n")
+    assert report("ratios", "--check", findings)[0] == 0
+    findings.write_text(findings.read_text().replace("`ratios`", "ratios"))
+    assert report("ratios", "--check", findings)[0] == 1, "no heading says whose table it is"
+
+
 def test_tables_are_read_with_escapes_rules_and_comments():
     tex = r"""
     \begin{tabular*}{\textwidth}[t]{@{}l@{\extracolsep{\fill}}r}  % a & b \\

@@ -196,10 +196,12 @@ def _by_heading(saved: Sequence[Table], now: Sequence[Table]) -> Iterator[tuple[
 def _cells_only(
     answer: Answer, saved: Sequence[Table], now: Sequence[Table]
 ) -> Iterator[tuple[Table, Table | None]]:
-    """The tables of any other file that are about the cells, whatever else the file holds."""
+    """The tables of any other file that are about the cells, whatever else the file holds; where a heading
+    names the study in backticks, those under such headings, so that one page can hold several studies."""
     new = next(table for table in now if table.heading in ("", CELLS))
     wanted = set(_identity(answer, new))
-    for table in saved:
+    named = [table for table in saved if f"`{answer.asked.name}`" in table.heading]
+    for table in named or saved:
         if answer.metric in table.columns or (wanted and wanted <= set(table.columns)):
             yield table, new
 
