@@ -199,7 +199,8 @@ def test_places_of_filmed_clips_are_shown_without_a_truth_and_untrained_ones_are
     assert reply["asked"] == CAPTION, "no caption of the grammar: asked as it is"
     assert reply["actors"] == reply["hits"] == [[]] * FRAMES
     run.write_config(run_config("slan", stages=(stage("recipe"), stage("align"))))
-    with pytest.raises(UserError, match="alignment of clips and captions, has not trained where it looks"):
+    last = "its last stage, the alignment of clips and captions, has not trained where it looks"
+    with pytest.raises(UserError, match=last):
         answer(task(run, store, "places", caption=CAPTION))
 
 
