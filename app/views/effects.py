@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 
 import streamlit as st
 
@@ -25,6 +24,16 @@ ORDER = 20
 COSTS = (pictures.THROUGHPUT, pictures.PER_CLIP, pictures.FLOPS)
 """What a choice costs, beside what it brings."""
 
+PICTURES: dict[str, Callable[[Answer], Picture | None]] = {
+    "sweep": pictures.sweep,
+    "grid": pictures.grid,
+    "differences": pictures.differences,
+    "factors": pictures.factors,
+    "interactions": partial(pictures.factors, interactions=True),
+    "parallel": lambda answer: pictures.parallel(answer, answer.asked.reads),
+}
+"""Those that hang on nothing but the answer."""
+
 
 def render(runs: Runs) -> None:
     if runs.asked is None:
@@ -44,24 +53,24 @@ def render(runs: Runs) -> None:
         st.caption(escaped(f"{answer.asked.labels[key]}: {why}."))
     found = runs.kept(
         ("pictures", answer.metric, answer.asked.baseline, answer.asked.axes, answer.error),
-        lambda: _Pictures(answer),
+        lambda: _pictures(answer),
     )
     _show(
         runs,
         answer,
-        [found.sweep],
+        [found("sweep")],
         "A picture over axes needs one to three axes of few values: choose them in Group by.",
     )
-    if found.grid is not None:
-        _show(runs, answer, [found.grid], "")
+    if found("grid") is not None:
+        _show(runs, answer, [found("grid")], "")
     _learning(runs, answer)
     st.subheader("Against the baseline", divider="gray")
-    _show(runs, answer, [found.differences], "No cell can be compared with the baseline yet.")
+    _show(runs, answer, [found("differences")], "No cell can be compared with the baseline yet.")
     st.subheader("Factor effects and interactions", divider="gray")
     _show(
         runs,
         answer,
-        [found.factors, found.interactions],
+        [found("factors"), found("interactions")],
         "These need every cell of a full grid of at least two axes, and a seed that all cells share.",
         leads=False,
     )
@@ -69,7 +78,7 @@ def render(runs: Runs) -> None:
     few = answer.cells.height <= widgets.MANY
     with widgets.on_demand("Every cell through its choices", expanded=few) as opened:
         if opened:
-            _show(runs, answer, [found.parallel], "This needs two complete cells.", leads=False)
+            _show(runs, answer, [found("parallel")], "This needs two complete cells.", leads=False)
     with widgets.on_demand("The numbers") as opened:
         if opened:
             words, digits = runs.rows(answer)
@@ -79,36 +88,9 @@ def render(runs: Runs) -> None:
             chosen.table(runs, answer, name, words, keys, **given)
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """Those that hang on nothing but the answer, each made when it is shown: nobody waits for the others at
-    the first."""
-
-    answer: Answer
-
-    @cached_property
-    def sweep(self) -> Picture | None:
-        return pictures.sweep(self.answer)
-
-    @cached_property
-    def grid(self) -> Picture | None:
-        return pictures.grid(self.answer)
-
-    @cached_property
-    def differences(self) -> Picture | None:
-        return pictures.differences(self.answer)
-
-    @cached_property
-    def factors(self) -> Picture | None:
-        return pictures.factors(self.answer)
-
-    @cached_property
-    def interactions(self) -> Picture | None:
-        return pictures.factors(self.answer, interactions=True)
-
-    @cached_property
-    def parallel(self) -> Picture | None:
-        return pictures.parallel(self.answer, self.answer.asked.reads)
+def _pictures(answer: Answer) -> Callable[[str], Picture | None]:
+    """Those of `PICTURES`, each made when it is first asked for: nobody waits for the others."""
+    return cache(lambda name: PICTURES[name](answer))
 
 
 def _answer(runs: Runs) -> Answer | None:
