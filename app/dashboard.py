@@ -85,6 +85,15 @@ def main() -> None:
 
         above.warning(escaped(" ".join(found)))
     address.commit()
+    _settle(name, chosen)
+
+
+@st.cache_resource(show_spinner=False)
+def _settle(study: str, view: str) -> None:
+    """Takes what a view has loaded out of the search for unused cycles, which Streamlit does after every run
+    of the script: among all modules and tables it took longer than the script itself."""
+    gc.collect()
+    gc.freeze()
 
 
 def _wait(store: Store) -> None:

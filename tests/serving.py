@@ -17,16 +17,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 @contextmanager
-def dashboard(results, log):
-    """Serves a results folder; yields (address, process). The log holds what the server printed.
+def dashboard(results, log, script=ROOT / "app/dashboard.py"):
+    """Serves a results folder with the dashboard, or with another script; yields (address, process).
 
+    The log holds what the server printed.
     It is started in the folder of the log, since the settings must not depend on where one stands.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = str(ROOT / "app/dashboard.py")
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true"]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
     command += [f"--server.port={port}", "--", str(Path(results).resolve())]
     with open(log, "wb") as out:
         server = subprocess.Popen(command, cwd=Path(log).parent, stdout=out, stderr=out)

@@ -204,6 +204,18 @@ def test_every_point_is_drawn_where_its_table_says():
     assert trace.error_y.array == (3.0, 3.0, 3.0)
 
 
+def test_words_at_both_ends_of_an_axis_have_room_for_their_names():
+    """Plotly leaves out a name that would reach beyond the picture."""
+    cells = cells_of([{"part": part} for part in ("as published", "regions not aligned")], [41.6, 30.5])
+    sweep = figures.sweep_table(cells, ["part"], METRIC)
+    axis = figures.sweep_figure(sweep, axis="part", metric=METRIC).layout.xaxis
+    assert axis.ticktext == ("as published", "regions not aligned")
+    assert axis.range[0] <= axis.tickvals[0] - 0.5
+    assert axis.range[1] >= axis.tickvals[1] + 0.5
+    numbers = figures.sweep_table(cells_of([{"r": r} for r in (0.0, 0.5)], [1.0, 2.0]), ["r"], METRIC)
+    assert figures.sweep_figure(numbers, axis="r", metric=METRIC).layout.xaxis.range is None
+
+
 def test_the_same_table_makes_the_same_file(tmp_path):
     sweep = figures.sweep_table(two_axes(), ["strategy", "ratio"], METRIC)
     for name in ("a.pdf", "b.pdf", "a.png", "b.png"):

@@ -230,7 +230,8 @@ def _gallery(table: pl.DataFrame, one: Ranked, clips: Clips | None, start: bool,
 
 def _wrong_in(wrong: dict[str, tuple[object, object]]) -> None:
     words = [
-        f"{name}: **{escaped(str(mine))}**, not {escaped(str(real))}" for name, (mine, real) in wrong.items()
+        f"{name.replace('_', ' ')}: **{escaped(str(mine))}**, not {escaped(str(real))}"
+        for name, (mine, real) in wrong.items()
     ]
     st.caption("  \n".join(words))
 
@@ -241,7 +242,8 @@ def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
         return
     run, found = ranked.run, ranked.found
     values = [clips.attributes(clip) for clip in found.clips]
-    attributes = {name: [row.get(name) for row in values] for name in clips.store.attributes}
+    names = clips.store.attributes
+    attributes = {name.replace("_", " "): [row.get(name) for row in values] for name in names}
     table = runs.kept(("confused", run), lambda: confusions(found, attributes, ranked.answers.ranks > 1))
     if table is None:
         return

@@ -228,6 +228,8 @@ def test_status_tells_done_from_failed(write_study, study, capsys):
         (["fake", "--data", "nonsense"], "no data set 'nonsense'"),
         (["fake", "--data", "folder"], "own videos need a place"),
         (["fake", "--device", "toaster"], "--device is"),
+        (["fake", "--dry-run"], '--dry-run prints what --slurm "OPTIONS" would submit'),
+        (["fake", "--slurm", ""], "--slurm holds options of sbatch"),
         (["fake", "--deadline", "0"], "--deadline"),
         (["fake", "--results", "studies/fake.py"], "should be a folder"),
         (["fake", "--storage", "sqlite:///x.db", "--mlflow", "sqlite:////{here}/x.db"], "a database each"),

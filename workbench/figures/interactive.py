@@ -74,16 +74,16 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
             )
     figure.update_xaxes(title_text=safe(axis))
     if words.height <= MOST_COLUMNS:
-        names = [safe(x) for x in words["x"]]
-        figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=names)
+        figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=[safe(x) for x in words["x"]])
+        if not connected:  # plotly leaves out a name that reaches beyond the picture
+            half = reach / max(1, 2 * (words.height - 1))
+            figure.update_xaxes(range=[min(positions) - half, max(positions) + half])
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
     if chance is not None:
-        said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}}
-        line = {"color": "#777777", "width": 1, "dash": "dash"}
-        figure.add_hline(y=chance, line=line)
+        figure.add_hline(y=chance, line={"color": "#777777", "width": 1, "dash": "dash"})
+        said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}, "showarrow": False}
         # Outside, where it covers no point.
-        place = {"x": 1, "y": chance, "xref": "paper", "xanchor": "left", "xshift": 6}
-        figure.add_annotation(**place, showarrow=False, **said)
+        figure.add_annotation(x=1, y=chance, xref="paper", xanchor="left", xshift=6, **said)
         return _finished(figure).update_layout(margin={"r": 90})
     return _finished(figure)
 

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     add("--data-root", default=default("DATA"), help="folder of prepared data (RESULTS/data)")
     add("--device", default=default("DEVICE"), help="cpu, cuda, cuda:1; by default what there is")
     add("--workers", default="", help="so many runs at once; auto: one for each GPU or core")
-    add("--slurm", default="", metavar="OPTIONS", help="submit workers to SLURM with these options of sbatch")
+    add("--slurm", metavar="OPTIONS", help="submit workers to SLURM with these options of sbatch")
     add("--dry-run", action="store_true", help="print the script of --slurm, submit nothing")
     add("--processes", type=int, default=1, help="of this machine that share each batch of a run")
     add("--deadline", type=float, default=600.0, help="seconds without progress that mean a hang")

@@ -108,7 +108,7 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
 
         reconcile(plan, results, options.storage, options.mlflow, options.also)
         return COMPLETE
-    if options.slurm or options.dry_run:
+    if options.slurm is not None:
         return _submit(plan, options, results)
     hook = notify.Hook(options.notify, plan.study.name)
     return hook.around(lambda: _begin(plan, options, data_root, module, prepare))
@@ -132,7 +132,12 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
-    if not options.slurm:  # whose jobs have a machine each
+    if options.dry_run and options.slurm is None:
+        raise UserError(
+            '--dry-run prints what --slurm "OPTIONS" would submit, which is to be given too; '
+            "--plan shows the runs of a study"
+        )
+    if options.slurm is None:  # else each job has a machine of its own
         workers.check(options.workers, options.processes, options.device)
     notify.check(options.notify)
     also.check(options.also)

@@ -49,7 +49,7 @@ def _metric(name: str, label: str, *, first: str = "", counted: bool = False) ->
 
 
 METRICS = (
-    _metric("pointing", "places in the box of the actor that is named"),
+    _metric("pointing", "places in the named actor's box"),
     _metric("pointing_choice", "places in an actor's box that are in the named one's", first="choice_"),
     _metric("pointing_iou", "overlap of the best region with the named actor's box"),
     _metric("pointing_centre", "named actors found by the middle of the picture", counted=True),
