@@ -248,11 +248,12 @@ def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
     if table is None:
         return
     st.subheader("What this run confuses", divider="gray")
-    percent = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+    shares = {name: f"{name} (%)" for name in ("share", "chance")}
+    percent = st.column_config.ProgressColumn(format="%.1f", min_value=0, max_value=100)
     widgets.table(
         f"{runs.study}-{run}-confused",
-        table,
+        table.with_columns(100 * pl.col(*shares)).rename(shares),
         caption=f"Of the {table['missed'][0]} queries whose first clip is wrong: how often it differs in an "
         "attribute, and how often a clip drawn from the others would.",
-        config={"share": percent, "chance": percent},
+        config=dict.fromkeys(shares.values(), percent),
     )
