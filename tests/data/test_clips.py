@@ -92,6 +92,29 @@ def test_decord_gives_the_same_frames_however_many_at_once_and_whether_it_seeks(
     assert found == in_order
 
 
+@pytest.mark.skipif(module.decord is None, reason="decord is not installed")
+@pytest.mark.parametrize("raised", ["DECORDError", "DecodeError", "MemoryError", "RuntimeError"])
+def test_what_decord_gives_up_on_goes_to_pyav(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8)
+    encode(tmp_path / "a.mp4", frames, rate=8, crf=20)
+    task = {"path": str(tmp_path / "a.mp4"), "count": 4, "size": 32}
+    answer, found = module.decode_task(task)
+    assert answer["decoder"] == "decord"
+    errors = {"DECORDError": module.decord.DECORDError, "DecodeError": DecodeError,
+              "MemoryError": MemoryError, "RuntimeError": RuntimeError}  # fmt: skip
+    tried = []
+
+    def gives_up(*given: object) -> None:
+        tried.append(given)
+        raise errors[raised]("it gives up")
+
+    monkeypatch.setattr(module, "_with_decord", gives_up)
+    assert module.decode_task(task) == ({"decoder": "pyav", "total": 20, "damaged": 0}, found)
+    assert len(tried) == 1
+
+
 def hang(task: dict) -> tuple[dict, bytes]:
     import time
 
