@@ -252,7 +252,7 @@ def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
     percent = st.column_config.ProgressColumn(format="%.1f", min_value=0, max_value=100)
     widgets.table(
         f"{runs.study}-{run}-confused",
-        table.with_columns(100 * pl.col(*shares)).rename(shares),
+        table.with_columns(pl.col(*shares) * 100).rename(shares),
         caption=f"Of the {table['missed'][0]} queries whose first clip is wrong: how often it differs in an "
         "attribute, and how often a clip drawn from the others would.",
         config=dict.fromkeys(shares.values(), percent),

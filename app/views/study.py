@@ -13,6 +13,7 @@ from app import chosen
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import among, nothing_yet, on_demand, table
+from workbench import naming
 from workbench.answer import caveats, contrasts, search, wording
 from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, next_step, progress
@@ -114,6 +115,8 @@ def _headline(answer: Answer, key: str) -> None:
         if not chance.told:
             told.append("**nothing here can be told from chance**")
     st.markdown("; ".join(told))
+    if paid := wording.costs(asked, answer.evidence, key):
+        st.markdown(escaped(naming.first(paid)))
 
 
 def _said(answer: Answer) -> tuple[list[str], list[str]]:
@@ -174,7 +177,7 @@ def _live(runs: Runs, asked: Asked) -> None:
 
 
 def _progress(runs: Runs, state: Progress) -> None:
-    st.progress(state.done / max(1, state.total), text=escaped(state.sentence()))
+    st.progress(state.share, text=escaped(state.sentence()))
     if not state.troubles.is_empty():
         caption = "Runs that failed, were stopped or are silent; their pages are under Runs."
         table(f"{runs.study}-troubles", state.troubles, caption=caption)

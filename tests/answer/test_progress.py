@@ -34,6 +34,7 @@ def test_every_cell_and_seed_is_told(ratios):
         "missing": 1,
     }  # fmt: skip
     assert found.total == 12
+    assert found.share == pytest.approx((6 + 0.25) / 12), "a run that is silent or stopped is no progress"
     assert found.unfinished
     assert found.table["cell"].to_list() == [f"video_ratio={c['video_ratio']} text_ratio={c['text_ratio']}"
                                              for c in RATIOS]  # fmt: skip

@@ -58,6 +58,7 @@ def test_what_a_wrong_clip_was_confused_in_is_said(trained, opened):
     assert all(f"{name}: **{value}**, not {right[name]}" in lines for name, value in wrong.items())
     (table,) = [f.value for f in page.dataframe if "attribute" in f.value.columns]
     assert sorted(table["attribute"]) == sorted(right)
+    assert np.allclose(table["share (%)"], 100 * table["wrong"] / table["missed"])
 
 
 def test_queries_can_be_narrowed_to_those_that_were_missed(trained, opened):

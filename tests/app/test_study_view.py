@@ -37,6 +37,10 @@ def test_a_finished_study_has_its_answer_first(ratios, opened):
     assert "text-to-video R@1 (%)" in answer.columns
     assert set(states["seed 0"]) == {"✓ done"}
     assert "18 runs: 18 done." in words(page)
+    lines = [element.value.replace("\\", "") for element in page.markdown]
+    (paid,) = [line for line in lines if line.startswith("Training GFLOPs per clip: ")]
+    assert re.fullmatch(r"[\w ]+: \S+ against \S+ of the baseline; clips per second: \S+ against \S+", paid)
+    assert f"({paid[0].lower()}{paid[1:]})" in words(page), "as the sentence has it"
 
 
 def test_without_a_complete_run_the_states_are_told_with_the_command(ratios, opened):

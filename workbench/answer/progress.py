@@ -39,6 +39,8 @@ class Progress:
     """Runs in each state that occurs, in the order of `STATES`."""
     troubles: pl.DataFrame
     """Runs that failed, stopped or are silent: cell, seed, state, attempt, reason."""
+    under_way: float
+    """Of runs that are running, the shares of their steps that are done, added up."""
     seconds_left: float | None
     """None where no run tells yet how long one takes, or nothing is left."""
 
@@ -49,6 +51,11 @@ class Progress:
     @property
     def done(self) -> int:
         return self.counts.get("complete", 0) + self.counts.get("pruned", 0)
+
+    @property
+    def share(self) -> float:
+        """The part of all runs that is done, 0 to 1, those that are running counted by their steps."""
+        return (self.done + self.under_way) / max(1, self.total)
 
     @property
     def unfinished(self) -> bool:
@@ -67,13 +74,14 @@ def progress(asked: Asked, runs: pl.DataFrame, now: float) -> Progress:
     """runs: the run table of the study; now: seconds since 1970."""
     found = {row["run"]: row for row in runs.select(_columns(runs)).iter_rows(named=True)}
     states: dict[tuple[str, int], str] = {}
-    cells, troubles = [], []
+    cells, troubles, under_way = [], [], 0.0
     for key, label in asked.labels.items():
         line: dict[str, Any] = {"cell": label}
         for seed in asked.seeds:
             row = found.get(f"{key}-s{seed}")
             state = states[key, seed] = _state(row, now)
             line[f"seed {seed}"] = _state_text(state, row)
+            under_way += (_share(row) or 0.0) if state == "running" else 0.0
             if row is not None and state in ("failed", "unreadable", "interrupted", "silent"):
                 troubles.append((label, seed, state, row["attempt"], _reason(row, now)))
         cells.append(line)
@@ -88,6 +96,7 @@ def progress(asked: Asked, runs: pl.DataFrame, now: float) -> Progress:
         table=pl.DataFrame(cells, schema=schema),
         counts={state: every.count(state) for state in STATES if state in every},
         troubles=pl.DataFrame(troubles, schema=trouble, orient="row"),
+        under_way=under_way,
         seconds_left=_left(states, found, unknown),
     )
 

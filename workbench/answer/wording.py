@@ -214,9 +214,10 @@ def ablation(
         return _strata(asked, evidence, selected, comparisons)
     best = selected[0]
     reached = f"Best on val: {asked.labels[best]}, with {_scored(asked, evidence, best)} on test"
+    if paid := costs(asked, evidence, best):
+        reached += f" ({paid})"
     if asked.registered:
-        return f"{reached}{_costs(asked, evidence, best)}; that it is best is no claim."
-    reached += _costs(asked, evidence, best)
+        return f"{reached}; that it is best is no claim."
     if best == asked.baseline:
         second = f" {comparison(comparisons[next_best])}." if next_best and next_best in comparisons else ""
         return f"{reached}; it is the baseline: no other cell does better on val.{second}"
@@ -273,8 +274,8 @@ COSTS = ("cost/train_gflops_per_clip", "speed/clips_per_s")
 """What the selected cell costs beside its baseline is said of these, where the study reads them."""
 
 
-def _costs(asked: Asked, evidence: Evidence, key: str) -> str:
-    """As in ` (training GFLOPs per clip: 0.112 against 0.795 of the baseline)`."""
+def costs(asked: Asked, evidence: Evidence, key: str) -> str:
+    """As in `training GFLOPs per clip: 0.112 against 0.795 of the baseline`; empty for that itself."""
     base = asked.base_of(key)
     if base is None or base == key:
         return ""
@@ -288,7 +289,7 @@ def _costs(asked: Asked, evidence: Evidence, key: str) -> str:
             values = [tables.number(mean) for mean in means]
             of = "" if found else " of the baseline"
             found.append(f"{tasks.metric(name).label}: {values[0]} against {values[1]}{of}")
-    return f" ({'; '.join(found)})" if found else ""
+    return "; ".join(found)
 
 
 def _scored(asked: Asked, evidence: Evidence, key: str) -> str:
