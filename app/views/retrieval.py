@@ -114,15 +114,19 @@ def _stored(ranked: Sequence[Ranked], clips: Clips | None, start: bool, way: str
     """A query of the test split, with the clip that it describes; or that clip, with the captions for it."""
     found, answers = ranked[0].found, ranked[0].answers
     right = answers.ranks == 1
-    counts = {"all": len(right), "missed": int((~right).sum()), "found": int(right.sum())}
-    words = {name: f"{name} ({count})" for name, count in counts.items()}
+    which_of = {"all": right | True, "missed": ~right, "found": right}
+    for other in ranked[1:]:
+        theirs = dict(zip(other.found.queries, other.answers.ranks == 1, strict=True))
+        which_of["found here alone"] = right & ~np.array([theirs.get(query, True) for query in found.queries])
+    words = {name: f"{name} ({of.sum()})" for name, of in which_of.items()}
     first, second = st.columns([2, 3], vertical_alignment="bottom")
     with first:
         which = address.choose(
             "show", "Queries", words, "all", form="buttons",
-            on_change=lambda: address.drop("query"), help="found: the right clip came first",
+            on_change=lambda: address.drop("query"),
+            help="found: the right clip came first; here alone: and not in the cell beside it",
         )  # fmt: skip
-    chosen = np.flatnonzero({"all": right | True, "missed": ~right, "found": right}[which])
+    chosen = np.flatnonzero(which_of[which])
     if not len(chosen):
         st.text("There is no such query.")
         return
