@@ -34,7 +34,7 @@ def show(asked: Asked) -> None:
 
 def verdict(queries: Sequence[Mapping[str, Any]]) -> str:
     """The overlap of each found segment with the true one."""
-    each = "; ".join(f"“{escaped(one['words'])}” {one['overlap']:.0%}" for one in queries)
+    each = "; ".join(f"“{escaped(one['words'])}” {100 * one['overlap']:.0f} %" for one in queries)
     return f"Overlap of the found time with the true one (intersection over union): {each}."
 
 
@@ -59,6 +59,8 @@ def line_of_time(queries: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_xaxes(title_text="share of the clip (%)", range=[0, 100])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure.update_layout(
-        template="plotly_white", font=FONT, barmode="group", height=140 + 70 * len(queries),
-        margin={"t": 15, "r": 15, "b": 50}, legend={"orientation": "h", "traceorder": "normal"},
+        template="plotly_white", font=FONT, barmode="group", height=170 + 70 * len(queries),
+        margin={"t": 15, "r": 15, "b": 80},
+        # Below the title of the axis, on a telephone too.
+        legend={"orientation": "h", "traceorder": "normal", "yref": "container", "y": 0, "yanchor": "bottom"},
     )  # fmt: skip
