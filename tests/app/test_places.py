@@ -59,7 +59,7 @@ def test_a_line_of_time_has_a_true_and_a_found_bar_for_each_query():
     assert (true.name, true.base, true.x) == ("true", (0.0, 50.0), (50.0, 50.0))
     assert (found.name, found.base, found.x) == ("found", (25.0, 50.0), (50.0, 50.0))
     assert "<b>" not in str(true.y)
-    assert "33%" in times(queries)
+    assert "33 %;" in times(queries)
 
 
 def test_the_verdict_counts_frames_and_patches_that_are_read():
