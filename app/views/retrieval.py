@@ -117,14 +117,14 @@ def _stored(ranked: Sequence[Ranked], clips: Clips | None, start: bool, way: str
     which_of = {"all": right | True, "missed": ~right, "found": right}
     for other in ranked[1:]:
         theirs = dict(zip(other.found.queries, other.answers.ranks == 1, strict=True))
-        which_of["found here alone"] = right & ~np.array([theirs.get(query, True) for query in found.queries])
+        which_of["only here"] = right & ~np.array([theirs.get(query, True) for query in found.queries])
     words = {name: f"{name} ({of.sum()})" for name, of in which_of.items()}
-    first, second = st.columns([2, 3], vertical_alignment="bottom")
+    first, second = st.columns([1, 1], vertical_alignment="bottom")
     with first:
         which = address.choose(
             "show", "Queries", words, "all", form="buttons",
             on_change=lambda: address.drop("query"),
-            help="found: the right clip came first; here alone: and not in the cell beside it",
+            help="found: the right clip came first; only here: and not in the cell beside it",
         )  # fmt: skip
     chosen = np.flatnonzero(which_of[which])
     if not len(chosen):

@@ -76,7 +76,7 @@ def test_queries_that_one_of_two_cells_found_alone_are_listed(trained, opened):
     other_ranks, _, other_ids, _ = stored(run_of(trained, 1))
     theirs = dict(zip(other_ids, other_ranks, strict=True))
     first, second = keys(trained)[:2]
-    page = opened(view="retrieval", cell=first, beside=second, show="found here alone")
+    page = opened(view="retrieval", cell=first, beside=second, show="only here")
     assert not page.exception
     alone = [c for query, rank, c in zip(ids, ranks, captions, strict=True) if rank == 1 < theirs[query]]
     if alone:
@@ -84,7 +84,7 @@ def test_queries_that_one_of_two_cells_found_alone_are_listed(trained, opened):
     else:
         assert "There is no such query." in said(page)
     page = opened(view="retrieval", cell=first)
-    assert "found here alone" not in str(page.button_group(key="address: show").options)
+    assert "only here" not in str(page.button_group(key="address: show").options)
 
 
 def test_a_sentence_of_ones_own_is_ranked_like_the_same_caption_of_the_test_split(trained, opened):
