@@ -43,14 +43,18 @@ def test_a_study_killed_at_random_moments_ends_like_an_undisturbed_one(tiny, und
 
 @pytest.fixture
 def pair(tmp_path, request):
-    """A study for two workers, its options, and the same study left alone."""
+    """A study for two workers, its options, and the same study left alone.
+
+    `mask_ratio` with three seeds, so that three of its fifteen runs are still to be done at the last kill:
+    with one seed the last two of five are over within seconds.
+    """
     if not FULL:
         yield request.getfixturevalue("tiny"), (), request.getfixturevalue("undisturbed")
         return
-    options = ("--smoke", "--workers", "2")
+    options = ("--smoke", "--seeds", "3", "--workers", "2")
     alone, killed = (Study(tmp_path / name, tmp_path / "data", "mask_ratio") for name in ("alone", "killed"))
     assert alone.run(*options) == 0, alone.log
-    yield killed, options[:1], alone
+    yield killed, options[:3], alone
     if killed.process is not None and killed.process.poll() is None:
         os.kill(killed.process.pid, signal.SIGTERM)
         killed.process.wait(120)
