@@ -11,7 +11,7 @@ import streamlit as st
 from app import widgets
 from app.markdown import escaped
 from app.predicted.asked import Asked
-from workbench.figures.interactive import FONT
+from workbench.figures.interactive import finished
 from workbench.figures.style import COLOURS, safe
 
 TRUE, FOUND = "true", "found"
@@ -58,9 +58,5 @@ def line_of_time(queries: Sequence[Mapping[str, Any]]) -> go.Figure:
         )
     figure.update_xaxes(title_text="share of the clip (%)", range=[0, 100])
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return figure.update_layout(
-        template="plotly_white", font=FONT, barmode="group", height=170 + 70 * len(queries),
-        margin={"t": 15, "r": 15, "b": 80},
-        # Below the title of the axis, on a telephone too.
-        legend={"orientation": "h", "traceorder": "normal", "yref": "container", "y": 0, "yanchor": "bottom"},
-    )  # fmt: skip
+    room = {"height": 170 + 70 * len(queries), "margin": {"t": 15, "b": 80}}
+    return finished(figure).update_layout(barmode="group", legend={"traceorder": "normal"}, **room)

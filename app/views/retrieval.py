@@ -25,6 +25,7 @@ from workbench.inspection.ranking import (
     ranking,
     read_embeddings,
 )
+from workbench.naming import spaced
 
 TITLE = "Retrieval"
 ORDER = 50
@@ -234,7 +235,7 @@ def _gallery(table: pl.DataFrame, one: Ranked, clips: Clips | None, start: bool,
 
 def _wrong_in(wrong: dict[str, tuple[object, object]]) -> None:
     words = [
-        f"{name.replace('_', ' ')}: **{escaped(str(mine))}**, not {escaped(str(real))}"
+        f"{spaced(name)}: **{escaped(str(mine))}**, not {escaped(str(real))}"
         for name, (mine, real) in wrong.items()
     ]
     st.caption("  \n".join(words))
@@ -246,8 +247,7 @@ def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
         return
     run, found = ranked.run, ranked.found
     values = [clips.attributes(clip) for clip in found.clips]
-    names = clips.store.attributes
-    attributes = {name.replace("_", " "): [row.get(name) for row in values] for name in names}
+    attributes = {spaced(name): [row.get(name) for row in values] for name in clips.store.attributes}
     table = runs.kept(("confused", run), lambda: confusions(found, attributes, ranked.answers.ranks > 1))
     if table is None:
         return

@@ -84,8 +84,8 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
         said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}, "showarrow": False}
         # Outside, where it covers no point.
         figure.add_annotation(x=1, y=chance, xref="paper", xanchor="left", xshift=6, **said)
-        return _finished(figure).update_layout(margin={"r": 90})
-    return _finished(figure)
+        return finished(figure).update_layout(margin={"r": 90})
+    return finished(figure)
 
 
 def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> go.Figure:
@@ -118,7 +118,7 @@ def grid_figure(table: pl.DataFrame, *, row: str, column: str, metric: str) -> g
     bar = {"title": {"text": safe(label(metric)), "side": "top"}, "thickness": 12, "len": 0.6,
            "orientation": "h", "y": -66 / (height - 156), "yanchor": "top"}  # fmt: skip
     figure.update_layout(coloraxis={"colorscale": MAP, "colorbar": bar})
-    return _finished(figure).update_layout(height=height, margin={"b": 141})
+    return finished(figure).update_layout(height=height, margin={"b": 141})
 
 
 def grid_width(table: pl.DataFrame) -> int:
@@ -179,7 +179,7 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
             )
         figure.update_xaxes(title_text=safe(label(cost)), row=line, col=column)
     figure.update_yaxes(title_text=safe(label(metric)), col=1)
-    return _finished(figure).update_layout(height=60 + 340 * lines)
+    return finished(figure).update_layout(height=60 + 340 * lines)
 
 
 def curves_figure(
@@ -231,7 +231,7 @@ def curves_figure(
     # On a narrow page each name is below the one before, which must not take the curves' room.
     below = max(0, len(keys) - 2 + sum("<br>" in wrapped(labels[key]) for key in keys))
     # Where the picture is drawn anew as runs go on, a part that was zoomed into stays.
-    return _finished(figure).update_layout(uirevision=f"{metric} {clocks}", height=400 + LINE * below)
+    return finished(figure).update_layout(uirevision=f"{metric} {clocks}", height=400 + LINE * below)
 
 
 def _band(part: pl.DataFrame, clock: str, colour: str, group: str) -> go.Scatter:
@@ -279,18 +279,18 @@ def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
     figure.update_yaxes(tickvals=table["height"].to_list(), ticktext=names, zeroline=False, automargin=True)
     figure.update_xaxes(title_text=broken(title))
     more = LINE * broken(title).count("<br>")
-    figure = _finished(figure)
+    figure = finished(figure)
     return figure.update_layout(height=175 + more + line * table.height, margin={"b": 50 + more})
 
 
-def _finished(figure: go.Figure) -> go.Figure:
-    titles = bool(figure.layout.annotations)
+def finished(figure: go.Figure) -> go.Figure:
+    """A figure in the look of all: font, room (telephones show plotly's buttons above), legend below."""
     figure.update_xaxes(exponentformat="none")  # 0.0003, not 300µ
     return figure.update_layout(
         template="plotly_white",
         font=FONT,
         height=400,
-        margin={"t": 40 if titles else 30, "r": 15, "b": 50},  # on telephones plotly's buttons are above
+        margin={"t": 40 if figure.layout.annotations else 30, "r": 15, "b": 50},
         legend={"title": None, "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     )
 
