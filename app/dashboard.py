@@ -26,6 +26,9 @@ LOOK = 2.5
 # objects that stay, and looking through them at every 700 took a quarter of the first view.
 OBJECTS = 50_000
 
+# The title of the browser's tab, kept in the session so that it does not flicker at each run of the script.
+TITLE = "title of the tab"
+
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
@@ -41,7 +44,7 @@ def main() -> None:
     from workbench.errors import UserError
 
     # No icon: an emoji or a Material name would be fetched from the internet.
-    st.set_page_config(page_title="Workbench", layout="wide")
+    st.set_page_config(page_title=st.session_state.get(TITLE, "Workbench"), layout="wide")
     address.begin()
     results = _results()
     store = open_store(str(results))
@@ -62,7 +65,8 @@ def main() -> None:
         chosen = address.choose("view", "View", titles, first, form="radio", on_change=address.leave)
     from app import scripts
 
-    st.set_page_config(page_title=f"{titles[chosen]} · {name}" if name else "Workbench")
+    st.session_state[TITLE] = f"{titles[chosen]} · {name}" if name else "Workbench"
+    st.set_page_config(page_title=st.session_state[TITLE])
     scripts.close_menu(f"{name} {chosen}")
     if not name:
         st.fragment(_wait, run_every=LOOK)(store)
