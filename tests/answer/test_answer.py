@@ -26,6 +26,14 @@ def test_cells_come_in_the_order_of_the_plan_with_the_metric_of_test(ratios, ans
     assert math.isclose(found.cells["test/t2v_r1"][0], mean)
 
 
+def test_cells_are_said_in_the_words_that_the_study_has_now(ratios, answered):
+    file = ratios() / "runs/ratios/study.json"
+    file.write_text(file.read_text().replace('"cell": "video_ratio=', '"cell": "hidden='))
+    found = answered()
+    assert found.cells["cell"].to_list() == list(found.asked.labels.values())
+    assert all(name.startswith("hidden=") for name in found.cells["cell"])
+
+
 def test_a_clear_difference_is_claimed_and_a_small_one_is_not(ratios, answered):
     ratios()
     found = answered()

@@ -119,7 +119,9 @@ def gather(
         table = load_runs(results, asked.name)
     planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
     order = pl.DataFrame({"run": planned}, schema={"run": pl.String()})
-    runs = order.join(table, on="run", how="inner", maintain_order="left")
+    # Runs keep the words that their cell had when they began; the study may say it in others since.
+    words = pl.col("key").replace_strict(dict(asked.labels), return_dtype=pl.String())
+    runs = order.join(table, on="run", how="inner", maintain_order="left").with_columns(words.alias("cell"))
     others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
 
     found: dict[str, dict[int, Answered]] = {}
