@@ -133,6 +133,14 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
     assert not (folder / "contrasts.csv").exists()
 
 
+def test_of_a_single_contrast_no_order_is_said(registered):
+    for one, may in ((HIDDEN, "may be claimed"), (WORDS, "may not be claimed")):
+        found = registered(one)
+        assert found.sentence.startswith(f"The registered contrast {may}: {one['text']}: ")
+        assert "It is tested at 5 %" in found.contrasts_legend
+        assert "order" not in found.sentence + found.contrasts_legend
+
+
 def test_only_seeds_of_all_its_cells_are_used_and_the_others_are_named(registered):
     found = registered(WORDS, seeds=(0, 1, 2, 3), skip={(1, 3), (2, 0)})
     assert found.contrasts[0].comparison.seeds == (1, 2)

@@ -20,6 +20,7 @@ NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
 ORDER_OF_CONTRASTS = (
     "Registered contrasts, tested in this order at the same level, up to the first that cannot be told:"
 )
+LONE_CONTRAST = "The registered contrast, the only test of the study:"
 BOTH_SIDES = "the interval reaches to both sides of the rule"
 
 
@@ -184,9 +185,14 @@ def contrasts(claimed: Sequence[str], rest: Sequence[str]) -> str:
 
     claimed, rest: sentences without full stops, both in the order of the tests.
     """
-    many = f"{len(claimed) + len(rest)} registered contrast{'' if len(claimed) + len(rest) == 1 else 's'}"
+    many = len(claimed) + len(rest)
+    if many == 1:
+        return f"The registered contrast may {'' if claimed else 'not '}be claimed: {[*claimed, *rest][0]}."
     listed = f": {'; '.join(claimed)}" if claimed else ""
-    text = f"Of {many}, tested in their order, {len(claimed) or 'none'} may be claimed{listed}."
+    text = (
+        f"Of {many} registered contrasts, tested in their order, {len(claimed) or 'none'} may be "
+        f"claimed{listed}."
+    )
     return f"{text} Not claimed: {'; '.join(rest)}." if rest else text
 
 
@@ -196,9 +202,10 @@ def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> s
     alpha = next((c.family.alpha for c in found if c is not None and c.family is not None), ALPHA)
     text = (
         f"Difference of the means of {metric} between the cells of both sides, over the seeds that all "
-        f"of them have. Each is tested at {wording.percent(alpha)} in this order, up to the first that "
-        "cannot be told; p is the largest so far"
+        f"of them have. {'It' if len(found) == 1 else 'Each'} is tested at {wording.percent(alpha)}"
     )
+    if len(found) > 1:
+        text += " in this order, up to the first that cannot be told; p is the largest so far"
     if not claimed or claimed[0].level == LEVEL:
         return f"{text}. Intervals are at 95 %."
     level = wording.percent(claimed[0].level)

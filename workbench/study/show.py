@@ -63,7 +63,8 @@ def plan_text(plan: Plan, entries: Sequence[Entry], seconds: dict[str, float]) -
     lines += _notes(plan)
     if plan.contrasts:
         texts = [f"  {i}. {contrast['text']}" for i, contrast in enumerate(plan.contrasts, 1)]
-        lines += ["", sentences.ORDER_OF_CONTRASTS, *texts]
+        head = sentences.LONE_CONTRAST if len(texts) == 1 else sentences.ORDER_OF_CONTRASTS
+        lines += ["", head, *texts]
     if study.looks and not plan.options.smoke:
         each = ", ".join(f"{seeds} seeds at {100 * alpha:.3g} %" for seeds, alpha in study.looks.items())
         lines += ["", f"Claims are looked for with {each}."]
