@@ -276,13 +276,15 @@ import torch
 from workbench.train.step.memory import Kept
 
 def faults():
-    torch.ones(12 << 20)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(12 << 20)
+    for _ in range(20):
+        torch.ones(12 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(faults())
 one, other = Kept(torch.device("cpu")), Kept(torch.device("cpu"))
+for _ in range(5):
+    faults()
 print(faults())
 one.release()
 one.release()
@@ -290,16 +292,16 @@ print(faults())
 other.release()
 print(faults())
 """
-"""Says how many pages the system hands out for a large tensor that was there before."""
+"""Says how many pages the system hands out for large tensors, made and freed one after another. Some of the
+first twenty miss the place that is free, where something small has come to lie in it."""
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_memory_of_a_step_is_used_again_by_the_next_until_it_is_released():
-    # In a process of its own: where the heap of an older one has no room to grow, as behind many other tests,
-    # the first large tensor comes from elsewhere whatever the C library was told.
+    # In a process of its own, since the heap of an older one is in no known order.
     ran = subprocess.run([sys.executable, "-c", PAGES], check=True, capture_output=True, text=True, cwd=ROOT)
     usual, kept, kept_by_the_other, released = map(int, ran.stdout.split())
-    assert usual > 10
+    assert usual > 200
     assert kept < usual / 2
     assert kept_by_the_other < usual / 2
     assert released > usual / 2

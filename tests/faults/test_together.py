@@ -39,7 +39,9 @@ def machine(name):
 def ledger(postgresql, name):
     import optuna
 
-    found = optuna.load_study(study_name=name, storage=postgresql).get_trials()
+    storage = optuna.storages.RDBStorage(postgresql)
+    found = optuna.load_study(study_name=name, storage=storage).get_trials()
+    storage.engine.dispose()  # a server has a hundred connections, and this is asked again and again
     return sorted(t.state.name for t in found)
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -51,6 +52,8 @@ def records(path):
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + HEADER])
         at += HEADER
+        if at + length > len(content):  # still being written
+            break
         part = content[at : at + length] if kind in (FULL, FIRST) else part + content[at : at + length]
         at += length
         if kind in (FULL, LAST):
@@ -78,8 +81,15 @@ def last_summary(found):
 
 
 def read(path):
-    """The run, its rows of history and its final metrics."""
-    found = records(path)
+    """The run, its rows of history and its final metrics, once the file has an end.
+
+    A process of wandb's own writes it, and may not be through when `finish` returns.
+    """
+    until, found = time.monotonic() + 60, records(path)
+    while not any(record.WhichOneof("record_type") == "exit" for record in found):
+        assert time.monotonic() < until, "the file never ended"
+        time.sleep(0.05)
+        found = records(path)
     (run,) = [record.run for record in found if record.WhichOneof("record_type") == "run"]
     rows = [values(r.history.item) for r in found if r.WhichOneof("record_type") == "history"]
     return run, rows, last_summary(found), found
