@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -183,17 +184,28 @@ def test_the_forwarder_sends_runs_from_its_own_thread(make_run, results):
     assert run.read_json("mlflow.json")["described"] is True
 
 
-def test_a_tracker_that_is_away_is_said_so(make_run, results, monkeypatch):
+def test_a_tracker_that_is_away_costs_nothing_and_is_said_so(make_run, results, monkeypatch):
     monkeypatch.setattr("workbench.tracking.forward.MAX_ATTEMPTS", 1)
     run = make_run()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://me:secret@127.0.0.1:{unused.getsockname()[1]}"
+    trained, refused, connect = threading.Event(), [], socket.socket.connect
+
+    def held(self, where):
+        trained.wait(60)
+        refused.append(where)
+        return connect(self, where)
+
+    monkeypatch.setattr(socket.socket, "connect", held)
     forward = Forwarder(results, address)
     forward.started(lease(run))
     forward.progressed(lease(run), 0.5)
     forward.ended(lease(run), None, over=True)
+    assert refused == [], "whoever trains has not waited for it"
+    trained.set()
     warning = forward.close(patience=30)
+    assert refused
     assert "1 run is not in MLflow" in warning
     assert f"python -m workbench.tracking import {run.path}" in warning
     assert "secret" not in warning
