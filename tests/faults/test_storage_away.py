@@ -228,6 +228,13 @@ def test_a_fork_server_that_is_dead_is_named_as_that(tmp_path, lock):
             launcher.start([], tmp_path / "log", lock)
 
 
+def test_a_system_that_starts_no_process_is_named_as_that(tmp_path, monkeypatch):
+    """It is no matter of writing, as other errors about a file are."""
+    monkeypatch.setattr(launch.sys, "executable", str(tmp_path))  # a folder cannot be executed
+    with pytest.raises(UserError, match=r"^cannot start a process that runs .* \(Permission denied\)"):
+        Launcher("fake_train")
+
+
 @pytest.fixture
 def hanging(tmp_path, monkeypatch):
     """A module whose import never ends, as from a network that is gone."""

@@ -73,6 +73,9 @@ class Launcher:
         preload: further modules to import once.
         stop: whether to wait no longer for a run to begin.
         urgent: whether to wait no longer for runs to save.
+
+    Raises:
+        UserError: the system starts no process.
     """
 
     def __init__(
@@ -86,13 +89,21 @@ class Launcher:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "workbench.runner.fork_server", str(theirs.fileno()), module]
         # A session of its own: Ctrl-C in the terminal is for the study process, which passes it on.
-        self._fork_server = subprocess.Popen(
-            [*command, *preload],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            self._fork_server = subprocess.Popen(
+                [*command, *preload],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise UserError(
+                f"cannot start a process that runs {sys.executable} ({error.strerror}), perhaps for want of "
+                "memory; what is done stays, start the same command again"
+            ) from error
+        finally:
+            theirs.close()
         self._socket = ours
         self._children: dict[int, Child] = {}
         self._started: list[Child] = []
