@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from workbench import figures, stats
@@ -350,6 +351,40 @@ def test_a_long_name_has_two_lines_and_a_title_is_whole_so_that_a_narrow_page_ha
     shown, plain = (figures.effects_figure(table, title=words) for words in (title, "difference"))
     assert shown.layout.yaxis.ticktext == (wrapped(two),)
     assert shown.layout.height - plain.layout.height == shown.layout.margin.b - plain.layout.margin.b > 0
+
+
+LONG = "test/order_pairs"
+
+
+def pictures_of_a_long_title():
+    """Every picture for a paper whose metric has more words than an axis has room for on one line."""
+    cells = two_axes().rename({METRIC: LONG})
+    yield paper.sweep(figures.sweep_table(cells, ["ratio", "strategy"], LONG), axis="ratio", metric=LONG,
+                      connected=True)  # fmt: skip
+    yield paper.grid(figures.grid_table(cells, ["strategy", "ratio"], LONG), row="strategy",
+                     column="ratio", metric=LONG)  # fmt: skip
+    table = figures.effects_table(stats.compare_family({"a": {0: [1.0]}, "b": {0: [0.0]}}, "b"), {})
+    yield paper.effects(table, title=f"difference to b ({label(LONG)})")
+
+
+def test_the_title_of_an_axis_for_a_paper_is_within_the_picture_however_long_it_is():
+    assert len(label(LONG)) > 60
+    for figure in pictures_of_a_long_title():
+        figure.draw_without_rendering()
+        width, height = figure.bbox.size
+        for axes in figure.axes:
+            for title in filter(Text.get_text, (axes.xaxis.label, axes.yaxis.label)):
+                box = title.get_window_extent()
+                assert 0 <= box.x0 <= box.x1 <= width, title
+                assert 0 <= box.y0 <= box.y1 <= height, title
+
+
+def test_the_title_of_an_axis_on_a_page_has_room_for_all_of_its_lines():
+    sweep = figures.sweep_table(two_axes().rename({METRIC: LONG}), ["ratio", "strategy"], LONG)
+    axis = figures.sweep_figure(sweep, axis="ratio", metric=LONG).layout.yaxis
+    assert axis.title.text == broken(label(LONG), 42)
+    assert axis.title.text.count("<br>") == 1
+    assert axis.automargin
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ class Metric:
     high: float | None = None
     queries: Queries | None = None
     """None for a metric that is no mean over queries: it has no interval over them."""
+    chance: float | None = None
+    """What a guess reaches; None where it is measured, as `NAME_chance`, or follows from ranks."""
     counted: bool = False
     """Follows from the configuration, the same in every run of a cell: a difference needs no interval."""
 

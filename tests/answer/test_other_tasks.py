@@ -1,5 +1,7 @@
 """A task of somebody's own: its queries lie in a file of its own, and its metrics say which way is better."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic import BASE, QUERIES, RATIOS, key_of, write_study
@@ -100,6 +102,29 @@ def test_its_pictures_and_tables_carry_its_unit(shuffled, answered):
     title = pictures.differences(found).moving.layout.xaxis.title.text
     assert "(points of order accuracy)" in title.replace("<br>", " "), "a long title has several lines"
     assert latex.table(found, ()).count(r"\textbf{") == 1
+
+
+def dashed(found):
+    """Where its picture has a line of chance, and what the words below it say of that."""
+    picture = pictures.sweep(found)
+    lines = [shape.y0 for shape in picture.moving.layout.shapes]
+    return lines, "The dashed line is what a guess reaches." in picture.caption
+
+
+@pytest.mark.parametrize("known", [None, "constant", "measured"])
+def test_a_guess_is_shown_whether_the_metric_knows_it_or_the_runs_have_measured_it(
+    shuffled, answered, change, monkeypatch, known
+):
+    shuffled("order_acc", "maximize")
+    if known == "constant":
+        mine = tasks.metrics() | {"order_acc": replace(ACCURACY, chance=50.0)}
+        monkeypatch.setattr(tasks, "metrics", lambda: mine)
+    elif known == "measured":
+        for axes in RATIOS:
+            for seed in range(3):
+                change("shuffled", key_of(axes), seed, "summary.json", {"test/order_acc_chance": 12.5})
+    wanted = {None: ([], False), "constant": ([50.0], True), "measured": ([12.5], True)}
+    assert dashed(answered("shuffled")) == wanted[known]
 
 
 def test_where_less_is_better_tables_and_fronts_are_the_right_way_up(shuffled, answered):

@@ -70,6 +70,17 @@ class Answer:
         return tasks.title(self.metric)
 
     @property
+    def guess(self) -> float | None:
+        """What a guess reaches, for the pictures; None where it is not known."""
+        if self.chance is not None:
+            return self.chance.expected
+        column = f"metric.{self.metric}_chance"
+        if self.asked.measure.chance is None and column in self.evidence.done.columns:
+            measured: float | None = self.evidence.done[column].cast(pl.Float64).mean()  # type: ignore[assignment]
+            return measured
+        return self.asked.measure.chance
+
+    @property
     def notes(self) -> dict[str, str]:
         """Key of a cell -> `selected`, `baseline`, `front`."""
         found = dict.fromkeys(self.front, "front")

@@ -14,6 +14,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from workbench.figures.style import (
+    BESIDE_AXIS,
     CLOCKS,
     DASHES,
     MAP,
@@ -24,6 +25,7 @@ from workbench.figures.style import (
     STANDING,
     STANDING_MARKERS,
     broken,
+    is_number,
     label,
     plain,
     safe,
@@ -45,7 +47,7 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
     figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=[safe(p) for p in panels])
     curves = _texts(table, "curve")
     words = table.filter(pl.col("position").is_not_null()).unique("position").sort("position")
-    connected = all(_is_number(x) for x in words["x"])
+    connected = all(is_number(x) for x in words["x"])
     positions = table["position"].to_list()
     reach = max(positions) - min(positions) or 1.0
     for column, panel in enumerate(panels, 1):
@@ -78,7 +80,7 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
         if not connected:  # plotly leaves out a name that reaches beyond the picture
             half = reach / max(1, 2 * (words.height - 1))
             figure.update_xaxes(range=[min(positions) - half, max(positions) + half])
-    figure.update_yaxes(title_text=safe(label(metric)), col=1)
+    _beside(figure, metric)
     if chance is not None:
         figure.add_hline(y=chance, line={"color": "#777777", "width": 1, "dash": "dash"})
         said = {"text": f"chance {chance:.1f}", "font": {"color": "#777777"}, "showarrow": False}
@@ -178,7 +180,7 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                 column,
             )
         figure.update_xaxes(title_text=safe(label(cost)), row=line, col=column)
-    figure.update_yaxes(title_text=safe(label(metric)), col=1)
+    _beside(figure, metric)
     return finished(figure).update_layout(height=60 + 340 * lines)
 
 
@@ -227,7 +229,7 @@ def curves_figure(
         figure.update_xaxes(title_text=label(clock), rangemode="tozero", col=column)
     # Of a loss zero says nothing.
     base = "normal" if score(metric) is None else "tozero"
-    figure.update_yaxes(title_text=safe(label(metric)), rangemode=base, col=1)
+    _beside(figure, metric).update_yaxes(rangemode=base, col=1)
     # On a narrow page each name is below the one before, which must not take the curves' room.
     below = max(0, len(keys) - 2 + sum("<br>" in wrapped(labels[key]) for key in keys))
     # Where the picture is drawn anew as runs go on, a part that was zoomed into stays.
@@ -295,6 +297,12 @@ def finished(figure: go.Figure) -> go.Figure:
     )
 
 
+def _beside(figure: go.Figure, metric: str) -> go.Figure:
+    """Names the axis on the left."""
+    title = broken(label(metric), BESIDE_AXIS)
+    return figure.update_yaxes(title_text=title, automargin="<br>" in title or None, col=1)
+
+
 def _bars(part: pl.DataFrame) -> dict[str, Any]:
     """Error bars from mean, low, high; none where the limits are not known."""
 
@@ -340,11 +348,3 @@ def _cell_text(cell: dict[str, Any]) -> str:
 
 def _texts(table: pl.DataFrame, column: str) -> list[str]:
     return table[column].unique(maintain_order=True).to_list()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

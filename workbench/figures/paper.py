@@ -23,6 +23,8 @@ from workbench.figures.style import (
     MOST_MARKERS,
     SCALE,
     STANDING,
+    fitted,
+    is_number,
     label,
     plain,
 )
@@ -48,6 +50,10 @@ STYLE: dict[Any, Any] = {
 """Of every picture: matplotlib's own settings."""
 
 DPI = 300
+LETTERS = 11
+"""Of an axis title, in an inch of the picture."""
+ALONG_EFFECTS = 64
+"""Letters of a title on one line below the intervals of differences, beside which their names stand."""
 
 
 def sweep(
@@ -74,9 +80,11 @@ def sweep(
         axes.set_title(plain(panel))
         if chance is not None:
             axes.axhline(chance, color="#777777", linewidth=0.8, linestyle="--")
-            axes.annotate(f"chance {chance:.1f}", (0.01, chance), xycoords=("axes fraction", "data"),
-                          xytext=(0, 2), textcoords="offset points", fontsize=7, color="#555555")  # fmt: skip
-    parts[0].set_ylabel(label(metric))
+    if chance is not None:  # beside the last panel, where it covers no point
+        parts[-1].annotate(f"chance {chance:.1f}", (1, chance), xycoords=("axes fraction", "data"),
+                           xytext=(3, 0), textcoords="offset points", va="center", fontsize=7,
+                           color="#555555")  # fmt: skip
+    parts[0].set_ylabel(fitted(label(metric)))
     _legend(figure, parts[0], len(curves))
     return figure
 
@@ -86,7 +94,8 @@ def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
     panels = _texts(table, "panel")
     rows, columns = _texts(table, "row"), _texts(table, "column")
     width = max(3.0, 1.0 + 0.85 * len(columns))
-    figure, parts = _panels(len(panels), width=width, height=1.3 + 0.55 * len(rows))
+    height = 1.3 + 0.55 * len(rows)
+    figure, parts = _panels(len(panels), width=width, height=height)
     low, high = float(table["mean"].min()), float(table["mean"].max())  # type: ignore[arg-type]
     image = None
     for axes, panel in zip(parts, panels, strict=True):
@@ -108,14 +117,14 @@ def grid(table: pl.DataFrame, *, row: str, column: str, metric: str) -> Figure:
         axes.set_title(plain(panel))
     parts[0].set_ylabel(plain(row))
     if image is not None:
-        figure.colorbar(image, ax=parts, label=label(metric))
+        figure.colorbar(image, ax=parts, label=fitted(label(metric), round(LETTERS * height)))
     return figure
 
 
 def cost(table: pl.DataFrame, *, metric: str) -> Figure:
     """The metric against each cost; points of the Pareto front are ringed and connected."""
     costs, curves = _texts(table, "cost"), _texts(table, "curve")
-    words = [] if all(_number(word) for word in table["beside"]) else table.to_dicts()
+    words = [] if all(not word or is_number(word) for word in table["beside"]) else table.to_dicts()
     figure, parts = _panels(len(costs), width=6.4 if words else 4.4, height=4.0 if words else 3.4, across=2)
     for axes, name in zip(parts, costs, strict=True):
         part = table.filter(pl.col("cost") == name)
@@ -131,11 +140,11 @@ def cost(table: pl.DataFrame, *, metric: str) -> Figure:
                   markerfacecolor="none", label="Pareto front")  # fmt: skip
         for x, y, text in part.select("x", "mean", "beside").iter_rows() if not words else ():
             axes.annotate(text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=7)
-        axes.set_xlabel(label(name))
+        axes.set_xlabel(fitted(label(name)))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(_ticks(5))
     for axes in parts[::2]:
-        axes.set_ylabel(label(metric))
+        axes.set_ylabel(fitted(label(metric)))
     _legend(figure, parts[0], len(curves) + 1)
     for axes, name in zip(parts, costs, strict=True):
         if named_here := [
@@ -176,7 +185,7 @@ def curves(
         if score(metric) is not None:  # of a loss zero says nothing
             axes.set_ylim(bottom=min(0.0, *table["mean"]))
         axes.xaxis.set_major_locator(_ticks(4))
-    parts[0].set_ylabel(label(metric))
+    parts[0].set_ylabel(fitted(label(metric)))
     _legend(figure, parts[0], len(keys), columns=2 if max(len(v) for v in labels.values()) > 24 else 4)
     return figure
 
@@ -200,7 +209,7 @@ def effects(table: pl.DataFrame, *, title: str) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(list(height.values()), [plain(cell) for cell in height])
     axes.set_ylim(0.3 - table.height, 0.7)
-    axes.set_xlabel(f"{title}\n95 % interval")
+    axes.set_xlabel(f"{fitted(title, ALONG_EFFECTS)}\n95 % interval")
     _legend(figure, axes, 3)
     return figure
 
@@ -317,11 +326,6 @@ def _cell_text(cell: Mapping[str, Any]) -> str:
     arrow = {"better": " ↑", "worse": " ↓"}.get(cell["standing"], "")
     interval = "" if cell["low"] is None else f"\n[{cell['low']:.1f}, {cell['high']:.1f}]"
     return f"{cell['mean']:.1f}{arrow}{interval}"
-
-
-def _number(word: str) -> bool:
-    """Whether what stands beside a point is a number, which takes little room, or nothing."""
-    return not word or word.replace(".", "", 1).lstrip("-").isdigit()
 
 
 def _texts(table: pl.DataFrame, column: str) -> list[str]:

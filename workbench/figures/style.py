@@ -35,6 +35,8 @@ LONGEST = 52
 """Letters to which a name in a picture is cut."""
 ONE_LINE = 32
 """Letters that stand on one line where there may be several."""
+BESIDE_AXIS = 42
+"""Letters of a title on one line along an axis of usual length."""
 
 CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
 
@@ -57,9 +59,14 @@ def safe(name: str) -> str:
     return html.escape(plain(name), quote=False)
 
 
-def broken(title: str) -> str:
+def broken(title: str, letters: int = ONE_LINE) -> str:
     """For plotly, the whole title of an axis, on as many lines as a narrow page needs."""
-    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(title, ONE_LINE))
+    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(title, letters))
+
+
+def fitted(title: str, letters: int = BESIDE_AXIS) -> str:
+    """For matplotlib, the whole title of an axis, on as many lines as its length needs."""
+    return textwrap.fill(title, letters)
 
 
 def wrapped(name: str) -> str:
@@ -76,3 +83,12 @@ def wrapped(name: str) -> str:
 def shown(value: object) -> str:
     """A value of an axis."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_number(text: str) -> bool:
+    """Whether a value of an axis, in words, is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -73,7 +73,7 @@ def scaling(answer: Answer) -> Picture | None:
         return None
     table = figures.scaling_table(curve_rows(answer.scaling))
     axis, metric = f"{answer.scaling.axis}, doubling by doubling", answer.metric
-    chance = None if answer.chance is None else answer.chance.expected
+    chance = answer.guess
     return Picture(
         name="scaling",
         caption=f"{naming.first(answer.title)} over {answer.scaling.axis}, with 95 % intervals over seeds "
@@ -93,8 +93,8 @@ def sweep(answer: Answer) -> Picture | None:
     if where is None or table is None or table.is_empty():
         return None
     axis, metric, connected = naming.axis(where.x, says), answer.metric, where.connected
-    chance = None if answer.chance is None else answer.chance.expected
-    of_chance = "" if chance is None else " The dashed line is what random ranks reach."
+    chance, guesses = answer.guess, "random ranks reach" if answer.chance is not None else "a guess reaches"
+    of_chance = "" if chance is None else f" The dashed line is what {guesses}."
     over = f"{naming.first(answer.title)} over {axis}"
     return Picture(
         name="sweep",

@@ -54,6 +54,7 @@ def _metric(name: str, label: str, chance: int, *, ids: str = "") -> Metric:
         unit="%",
         low=0.0,
         high=100.0,
+        chance=chance,
         queries=Queries(file=FILE, values=name, ids=f"{ids}id", groups=f"{ids}group"),
     )
 
