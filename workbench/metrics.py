@@ -78,8 +78,10 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """Label and unit, for heads and axes."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        """Label and unit, for heads and axes, with what a guess reaches where that is fixed."""
+        chance = "" if self.chance is None else f"chance {self.chance:g}"
+        behind = ", ".join(part for part in (self.unit, chance) if part)
+        return f"{self.label} ({behind})" if behind else self.label
 
     @property
     def head(self) -> str:

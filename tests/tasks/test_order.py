@@ -329,4 +329,8 @@ def test_its_metrics_are_named_and_their_queries_give_the_mean():
             assert queries.contributions(arrays[queries.values]).mean() == pytest.approx(value)
             assert len(arrays[queries.ids]) == len(arrays[queries.values])
             assert not queries.groups or set(arrays[queries.groups].tolist()) <= set(part.clip_ids)
-    assert all("chance" in metric.label for name, metric in known.items() if not name.startswith("still"))
+    assert all(
+        metric.chance in (20, 50) and f"chance {metric.chance}" in metric.title
+        for name, metric in known.items()
+        if not name.startswith("still")
+    )

@@ -50,7 +50,7 @@ FILE, STILL = "order.npz", "still.npz"
 def _metric(name: str, label: str, chance: int, *, ids: str = "") -> Metric:
     return Metric(
         name=name,
-        label=f"{label}, chance {chance} %",
+        label=label,
         unit="%",
         low=0.0,
         high=100.0,
