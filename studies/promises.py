@@ -45,7 +45,7 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 BUDGETS = {"smaug": 0.02, "omnivl": 0.05, "internvideo": 0.04, "locvtp": 0.05, "hitea": 0.06, "slan": 0.05}
-"""PFLOPs of a run: some 250 to 450 steps, as many as those with which the quicker systems learn to search."""
+"""PFLOPs of a run: some 170 to 500 steps, as many as those with which the quicker systems learn to search."""
 ASKED = {"locvtp": "grounding", "hitea": "order", "slan": "pointing"}
 """Recipe -> the task that its part is for; the others are aligned, and searched."""
 WORLDS = {"locvtp": "moving_shapes_timed", "slan": "moving_shapes_pairs"}

@@ -9,6 +9,9 @@ import pytest
 
 from workbench.report.__main__ import main as report
 from workbench.runner.arguments import parser
+from workbench.study.stages import CHOSEN
+from workbench.tracking.archive import opened
+from workbench.tracking.runs import load_runs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,7 +75,8 @@ def test_the_tests_that_the_reliability_page_names_exist() -> None:
 
 ARCHIVE = ROOT / "docs/data/findings.zip"
 PARTS = tuple(f"components-{name}" for name in ("coca", "videomae", "maskvlm", "violetv2"))
-CHECKED = ("systems", *PARTS, "promises", "promises-omnivl", "promises-slan", "promises-locvtp", "text_start")
+PROMISES = tuple(f"promises-{name}" for name in ("omnivl", "hitea", "internvideo", "slan", "locvtp"))
+CHECKED = ("mask_ratio", "systems", *PARTS, "promises", *PROMISES, "text_start")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,29 @@ CHECKED = ("systems", *PARTS, "promises", "promises-omnivl", "promises-slan", "p
 )
 def test_its_tables_are_those_of_the_runs_in_the_archive(study: str, page: str) -> None:
     assert report([study, "--results", str(ARCHIVE), "--check", str(ROOT / page)]) == 0
+
+
+def test_the_table_of_learning_rates_is_that_of_the_runs_in_the_archive() -> None:
+    page = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+    section = page.split("## At which learning rate")[1].split("\n## ")[0]
+    rows = [
+        [field.strip() for field in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line[:1] == "|"
+    ]
+    (_, *rates, _), _, *systems = rows
+    with opened(ARCHIVE) as results:
+        runs = load_runs(results, "systems_rates").select("axis.system", "axis.lr", "metric.val/t2v_meanr")
+    measured = {(system, rate): rank for system, rate, rank in runs.iter_rows()}
+    shown = {
+        (system, float(rate)): rank
+        for system, *ranks, _ in systems
+        for rate, rank in zip(rates, ranks, strict=True)
+    }
+    assert set(shown) == set(measured)
+    for (system, rate), rank in shown.items():
+        assert rank.strip("*") == f"{measured[system, rate]:.1f}", (system, rate)
+        assert rank.startswith("**") == (CHOSEN[system] == rate), f"{system}: the bold one is what was chosen"
 
 
 def test_the_archive_is_small() -> None:
