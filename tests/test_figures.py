@@ -379,6 +379,21 @@ def test_the_title_of_an_axis_for_a_paper_is_within_the_picture_however_long_it_
                 assert 0 <= box.y0 <= box.y1 <= height, title
 
 
+def names_below(*parts):
+    cells = cells_of([{"part": part} for part in parts], [float(i) for i in range(len(parts))])
+    table = figures.sweep_table(cells, ["part"], METRIC)
+    axes = paper.sweep(table, axis="part", metric=METRIC, connected=False).axes[0]
+    return [text.get_text() for text in axes.get_xticklabels()], axes.get_xticklabels()[0].get_rotation()
+
+
+def test_names_below_an_axis_for_a_paper_have_several_lines_or_are_turned_where_a_word_is_too_long():
+    assert names_below("one", "two") == (["one", "two"], 0)
+    several = names_below("as published", "a perceptron over both", "contrastive encoder alone")
+    assert several == (["as published", "a perceptron\nover both", "contrastive\nencoder alone"], 0)
+    long = ("as published", f"without {'x' * 20}", "contrastive encoder alone")
+    assert names_below(*long) == (list(long), 30)
+
+
 def test_the_title_of_an_axis_on_a_page_has_room_for_all_of_its_lines():
     sweep = figures.sweep_table(two_axes().rename({METRIC: LONG}), ["ratio", "strategy"], LONG)
     axis = figures.sweep_figure(sweep, axis="ratio", metric=LONG).layout.yaxis

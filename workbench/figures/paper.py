@@ -52,6 +52,8 @@ STYLE: dict[Any, Any] = {
 DPI = 300
 LETTERS = 11
 """Of an axis title, in an inch of the picture."""
+ALONG_NAMES = 45
+"""Letters of the names below an axis, all together, on one line."""
 ALONG_EFFECTS = 64
 """Letters of a title on one line below the intervals of differences, beside which their names stand."""
 
@@ -303,13 +305,18 @@ def _points(
 
 
 def _name_positions(axes: Axes, table: pl.DataFrame) -> None:
-    """A tick at each value where they can be read; long names are turned."""
+    """A tick at each value where they can be read; long names have several lines, or are turned."""
     ticks = table.unique("position").sort("position")
     names = [plain(x) for x in ticks["x"]]
     if len(names) > MOST_COLUMNS:
         return
-    turned = sum(map(len, names)) > 45
-    turn: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {}
+    turn: dict[str, Any] = {}
+    if sum(map(len, names)) > ALONG_NAMES:
+        each = ALONG_NAMES // len(names)
+        if max(len(word) for name in names for word in name.split()) <= each:
+            names = [fitted(name, each) for name in names]
+        else:
+            turn = {"rotation": 30, "ha": "right"}
     axes.set_xticks(ticks["position"].to_list(), names, **turn)
 
 
