@@ -42,8 +42,9 @@ def vtc_soft(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     """As `vtc`, but samples that resemble each other are right answers for each other too.
 
     With s_ij = scale * <v_i, t_j> and targets q_i = softmax_j(scale * (<v_i, v_j> + <t_i, t_j>) / 2):
-    L = -1/(2B) sum_ij q_ij [log softmax_j(s_ij) + log softmax_j(s_ji)] (LocVTP's code, arXiv:2207.10362).
-    No gradient goes through the targets.
+    L = -1/(2B) sum_ij q_ij [log softmax_j(s_ij) + log softmax_j(s_ji)] (after LocVTP, arXiv:2207.10362,
+    whose code does not scale the targets and transposes them in the second direction). No gradient goes
+    through the targets.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `vtc`
         video, text = precise(video), precise(text)

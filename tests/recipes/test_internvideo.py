@@ -195,6 +195,30 @@ def test_a_stage_without_anything_to_train_is_refused_before_there_are_data():
         try_to_build(run_config(replace(TINY, coordinate="off"), stages=stages, data=nowhere))
 
 
+@pytest.mark.parametrize(
+    ("phase", "without", "named"),
+    [
+        ("predict", ("mvm",), "weights.mvm"), ("contrast", ("vtc", "lm"), "weights.vtc or weights.lm"),
+        ("coordinate", ("joint",), "weights.joint"),
+    ],
+)  # fmt: skip
+def test_a_phase_whose_terms_have_no_weight_is_refused_before_there_are_data(phase, without, named):
+    stages = (Stage(objective=phase, budget=Budget(unit="steps", amount=1)),)
+    nowhere = DataConfig(name="random", digest="0" * 64, frames=4, size=16)
+    weights = replace(TINY.weights, **dict.fromkeys(without, 0.0))
+    with pytest.raises(UserError, match=f"nothing to learn in a stage '{phase}' without {named}$"):
+        try_to_build(run_config(replace(TINY, weights=weights), stages=stages, data=nowhere))
+    if len(without) > 1:  # one of them is enough
+        some = replace(TINY.weights, **{without[0]: 0.0})
+        try_to_build(run_config(replace(TINY, weights=some), stages=stages, data=nowhere))
+
+
+def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
+    weights = replace(TINY.weights, vtc=0.0, lm=0.0, joint=0.0)
+    with pytest.raises(UserError, match="nothing to learn"):
+        recipe_of(vocabulary, weights=weights)(batch, Draw())
+
+
 def test_the_contrast_is_the_plain_one_and_captions_are_written(vocabulary, batch):
     recipe = recipe_of(vocabulary)
     terms = recipe.contrast(batch, Draw())

@@ -198,6 +198,18 @@ class TestLosses:
             assert torch.equal(other["vtm"], chosen["vtm"])
             assert other.get("mlm") != chosen["mlm"]
 
+    def test_the_shared_alignment_hides_by_chance_alone(self, vocabulary, batch):
+        """What attention hides of a clip tells how much it hides of the caption, which could be found so."""
+        recipe, even = made(vocabulary), made(vocabulary, attended=0.0)
+        aligned = drawn(recipe, batch, objective="align")
+        by_chance = drawn(even, batch, objective="align")
+        assert torch.equal(aligned.video_mask, by_chance.video_mask)
+        assert torch.equal(aligned.text_mask, by_chance.text_mask)
+        assert not torch.equal(aligned.video_mask, drawn(recipe, batch).video_mask)
+        shown = drawn(recipe, batch, objective="align", masked=False)
+        assert shown.video_mask is None
+        assert shown.text_mask is None
+
     def test_hidden_pixels_are_black_and_seen_by_nobody(self, vocabulary, batch):
         recipe = made(vocabulary)
         mask = drawn(recipe, batch).video_mask

@@ -12,7 +12,7 @@ from workbench.transport import precise
 
 
 class Temperature(nn.Module):
-    """Inverse temperature of a contrastive loss, learned or fixed; at most 100, as in CLIP."""
+    """Inverse temperature of a contrastive loss, learned or fixed; read as at most 100, CLIP's bound."""
 
     def __init__(self, temperature: float, learned: bool) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Clover: towards a unified video-language alignment and fusion model (arXiv:2207.07885).
 
-Clip V and caption T are encoded as they are and with a share hidden, V_m and T_m (blocks of patches and whole
+Clip V and caption T are encoded as they are and with a share hidden, V_m and T_m (blocks of patches and
 content words, both replaced), and fused crosswise: fused(V_m, T) and fused(V, T_m). Three objectives:
 tri-modal alignment (`vtc`) pulls V towards T, T_m and a fused vector, and T towards V, V_m and the other one,
 by an exclusive contrast, in which the positives of one anchor are no negatives of each other; pair-wise
@@ -11,9 +11,9 @@ whole ones: two passes a step through each encoder and through the fusion.
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; content words instead of the objects and verbs that a scene-graph parser finds; 0.3 of each
-caption's tokens instead of a chance of 0.3 for each word; rectangles drawn at once, the last one trimmed, and
-patches of 8 pixels; linear projections instead of perceptrons; the fusion reads the words without the text
-encoder's class token, by pre-norm blocks with a class token of its own.
+caption's tokens instead of a chance of 0.3 for each word, the last one perhaps not whole; rectangles drawn at
+once, the last one trimmed, and patches of 8 pixels; linear projections instead of perceptrons; the fusion
+reads the words without the text encoder's class token, by pre-norm blocks with a class token of its own.
 Where nothing of a side is hidden, its masked positive and its ranking fall away, and clip and caption are
 fused as they are.
 """

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 HEADS = ("video_head", "text_head", "temperature")
 
+LEARNS = {"predict": ("mvm",), "contrast": ("vtc", "lm"), "coordinate": ("joint",)}
+"""Phase -> the terms that it has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
@@ -128,8 +131,13 @@ class Recipe(DualEncoder):
 
     @classmethod
     def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
-        if config.recipe.coordinate == "off" and "coordinate" in [one.objective for one in config.stages]:
+        phases = {stage.objective for stage in config.stages}
+        if config.recipe.coordinate == "off" and "coordinate" in phases:
             raise UserError("with coordinate='off' internvideo has nothing to train in a stage 'coordinate'")
+        for phase, terms in LEARNS.items():
+            if phase in phases and not any(getattr(config.recipe.weights, term) for term in terms):
+                names = " or ".join(f"weights.{term}" for term in terms)
+                raise UserError(f"internvideo has nothing to learn in a stage {phase!r} without {names}")
 
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -139,6 +147,8 @@ class Recipe(DualEncoder):
             terms |= self._contrast(seen, read)
         if weights.joint and self.coordinator is not None:
             terms |= self._coordinate(seen, read, batch)
+        if not terms:
+            raise UserError("internvideo has nothing to learn where nothing is hidden, aligned or written")
         return terms
 
     def predict(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:

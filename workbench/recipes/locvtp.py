@@ -10,10 +10,12 @@ has to be found (`splice`). Switches: the weights, and `targets`. `embed_steps` 
 Differs from the paper: after the released code, which its authors call uncleaned, as far as it differs; steps
 of a small ViT that sees all frames at once instead of snippets of a C3D, a small BERT instead of DistilBERT,
 both from a random start; cosines at a learned temperature of 0.05 instead of products of normed vectors; no
-gradient through soft targets; all weights 1 instead of fine 10 and shifted 1000, which would drown the coarse
-term; negatives are drawn without the positive, which the released code may draw; a shift that would leave
-clip or caption ends there, and how far shifts go is our choice; the seam is one of the steps, the first one
-for a clip that has no seam, instead of one of five classes.
+gradient through soft targets, which are at the temperature of the contrast (released: a factor of 1) and the
+same for both directions (released: transposed for the second); all weights 1 instead of fine 10 and shifted
+1000, which would drown the coarse term; fine negatives are drawn without the positive, which the released
+code may draw, and those of the shifted contrast are the same, so that its positive, without its shift, may be
+among them; a shift that would leave clip or caption ends there, and how far shifts go is our choice; the seam
+is one of the steps, the first one for a clip that has no seam, instead of one of five classes.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ the switch `condition`: the other side unmasked, that side masked, or nothing of
 Differs from the paper: videos instead of images; the shared small core from a random start, two blocks in
 each cross-modality stack and one in the decoder instead of three; keys are the other encoder's tokens at
 every block; class tokens of the cross-modality encoder's own; hidden patches become a learned token before
-the encoder; pixels are predicted as they are, in [0, 1]; pairs are judged as they are, each clip and each
-caption also with a hard negative; the factor of the encoders' lower learning rate is our choice; ratios and
-weights are those that others report for the paper.
+the encoder; the temperature is learned. The paper itself could be read in part: how its parts are laid out,
+the kind of its losses, ratios and weights are those that others report for it; that pixels are predicted as
+they are, in [0, 1], that pairs are judged unmasked, each clip and each caption also with a hard negative, and
+the factor of the encoders' lower learning rate are our choice.
 """
 
 from __future__ import annotations

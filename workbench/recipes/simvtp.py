@@ -5,9 +5,10 @@ to reconstruct pixels (tubes of 90 % hidden, dropped) and words (75 % hidden, re
 alone and the masked text alone, to align them; and twice as many pairs, half of them wrong, to match
 them. `weights.vtc = weights.vtm = 0` leaves the pure mask-then-predict arm, one pass a step.
 
-Differs from the paper: the shared small core instead of a ViT-B/16 that starts from VideoMAE; learned
-instead of fixed sine positions; the decoder is scaled with the core; the alignment is that of the
-whole batch and averages its two directions, where the released code sums over each process alone.
+Differs from the paper: the shared small core instead of a ViT-B/16 that starts from VideoMAE, with a class
+token in front, which is read by the others and pooled by nobody; learned instead of fixed sine positions; the
+decoder is scaled with the core; means over words leave out padding; the alignment is that of the whole batch
+and averages its two directions, where the released code sums over each process alone.
 """
 
 from __future__ import annotations

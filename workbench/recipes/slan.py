@@ -153,7 +153,8 @@ class Recipe(DualEncoder):
         if weights.region:
             fit = losses.words_in_regions(found.cosine, content, self.config.sharpness)  # [3B]
             right, *others = fit.chunk(3)
-            choices = [losses.vtm_choice(torch.stack([right, one], 1)) for one in others]
+            sharpness = self.config.sharpness
+            choices = [losses.vtm_choice(torch.stack([right, one], 1), sharpness) for one in others]
             terms["region"] = sum(choices, right.new_zeros(())) / 2
         return terms
 

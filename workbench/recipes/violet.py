@@ -85,6 +85,13 @@ class Recipe(ChoosingEncoder):
         """Fits the codebook to training patches."""
         return fit_codes(self.codebook, self.video, store, rng) if self.config.weights.mvm else 0.0
 
+    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+        """The shared alignment hides by chance alone: attention hides a fixed number of a clip and its own
+        caption together, by which they would be known."""
+        if objective == "align" and masked:
+            return Draw(*super().masks(batch, rng))
+        return super().draw(batch, rng, objective=objective, masked=masked)
+
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Boxes and words by chance in half of the samples, in the other half what is attended to."""
         drawn, words = super().masks(batch, rng), batch.text.tokens

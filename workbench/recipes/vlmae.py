@@ -151,6 +151,11 @@ class Recipe(HardPairs):
         logits = judgement(self.match_head, fused.pooled)
         return logits[:, 1] - logits[:, 0]
 
+    def attended(self, video: Tensor, text: Text) -> Tensor:
+        """How much the words of each caption look at each token of its clip, [B, N]."""
+        keep = text.layout.valid
+        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)
+
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)
         clip, caption = self.video(batch.video, mask), self.text(batch.text, draw.text_mask)
