@@ -16,7 +16,7 @@ from workbench.recipe.heads import judgement
 def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of the clips and of the captions of 2B wrong pairs, int64 each, in the batch of all processes:
     first every caption with another clip, then every clip with another caption. A batch of one has no other:
-    its pair is true. Two clips whose captions are the same count as a wrong pair, as in the field's code.
+    its pair is true. Two clips whose captions are the same count as a wrong pair.
 
     Args:
         video, text: unit vectors [B, E], by which they fit.
