@@ -76,7 +76,16 @@ def test_the_tests_that_the_reliability_page_names_exist() -> None:
 ARCHIVE = ROOT / "docs/data/findings.zip"
 PARTS = tuple(f"components-{name}" for name in ("coca", "videomae", "maskvlm", "violetv2"))
 PROMISES = tuple(f"promises-{name}" for name in ("omnivl", "hitea", "internvideo", "slan", "locvtp"))
-CHECKED = ("mask_ratio", "unmasked_tuning", "systems", *PARTS, "promises", *PROMISES, "text_start")
+CHECKED = (
+    "mask_ratio",
+    "text_masking",
+    "unmasked_tuning",
+    "systems",
+    *PARTS,
+    "promises",
+    *PROMISES,
+    "text_start",
+)
 
 
 @pytest.mark.parametrize(
