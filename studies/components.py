@@ -143,7 +143,8 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no images": {"images": 0.0},
     },
     "internvideo": {
-        "contrastive encoder alone": {"coordinate": "off", WEIGHTS: {"mvm": 0.0, "joint": 0.0}},
+        # Trains the generative encoder all the same; `promises` has an arm without it.
+        "no coordination": {"coordinate": "off"},
         "a perceptron over both": {"coordinate": "concat"},
         "no captioning": {WEIGHTS: {"lm": 0.0}},
         "75 % in tubes": {"video_masking": TubeMasking(ratio=0.75)},

@@ -259,8 +259,10 @@ class TestLosses:
     def test_its_projections_learn_in_the_alignment_alone(self, vocabulary, batch):
         recipe = made(vocabulary)
         sum(step(recipe, batch).values()).backward()
-        idle = {name for name, p in recipe.named_parameters() if p.grad is None or not p.grad.any()}
+        trained = {name: p for name, p in recipe.named_parameters() if p.requires_grad}
+        idle = {name for name, p in trained.items() if p.grad is None or not p.grad.any()}
         assert idle == {"video_head.weight", "text_head.weight", "temperature.log_scale"}
+        assert set(dict(recipe.named_parameters())) - set(trained) == {"match_head.2.bias"}, "decides nothing"
         step(recipe, batch, objective="align")["vtc"].backward()
         assert recipe.video_head.weight.grad.any()
         assert recipe.text_head.weight.grad.any()

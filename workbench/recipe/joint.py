@@ -130,6 +130,8 @@ class ChoosingEncoder(JointEncoder):
     def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
         self.match_head = perceptron(config.fusion.width, 1)
+        # What all scores of a choice share decides nothing: its gradient is zero but for rounding.
+        self.match_head[-1].bias.requires_grad_(False)
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
