@@ -10,8 +10,8 @@ from workbench.tracking.__main__ import main as tracking
 
 MOUNTS = """\
 22 1 0:20 / / rw,relatime - ext4 /dev/root rw
-30 22 0:40 / /home rw,relatime shared:1 - nfs4 server:/home rw
-31 30 0:41 / /home/local\\040disk rw - xfs /dev/sdb rw
+30 22 0:40 / /group rw,relatime shared:1 - nfs4 server:/group rw
+31 30 0:41 / /group/local\\040disk rw - xfs /dev/sdb rw
 32 22 0:42 / /scratch rw - fuse.sshfs host: rw
 33 22 0:43 / /mnt/wide rw - lustre a@tcp:/wide rw
 """
@@ -33,9 +33,9 @@ def test_the_study_goes_on_from_what_was_gathered(write_study, study, capsys):
     ("path", "kind"),
     [
         ("/srv/results", ""),
-        ("/home/me/results", "nfs4"),
-        ("/home/local disk/results", ""),
-        ("/homeless", ""),
+        ("/group/me/results", "nfs4"),
+        ("/group/local disk/results", ""),
+        ("/groupless", ""),
         ("/scratch", "sshfs"),
         ("/mnt/wide/results", "lustre"),
     ],

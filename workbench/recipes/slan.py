@@ -151,9 +151,9 @@ class Recipe(DualEncoder):
         if weights.vtm:
             terms["vtm"] = losses.vtm(self._judge(found, words, keep), rows == columns)
         if weights.region:
-            fit = losses.words_in_regions(found.cosine, content, self.config.sharpness)  # [3B]
-            right, *others = fit.chunk(3)
             sharpness = self.config.sharpness
+            fit = losses.words_in_regions(found.cosine, content, sharpness)  # [3B]
+            right, *others = fit.chunk(3)
             choices = [losses.vtm_choice(torch.stack([right, one], 1), sharpness) for one in others]
             terms["region"] = sum(choices, right.new_zeros(())) / 2
         return terms
