@@ -31,7 +31,7 @@ what was chosen into the browser's address. Shared choices (metric, baseline, gr
 cells) are in `app.widgets`, so that the same parameter means the same in every view; so are `figure` and
 `table`, with their downloads; `app.markdown.escaped` is for names that go into Markdown.
 `st.text` and `st.dataframe` take names as they are. `app.clips` chooses and plays clips of the prepared data,
-`app.frames` draws their frames; `app.chosen` shows pictures and tables whose cells can be marked;
+`app.frames` draws their frames; `app.marked_cells` shows pictures and tables whose cells can be marked;
 `app.helper.ask` asks a helper process for what needs torch
 (`workbench.inspection.on_demand`). Numbers and figures come from `workbench`, the same functions as in the
 report.

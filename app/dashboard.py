@@ -152,21 +152,21 @@ def _results() -> Path:
 def _views() -> dict[str, ModuleType]:
     """Name of the file -> module, in the order of the navigation."""
     from app import address, views
-    from workbench import own
+    from workbench import extensions
     from workbench.errors import UserError
 
-    theirs = own.paths("views")
+    theirs = extensions.paths("views")
     views.__path__.extend(path for path in theirs if path not in views.__path__)
     names = [found.name for found in pkgutil.iter_modules([p for p in views.__path__ if p not in theirs])]
     modules = {name: importlib.import_module(f"app.views.{name}") for name in names}
     try:
-        more = list(own.files("views"))
+        more = list(extensions.files("views"))
     except UserError as error:  # ours are shown nevertheless
         address.complain(f"{error}.")
         more = []
     for name in more:
         try:
-            modules[name] = own.module(f"app.views.{name}")
+            modules[name] = extensions.module(f"app.views.{name}")
         except UserError as error:
             address.complain(f"{error}.")
     return dict(sorted(modules.items(), key=lambda item: (getattr(item[1], "ORDER", 100), item[0])))

@@ -18,10 +18,10 @@ import streamlit as st
 
 from app.store import Seen, Store, Version
 from workbench import tasks
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
 from workbench.answer.results import Answer, answer_of
+from workbench.answer.study_record import StudyRecord
 from workbench.metrics import score
 from workbench.report.rows import exact, readable
 from workbench.stats.intervals import Kind
@@ -61,7 +61,7 @@ class Runs:
     """Empty when there is none."""
     table: pl.DataFrame
     """The run table of the study, see `workbench.tracking.runs.load_runs`."""
-    asked: Asked | None
+    asked: StudyRecord | None
     """`study.json`; None where it is missing or unreadable, `problem` says why."""
     problem: str
     smoke: frozenset[str]
@@ -143,7 +143,7 @@ class Runs:
         key = ("answer", metric, baseline, None if by is None else tuple(by), error)
         return self.kept(key, lambda: self._answer(asked, by, error))
 
-    def _answer(self, asked: Asked, by: Sequence[str] | None, error: Kind) -> Answer:
+    def _answer(self, asked: StudyRecord, by: Sequence[str] | None, error: Kind) -> Answer:
         # What the runs answered is read once, however it is then looked at.
         key = ("evidence", asked.metric, asked.baseline)
         found = self.kept(
@@ -153,7 +153,7 @@ class Runs:
             asked, found = grouped(asked, found, by)
         return answer_of(asked, found, error)
 
-    def _measured(self, asked: Asked) -> pl.DataFrame:
+    def _measured(self, asked: StudyRecord) -> pl.DataFrame:
         """The runs; what a run costs has no split, and stands for both when it is looked at as a metric."""
         if "/" not in asked.metric:
             return self.table

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from workbench.answer.asked import Asked, load, smoke_cells
+from workbench.answer.study_record import StudyRecord, load, smoke_cells
 from workbench.errors import UserError
+from workbench.tracking.cache.queries import QueryValues
 from workbench.tracking.files import check_name
-from workbench.tracking.kept.queries import QueryValues
 from workbench.tracking.runs import RunTable
 
 REFRESH = 2.0
@@ -37,7 +37,7 @@ class Seen:
     at: float
     """When, by the monotonic clock."""
     table: pl.DataFrame
-    asked: Asked | None
+    asked: StudyRecord | None
     problem: str
     """Why there is no `asked`."""
     smoke: frozenset[str]
@@ -126,7 +126,7 @@ class Store:
             version=(description, study.table.ended),
         )  # fmt: skip
 
-    def _asked(self, name: str) -> tuple[Asked | None, str]:
+    def _asked(self, name: str) -> tuple[StudyRecord | None, str]:
         try:
             return load(self.results, name), ""
         except UserError as error:

@@ -14,9 +14,9 @@ import streamlit as st
 from app import address
 from app.markdown import escaped
 from app.runs import Runs
-from app.shown import harmless, sortable
+from app.table_display import harmless, sortable
 from workbench import naming, tables, tasks
-from workbench.answer import asked
+from workbench.answer import study_record
 from workbench.figures import paper
 from workbench.figures.style import label
 from workbench.report import latex
@@ -206,7 +206,7 @@ def table(
 
 def nothing_yet(runs: Runs, what: str) -> None:
     """Says that there is nothing to show and which command would change that."""
-    command = runs.asked.command if runs.asked is not None else asked.command(runs.study)
+    command = runs.asked.command if runs.asked is not None else study_record.command(runs.study)
     st.info(f"{what} This makes the missing runs:")
     st.code(f"{command}{among(runs.results)}", language="shell")
 

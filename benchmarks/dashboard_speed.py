@@ -5,8 +5,8 @@
     python benchmarks/dashboard_speed.py --views compare cost   # these alone
 
 The store is made once in `--store`, of run directories as studies leave them, with their data and embeddings,
-and with what is kept beside runs that have ended (`workbench.tracking.kept`). While it is measured one run is
-alive and reports every two seconds; its studies have been looked at since it began. Each view is opened in
+and with the cache of runs that have ended (`workbench.tracking.cache`). While it is measured one run is alive
+and reports every two seconds; its studies have been looked at since it began. Each view is opened in
 the system's chromium in fresh sessions: cold, as the first page of a server that has just been started, and
 three times warm, of which the median counts. First paint is when the first picture, table or video of the
 view is drawn; complete is a view whose script has ended and whose elements are all drawn. Processor time is
@@ -42,10 +42,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from serving import browser, dashboard, settled, visit  # noqa: E402
 from synthetic import grid, key_of, write_study  # noqa: E402
 
-from workbench.answer.asked import load  # noqa: E402
 from workbench.answer.results import answer  # noqa: E402
+from workbench.answer.study_record import load  # noqa: E402
 from workbench.tasks import queries_of  # noqa: E402
-from workbench.tracking.kept.prepare import Keeper  # noqa: E402
+from workbench.tracking.cache.prepare import Keeper  # noqa: E402
 from workbench.tracking.run_dir import RunDir  # noqa: E402
 
 AXES = {

@@ -51,9 +51,9 @@ SINGLE = {
         "addresses",
         "distributed",
         "naming",
-        "own",
-        "own.recorded",
-        "places",
+        "extensions",
+        "extensions.record",
+        "project_paths",
     )
 }
 """Modules that are no part of their package's box."""

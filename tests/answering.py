@@ -5,8 +5,8 @@ import json
 import pytest
 from synthetic import BASE, RATIOS, write_study
 
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report.__main__ import main
 
 

@@ -17,9 +17,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 HOMES = {
     "optuna": ["workbench/study/*"],
     "mlflow": ["workbench/tracking/mlflow*.py"],
-    "wandb": ["workbench/tracking/also/wandb.py"],
+    "wandb": ["workbench/tracking/mirrors/wandb.py"],
     "decord": ["workbench/data/decode.py"],
-    "fsspec": ["workbench/data/shards/places.py"],
+    "fsspec": ["workbench/data/shards/locations.py"],
     "av": ["workbench/data/decode.py"],
     "timm": ["workbench/models/*"],
     "transformers": ["workbench/models/*"],
@@ -30,25 +30,25 @@ HOMES = {
     "streamlit": ["app/*"],
     "matplotlib": [
         "workbench/figures/paper.py",
-        "workbench/figures/beside.py",
+        "workbench/figures/point_labels.py",
         "workbench/report/pictures.py",
         "app/widgets.py",
     ],
 }
 """Where a library may be imported, at the top of a file or inside a function; benchmarks may anywhere."""
 
-CORE = "config fields serial errors addresses metrics naming own places distributed"
+CORE = "config fields serial errors addresses metrics naming extensions project_paths distributed"
 RECIPE_PARTS = f"{CORE} models masking losses targets recipe"
 RUN = f"{CORE} data models recipe tasks tracking.files tracking.run_dir tracking.code masking.preview train"
 LAYERS = {
     "workbench/config.py": "errors fields serial",
     "workbench/fields.py": "errors",
-    "workbench/serial.py": "errors own",
-    "workbench/own/*": "errors places own",
+    "workbench/serial.py": "errors extensions",
+    "workbench/extensions/*": "errors project_paths extensions",
     "workbench/errors.py": "",
     "workbench/distributed.py": "",
-    "workbench/places.py": "",
-    "workbench/commands.py": "places",
+    "workbench/project_paths.py": "",
+    "workbench/commands.py": "project_paths",
     "workbench/metrics.py": "",
     "workbench/testing/*": f"{RECIPE_PARTS} data recipes tasks testing train.session",
     "workbench/naming.py": "errors",
@@ -78,11 +78,11 @@ LAYERS = {
     "workbench/notebook/*": f"{CORE} stats tables tasks figures tracking answer report notebook",
     "workbench/inspection/on_demand.py": f"{RECIPE_PARTS} data.decode data.sampling tracking train "
     "inspection",
-    "workbench/inspection/predicted.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
-    "workbench/inspection/opened.py": f"{RECIPE_PARTS} data.augment data.sampling tracking train",
-    "workbench/inspection/abilities.py": "own recipes",
+    "workbench/inspection/predictions.py": f"{RECIPE_PARTS} data tasks tracking train inspection",
+    "workbench/inspection/loading.py": f"{RECIPE_PARTS} data.augment data.sampling tracking train",
+    "workbench/inspection/abilities.py": "extensions recipes",
     "workbench/evaluate/*": f"{CORE} data models recipe tasks tracking.files tracking.run_dir train evaluate "
-    "inspection.opened",
+    "inspection.loading",
     "workbench/inspection/*": f"{CORE} data.augment data.store data.moving_shapes tasks tracking inspection",
     "workbench/runner/device.py": f"{CORE} tracking study.plan train.environment",
     "workbench/runner/*": f"{CORE} tables tracking runner "
@@ -92,8 +92,8 @@ LAYERS = {
     "workbench/study/show.py": f"{CORE} tasks tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
-    "app/*": "errors metrics own tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
-    "tracking.kept.queries "
+    "app/*": "errors metrics extensions tasks tracking.runs tracking.curves tracking.run_dir tracking.files "
+    "tracking.cache.queries "
     "tracking.notes stats answer report tables figures inspection data.workers data.store masking.names "
     "naming",
 }

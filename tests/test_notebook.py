@@ -134,7 +134,7 @@ def test_the_example_notebook_runs_from_above(results):
             if last is not None:
                 shown.append(eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names))
     assert [type(one).__name__ for one in shown] == [
-        "DataFrame", "DataFrame", "Said", "DataFrame", "Compared", "Figure", "Figure",
+        "DataFrame", "DataFrame", "StudyAnswer", "DataFrame", "CellComparison", "Figure", "Figure",
     ]  # fmt: skip
     assert all(one._repr_html_() for one in shown)
     assert all(one.height for one in shown if isinstance(one, pl.DataFrame))

@@ -21,8 +21,8 @@ from workbench.train import loop
 from workbench.train.cost import StepCounter
 from workbench.train.loop import NotFinite, train
 from workbench.train.session import check, open_session
+from workbench.train.step.deferred import Findings
 from workbench.train.step.gradients import Gradients
-from workbench.train.step.late import Findings
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]

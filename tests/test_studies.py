@@ -151,9 +151,9 @@ def test_an_axis_may_exist_only_where_something_is_hidden(plans):
 def test_reports_find_all_they_need_in_the_description(plans, name):
     import json
 
-    from workbench.answer.asked import Asked
+    from workbench.answer.study_record import StudyRecord
 
-    asked = Asked.of(json.loads(json.dumps(plans[name].description())))
+    asked = StudyRecord.of(json.loads(json.dumps(plans[name].description())))
     assert list(asked.cells) == [cell.key for cell in plans[name].cells]
     assert asked.baseline in asked.cells
     assert asked.bases == tuple(cell.key for cell in plans[name].baselines)

@@ -14,20 +14,20 @@ import importlib
 import os
 from typing import Any
 
-_DOORS = ("runs", "compare", "figure")
-"""Of `workbench.notebook.doors`. `answer` is one as well: the package `workbench.answer` can be called."""
+_FUNCTIONS = ("runs", "compare", "figure")
+"""Of `workbench.notebook.functions`. `answer` is one too: the package `workbench.answer` can be called."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _DOORS:
-        return getattr(importlib.import_module("workbench.notebook.doors"), name)
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module("workbench.notebook.functions"), name)
     if name == "answer":
         return importlib.import_module("workbench.answer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_DOORS, "answer"])
+    return sorted([*globals(), *_FUNCTIONS, "answer"])
 
 
 # OpenMP's threads wait for each other by spinning. Where other processes want the cores too, a step takes

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.places import ours
+from workbench.project_paths import ours
 
 MODULES = {
     "study": ("workbench.study.__main__", "run a study, go on with it, or look at it"),

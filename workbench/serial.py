@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 
 SERIALISABLE = ("config.", "masking.", "models.", "recipe.", "recipes.")
@@ -64,9 +64,9 @@ def class_of(path: str) -> type:
     if not f"{module}.".startswith(SERIALISABLE):
         raise UserError(f"a configuration cannot name {module}.{name}")
     try:
-        cls = getattr(own.module(f"workbench.{module}"), name)
+        cls = getattr(extensions.module(f"workbench.{module}"), name)
     except ModuleNotFoundError as error:
-        theirs = next((f", nor in ./{kind}" for kind, (of, _) in own.KINDS.items()
+        theirs = next((f", nor in ./{kind}" for kind, (of, _) in extensions.KINDS.items()
                        if f"workbench.{module}".rpartition(".")[0] == of), "")  # fmt: skip
         raise UserError(f"there is no workbench.{module} in this version{theirs}") from error
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):

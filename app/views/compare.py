@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import address, chosen, widgets
+from app import address, marked_cells, widgets
 from app.clips import autoplay, clips_or_sentence, play
+from app.joint import studies
 from app.markdown import escaped
 from app.run import notes
 from app.runs import Runs
-from app.several import studies
 from workbench import figures, naming, tables
 from workbench.answer import wording
 from workbench.answer.caveats import not_compared
@@ -129,7 +129,7 @@ def _differences(runs: Runs, answer: Answer, labels: Mapping[str, str]) -> None:
             front = [*some.asked.axes, ""]
             words = words.select(*(c for c in front if c in words.columns), pl.exclude(front))
         given = {"caption": legend(answer), "exact": exact(some), "tex": partial(paper_table, some)}
-        chosen.table(runs, answer, name, words, some.cells["key"].to_list(), **given)
+        marked_cells.table(runs, answer, name, words, some.cells["key"].to_list(), **given)
 
 
 def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:
@@ -160,7 +160,7 @@ def _curves(runs: Runs, answer: Answer, metric: str, labels: Mapping[str, str]) 
         drawn=lambda: paper.curves(table, labels, **given),
         moving=figures.curves_figure(table, labels, **given),
     )
-    chosen.figure(runs, answer, picture)
+    marked_cells.figure(runs, answer, picture)
 
 
 def _queries(runs: Runs, metric: str, base: str, others: Sequence[str], labels: Mapping[str, str]) -> None:

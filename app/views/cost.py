@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import address, chosen, widgets
+from app import address, marked_cells, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -59,7 +59,7 @@ def render(runs: Runs) -> None:
     four = st.column_config.NumberColumn(format="%.4g")
     config = {name: four for name, kind in shown.schema.items() if kind == pl.Float64}
     name, keys = f"{runs.study}-cost-table", answer.cells["key"].to_list()
-    chosen.table(runs, answer, name, shown, keys, caption=caption, exact=found, config=config)
+    marked_cells.table(runs, answer, name, shown, keys, caption=caption, exact=found, config=config)
 
 
 def _front(runs: Runs, answer: Answer) -> None:
@@ -80,7 +80,7 @@ def _front(runs: Runs, answer: Answer) -> None:
         return
     if pictures.SECONDS in costs or pictures.THROUGHPUT in costs:
         st.caption("Seconds and throughput compare only runs on the same, otherwise idle machine.")
-    chosen.figure(runs, answer, picture, first=True)
+    marked_cells.figure(runs, answer, picture, first=True)
 
 
 def _learning(runs: Runs, answer: Answer, metric: str) -> dict[str, Learning]:
@@ -118,14 +118,14 @@ def _budget(runs: Runs, answer: Answer) -> None:
     table, picture = runs.kept(("budget", metric, clock, budget), lambda: _at(answer, found, clock, budget))
     _left_out(table, metric, budget, clock)
     if picture is not None:
-        chosen.figure(runs, answer, picture)
+        marked_cells.figure(runs, answer, picture)
     where = f"{naming.first(label(metric))} at {amount(budget)} ({label(clock)})"
     caption = f"{where}; a curve is a straight line between two evaluations."
     heads = {axis: naming.axis(axis, answer.asked.says) for axis in answer.asked.axes}
     there = table.filter(pl.col(metric).is_not_null())
     shown = tables.rename(tables.readable(there, metric), heads | {metric: label(metric)})
     name, keys = f"{runs.study}-budget-table", there["key"].to_list()
-    chosen.table(runs, answer, name, shown, keys, caption=caption, exact=table)
+    marked_cells.table(runs, answer, name, shown, keys, caption=caption, exact=table)
 
 
 def _left_out(table: pl.DataFrame, metric: str, budget: float, clock: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import address, chosen, widgets
+from app import address, marked_cells, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -99,7 +99,7 @@ def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: f
     if answer is None:  # nobody knows what is asked, so the curves are shown alone
         widgets.figure(f"{runs.study}-learning", picture.caption, picture.moving, picture.drawn)
     else:
-        chosen.figure(runs, answer, picture, first=True)
+        marked_cells.figure(runs, answer, picture, first=True)
     address.commit()  # what is marked here refreshes this part alone
 
 

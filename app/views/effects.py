@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import streamlit as st
 
-from app import address, chosen, widgets
+from app import address, marked_cells, widgets
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import nothing_yet
@@ -85,7 +85,7 @@ def render(runs: Runs) -> None:
             tex = partial(paper_table, answer)
             name, keys = f"{runs.study}-effects", answer.cells["key"].to_list()
             given = {"caption": legend(answer), "exact": digits, "tex": tex}
-            chosen.table(runs, answer, name, words, keys, **given)
+            marked_cells.table(runs, answer, name, words, keys, **given)
 
 
 def _pictures(answer: Answer) -> Callable[[str], Picture | None]:
@@ -124,7 +124,7 @@ def _show(
     for column, picture in zip(st.columns(len(there)), there, strict=True):
         with column:
             if leads:
-                chosen.figure(runs, answer, picture, first=picture.name == "sweep")
+                marked_cells.figure(runs, answer, picture, first=picture.name == "sweep")
             else:
                 name = f"{runs.study}-{picture.name}"
                 widgets.figure(

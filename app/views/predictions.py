@@ -11,8 +11,8 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, choose_clip, choose_split, clips_of
 from app.markdown import escaped
-from app.predicted import answers, caption, kept, moments, pixels, places
-from app.predicted.asked import Asked
+from app.predictions import answers, caption, kept, moments, pixels, places
+from app.predictions.request import Request
 from app.runs import Runs
 from workbench.errors import UserError
 from workbench.inspection.abilities import able
@@ -95,7 +95,7 @@ def _name(runs: Runs, row: Mapping[str, Any], recipe: str) -> str:
     return f"{recipe} ({'' if cell == recipe else f'{cell}, '}seed {row['seed']})"
 
 
-def _asked(runs: Runs, run: str, name: str) -> Asked | None:
+def _asked(runs: Runs, run: str, name: str) -> Request | None:
     """Parameters `split`, `find`, `clip`: None where no caption has all the words that are to be found."""
     clips = clips_of(runs, run)
     first, second, third = st.columns([2, 3, 8], vertical_alignment="bottom")
@@ -111,4 +111,4 @@ def _asked(runs: Runs, run: str, name: str) -> Asked | None:
     start = autoplay()
     if query is None:
         return None
-    return Asked(runs.directory(run), name, clips, split, query, start)
+    return Request(runs.directory(run), name, clips, split, query, start)

@@ -9,16 +9,16 @@ from typing import Literal
 import polars as pl
 import streamlit as st
 
-from app import chosen
+from app import marked_cells
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import among, nothing_yet, on_demand, table
 from workbench import naming
 from workbench.answer import caveats, contrasts, search, wording
-from workbench.answer.asked import Asked
 from workbench.answer.progress import Progress, next_step, progress
 from workbench.answer.results import Answer
 from workbench.answer.scaling import curves as scaling
+from workbench.answer.study_record import StudyRecord
 from workbench.report import pictures
 from workbench.report.rows import legend
 
@@ -75,7 +75,7 @@ def _at_a_glance(runs: Runs, answer: Answer, state: Progress) -> None:
         st.code(f"{step.command}{among(runs.results)}", language="shell", wrap_lines=True)
     if found is not None and picture is not None:
         with picture:
-            chosen.figure(runs, answer, found, first=True)
+            marked_cells.figure(runs, answer, found, first=True)
 
 
 def _picture(answer: Answer) -> pictures.Picture | None:
@@ -159,7 +159,7 @@ def _in_full(runs: Runs, answer: Answer) -> None:
         table(f"{runs.study}-contrasts", registered, caption=answer.contrasts_legend)
     words, digits = runs.rows(answer)
     keys = answer.cells["key"].to_list()
-    chosen.table(runs, answer, runs.study, words, keys, caption=legend(answer), exact=digits)
+    marked_cells.table(runs, answer, runs.study, words, keys, caption=legend(answer), exact=digits)
     if answer.front:
         front = search.front_table(answer.asked, answer.evidence, answer.cells, answer.front)
         table(f"{runs.study}-front", front, caption=caveats.FRONT_LEGEND)
@@ -170,7 +170,7 @@ def _in_full(runs: Runs, answer: Answer) -> None:
         st.markdown(f"- {escaped(verdict.line)}")
 
 
-def _live(runs: Runs, asked: Asked) -> None:
+def _live(runs: Runs, asked: StudyRecord) -> None:
     """Looks again by itself; the rest of the page follows when a run has begun or ended."""
     now = runs.now()
     _progress(now, progress(now.asked or asked, now.table, time.time()))

@@ -9,10 +9,10 @@ from synthetic import BASE, RATIOS, key_of, write_study
 
 from workbench import stats
 from workbench.answer import contrasts
-from workbench.answer.asked import load
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
 from workbench.answer.results import answer_of
+from workbench.answer.study_record import load
 from workbench.report import pictures, rows
 from workbench.report.check import check
 from workbench.report.page import page

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from synthetic import RATIOS, key_of
 
-from workbench.answer.asked import load
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
 from workbench.answer.results import answer_of
+from workbench.answer.study_record import load
 
 
 def by_video(results, *axes):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic import grid, write_study
 
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report.page import page
 from workbench.report.pictures import factors
 from workbench.stats import blocks, shared_effects

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from workbench import tables
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report import pictures, rows
 from workbench.report.check import check
 from workbench.report.page import page

@@ -5,8 +5,8 @@ import json
 import pytest
 from synthetic import RATIOS, key_of
 
-from workbench.answer.asked import load
 from workbench.answer.progress import next_step, progress
+from workbench.answer.study_record import load
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 

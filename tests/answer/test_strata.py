@@ -4,9 +4,9 @@ import pytest
 from synthetic import grid, key_of, write_study
 
 from workbench import stats
-from workbench.answer.asked import load
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
+from workbench.answer.study_record import load
 from workbench.report import latex, pictures, rows
 
 CELLS = grid(unit=["pflops", "steps"], times=[1, 2], ratio=[0.0, 0.5, 0.9])

@@ -9,7 +9,7 @@ from synthetic import BASE, RATIOS, grid, key_of, write_run, write_study
 from app import dashboard
 from app.runs import Runs
 from app.store import Store
-from workbench.answer.asked import smoke_cells
+from workbench.answer.study_record import smoke_cells
 
 SMALL = grid(video_ratio=[0.0, 0.9], steps=[3])
 

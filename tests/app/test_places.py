@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from app.predicted.kept import verdict as read
-from app.predicted.moments import line_of_time
-from app.predicted.moments import verdict as times
-from app.predicted.places import FOUND, NAMED, OTHER, marked, verdict
+from app.predictions.kept import verdict as read
+from app.predictions.moments import line_of_time
+from app.predictions.moments import verdict as times
+from app.predictions.places import FOUND, NAMED, OTHER, marked, verdict
 
 BOXES = [[0.0, 0.25, 0.5, 0.75], [0.75, 0.5, 1.0, 1.0]]
 ANSWER = {

@@ -16,9 +16,9 @@ from workbench.data.augment.views import augmented
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
-from workbench.inspection import opened
+from workbench.inspection import loading
 from workbench.inspection.clips import Clips
-from workbench.recipe.known import check_known
+from workbench.recipe.true_motion import check_known
 from workbench.study.stages import fitted
 from workbench.tasks.gallery import gallery
 
@@ -167,7 +167,7 @@ def test_evaluation_sees_all_of_the_centre_frames(large, vocabulary):
 
 
 def test_the_dashboard_shows_frames_as_the_model_sees_them(large):
-    numbers, seen = opened.frames(run_config(data=config(**ALL)), str(large.path), 5)
+    numbers, seen = loading.frames(run_config(data=config(**ALL)), str(large.path), 5)
     shown = Clips(large, SIZE).frames(large.clip_ids[5], numbers)
     assert shown.shape == (FRAMES, SIZE, SIZE, 3)
     assert np.array_equal(shown, seen)

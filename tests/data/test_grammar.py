@@ -11,7 +11,7 @@ from workbench.data.moving_shapes import drawing, world
 from workbench.data.moving_shapes.grammar import (
     BACKWARDS,
     WORDS,
-    Said,
+    ParsedCaption,
     backwards,
     changed,
     parse,
@@ -33,13 +33,13 @@ def words_of(parts, number):
 
 def said(first, second, template=0, number=0):
     parts = {"colour": "red", "shape": "star", "first": first, "second": second, "background": "plain"}
-    return Said(template, parts, words_of(parts, number))
+    return ParsedCaption(template, parts, words_of(parts, number))
 
 
 def test_every_combination_is_said_and_understood_in_every_template():
     for n, parts in enumerate(world.combinations()):
         for template in range(len(world.TEMPLATES)):
-            one = Said(template, parts, words_of(parts, n))
+            one = ParsedCaption(template, parts, words_of(parts, n))
             assert parse(say(*one)) == one
 
 

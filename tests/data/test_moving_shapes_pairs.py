@@ -11,8 +11,8 @@ from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import describe, known_of, prepare, read_index, truth_of
 from workbench.data.moving_shapes import drawing
-from workbench.data.moving_shapes.anew import bounds
 from workbench.data.moving_shapes.grammar import parse
+from workbench.data.moving_shapes.scenes import bounds
 from workbench.data.moving_shapes.world import COLOURS
 from workbench.data.store import FrameStore
 from workbench.errors import UserError

@@ -17,7 +17,7 @@ from workbench.config import DataConfig
 from workbench.data import describe, read_index
 from workbench.data.__main__ import main
 from workbench.data.decode import decode
-from workbench.data.shards import members, places, scan
+from workbench.data.shards import locations, members, scan
 from workbench.data.shards.scan import samples_of
 from workbench.errors import UserError
 
@@ -52,7 +52,7 @@ class TestMade:
             assert [clip.captions for clip in pairs[0]] == [clip.captions for clip in pairs[1]]
             for one, other in zip(*pairs, strict=True):
                 assert other.member is not None
-                assert places.read(*other.member) == (own / one.path).read_bytes()
+                assert locations.read(*other.member) == (own / one.path).read_bytes()
 
     def test_a_second_call_goes_on_where_the_first_was_cut_off(self, own: Path, tmp_path: Path) -> None:
         into = tmp_path / "set"
@@ -167,7 +167,7 @@ class TestRefused:
     )
     def test_places_where_nothing_is(self, pattern: str, message: str) -> None:
         with pytest.raises(UserError, match=message):
-            places.expand(pattern)
+            locations.expand(pattern)
 
 
 class TestRead:
@@ -229,11 +229,11 @@ class TestRead:
     def test_names_with_braces_stand_for_many(self, tmp_path: Path) -> None:
         for name in ("train-008.tar", "train-009.tar", "train-010.tar", "val.tar"):
             (tmp_path / name).touch()
-        found = places.expand(f"{tmp_path}/{{train-009,val}}.tar")
+        found = locations.expand(f"{tmp_path}/{{train-009,val}}.tar")
         assert [Path(one).name for one in found] == ["train-009.tar", "val.tar"]
-        assert len(places.expand(f"{tmp_path}/train-{{008..010}}.tar")) == 3
-        assert len(places.expand(f"{tmp_path}/train-*.tar")) == 3
-        assert len(places.expand(str(tmp_path))) == 4
+        assert len(locations.expand(f"{tmp_path}/train-{{008..010}}.tar")) == 3
+        assert len(locations.expand(f"{tmp_path}/train-*.tar")) == 3
+        assert len(locations.expand(str(tmp_path))) == 4
 
     def test_addresses_that_fsspec_knows(self, tmp_path: Path) -> None:
         content = tar_of(samples(4))
@@ -241,11 +241,11 @@ class TestRead:
         fsspec.filesystem("memory").pipe_file("/set/a.tar", content)
         local = scan.scan(str(tmp_path / "a.tar"))
         for pattern in ("memory://set/*.tar", "memory://set", f"file://{tmp_path}/a.tar"):
-            (address,) = places.expand(pattern)
+            (address,) = locations.expand(pattern)
             assert samples_of(address, tmp_path / "kept") == local
-            assert places.read(address, local[2].offset, local[2].size) == bytes([2]) * 602
+            assert locations.read(address, local[2].offset, local[2].size) == bytes([2]) * 602
             with pytest.raises(UserError, match="shorter than when it was indexed"):
-                places.read(address, len(content) - 10, 20)
+                locations.read(address, len(content) - 10, 20)
 
     @pytest.mark.skipif(not REAL.exists(), reason="the shard of video2dataset is not here")
     def test_a_shard_of_video2dataset(self) -> None:

@@ -6,8 +6,8 @@ import re
 import pytest
 from synthetic import BASE, RATIOS, grid, key_of, write_study
 
-from workbench.answer.asked import Asked
 from workbench.answer.results import answer
+from workbench.answer.study_record import StudyRecord
 from workbench.report.saved import read_markdown, read_tex
 
 SAVED = "reports/ratios"
@@ -39,7 +39,7 @@ def edited(report):
 
 def answer_of(results, study="ratios"):
     description = json.loads((results / "runs" / study / "study.json").read_text())
-    return answer(Asked.of(description), results)
+    return answer(StudyRecord.of(description), results)
 
 
 @pytest.mark.parametrize("file", ["table.csv", "table.tex", "answer.md"])

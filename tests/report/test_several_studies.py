@@ -6,9 +6,9 @@ import re
 import pytest
 from synthetic import BASE, QUERIES, RATIOS, grid, key_of, write_study
 
-from workbench.answer.asked import load
 from workbench.answer.joint.studies import together
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 
 SEVERAL = ("first", "second")
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from playable import make_playable
 
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report.page import page
 from workbench.report.saved import read_markdown
 from workbench.report.share import page as shared_page

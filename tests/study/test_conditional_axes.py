@@ -10,8 +10,8 @@ import pytest
 from support import run_dirs
 
 from workbench import tables
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report.__main__ import main as report
 from workbench.report.rows import exact, readable
 from workbench.tracking.runs import load_runs

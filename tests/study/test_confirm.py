@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support import run_dirs
 
-from workbench.answer.asked import load
 from workbench.answer.results import answer
+from workbench.answer.study_record import load
 from workbench.report.__main__ import main as report
 from workbench.tracking.runs import load_runs
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workbench.answer.asked import Asked
+from workbench.answer.study_record import StudyRecord
 from workbench.config import Budget, OptimConfig, RunConfig, Stage
 from workbench.report.__main__ import main as report
 from workbench.runner.arguments import parser
@@ -48,8 +48,8 @@ def test_the_command_line_reads_them_as_the_same_options(options):
 def test_the_command_is_quoted_for_the_shell():
     asked = {"study": "a", "question": "", "metric": "t2v_r1", "direction": "maximize", "axes": [],
              "baseline": None, "seeds": [0], "reads": [], "smoke": True, "plan": "", "cells": []}  # fmt: skip
-    assert Asked.of(asked).command == "python -m workbench.study a --smoke"
-    command = Asked.of(asked | {"arguments": ["a", "--data", "folder:/own videos"]}).command
+    assert StudyRecord.of(asked).command == "python -m workbench.study a --smoke"
+    command = StudyRecord.of(asked | {"arguments": ["a", "--data", "folder:/own videos"]}).command
     assert command == "python -m workbench.study a --data 'folder:/own videos'"
 
 
@@ -86,7 +86,7 @@ def test_a_search_notes_the_version_of_optuna(place, tmp_path):
     plan = make_plan(replace(study, name="drawn"), Options(), tmp_path)
     found = describe(plan, tmp_path / "results")
     assert found["optuna"] == metadata.version("optuna")
-    assert Asked.of(found).optuna == found["optuna"]
+    assert StudyRecord.of(found).optuna == found["optuna"]
     assert (
         "optuna"
         not in make_plan(replace(study, name="a", mode="ablation"), Options(), tmp_path).description()

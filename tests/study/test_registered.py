@@ -5,7 +5,7 @@ import json
 import pytest
 from test_plan import config, plan_of
 
-from workbench.answer.asked import Asked
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 from workbench.study.plan import Options
 from workbench.study.show import plan_text
@@ -45,8 +45,8 @@ def test_contrasts_change_no_key_and_older_descriptions_have_none(tmp_path):
     assert [cell.key for cell in plain.cells] == [cell.key for cell in with_them.cells]
     old = plain.description()
     assert old.pop("contrasts") == []
-    assert (Asked.of(old).contrasts, Asked.of(old).registered) == ((), False)
-    assert Asked.of(with_them.description()).registered
+    assert (StudyRecord.of(old).contrasts, StudyRecord.of(old).registered) == ((), False)
+    assert StudyRecord.of(with_them.description()).registered
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_looks_and_collapse_that_cannot_be_meant_are_refused(fields, message):
 
 def test_looks_and_collapse_are_stored_with_the_plan(tmp_path):
     plan = plan_of(configure, tmp_path, looks={3: 0.01, 5: 0.04}, collapse=1.5)
-    asked = Asked.of(json.loads(json.dumps(plan.description())))
+    asked = StudyRecord.of(json.loads(json.dumps(plan.description())))
     assert (dict(asked.looks), asked.collapse) == ({3: 0.01, 5: 0.04}, 1.5)
     text = plan_text(plan, [], {})
     assert "Claims are looked for with 3 seeds at 1 %, 5 seeds at 4 %." in text
     assert "A run whose val text-to-video R@1 (%) is not better than 1.5 has collapsed" in text
-    plain = Asked.of(plan_of(configure, tmp_path).description())
+    plain = StudyRecord.of(plan_of(configure, tmp_path).description())
     assert (dict(plain.looks), plain.collapse) == ({}, None)
     tried = plan_of(configure, tmp_path, Options(smoke=True), looks={3: 0.01}, collapse=1.5)
-    smoke = Asked.of(tried.description())
+    smoke = StudyRecord.of(tried.description())
     assert (dict(smoke.looks), smoke.collapse) == ({}, None), "nothing is claimed of a smoke test"

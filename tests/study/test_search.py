@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from support import run_dirs, starts, until
 
-from workbench.answer.asked import load
 from workbench.answer.progress import progress
+from workbench.answer.study_record import load
 from workbench.report.__main__ import main as report
 from workbench.tracking.runs import load_runs
 

@@ -18,7 +18,7 @@ from workbench.tasks import captioning, queries_of
 from workbench.tasks import gallery as galleries
 from workbench.tasks.captioning import evaluate, references, scores, words
 from workbench.tasks.gallery import Judged
-from workbench.tracking.kept.queries import QueryValues
+from workbench.tracking.cache.queries import QueryValues
 
 CLIPS = 25
 SHOWN = scenes(CLIPS)

@@ -14,7 +14,7 @@ from planted import gallery, numbers
 from workbench.config import DataConfig
 from workbench.data import read_index
 from workbench.data.moving_shapes import world
-from workbench.data.moving_shapes.grammar import WORDS, Said, backwards, parse, say, swapped
+from workbench.data.moving_shapes.grammar import WORDS, ParsedCaption, backwards, parse, say, swapped
 from workbench.errors import UserError
 from workbench.recipe.batch import Layout, Text
 from workbench.tasks import order, shuffling
@@ -36,7 +36,7 @@ def said(number):
     first, second = PAIRS[number]
     colour, shape = list(world.COLOURS)[number // 7], list(world.SHAPES)[number // 7 % 6]
     parts = {"colour": colour, "shape": shape, "first": first, "second": second, "background": "grid"}
-    return Said(number % 3, parts, dict.fromkeys(WORDS, 0))
+    return ParsedCaption(number % 3, parts, dict.fromkeys(WORDS, 0))
 
 
 class Heard:

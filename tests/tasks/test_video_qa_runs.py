@@ -23,7 +23,7 @@ from workbench.tasks import gallery as galleries
 from workbench.tasks import queries_of
 from workbench.tasks.gallery import Judged
 from workbench.tasks.video_qa import evaluate
-from workbench.tracking.kept.queries import QueryValues
+from workbench.tracking.cache.queries import QueryValues
 from workbench.train.session import open_session
 
 CLIPS = 40

@@ -12,8 +12,8 @@ from finished_runs import finish, train
 
 from workbench.errors import UserError
 from workbench.tracking.__main__ import main
-from workbench.tracking.also import known
-from workbench.tracking.also.record import unsent
+from workbench.tracking.mirrors import registry
+from workbench.tracking.mirrors.record import unsent
 
 wandb = pytest.importorskip("wandb")
 BLOCK, HEADER = 32768, 7
@@ -38,7 +38,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def mirror(results):
-    return known.reach(results)
+    return registry.reach(results)
 
 
 def records(path):
@@ -172,7 +172,7 @@ def test_what_cannot_be_sent_to_is_one_sentence(
 ):
     monkeypatch.setenv("WANDB_MODE", mode)
     if missing:
-        monkeypatch.setattr(known.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     path = str(make_run().path)
     assert main(["import", path, "--results", str(results), "--mlflow", "none", "--also", name]) == 2
     err = capsys.readouterr().err
@@ -198,7 +198,7 @@ def test_without_a_key_it_says_how_to_get_one_and_asks_nothing(results, online):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         online(server.server_port)
         with pytest.raises(UserError, match="there is no API key: `wandb login` asks for one"):
-            known.reach(results)
+            registry.reach(results)
         server.shutdown()
 
 
@@ -208,8 +208,8 @@ def test_nobody_answering_is_a_warning_that_names_the_command(make_run, results,
         unused.bind(("127.0.0.1", 0))
         online(unused.getsockname()[1])
         with pytest.raises(UserError, match="does not answer"):
-            known.reach(results)
-        warning = known.forwarder("wandb", results, "mask", [directory]).close(patience=60)
+            registry.reach(results)
+        warning = registry.forwarder("wandb", results, "mask", [directory]).close(patience=60)
     assert "1 run is not in Weights & Biases" in warning
     assert f"python -m workbench.tracking import {directory.path}" in warning
     assert "--mlflow none --also wandb" in warning

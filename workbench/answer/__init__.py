@@ -18,7 +18,7 @@ class _Called(ModuleType):
     """`workbench.answer` is both this package and what one calls in a notebook."""
 
     def __call__(self, *studies: str, **options: Any) -> Any:
-        return importlib.import_module("workbench.notebook.doors").answer(*studies, **options)
+        return importlib.import_module("workbench.notebook.functions").answer(*studies, **options)
 
 
 sys.modules[__name__].__class__ = _Called

@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench import naming, stats
 from workbench.answer import wording
-from workbench.answer.asked import Asked
+from workbench.answer.study_record import StudyRecord
 from workbench.metrics import disturbed
 from workbench.stats.intervals import Kind
 from workbench.stats.power import detectable
@@ -233,7 +233,7 @@ def other_plans(runs: int) -> str:
 
 
 def of_search(
-    pruned: int, failed: Mapping[str, str], left_out: Mapping[str, str], left: int, asked: Asked
+    pruned: int, failed: Mapping[str, str], left_out: Mapping[str, str], left: int, asked: StudyRecord
 ) -> list[str]:
     """What limits the answer of a search. pruned, left: numbers of trials; failed, left_out: cell -> why."""
     found = [

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from workbench import naming, stats
 from workbench.answer import sentences, wording
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 
 
@@ -50,7 +50,7 @@ class Registered:
 
 
 def tested(
-    asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], alpha: float
+    asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs], alpha: float
 ) -> tuple[Registered, ...]:
     """Every contrast in its order, each at alpha; usable: key of a cell -> its runs that can be compared."""
     made = [_made(contrast, asked, evidence, usable) for contrast in asked.contrasts]
@@ -98,7 +98,7 @@ def exact(found: Sequence[Registered]) -> pl.DataFrame:
 
 
 def _made(
-    contrast: Mapping[str, Any], asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
+    contrast: Mapping[str, Any], asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> Registered:
     sides = [contrast[side]["cells"] for side in ("of", "against")]
     names = [naming.cell(contrast[side]["axes"], asked.says) or "all cells" for side in ("of", "against")]

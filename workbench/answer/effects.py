@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench import naming, stats, tables
 from workbench.answer import wording
-from workbench.answer.asked import Asked
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 from workbench.naming import Value
 
@@ -48,7 +48,7 @@ def _table(effects: Sequence[stats.Effect], says: Mapping[str, str]) -> pl.DataF
 
 
 def over_holes(
-    asked: Asked, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
+    asked: StudyRecord, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
 ) -> stats.FactorEffects | None:
     """Main effects over the cells that share levels, without a test: which ones these are no study has
     planned. None for a full grid, which has its effects, a search, one seed, and runs that are missing.
@@ -65,7 +65,7 @@ def over_holes(
     return None if not kept or len(found.seeds) < 2 else replace(found, effects=kept)
 
 
-def refusal(asked: Asked) -> list[str]:
+def refusal(asked: StudyRecord) -> list[str]:
     """A sentence on the axes of a grid with holes that have no effect on average: which cells they miss."""
     axes, cells = _with_holes(asked)
     lacking = {axis: missing for i, axis in enumerate(axes) if (missing := stats.blocks(list(cells), i)[1])}
@@ -85,7 +85,7 @@ def refusal(asked: Asked) -> list[str]:
     ]
 
 
-def _with_holes(asked: Asked) -> tuple[list[str], dict[tuple[Value, ...], str]]:
+def _with_holes(asked: StudyRecord) -> tuple[list[str], dict[tuple[Value, ...], str]]:
     """Axes that vary, and levels of them -> key of the cell; no axes for a full grid and for a search."""
     levels = {axis: {cell.get(axis) for cell in asked.cells.values()} for axis in asked.axes}
     axes = [axis for axis, found in levels.items() if len(found) > 1]

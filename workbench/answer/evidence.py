@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 
 from workbench import stats, tasks
-from workbench.answer.asked import Asked
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 from workbench.metrics import Queries
 from workbench.stats.looks import Look
 from workbench.tasks import queries_of
-from workbench.tracking.kept.computed import Computed
-from workbench.tracking.kept.queries import Answered, QueryValues
+from workbench.tracking.cache.computed import Computed
+from workbench.tracking.cache.queries import Answered, QueryValues
 from workbench.tracking.runs import load_runs
 
 
@@ -37,7 +37,7 @@ class Evidence:
     groups: Sequence[str] | None
     """[Q], the clip of each query; None where each query counts by itself."""
     looks: tuple[Look, ...]
-    """With which seeds the study's answer was given before, see `workbench.answer.luck.looked`."""
+    """With which seeds the study's answer was given before, see `workbench.answer.luck.looks`."""
     val_captions: tuple[int, ...] | None
     """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]
@@ -107,7 +107,7 @@ def read_looks(file: Path) -> tuple[Look, ...]:
 
 
 def gather(
-    asked: Asked, results: Path, table: pl.DataFrame | None = None, known: QueryValues | None = None
+    asked: StudyRecord, results: Path, table: pl.DataFrame | None = None, known: QueryValues | None = None
 ) -> Evidence:
     """Reads what the queries of all complete runs of the plan contribute to the metric.
 
@@ -163,7 +163,7 @@ def _val_captions(runs: pl.DataFrame) -> tuple[int, ...] | None:
         return None
 
 
-def _usual(asked: Asked, found: Mapping[str, Mapping[int, Answered]]) -> str:
+def _usual(asked: StudyRecord, found: Mapping[str, Mapping[int, Answered]]) -> str:
     """The queries of the baseline, or else those that most runs answered."""
     base = found.get(asked.baseline or "")
     cells = [base] if base is not None else list(found.values())

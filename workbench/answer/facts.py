@@ -11,16 +11,16 @@ import polars as pl
 
 from workbench import stats, tables
 from workbench.answer import caveats
-from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 from workbench.metrics import CORE_WAIT
 
 CODE = ("commit", "dirty", "torch")
 
 
 def limiting(
-    asked: Asked, evidence: Evidence, told: str | None, contrasts: Sequence[Registered],
+    asked: StudyRecord, evidence: Evidence, told: str | None, contrasts: Sequence[Registered],
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """All caveats: those of the comparison behind the answer first, then those of the table as a whole.
@@ -56,7 +56,7 @@ def limiting(
     return found
 
 
-def _of_contrasts(asked: Asked, contrasts: Sequence[Registered]) -> list[str]:
+def _of_contrasts(asked: StudyRecord, contrasts: Sequence[Registered]) -> list[str]:
     """Of each contrast the seeds that it leaves out, and of the one that could not be told what it missed."""
     found = [s for contrast in contrasts for s in caveats.seeds_of_contrast(contrast.text, contrast.left_out)]
     failed = next((contrast for contrast in contrasts if not contrast.told), None)
@@ -65,7 +65,7 @@ def _of_contrasts(asked: Asked, contrasts: Sequence[Registered]) -> list[str]:
     return found
 
 
-def _of_search(asked: Asked, evidence: Evidence) -> list[str]:
+def _of_search(asked: StudyRecord, evidence: Evidence) -> list[str]:
     pruned = evidence.runs.filter(pl.col("state") == "pruned").height
     return caveats.of_search(
         pruned,
@@ -76,7 +76,7 @@ def _of_search(asked: Asked, evidence: Evidence) -> list[str]:
     )
 
 
-def _missing(asked: Asked, evidence: Evidence) -> list[str]:
+def _missing(asked: StudyRecord, evidence: Evidence) -> list[str]:
     label = asked.labels
     failed: dict[str, dict[int, str]] = {}
     for key, seed, why in _lost(evidence):
@@ -99,7 +99,7 @@ def _lost(evidence: Evidence) -> list[tuple[str, int, str]]:
     return found
 
 
-def _differing_axes(asked: Asked, key: str) -> list[str]:
+def _differing_axes(asked: StudyRecord, key: str) -> list[str]:
     """Axes in which a compared cell differs from its baseline."""
     mine, base = asked.cells[key], asked.cells[_base(asked, key)]
     # An axis that exists only under a choice differs because of that choice, not besides it: where no words
@@ -107,7 +107,7 @@ def _differing_axes(asked: Asked, key: str) -> list[str]:
     return [axis for axis in mine if axis in base and mine[axis] != base[axis]]
 
 
-def _differing_settings(asked: Asked, evidence: Evidence, key: str) -> list[str]:
+def _differing_settings(asked: StudyRecord, evidence: Evidence, key: str) -> list[str]:
     """Settings of the configuration in which a compared cell differs from its baseline.
 
     One that only one of them has, of something that both have, is no difference by itself: it follows from
@@ -128,13 +128,13 @@ def _differing_settings(asked: Asked, evidence: Evidence, key: str) -> list[str]
     ]
 
 
-def _base(asked: Asked, key: str) -> str:
+def _base(asked: StudyRecord, key: str) -> str:
     base = asked.base_of(key)
     assert base is not None  # what is compared has something that it is compared with
     return base
 
 
-def _unequal_budgets(asked: Asked, done: pl.DataFrame) -> list[str]:
+def _unequal_budgets(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
     """Budgets are to be equal among cells that are compared with each other."""
     strata: dict[str, dict[str, str]] = {}
     for key, budget in _budgets(done).items():
@@ -157,8 +157,8 @@ def _budgets(done: pl.DataFrame) -> dict[str, str]:
     return out
 
 
-def _unequal_files(asked: Asked, done: pl.DataFrame) -> list[str]:
-    """Files of the user's own of which runs had different versions, see `workbench.own.facts`."""
+def _unequal_files(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
+    """Files of the user's own of which runs had different versions, see `workbench.extensions.facts`."""
     digests: dict[str, Counter[str]] = {}
     changed = []
     names = [name for name in ("env.own", "env.earlier") if name in done.columns]

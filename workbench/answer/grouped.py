@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from workbench import naming
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 from workbench.naming import Value
 
 
-def grouped(asked: Asked, evidence: Evidence, by: Collection[str]) -> tuple[Asked, Evidence]:
+def grouped(asked: StudyRecord, evidence: Evidence, by: Collection[str]) -> tuple[StudyRecord, Evidence]:
     """The study as if only the axes `by` had been varied: its groups are cells, its baseline is a group.
 
     A group goes by the key of its first cell. A seed counts where every cell of the group has it, so
@@ -87,7 +87,7 @@ def _runs(
     )
 
 
-def _label(levels: Mapping[str, Value], asked: Asked, keys: Sequence[str]) -> str:
+def _label(levels: Mapping[str, Value], asked: StudyRecord, keys: Sequence[str]) -> str:
     """`strategy=tube`, or the cell's own label where it stands alone."""
     if len(keys) == 1:
         return asked.labels[keys[0]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from workbench.answer.asked import Asked, command
+from workbench.answer.study_record import StudyRecord, command
 from workbench.naming import PLAIN
 from workbench.tables import duration
 
@@ -70,7 +70,7 @@ class Progress:
         return f"{self.total} run{'' if self.total == 1 else 's'}: {parts}{left}."
 
 
-def progress(asked: Asked, runs: pl.DataFrame, now: float) -> Progress:
+def progress(asked: StudyRecord, runs: pl.DataFrame, now: float) -> Progress:
     """runs: the run table of the study; now: seconds since 1970."""
     found = {row["run"]: row for row in runs.select(_columns(runs)).iter_rows(named=True)}
     states: dict[tuple[str, int], str] = {}
@@ -111,7 +111,7 @@ class Step:
     """Without the folder of the results."""
 
 
-def next_step(asked: Asked, state: Progress) -> Step:
+def next_step(asked: StudyRecord, state: Progress) -> Step:
     """What leads further: the missing runs, the real study after a smoke test, more seeds, or the report."""
     if asked.smoke and not state.unfinished:
         return Step(why="This asks the question in full:", command=command(asked.name))
@@ -126,7 +126,7 @@ def next_step(asked: Asked, state: Progress) -> Step:
     return Step(why="This writes the answer as a page with tables and figures for a paper:", command=report)
 
 
-def _with_seeds(asked: Asked) -> str:
+def _with_seeds(asked: StudyRecord) -> str:
     """The command of a plan with one seed, with the seeds that the study asks for, or else with three."""
     words = shlex.split(asked.command)
     if "--quick" in words:

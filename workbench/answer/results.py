@@ -11,12 +11,12 @@ import polars as pl
 
 from workbench import stats, tables, tasks
 from workbench.answer import caveats, contrasts, facts, search, sentences, wording
-from workbench.answer.asked import Asked
 from workbench.answer.contrasts import Registered
 from workbench.answer.effects import over_holes, refusal
 from workbench.answer.evidence import Evidence, gather
-from workbench.answer.luck import learned, looked
+from workbench.answer.luck import learning, looks
 from workbench.answer.scaling.curves import Scaling, curves
+from workbench.answer.study_record import StudyRecord
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
 from workbench.stats.chance import FromChance
@@ -28,7 +28,7 @@ from workbench.stats.intervals import Kind
 class Answer:
     """What a study says."""
 
-    asked: Asked
+    asked: StudyRecord
     evidence: Evidence
     cells: pl.DataFrame
     """One row a cell with complete runs, see `tables.cell_table`, in the order of the plan."""
@@ -119,21 +119,21 @@ class Answer:
         return "better" if c.winner == c.a else "worse"
 
 
-def answer(asked: Asked, results: Path) -> Answer:
+def answer(asked: StudyRecord, results: Path) -> Answer:
     """The answer from the complete runs of the plan. Cells are selected by val, reported by test."""
     return answer_of(asked, gather(asked, results))
 
 
-def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer:
+def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> Answer:
     """The answer that the evidence gives; error: what the intervals of the cells are about."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable, error)
-    spent = looked.alpha(asked, evidence)
-    of_looks, alpha = looked.caveats(asked, evidence, spent), spent or ALPHA
+    spent = looks.alpha(asked, evidence)
+    of_looks, alpha = looks.caveats(asked, evidence, spent), spent or ALPHA
     if spent is None:  # not a planned look: nothing is claimed
         asked = replace(asked, contrasts=(), exploring=True)
-    before = learned.learned(asked, evidence)
-    trained = learned.of_those_that_train(asked, before.training, usable)
+    before = learning.learned(asked, evidence)
+    trained = learning.of_those_that_train(asked, before.training, usable)
     found, refused = _compare(asked, evidence, trained)
     effects = _effects(asked, trained, evidence)
     comparisons, effects, family = _corrected(asked, found, effects, alpha)
@@ -185,7 +185,9 @@ def answer_of(asked: Asked, evidence: Evidence, error: Kind = "seeds") -> Answer
     )
 
 
-def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], error: Kind) -> pl.DataFrame:
+def _cells(
+    asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs], error: Kind
+) -> pl.DataFrame:
     bounds = (asked.measure.low, asked.measure.high)
     summaries = stats.summarise_cells(usable, evidence.groups, kind=error, bounds=bounds) if usable else {}
     intervals = {
@@ -197,7 +199,7 @@ def _cells(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs], e
     return table.sort(pl.col("key").replace_strict(order, return_dtype=pl.Int64))
 
 
-def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
+def _by_val(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
     """Keys of the cells, the best mean of the metric on val first; test has no say."""
     column = f"metric.val/{asked.metric}"
     if done.is_empty() or column not in done.columns:
@@ -207,7 +209,7 @@ def _by_val(asked: Asked, done: pl.DataFrame) -> list[str]:
 
 
 def _compare(
-    asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]
+    asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
     """Every comparable cell against its baseline, uncorrected, and why the others are left out."""
     refused, found = dict(evidence.refused), list[stats.Comparison]()
@@ -228,7 +230,10 @@ def _compare(
 
 
 def _corrected(
-    asked: Asked, compared: Mapping[str, stats.Comparison], effects: stats.FactorEffects | None, alpha: float
+    asked: StudyRecord,
+    compared: Mapping[str, stats.Comparison],
+    effects: stats.FactorEffects | None,
+    alpha: float,
 ) -> tuple[dict[str, stats.Comparison], stats.FactorEffects | None, stats.Family]:
     """All that an answer tests is one family, whether or not its runs are done; nothing is tested where
     contrasts are registered."""
@@ -245,7 +250,7 @@ def _corrected(
 
 
 def _against(
-    asked: Asked, evidence: Evidence, base: str, arms: Mapping[str, stats.Runs], runs: stats.Runs
+    asked: StudyRecord, evidence: Evidence, base: str, arms: Mapping[str, stats.Runs], runs: stats.Runs
 ) -> Iterable[stats.Comparison]:
     """Arms against one baseline and its runs."""
     name, groups = asked.labels[base], evidence.groups
@@ -261,7 +266,7 @@ def _against(
     return evidence.computed.of_each("compare_family", (name, runs, groups, how), cells, compared).values()
 
 
-def _grid(asked: Asked) -> dict[str, int]:
+def _grid(asked: StudyRecord) -> dict[str, int]:
     """Number of levels of each axis that varies; empty where the cells are no full grid of at least two."""
     levels = {axis: {cell.get(axis) for cell in asked.cells.values()} for axis in asked.axes}
     varying = {axis: len(found) for axis, found in levels.items() if len(found) > 1}
@@ -272,7 +277,7 @@ def _grid(asked: Asked) -> dict[str, int]:
 
 
 def _effects(
-    asked: Asked, usable: Mapping[str, stats.Runs], evidence: Evidence
+    asked: StudyRecord, usable: Mapping[str, stats.Runs], evidence: Evidence
 ) -> stats.FactorEffects | None:
     """None where the cells are no full grid of at least two axes, or one of them is missing."""
     varying = list(_grid(asked))

@@ -8,11 +8,11 @@ from dataclasses import replace
 import polars as pl
 
 from workbench import naming, stats, tables, tasks
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 
 
-def front(asked: Asked, evidence: Evidence) -> tuple[str, ...]:
+def front(asked: StudyRecord, evidence: Evidence) -> tuple[str, ...]:
     """Keys on the Pareto front of cost and the metric on val, the cheapest first; test has no say.
 
     Trials that cannot be compared on test are left out; the caveats name them.
@@ -30,14 +30,16 @@ def front(asked: Asked, evidence: Evidence) -> tuple[str, ...]:
     return tuple(table.filter(pl.Series(on))["key"])
 
 
-def points(asked: Asked, evidence: Evidence, cost: str) -> dict[str, stats.ParetoPoint]:
+def points(asked: StudyRecord, evidence: Evidence, cost: str) -> dict[str, stats.ParetoPoint]:
     """Each complete trial as a point of cost and test metric; on the front is what val put there."""
     found = stats.pareto(*evidence.with_cost(cost), groups=evidence.groups, higher_is_better=asked.maximize)
     chosen = front(asked, evidence)
     return {key: replace(point, on_front=key in chosen) for key, point in found.items()}
 
 
-def front_table(asked: Asked, evidence: Evidence, cells: pl.DataFrame, found: Sequence[str]) -> pl.DataFrame:
+def front_table(
+    asked: StudyRecord, evidence: Evidence, cells: pl.DataFrame, found: Sequence[str]
+) -> pl.DataFrame:
     """The front, the cheapest first: axes, cost, val, test with interval, how often on the front by test;
     heads as people say them."""
     metric = f"test/{asked.metric}"
@@ -58,7 +60,7 @@ def front_table(asked: Asked, evidence: Evidence, cells: pl.DataFrame, found: Se
     return tables.rename(table.with_columns(pl.Series("front by test", share)), front_heads(asked))
 
 
-def front_heads(asked: Asked) -> dict[str, str]:
+def front_heads(asked: StudyRecord) -> dict[str, str]:
     """Column of the front's table -> its head."""
     metrics = (asked.cost, f"val/{asked.metric}", f"test/{asked.metric}")
     return {axis: naming.axis(axis, asked.says) for axis in asked.axes} | {
@@ -66,7 +68,7 @@ def front_heads(asked: Asked) -> dict[str, str]:
     }
 
 
-def importance_table(asked: Asked) -> pl.DataFrame:
+def importance_table(asked: StudyRecord) -> pl.DataFrame:
     """Axis and its share with interval."""
     rows: Sequence[Mapping[str, object]] = asked.importances
     return pl.DataFrame(
@@ -82,5 +84,5 @@ def importance_table(asked: Asked) -> pl.DataFrame:
     )
 
 
-def _axes(asked: Asked, rows: pl.DataFrame) -> list[str]:
+def _axes(asked: StudyRecord, rows: pl.DataFrame) -> list[str]:
     return [axis for axis in asked.axes if axis in rows.columns]

@@ -17,8 +17,8 @@ import numpy as np
 
 from workbench import stats, tasks
 from workbench.answer import sentences, wording
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 
 HOLDS, DOES_NOT, OPEN = "holds", "does not", "cannot be told"
@@ -69,8 +69,8 @@ def verdict_level(family: stats.Family) -> float:
 
 
 def judge(
-    claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison],
-    level: float,
+    claim: Mapping[str, Any], asked: StudyRecord, evidence: Evidence,
+    comparisons: Mapping[str, stats.Comparison], level: float,
 ) -> Verdict:  # fmt: skip
     """The verdict on one claim (fields of `workbench.study.spec.Claim`), from intervals of this level."""
     measured, verdict, reason = _judged(claim, asked, evidence, comparisons, level)
@@ -87,8 +87,8 @@ def judge(
 
 
 def _judged(
-    claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison],
-    level: float,
+    claim: Mapping[str, Any], asked: StudyRecord, evidence: Evidence,
+    comparisons: Mapping[str, stats.Comparison], level: float,
 ) -> tuple[str, str, str]:  # fmt: skip
     """What was measured, the verdict, and why it cannot be told."""
     try:
@@ -110,8 +110,8 @@ def _judged(
 
 
 def _figure(
-    claim: Mapping[str, Any], asked: Asked, evidence: Evidence, comparisons: Mapping[str, stats.Comparison],
-    level: float,
+    claim: Mapping[str, Any], asked: StudyRecord, evidence: Evidence,
+    comparisons: Mapping[str, stats.Comparison], level: float,
 ) -> _Figure:  # fmt: skip
     """`UserError` without runs."""
     arm = next((key for key, axes in asked.cells.items() if dict(axes) == dict(claim["arm"])), None)

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from workbench import stats, tables, tasks
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
+from workbench.answer.study_record import StudyRecord
 from workbench.stats.power import MOST_SEEDS, detectable, seeds_needed
 
 WITHOUT_CLAIMS = "shown without claims, which a study has for its registered contrasts or its planned looks"
@@ -201,7 +201,7 @@ def _decimals(c: stats.Comparison) -> int:
 
 
 def ablation(
-    asked: Asked, evidence: Evidence, selected: Sequence[str], next_best: str | None,
+    asked: StudyRecord, evidence: Evidence, selected: Sequence[str], next_best: str | None,
     comparisons: Mapping[str, stats.Comparison], refused: Mapping[str, str],
 ) -> str:  # fmt: skip
     """The cell that val selects, its test score, and how it stands against the baseline.
@@ -229,7 +229,10 @@ def ablation(
 
 
 def _strata(
-    asked: Asked, evidence: Evidence, selected: Sequence[str], comparisons: Mapping[str, stats.Comparison]
+    asked: StudyRecord,
+    evidence: Evidence,
+    selected: Sequence[str],
+    comparisons: Mapping[str, stats.Comparison],
 ) -> str:
     """The best choice of each stratum by val, and whether it is the same everywhere."""
     parts = []
@@ -244,7 +247,7 @@ def _strata(
     return f"{text} The choice by val differs between them ({listed}), which by itself is no claim."
 
 
-def _against_baseline(asked: Asked, key: str, comparisons: Mapping[str, stats.Comparison]) -> str:
+def _against_baseline(asked: StudyRecord, key: str, comparisons: Mapping[str, stats.Comparison]) -> str:
     if key == asked.base_of(key):
         return " (the baseline)"
     if (c := comparisons.get(key)) is None:
@@ -256,7 +259,7 @@ def _against_baseline(asked: Asked, key: str, comparisons: Mapping[str, stats.Co
     return f" ({verb} by {abs(c.effect):.1f}, {interval(c.shown, negated=c.effect < 0)})"
 
 
-def search(asked: Asked, evidence: Evidence, best: str, front: Sequence[str]) -> str:
+def search(asked: StudyRecord, evidence: Evidence, best: str, front: Sequence[str]) -> str:
     """The answer of a search, which is a statement about these trials and no claim."""
     many = trials(evidence.done.height)
     if front:
@@ -274,7 +277,7 @@ COSTS = ("cost/train_gflops_per_clip", "speed/clips_per_s")
 """What the selected cell costs beside its baseline is said of these, where the study reads them."""
 
 
-def costs(asked: Asked, evidence: Evidence, key: str) -> str:
+def costs(asked: StudyRecord, evidence: Evidence, key: str) -> str:
     """As in `training GFLOPs per clip: 0.112 against 0.795 of the baseline`; empty for that itself."""
     base = asked.base_of(key)
     if base is None or base == key:
@@ -292,13 +295,13 @@ def costs(asked: Asked, evidence: Evidence, key: str) -> str:
     return "; ".join(found)
 
 
-def _scored(asked: Asked, evidence: Evidence, key: str) -> str:
+def _scored(asked: StudyRecord, evidence: Evidence, key: str) -> str:
     """As in `text-to-video R@1 of 51.8 %`."""
     unit = f" {asked.measure.unit}" if asked.measure.unit else ""
     return f"{asked.measure.label} of {_mean(evidence, key, f'test/{asked.metric}'):.1f}{unit}"
 
 
-def _reached(asked: Asked, evidence: Evidence, key: str) -> str:
+def _reached(asked: StudyRecord, evidence: Evidence, key: str) -> str:
     text = f"{asked.labels[key]} ({_scored(asked, evidence, key)} on test"
     if asked.cost:
         cost = next(iter(evidence.per_seed(key, asked.cost).values()))

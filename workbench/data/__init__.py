@@ -26,7 +26,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from workbench.data.truth import Truth
 
 
-__path__ += own.paths("datasets")
+__path__ += extensions.paths("datasets")
 
 
 def names() -> list[str]:
@@ -202,14 +202,14 @@ def load(name: str) -> ModuleType:
     place = _places(tuple(__path__)).get(name)
     if place is None:
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
-    return own.module(place)
+    return extensions.module(place)
 
 
 @functools.cache
 def _places(roots: tuple[str, ...]) -> dict[str, str]:
     """Name -> module path. Read, not imported: listing names must not load a decoder."""
     found: dict[str, str] = {}
-    theirs = own.paths("datasets")
+    theirs = extensions.paths("datasets")
     for root in (Path(root) for root in roots if root not in theirs):
         for path in sorted(root.rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -224,7 +224,7 @@ def _places(roots: tuple[str, ...]) -> dict[str, str]:
                     raise ValueError(f"{known} and {place} are two data sets of one name")
                 found[name] = place
     # Of the user's folder the files beside each other only: it may hold the data as well.
-    for stem, path in own.files("datasets").items():
+    for stem, path in extensions.files("datasets").items():
         try:
             endings = _protocols_in(ast.parse(path.read_bytes()))
         except (SyntaxError, ValueError):

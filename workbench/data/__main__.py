@@ -14,7 +14,7 @@ from pathlib import Path
 from workbench import data as datasets
 from workbench.data.check import check, text
 from workbench.errors import UserError
-from workbench.places import called
+from workbench.project_paths import called
 from workbench.tracking.files import check_folder, write_atomic
 
 

@@ -105,7 +105,7 @@ class Index:
     unusable: str = ""
     """Why no study can use it, in a sentence; a report on it can still be made."""
     shards: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    """Shards in which clips lie, each with its state, see `shards.places.state`."""
+    """Shards in which clips lie, each with its state, see `shards.locations.state`."""
 
     @property
     def pictures(self) -> bool:

@@ -78,7 +78,7 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
     """See `truth.Truth.boxes`, of two actors; `UserError` where another version drew the store's clips."""
-    from workbench.data.moving_shapes.anew import boxes_of
+    from workbench.data.moving_shapes.scenes import boxes_of
 
     return boxes_of(store, rows, index)
 

@@ -47,7 +47,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             raise UserError(f"--json should be a file in a folder that is there, not {options.json}")
         check_folder(options.json.absolute().parent, "--json")
     from workbench.evaluate.measure import Request, evaluate
-    from workbench.evaluate.told import text
+    from workbench.evaluate.summary import text
 
     found = evaluate(
         Request(

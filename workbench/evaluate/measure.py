@@ -19,7 +19,7 @@ from workbench.config import DataConfig, RunConfig
 from workbench.data.sampling import evaluated_frames
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
-from workbench.inspection import opened
+from workbench.inspection import loading
 from workbench.metrics import full_name
 from workbench.models.text import Vocabulary
 from workbench.recipe.base import BaseRecipe
@@ -68,10 +68,10 @@ def evaluate(request: Request) -> dict[str, Any]:
     check_folder(run.path, "RUN_DIR")
     check_folder(request.root, "--data-root", writable=False)
     device = environment.pick_device(request.device)
-    recipe: BaseRecipe = opened.model(run, "so it cannot be evaluated")
+    recipe: BaseRecipe = loading.model(run, "so it cannot be evaluated")
     untaught = untrained(recipe, config.stages)
     wanted = _possible(request, config, type(recipe))
-    words = opened.vocabulary(run)
+    words = loading.vocabulary(run)
     data, store, notes = _store(request, config)
     asked = _askable(request, wanted, store)
     part = gallery(store, request.split, words.encode(store.splits[request.split].captions), data)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from workbench.figures.beside import name_points
 from workbench.figures.parallel import Dimension
+from workbench.figures.point_labels import name_points
 from workbench.figures.style import (
     CLOCKS,
     COLOURS,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench import own, recipes
+from workbench import extensions, recipes
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,9 +20,9 @@ class _Class(NamedTuple):
 
 def able(*methods: str) -> list[str]:
     """Recipes that define all of these methods (see `BaseRecipe`), in alphabetical order."""
-    theirs = own.files("recipes")
+    theirs = extensions.files("recipes")
     found = {name: _methods(f"workbench.recipes.{name}", "Recipe", theirs) for name in recipes.names()}
-    return [name for name, own in found.items() if set(methods) <= own]
+    return [name for name, extensions in found.items() if set(methods) <= extensions]
 
 
 def _methods(module: str, name: str, theirs: Mapping[str, Path]) -> set[str]:

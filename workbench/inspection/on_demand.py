@@ -21,8 +21,8 @@ import torch
 
 from workbench.data.decode import encode
 from workbench.errors import UserError
-from workbench.inspection.opened import frames, model, vocabulary
-from workbench.inspection.predicted import answers, caption, kept, moments, places, reconstruction
+from workbench.inspection.loading import frames, model, vocabulary
+from workbench.inspection.predictions import answers, caption, kept, moments, places, reconstruction
 from workbench.masking import names
 from workbench.masking.preview import hide
 from workbench.models.video import VideoEncoder

@@ -1,5 +1,5 @@
 """Maskings: frozen dataclasses one can call. In every mask True means hidden."""
 
-from workbench import own
+from workbench import extensions
 
-__path__ += own.paths("maskings")
+__path__ += extensions.paths("maskings")

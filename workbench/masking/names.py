@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 
 
@@ -39,7 +39,7 @@ def load(name: str) -> type:
     known = _subclasses("video.py", "VideoMasking") | _subclasses("text.py", "TextMasking")
     if name not in known:
         raise UserError(f"there is no masking {name!r}; there are {', '.join(known)}")
-    found: type = getattr(own.module(known[name].module), name)
+    found: type = getattr(extensions.module(known[name].module), name)
     return found
 
 
@@ -47,7 +47,7 @@ def _subclasses(file: str, base: str) -> dict[str, Named]:
     """Ours, then those of the user's files, which may build on ours. `UserError` for a name they share."""
     path = Path(__file__).with_name(file)
     found = _in(path, f"workbench.masking.{path.stem}", {base})
-    for stem, theirs in own.files("maskings").items():
+    for stem, theirs in extensions.files("maskings").items():
         for name, new in _in(theirs, f"workbench.masking.{stem}", {base, *found}).items():
             if name in found:
                 raise UserError(f"{theirs} defines {name} as {found[name].module} does; call it otherwise")
@@ -59,7 +59,7 @@ def _in(file: Path, module: str, bases: set[str]) -> dict[str, Named]:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        own.module(module)  # says what is wrong with the file
+        extensions.module(module)  # says what is wrong with the file
         raise
     found = {}
     for node in tree.body:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking import names
@@ -262,8 +262,8 @@ def strategy(name: str) -> Callable[..., VideoMasking]:
 
     A class is found by its name: `PerFrameMasking` is `per-frame`.
     """
-    for file in own.files("maskings"):
-        own.module(f"workbench.masking.{file}")
+    for file in extensions.files("maskings"):
+        extensions.module(f"workbench.masking.{file}")
     found = {names.said(cls.__name__): cls for cls in VideoMasking.__subclasses__()}
     if name not in found:
         raise UserError(f"no strategy {name!r}; there are {', '.join(found)}")

@@ -42,7 +42,7 @@ from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.codes import fit_codes
 from workbench.recipe.heads import perceptron
 from workbench.recipe.joint import ChoosingConfig, ChoosingEncoder
-from workbench.recipe.known import KNOWN, MotionTable, check_known
+from workbench.recipe.true_motion import KNOWN, MotionTable, check_known
 from workbench.targets.features import normalised_features
 from workbench.targets.hog import hog_image
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
-from workbench.places import called
+from workbench.project_paths import called
 from workbench.tracking.archive import opened
 from workbench.tracking.files import disk_full
 
 if TYPE_CHECKING:
-    from workbench.answer.asked import Asked
     from workbench.answer.results import Answer
+    from workbench.answer.study_record import StudyRecord
     from workbench.report.check import Checked
 
 DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
@@ -82,9 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from workbench.answer.asked import load_asked
-    from workbench.answer.luck.looked import note
+    from workbench.answer.luck.looks import note
     from workbench.answer.results import answer
+    from workbench.answer.study_record import load_asked
 
     results = Path(options.results)
     if options.format not in ("", INTERVAL, DEVIATION):
@@ -158,7 +158,7 @@ def _check_share(options: argparse.Namespace) -> None:
     check_file(options.share)
 
 
-def _pivot(asked: Asked, options: argparse.Namespace) -> int:
+def _pivot(asked: StudyRecord, options: argparse.Namespace) -> int:
     """A table in the layout that was asked for: written and shown, or compared with a saved one."""
     from workbench import tables
     from workbench.report.check import check_pivot

@@ -11,9 +11,9 @@ import workbench
 from workbench import tables, tasks
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer import effects as effect_tables
-from workbench.answer.asked import PLAIN, Asked
 from workbench.answer.results import Answer
 from workbench.answer.scaling import curves as scaling
+from workbench.answer.study_record import PLAIN, StudyRecord
 from workbench.report import rows
 from workbench.tables import markdown as plain
 
@@ -96,7 +96,7 @@ def provenance(answer: Answer) -> list[str]:
     return lines
 
 
-def check_command(asked: Asked) -> str:
+def check_command(asked: StudyRecord) -> str:
     """What compares a saved table with the runs, but for `--check FILE`."""
     usual = asked.plan in (PLAIN, "smoke")
     return shlex.join(

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from workbench import naming, stats, tables, tasks
-from workbench.answer.asked import Asked, Value
 from workbench.answer.evidence import gather
 from workbench.answer.grouped import grouped
+from workbench.answer.study_record import StudyRecord, Value
 from workbench.errors import UserError
 from workbench.metrics import score
 from workbench.report import fit, latex
@@ -75,7 +75,7 @@ class Field:
 class Pivot:
     """A table in the layout that was asked for."""
 
-    asked: Asked
+    asked: StudyRecord
     layout: Layout
     averaged: tuple[str, ...]
     """Axes that are averaged over."""
@@ -186,7 +186,7 @@ class Pivot:
         return tables.score(field.mean, field.low, field.high)
 
 
-def pivot(asked: Asked, results: Path, layout: Layout) -> Pivot:
+def pivot(asked: StudyRecord, results: Path, layout: Layout) -> Pivot:
     """The study's table in a layout. Raises `UserError` for axes and metrics that it does not have."""
     runs = load_runs(results, asked.name)
     layout = _complete(asked, layout)
@@ -218,7 +218,7 @@ def pivot(asked: Asked, results: Path, layout: Layout) -> Pivot:
     )
 
 
-def _complete(asked: Asked, layout: Layout) -> Layout:
+def _complete(asked: StudyRecord, layout: Layout) -> Layout:
     """The layout with its rows named; refuses axes that the study does not have, or has once."""
     named = (*layout.rows, *layout.columns)
     for axis in named:
@@ -236,7 +236,7 @@ def _complete(asked: Asked, layout: Layout) -> Layout:
     return replace(layout, rows=rows)
 
 
-def _metric(name: str, runs: pl.DataFrame, asked: Asked) -> str:
+def _metric(name: str, runs: pl.DataFrame, asked: StudyRecord) -> str:
     """The full name of a metric that the study's runs have."""
     known = [c.removeprefix("metric.") for c in runs.columns if c.startswith("metric.")]
     if name in known:
@@ -252,8 +252,8 @@ def _metric(name: str, runs: pl.DataFrame, asked: Asked) -> str:
 
 
 def _fields(
-    asked: Asked, results: Path, runs: pl.DataFrame, metric: str, by: Sequence[str]
-) -> tuple[Asked, dict[str, Field]]:
+    asked: StudyRecord, results: Path, runs: pl.DataFrame, metric: str, by: Sequence[str]
+) -> tuple[StudyRecord, dict[str, Field]]:
     """The study as its table sees it, and what is known of a metric in each of its cells."""
     parts = score(metric)
     on_test = parts is not None and parts.split == "test"

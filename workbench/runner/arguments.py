@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from workbench.places import called
+from workbench.project_paths import called
 from workbench.runner import quota
 
 BUDGET = (

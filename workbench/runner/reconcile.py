@@ -61,7 +61,7 @@ def reconcile(plan: Plan, results: Path, storage: str, mlflow: str, second: str 
 
 def _second(ledger: Ledger, results: Path) -> list[str]:
     """Sends the second tracker what it lacks; a sentence on each run, printed."""
-    from workbench.tracking.also.known import CALLED, reach
+    from workbench.tracking.mirrors.registry import CALLED, reach
 
     said, sent = list[str](), 0
     tracker = reach(results)

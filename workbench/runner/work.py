@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Protocol
 
 from workbench.errors import UserError
-from workbench.own.recorded import record
+from workbench.extensions.record import record
 from workbench.runner.launch import Child, Launcher
 from workbench.runner.stale import HUNG_SAVE_TIMEOUT, StaleRuns, mark
 from workbench.study.ledger import Ledger

@@ -23,8 +23,8 @@ from workbench.study import show, spec
 from workbench.study.cells.confirm import planned
 from workbench.study.cells.options import Options, parse_mix, parse_seeds
 from workbench.study.plan import Plan
-from workbench.tracking.also import known as also
 from workbench.tracking.files import check_folder, disk_full
+from workbench.tracking.mirrors import registry as mirrors
 
 if TYPE_CHECKING:
     from workbench.runner.work import Machine, Stop, Watcher
@@ -140,7 +140,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     if options.slurm is None:  # else each job has a machine of its own
         workers.check(options.workers, options.processes, options.device)
     notify.check(options.notify)
-    also.check(options.also)
+    mirrors.check(options.also)
     if options.trials < 0:
         raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
     if not options.deadline > 0:
@@ -227,8 +227,8 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     """Repairs what an earlier call left behind, does what is missing, keeps trackers up to date."""
     from workbench.runner.work import Machine
     from workbench.study.description import describe
+    from workbench.tracking.cache.prepare import Keeper
     from workbench.tracking.forward import CLOSE_TIMEOUT, Leftovers, forwarder, unsent
-    from workbench.tracking.kept.prepare import Keeper
 
     results = ledger.results
     for repair in ledger.reconcile():
@@ -243,7 +243,7 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, data_root: Path, module:
     name = ledger.plan.study.name
     trackers = (
         forwarder(results, options.mlflow, first, leftovers),
-        also.forwarder(options.also, results, name, directories),
+        mirrors.forwarder(options.also, results, name, directories),
     )
     try:
         if any(entry.state in ("waiting", "running") for entry in entries):
@@ -295,9 +295,9 @@ def _work(
 
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
-    from workbench.answer.asked import Asked
-    from workbench.answer.luck.looked import note
+    from workbench.answer.luck.looks import note
     from workbench.answer.results import answer
+    from workbench.answer.study_record import StudyRecord
     from workbench.report.write import write
     from workbench.study.description import describe
 
@@ -308,7 +308,7 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
             f"\nStopped with {done} of {ledger.plan.expected} runs done. The same command goes on from here."
         )
         return INTERRUPTED
-    asked = Asked.of(describe(ledger.plan, results, ledger.importances()))
+    asked = StudyRecord.of(describe(ledger.plan, results, ledger.importances()))
     found = answer(asked, results)
     print(show.answer_text(found))
     if found.cells.height:

@@ -11,7 +11,7 @@ import polars as pl
 from workbench import naming, tables, tasks
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
-from workbench.places import called
+from workbench.project_paths import called
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import FINAL, Entry
 from workbench.study.plan import Plan

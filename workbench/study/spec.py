@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from workbench import naming, own
+from workbench import extensions, naming
 from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.metrics import RUN, score
-from workbench.places import ours
+from workbench.project_paths import ours
 from workbench.recipes import names as recipe_names
 from workbench.study.cells.contrasts import Contrast as Contrast
 from workbench.study.stages import smoke
@@ -223,9 +223,9 @@ def load(name: str) -> Study:
     assert spec.loader is not None, files[name]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses of the file look their module up
-    own.check()
+    extensions.check()
     try:
-        with own.blaming():
+        with extensions.blaming():
             spec.loader.exec_module(module)
     except (ImportError, SyntaxError) as error:
         recipes = ", ".join(recipe_names())
@@ -267,7 +267,7 @@ def alone(study: Study) -> Study:
 
 def find() -> dict[str, Path]:
     """Names and files of all studies: in the user's own folders and in this project, the former first."""
-    folders = (*own.folders("studies"), ours("studies"))
+    folders = (*extensions.folders("studies"), ours("studies"))
     found = {
         file.stem: file
         for folder in reversed(folders)

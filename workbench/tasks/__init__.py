@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 from workbench.metrics import RUN, Metric, Queries, noted, score
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 OURS = tuple(__path__)
-__path__ += own.paths("tasks")
+__path__ += extensions.paths("tasks")
 
 
 def names() -> tuple[str, ...]:
@@ -43,14 +43,14 @@ def _names(roots: tuple[str, ...]) -> tuple[str, ...]:
     sources = {m.name: Path(OURS[0], f"{m.name}.py") for m in pkgutil.iter_modules(OURS)}
     # Read, not imported: what tasks share may need torch.
     mine = (n for n, file in sources.items() if "\nMETRICS = " in file.read_text(encoding="utf-8"))
-    return (*mine, *own.files("tasks"))
+    return (*mine, *extensions.files("tasks"))
 
 
 def load(name: str) -> ModuleType:
     """The module of a task; `UserError` lists those that exist when there is none."""
     if name not in names():
         raise UserError(f"no task {name!r}; there are {', '.join(names())}")
-    return own.module(f"workbench.tasks.{name}")
+    return extensions.module(f"workbench.tasks.{name}")
 
 
 def possible(wanted: Sequence[str], recipe: type) -> list[str]:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.data.moving_shapes.grammar import WORDS, Said, backwards, changed, parse, say, swapped
+from workbench.data.moving_shapes.grammar import WORDS, ParsedCaption, backwards, changed, parse, say, swapped
 from workbench.errors import UserError
 from workbench.metrics import Metric, Queries
 from workbench.tasks.drops import drop_metrics, drops
@@ -116,7 +116,7 @@ def evaluate(judged: Judged) -> Found:
     return Found(values={**values, **still.values}, files={FILE: found | names, **still.files})
 
 
-def foils(asked: Sequence[Said]) -> list[list[str]]:
+def foils(asked: Sequence[ParsedCaption]) -> list[list[str]]:
     """Wrong captions [slots * FOILS][Q]: in each slot in turn, `FOILS` other values.
 
     Their words are drawn as the world draws its own, so that a foil is not known by its words.

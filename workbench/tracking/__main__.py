@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from workbench.addresses import check_addresses, check_local, masked
 from workbench.errors import UserError
-from workbench.tracking.also import known as also
 from workbench.tracking.archive import archive, opened
 from workbench.tracking.files import check_folder
 from workbench.tracking.forward import Tracker
 from workbench.tracking.gather import find_runs, gather
+from workbench.tracking.mirrors import registry as mirrors
 from workbench.tracking.run_dir import RunDir
 
 
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep.add_argument("--results", type=Path, default=Path(results), help="folder of all results")
     keep.add_argument("--into", type=Path, required=True, metavar="FILE.zip", help="made, or added to")
     options = parser.parse_args(arguments)
-    doors = {"gather": _gather, "archive": _archive}
+    without_store = {"gather": _gather, "archive": _archive}
     try:
-        return doors.get(options.command, _with_store)(options)
+        return without_store.get(options.command, _with_store)(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _with_store(options: argparse.Namespace) -> int:
     """Commands about the stores of trackers."""
     second = options.also if options.command == "import" else ""
-    also.check(second)
+    mirrors.check(second)
     if options.mlflow == "none" and not second:
         raise UserError("--mlflow names a store; none is no store")
     check_folder(options.results, "--results")
@@ -74,7 +74,7 @@ def _with_store(options: argparse.Namespace) -> int:
     if options.mlflow != "none":
         code = _told("MLflow", *import_runs(options.paths, options.results, options.mlflow))
     if second:
-        code = max(code, _told(also.CALLED, *_into_second(options.paths, options.results)))
+        code = max(code, _told(mirrors.CALLED, *_into_second(options.paths, options.results)))
     return code
 
 
@@ -144,7 +144,7 @@ def import_runs(paths: Sequence[Path], results: Path, address: str = "") -> tupl
 
 def _into_second(paths: Sequence[Path], results: Path) -> tuple[int, list[str]]:
     """The same for the second tracker."""
-    return _send(find_runs(paths), lambda: also.reach(results), also.CALLED)
+    return _send(find_runs(paths), lambda: mirrors.reach(results), mirrors.CALLED)
 
 
 def _send(directories: Sequence[RunDir], reach: Callable[[], Tracker], where: str) -> tuple[int, list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Timer
 
-from workbench.places import PACKAGE
+from workbench.project_paths import PACKAGE
 from workbench.tracking.files import write_atomic
 from workbench.tracking.run_dir import RunDir
 
@@ -26,7 +26,7 @@ TIMEOUT = 20.0
 def keep(run: RunDir, own: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Writes both into `code/`; returns `code_diff`, the name of the diff, or nothing where none differs.
 
-    own: what `run.json` records of the user's own files, see `workbench.own.record`.
+    own: what `run.json` records of the user's own files, see `workbench.extensions.record`.
     """
     paths = [Path(one["path"]) for one in own]
     # A name in a run directory begins with a letter; that of a helper, `_parts.py`, does not.

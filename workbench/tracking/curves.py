@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from workbench.metrics import score
+from workbench.tracking.cache.curves import Point, evaluations
 from workbench.tracking.files import check_name
-from workbench.tracking.kept.curves import Point, evaluations
 from workbench.tracking.run_dir import RunDir
 
 

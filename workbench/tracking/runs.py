@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from workbench.metrics import score
+from workbench.tracking.cache.frames import FrameFile, Source
+from workbench.tracking.cache.rows import RowFile, Signature, signature
 from workbench.tracking.files import check_name
-from workbench.tracking.kept.frames import FrameFile, Source
-from workbench.tracking.kept.rows import RowFile, Signature, signature
 from workbench.tracking.run_dir import RunDir
 
 FILES = ("run.json", "status.json", "summary.json", "environment.json")
@@ -58,7 +58,7 @@ def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
     Columns: those of `COLUMNS`, then `axis.<name>`, `config.<dotted>`, `metric.<name>` and
     `env.<name>`. A column whose values mix words and numbers becomes words. A run whose files cannot
     be read has the state `unreadable` and the reason. Runs that have not changed since they were read
-    last come from a file beside them, see `workbench.tracking.kept`.
+    last come from a file beside them, see `workbench.tracking.cache`.
     """
     root = Path(results) / "runs"
     if study is not None:

@@ -25,8 +25,8 @@ from workbench.train.checkpoint import Progress
 from workbench.train.cores import CoreTime, core_time
 from workbench.train.cost import synchronise
 from workbench.train.session import Interrupted, Session
-from workbench.train.step.late import NORM
-from workbench.train.step.late import NotFinite as NotFinite
+from workbench.train.step.deferred import NORM
+from workbench.train.step.deferred import NotFinite as NotFinite
 from workbench.train.step.memory import Kept
 
 FLOPS = "flops"

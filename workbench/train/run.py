@@ -26,8 +26,8 @@ from workbench.data import prepare
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.distributed import Lost
 from workbench.errors import UserError
-from workbench.own import recorded as own
-from workbench.places import called
+from workbench.extensions import record as extensions
+from workbench.project_paths import called
 from workbench.tracking import code
 from workbench.tracking.files import check_folder, disk_full
 from workbench.tracking.run_dir import RunDir
@@ -92,7 +92,7 @@ def _main(options: argparse.Namespace) -> int:
 def _opened(path: Path) -> RunDir:
     """The run directory, with what it needs of the user's own files to be found."""
     run = RunDir(path)
-    own.find_again(run.identity().get("own"), run.path)
+    extensions.find_again(run.identity().get("own"), run.path)
     return run
 
 
@@ -237,7 +237,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     checkpoints, world = run.file("checkpoints"), session.world
     compiled = compiles(session.config.optim, session.device)
     facts = environment.describe(session.device, session.precision, world.size, compiled=compiled)
-    facts |= own.facts(session.config)
+    facts |= extensions.facts(session.config)
     session.origin = _origin(session, facts)
     begun = checkpoint.origin(checkpoints)
     with world.in_turn():  # a damaged checkpoint is put aside by the first
@@ -256,7 +256,7 @@ def _train(run: RunDir, session: Session, save_every: float, watch: Stopwatch) -
     known = {_signature(row) for row in run.read_metrics().rows if row.get("step") == at.step}
     if resumed is not None and session.config.init_from:
         session.started_from = run.read_json("environment.json").get("init_from", [])
-    facts |= code.keep(run, own.record(session.config))
+    facts |= code.keep(run, extensions.record(session.config))
     describe(run, session, facts, _earlier(run, session, begun if resumed is not None else {}))
     at.startup_seconds += watch.attempt
     heartbeat = Heartbeat(run, session, watch, lambda: _stop)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from workbench import own, tasks
+from workbench import extensions, tasks
 from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data import known_of, knows_motion, truth_of
 from workbench.data.loader import Batches, Loader, Mixture
@@ -28,8 +28,8 @@ from workbench.train.checkpoint import Progress
 from workbench.train.groups import parameter_groups
 from workbench.train.init_from import start_from
 from workbench.train.step.compiled import compile_blocks, compiles
+from workbench.train.step.deferred import Findings
 from workbench.train.step.gradients import Gradients, check_even, check_parts
-from workbench.train.step.late import Findings
 from workbench.train.step.recompute import recompute
 from workbench.train.step.transfer import Transfer
 from workbench.train.world import World, check_shared
@@ -340,7 +340,7 @@ def try_to_build(config: RunConfig) -> None:
 
 def recipe_class(config: RunConfig) -> type[BaseRecipe]:
     """The class that belongs to the configuration's recipe."""
-    found: type[BaseRecipe] = own.module(type(config.recipe).__module__).Recipe
+    found: type[BaseRecipe] = extensions.module(type(config.recipe).__module__).Recipe
     return found
 
 

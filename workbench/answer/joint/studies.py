@@ -15,13 +15,13 @@ from pathlib import Path
 import polars as pl
 
 from workbench import naming
-from workbench.answer.asked import Asked, load_asked
 from workbench.answer.evidence import Evidence
 from workbench.answer.results import Answer, answer, answer_of
+from workbench.answer.study_record import StudyRecord, load_asked
 from workbench.errors import UserError
 from workbench.naming import PLAIN
 from workbench.tasks import queries_of
-from workbench.tracking.kept.queries import QueryValues
+from workbench.tracking.cache.queries import QueryValues
 from workbench.tracking.run_dir import RunDir
 
 STUDY = "study"
@@ -127,7 +127,7 @@ def _unpaired(first: _Part, other: _Part) -> str:
     return "" if first.queries == other.queries else "they were asked other queries of the same data"
 
 
-def _asked(parts: Sequence[_Part]) -> Asked:
+def _asked(parts: Sequence[_Part]) -> StudyRecord:
     """The question of all of them; what was registered stays with each study's own report."""
     first = parts[0].answer.asked
     axes = list(dict.fromkeys(axis for part in parts for axis in part.answer.asked.axes))

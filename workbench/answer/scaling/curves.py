@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from workbench import naming, stats
-from workbench.answer.asked import Asked
 from workbench.answer.evidence import Evidence
-from workbench.answer.scaling import said
+from workbench.answer.scaling import sentences
+from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 from workbench.stats import scaling
 
@@ -20,7 +20,7 @@ from workbench.stats import scaling
 class Scaling:
     """Every arm (a choice of the axes besides the budget) at every budget."""
 
-    asked: Asked
+    asked: StudyRecord
     grid: scaling.Grid | None
     """Arms and budgets; None while they cannot be compared."""
     why: str
@@ -44,19 +44,19 @@ class Scaling:
         if self.grid is None:
             return [f"There are no curves over {self.axis} yet: {self.why}."]
         grid = self.grid
-        found = [said.best(scaling.best(grid), self.budget)]
+        found = [sentences.best(scaling.best(grid), self.budget)]
         for i, j in grid.pairs:
             a, b = grid.arms[i], grid.arms[j]
             one = scaling.crossing(grid, a, b)
-            found.append(said.crossing(one, self.budget))
+            found.append(sentences.crossing(one, self.budget))
             if one.at is None:
-                found += said.meeting(scaling.meeting(grid, a, b), self.budget)
+                found += sentences.meeting(scaling.meeting(grid, a, b), self.budget)
         largest = self.budget(grid.budgets[-1])
-        found += [said.agreement(one, self.budget, largest) for one in scaling.agreement(grid)]
+        found += [sentences.agreement(one, self.budget, largest) for one in scaling.agreement(grid)]
         return found
 
 
-def curves(asked: Asked, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> Scaling | None:
+def curves(asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs]) -> Scaling | None:
     """None for a study without an axis of budgets; usable: key of a cell -> its runs that can be compared."""
     if not asked.over:
         return None
@@ -101,12 +101,12 @@ def curve_table(found: Scaling) -> pl.DataFrame:
         return pl.DataFrame()
     rows = curve_rows(found)
     best = scaling.best(grid)
-    columns: dict[str, list[str]] = {"budget": [*map(found.budget, grid.budgets), said.DOUBLING]}
+    columns: dict[str, list[str]] = {"budget": [*map(found.budget, grid.budgets), sentences.DOUBLING]}
     for arm in grid.arms:
         mine = rows.filter(arm=arm)
         rise = scaling.slope(grid, arm)
-        columns[arm] = [said.limits(*one) for one in mine.select("mean", "low", "high").iter_rows()]
-        columns[arm].append(said.limits(rise.mean, rise.interval.low, rise.interval.high, signed=True))
+        columns[arm] = [sentences.limits(*one) for one in mine.select("mean", "low", "high").iter_rows()]
+        columns[arm].append(sentences.limits(rise.mean, rise.interval.low, rise.interval.high, signed=True))
     columns["best"] = [*(one.best for one in best), ""]
     columns["may be the best"] = [*("; ".join(one.candidates) for one in best), ""]
     return pl.DataFrame(columns)
@@ -120,7 +120,7 @@ def pair_table(found: Scaling) -> pl.DataFrame:
         one = scaling.crossing(found.grid, found.grid.arms[i], found.grid.arms[j])
         at = "–" if one.at is None else found.budget(one.at)
         low, high = (None if limit is None else found.budget(limit) for limit in (one.low, one.high))
-        rows.append((f"{one.a} and {one.b}", at, low or "–", high or "–", said.standing(one)))
+        rows.append((f"{one.a} and {one.b}", at, low or "–", high or "–", sentences.standing(one)))
     names = ("pair", "cross at", "from", "to", "result")
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
 
@@ -138,10 +138,10 @@ def order_table(found: Scaling) -> pl.DataFrame:
 def legend(found: Scaling) -> str:
     """What the tables show."""
     seeds = ", ".join(map(str, found.grid.seeds)) if found.grid is not None else ""
-    return said.legend(found.asked.measure.title, found.axis, seeds)
+    return sentences.legend(found.asked.measure.title, found.axis, seeds)
 
 
-def _within(limits: tuple[float, float], asked: Asked) -> tuple[float, float]:
+def _within(limits: tuple[float, float], asked: StudyRecord) -> tuple[float, float]:
     """Limits without values that the metric cannot have."""
     least, most = asked.measure.low, asked.measure.high
     low = limits[0] if least is None else max(limits[0], least)

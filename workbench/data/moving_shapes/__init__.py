@@ -79,8 +79,8 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """See `truth.Truth.motion`; `UserError` where the clips of the store were drawn by another version."""
-    from workbench.data.moving_shapes.anew import scenes
     from workbench.data.moving_shapes.drawing import actor
+    from workbench.data.moving_shapes.scenes import scenes
     from workbench.data.sampling import centre_frames
 
     clips = scenes(store, index)
@@ -95,7 +95,7 @@ def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np
 
 def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
     """See `truth.Truth.boxes`, of one actor; `UserError` as of `motion`."""
-    from workbench.data.moving_shapes.anew import boxes_of
+    from workbench.data.moving_shapes.scenes import boxes_of
 
     return boxes_of(store, rows, index)
 

@@ -25,7 +25,7 @@ BACKWARDS = {action: action for action in world.ACTIONS} | OPPOSITES | {b: a for
 """What an action is when time runs backwards; spinning and blinking stay what they are."""
 
 
-class Said(NamedTuple):
+class ParsedCaption(NamedTuple):
     """A caption taken apart."""
 
     template: int
@@ -36,13 +36,13 @@ class Said(NamedTuple):
     """Slot -> which of the words for its value."""
 
 
-def parse(caption: str) -> Said | None:
+def parse(caption: str) -> ParsedCaption | None:
     """The parts of a caption; None for one that the grammar does not make."""
     for template, pattern in enumerate(_patterns()):
         if found := pattern.fullmatch(caption):
             named = {slot: _meaning(slot)[words] for slot, words in found.groupdict().items()}
             parts = {slot: named[slot][0] for slot in WORDS}
-            said = Said(template, parts, {slot: named[slot][1] for slot in WORDS})
+            said = ParsedCaption(template, parts, {slot: named[slot][1] for slot in WORDS})
             return said if say(*said) == caption else None  # "a" before a vowel
     return None
 
@@ -54,18 +54,18 @@ def say(template: int, parts: Mapping[str, str], words: Mapping[str, int]) -> st
     return world.TEMPLATES[template].format(a=article, **spoken)
 
 
-def actor(said: Said) -> str:
+def actor(said: ParsedCaption) -> str:
     """Only whom a caption is about, in its words, as "a red box"."""
     colour, shape = (WORDS[slot][said.parts[slot]][said.words[slot]] for slot in ("colour", "shape"))
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
 
 
-def swapped(said: Said) -> Said:
+def swapped(said: ParsedCaption) -> ParsedCaption:
     """With the two actions in the other order, in the same words."""
     return said._replace(parts=_swap(said.parts), words=_swap(said.words))
 
 
-def backwards(said: Said) -> Said:
+def backwards(said: ParsedCaption) -> ParsedCaption:
     """What is true of the clip when its frames run backwards, in the corresponding words.
 
     The actions change places, and each becomes its opposite where it has one: "rises then spins" is
@@ -77,7 +77,7 @@ def backwards(said: Said) -> Said:
     return said._replace(parts=_swap(parts), words=_swap(said.words))
 
 
-def changed(said: Said, slot: str, value: str, word: int) -> Said:
+def changed(said: ParsedCaption, slot: str, value: str, word: int) -> ParsedCaption:
     """With another value in one slot, in the words number `word` for it."""
     return said._replace(parts={**said.parts, slot: value}, words={**said.words, slot: word})
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index, Member
-from workbench.data.shards import places
+from workbench.data.shards import locations
 from workbench.data.shards.scan import Sample, samples_of
 from workbench.errors import UserError
 
@@ -38,7 +38,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     The digest covers names, captions, splits, and of each clip's file its size, first and last 4 KiB.
     """
     assert source is not None, "SOURCE says so"
-    addresses = places.expand(source)
+    addresses = locations.expand(source)
     kept = digests.folder / FOLDER if digests.folder is not None else None
     found: list[tuple[str, str, Sample]] = []
     names = list(_names(addresses))
@@ -74,7 +74,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         digest=sha.hexdigest(),
         clips=clips,
         notes=notes,
-        shards=tuple((address, tuple(places.state(address))) for address in addresses),
+        shards=tuple((address, tuple(locations.state(address))) for address in addresses),
     )
 
 

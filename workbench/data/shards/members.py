@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.data import decode
-from workbench.data.shards import places
+from workbench.data.shards import locations
 from workbench.errors import UserError
 
 
@@ -35,7 +35,7 @@ def _opened(
         return work(task)
     begun = time.perf_counter()
     try:
-        content = places.read(*task["member"])
+        content = locations.read(*task["member"])
     except UserError as error:
         return {"reason": str(error), "unread": True}, b""
     read = time.perf_counter()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-import workbench.data.shards.places as places
+import workbench.data.shards.locations as locations
 from workbench.data.digests import SETTLED
 from workbench.data.index import PICTURES, SPLITS, VIDEOS
 from workbench.errors import UserError
@@ -57,7 +57,7 @@ def samples_of(address: str, folder: Path | None) -> list[Sample]:
 
     folder: where what was found is kept, and taken from while the shard has the same size and time of change.
     """
-    seen = places.state(address)
+    seen = locations.state(address)
     file = None
     if folder is not None:
         file = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.json"
@@ -96,7 +96,7 @@ def _compare(address: str, size: int) -> None:
     said = listed(path.parent).get(path.name)
     if said is None:
         return
-    if size != said["bytes"] or places.sha256(address) != said["sha256"]:
+    if size != said["bytes"] or locations.sha256(address) != said["sha256"]:
         raise UserError(f"{address} is not the shard that {path.parent / LIST} names: copy or make it again")
 
 
@@ -112,7 +112,7 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
 def scan(address: str) -> list[Sample]:
     """The samples of a shard, from its headers and texts. Raises `UserError`, see `samples_of`."""
     files: dict[str, dict[str, tuple[int, int]]] = {}
-    with places.opened(address) as stream:
+    with locations.opened(address) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 for member in tar:

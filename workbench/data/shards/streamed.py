@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.data.shards import places
+from workbench.data.shards import locations
 from workbench.data.workers import Crew, Done, run_tasks, usable_cores
 from workbench.errors import UserError
 
@@ -175,7 +175,7 @@ def decoders() -> int:
 def check_shards(shards: Sequence[Sequence[Any]]) -> None:
     """Refuses files that are gone or were changed since they were indexed; addresses are not asked."""
     for address, known in shards:
-        if "://" not in address and places.state(address) != list(known):
+        if "://" not in address and locations.state(address) != list(known):
             raise UserError(
                 f"{address} was changed since it was indexed: give the study --data shards:PATTERN again"
             )

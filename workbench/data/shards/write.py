@@ -26,7 +26,7 @@ from tqdm import tqdm
 from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data.index import SPLITS, Clip
-from workbench.data.shards import places
+from workbench.data.shards import locations
 from workbench.data.shards.scan import LIST, OWN, listed
 from workbench.errors import UserError
 from workbench.tracking.files import check_folder, replacing, write_atomic
@@ -75,7 +75,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
                 videos = module.videos(index, source or None, Path(cache), progress)
             with replacing(into / file) as temporary:
                 missing += _write(temporary, part, videos)
-            sha256 = places.sha256(str(into / file))
+            sha256 = locations.sha256(str(into / file))
             gone = {number for number, _ in part} & {number for number, _ in missing}
             size = (into / file).stat().st_size
             known[file] = {"samples": len(part) - len(gone), "bytes": size, "sha256": sha256}
@@ -103,7 +103,7 @@ def _whole(path: Path, said: dict[str, Any] | None) -> bool:
     """Whether a shard is there as the list has it."""
     if said is None or not path.is_file() or path.stat().st_size != said["bytes"]:
         return False
-    return bool(places.sha256(str(path)) == said["sha256"])
+    return bool(locations.sha256(str(path)) == said["sha256"])
 
 
 def _parts(clips: Sequence[Clip], size: int) -> Iterator[tuple[str, list[tuple[int, Clip]]]]:
@@ -142,7 +142,7 @@ def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path) -> list[
 
 
 def _content(clip: Clip, videos: Path) -> bytes:
-    return places.read(*clip.member) if clip.member is not None else (videos / clip.path).read_bytes()
+    return locations.read(*clip.member) if clip.member is not None else (videos / clip.path).read_bytes()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -1,0 +1,63 @@
+"""The caption that a model writes for a clip, beside the true ones, its words judged in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.markdown import escaped
+from app.predictions.request import Request
+from workbench.inspection.outputs import Piece, pieces, read_written, shared
+
+
+def show(asked: Request) -> None:
+    """What was stored when the run was tested, else what it writes now."""
+    left, right = st.columns([1, 3])
+    with left:
+        asked.play()
+    with right:
+        st.markdown("**What is said of the clip**")
+        st.markdown("\n\n".join(f"#### {escaped(one)}" for one in asked.captions))
+    stored = read_written(asked.run).get(asked.clip) if asked.split == "test" else None
+    written = asked.ask("caption")[0]["written"] if stored is None else stored
+    with right:
+        st.markdown("**What the model says**")
+        parts = pieces(written, asked.clips.attributes(asked.clip), asked.caption)
+        st.markdown(f"#### {_marked(parts) if parts is not None else escaped(written or '(nothing)')}")
+        st.markdown(_verdict(parts) if parts is not None else _overlap(written, asked))
+        when = "when it was tested" if stored is not None else "now, word after the likeliest word"
+        st.caption(escaped(f"Written by {asked.name} {when}. {asked.trained}"))
+
+
+def _marked(parts: Sequence[Piece]) -> str:
+    """The caption with a verdict behind each of its parts."""
+    words = []
+    for piece in parts:
+        text = escaped(piece.words)
+        if not piece.part:
+            words.append(text)
+        elif piece.right:
+            words.append(f":green-badge[{text} · correct]")
+        else:
+            words.append(f":red-badge[{text} · wrong for {escaped(piece.true)}]")
+    return " ".join(words)
+
+
+def _verdict(parts: Sequence[Piece]) -> str:
+    """How many parts are correct, and which are not."""
+    told = [piece for piece in parts if piece.part]
+    wrong = [piece.part for piece in told if not piece.right]
+    count = f"{len(told) - len(wrong)} of {len(told)} parts are correct"
+    return f"{count}; wrong: {', '.join(wrong)}." if wrong else f"{count}."
+
+
+def _overlap(written: str, asked: Request) -> str:
+    """Of a caption that cannot be judged by its parts: which words the true captions have too."""
+    known = pieces(asked.caption, asked.clips.attributes(asked.clip)) is not None
+    why = "The grammar of the drawn world makes no such caption, so none of its parts counts as correct."
+    both, alone = shared(written, asked.captions)
+    lines = [why] if known else []
+    lines.append(f"In the true captions too: {escaped(', '.join(both)) or 'no word'}.")
+    lines.append(f"Not in them: {escaped(', '.join(alone)) or 'no word'}.")
+    return "  \n".join(lines)

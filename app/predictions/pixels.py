@@ -1,0 +1,92 @@
+"""A clip under a mask as in training, what a model predicts in the hidden places, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app import address, frames
+from app.markdown import escaped
+from app.predictions.request import Request
+from workbench.inspection.outputs import objective
+
+DRAWS = 100
+"""Number of the last mask that can be drawn."""
+
+
+def show(asked: Request) -> None:
+    """Parameter `draw`, numbers, and the three clips frame by frame."""
+    left, right = st.columns([1, 3])
+    with right:
+        number = _draw()
+    answer, payload = asked.ask("reconstruction", caption=asked.caption, seed=number)
+    with left:
+        asked.play()
+    with right:
+        _numbers(answer)
+        _words(answer, asked.caption)
+    true = asked.clips.frames(asked.clip, answer["frames"])
+    seen, drawn = np.frombuffer(payload, np.uint8).reshape(2, *true.shape)
+    st.subheader("Frame by frame", divider="gray")
+    st.caption(escaped(_said(asked, answer, len(true), number)))
+    frames.columns({"what the model saw": seen, "with its prediction": drawn, "the clip": true})
+
+
+def _draw() -> int:
+    """The number of the mask; a button goes to the next one."""
+    slider, button = st.columns([3, 2], vertical_alignment="bottom")
+    with slider:
+        help = "Each number draws another mask."
+        number = round(address.number("draw", "Number of the mask", 0.0, float(DRAWS), 0.0, help=help))
+    button.button("Another mask", on_click=address.put, args=("draw", float((number + 1) % (DRAWS + 1)), 0.0))
+    return number
+
+
+def _numbers(answer: Mapping[str, Any]) -> None:
+    """How much was hidden, and how far the prediction is off there."""
+    hidden, tokens = answer["hidden"], answer["tokens"]
+    row = st.container(horizontal=True, gap="medium")
+    given: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "width": "content"}
+    row.metric("Patches hidden", f"{hidden} of {tokens}", f"{hidden / tokens:.1%}", **given)
+    row.metric(
+        "Error there, of 255 grey levels", f"{answer['error']:.1f}",
+        f"{answer['error_of_mean']:.1f} for even patches", **given,
+        help="Mean absolute error over the hidden patches. Below it, the error of patches that are filled "
+        "evenly with their true mean colour.",
+    )  # fmt: skip
+
+
+def _words(answer: Mapping[str, Any], caption: str) -> None:
+    """The caption as far as the prediction comes from it."""
+    words, gone = answer["words"], answer["words_hidden"]
+    if answer["words_read"] != "masked":
+        gone = [False] * len(words)
+    if answer["words_read"] == "none":
+        st.markdown(f"#### {escaped(caption)}")
+        st.caption("The prediction comes from the visible patches alone, not from the caption.")
+        return
+    st.markdown(f"#### {frames.words_left(words, gone)}")
+    hidden = f", {sum(gone)} of whose {len(words)} tokens are hidden" if any(gone) else ""
+    st.caption(f"The prediction comes from the visible patches and from the caption{hidden}.")
+
+
+def _said(asked: Request, answer: Mapping[str, Any], count: int, number: int) -> str:
+    """What stands above the picture, from what was drawn."""
+    together = count // answer["grid"][0]
+    share = f" {together} frames make one patch and share its mask." if together > 1 else ""
+    words = (
+        f"{count} frames of “{asked.caption}”, from above: what {asked.name} saw, with {answer['hidden']} of "
+        f"{answer['tokens']} patches hidden (hatched; mask {number}); the same with what it predicts in the "
+        f"hidden places; the clip.{share} Of the hidden places, "
+        f"{answer['drawn']}."
+    )
+    if not answer["since"]:
+        return words
+    after = ", ".join(map(objective, answer["since"]))
+    return (
+        f"{words} After this was trained, the run went on with {after}, which moved the model without "
+        "training these predictions: they may have been better before."
+    )
