@@ -46,6 +46,10 @@ def test_tables_are_recomputed_from_the_archive_alone(results, tmp_path, capsys)
     assert report(["ratios", "--results", str(file), "--check", str(changed)]) == 1
     assert report(["ratios", "--results", str(file)]) == 2
     assert "gather" in capsys.readouterr().err
+    assert report(["others", "--results", str(file), "--check", str(changed)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {file} has no runs of study 'others'; it has those of ratios\n"
+    )
     there = tmp_path / "anew"
     assert tracking(["gather", str(file), "--into", str(there)]) == 0
     assert report(["ratios", "--results", str(there)]) == 0

@@ -29,11 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with opened(Path(options.results)) as folder:
-            if options.check is None and folder != Path(options.results):
-                raise UserError(
-                    f"{options.results} is an archive, which is for --check; for reports unpack it: "
-                    f"python -m workbench.tracking gather {options.results} --into RESULTS"
-                )
+            if folder != Path(options.results):
+                _check_archive(folder, options)
             options.results = str(folder)
             return _report(options)
     except UserError as error:
@@ -45,6 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = error.filename or options.results
         print(f"error: {path}: {error.strerror}; mend that and start the same command again", file=sys.stderr)
         return BAD_INPUT
+
+
+def _check_archive(folder: Path, options: argparse.Namespace) -> None:
+    """Refuses what an archive, unpacked in a folder, cannot be used for, by its own name."""
+    if options.check is None:
+        raise UserError(
+            f"{options.results} is an archive, which is for --check; for reports unpack it: "
+            f"python -m workbench.tracking gather {options.results} --into RESULTS"
+        )
+    known = sorted(path.name for path in (folder / "runs").glob("*"))
+    for study in options.studies:
+        if study not in known:
+            those = ", ".join(known) or "none"
+            raise UserError(f"{options.results} has no runs of study {study!r}; it has those of {those}")
 
 
 def _parser() -> argparse.ArgumentParser:
