@@ -54,6 +54,7 @@ SINGLE = {
         "extensions",
         "extensions.record",
         "project_paths",
+        "precision",
     )
 }
 """Modules that are no part of their package's box."""

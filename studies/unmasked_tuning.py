@@ -1,6 +1,8 @@
 """Does a last unmasked stretch help, as in FLIP (arXiv:2212.00794)? Equal training FLOPs. 3 cells.
 
-Read `t2v_r1` over the share of the budget that is spent unmasked.
+Read `t2v_r1` over the share of the budget that is spent unmasked, and beside it `test/stage0_t2v_r1`, the
+score just before the unmasked stage. That stage warms up and anneals anew (`OptimConfig`), which is our
+choice: its effect is not separated from that of the masking.
 
     python -m workbench.study unmasked_tuning
 """
@@ -31,6 +33,13 @@ STUDY = Study(
     says={"unmasked_share": "{share} budget unmasked"},
     baseline={"unmasked_share": 0.0},
     seeds=(10, 11, 12, 13),
+    reads=(
+        "test/stage0_t2v_r1",
+        "cost/train_pflops",
+        "cost/train_gflops_per_clip",
+        "speed/clips_per_s",
+        "train/steps",
+    ),
     contrasts=(
         Contrast(
             "10 % of the budget unmasked rather than none",

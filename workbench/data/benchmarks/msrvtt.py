@@ -3,8 +3,8 @@ split.
 
 1kA has 1,000 test videos with one fixed caption each (JSFusion's choice, arXiv:1808.02559), and the file
 that calls itself its val list holds the same videos, so val is taken out of train. The 7,010 training videos
-are train and val of the full split; lists called "miech" are another split with another test, and are not
-read.
+are train and val of the full split; lists called `*_list_miech.txt` are another split with another test, and
+are not read.
 """
 
 from __future__ import annotations
