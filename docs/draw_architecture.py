@@ -39,6 +39,7 @@ SINGLE = {
     },
     "workbench.tables": "tables",
     "workbench.recipe.batch": "config, metrics, batch",
+    "workbench.targets.precision": "config, metrics, batch",
     "workbench.models.encoder": "models",
 } | {
     f"workbench.{name}": "config, metrics, batch"
@@ -54,7 +55,6 @@ SINGLE = {
         "extensions",
         "extensions.record",
         "project_paths",
-        "precision",
     )
 }
 """Modules that are no part of their package's box."""

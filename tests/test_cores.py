@@ -5,9 +5,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from small import run_config
+from toys import Config as ToyConfig
 
 from workbench.metrics import DISTURBED, disturbed
 from workbench.train import cores
+from workbench.train.loop import ROWS, train
+from workbench.train.session import open_session
 
 
 def test_waits_of_all_threads_are_added_up_in_seconds(monkeypatch, tmp_path):
@@ -49,3 +54,50 @@ def test_what_the_system_does_not_tell_is_no_number_and_no_verdict(monkeypatch, 
 
 def test_a_clock_that_went_back_is_no_negative_wait():
     assert cores.CoreTime(2.0, 1.0).since(cores.CoreTime(1.0, 3.0)) == (1.0, 0.0)
+
+
+class Fake:
+    """A clock of core time that goes on when it is told to, and counts how often it is read."""
+
+    def __init__(self):
+        self.now, self.readings = 0.0, 0
+
+    def __call__(self):
+        self.readings += 1
+        return cores.CoreTime(self.now, 2 * self.now)
+
+
+def test_stretches_that_follow_one_another_share_a_reading(monkeypatch):
+    fake = Fake()
+    monkeypatch.setattr(cores, "core_time", fake)
+    clock, found = cores.CoreClock(), []
+    for between in (False, False, True, False):
+        if between:
+            fake.now += 100
+            clock.leave_out()
+        clock.begin()
+        fake.now += 1
+        found.append(clock.end())
+    assert found == [(1.0, 2.0)] * 4
+    assert fake.readings == 6
+
+
+def test_a_run_counts_the_core_time_of_its_steps_and_not_what_is_done_between(store, tmp_path, monkeypatch):
+    fake = Fake()
+    monkeypatch.setattr(cores, "core_time", fake)
+    config = run_config(ToyConfig(), steps=10 * ROWS, evaluations=1, tasks=("pair_retrieval",))
+    session = open_session(config, store, device=torch.device("cpu"))
+    true = session.transfer
+
+    def transfer(batch):
+        fake.now += 1
+        return true(batch)
+
+    monkeypatch.setattr(session, "transfer", transfer)
+    rows = train(session)
+    for steps in (1, 10, 20):
+        assert next(rows)[0] == steps
+        assert session.progress.core_seconds == steps
+        fake.now += 100  # what is done with a row
+    rows.close()
+    assert fake.readings == 3 + 20, "of each step its end, and after each row a beginning"

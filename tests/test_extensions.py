@@ -175,11 +175,11 @@ def test_a_file_that_cannot_be_is_refused_in_one_sentence(mine, file, text, said
 
 LOADING = """
 import sys
-from workbench import own
+from workbench import extensions
 from workbench.errors import UserError
 try:
-    own.check()
-    own.module(f"{own.KINDS[sys.argv[1]].package}.{sys.argv[2]}")
+    extensions.check()
+    extensions.module(f"{extensions.KINDS[sys.argv[1]].package}.{sys.argv[2]}")
 except UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -220,6 +220,16 @@ def test_a_masking_of_another_name_than_ours_is_listed_and_one_of_the_same_is_re
     write(mine, "maskings/mine.py", "class TubeMasking(VideoMasking): ...\n")
     with pytest.raises(UserError, match=r"mine\.py defines TubeMasking as workbench\.masking\.video does"):
         names.video()
+
+
+def test_a_masking_that_builds_on_one_of_ours_is_a_strategy_too(mine):
+    write(
+        mine,
+        "maskings/mine.py",
+        "from workbench.masking import video\nclass RowMasking(video.TubeMasking):\n    'Rows.'\n",
+    )
+    code = "from workbench.masking.video import strategy; print(strategy('row')(ratio=0.5))"
+    assert run(mine, "-c", code) == (0, "RowMasking(ratio=0.5)\n", "")
 
 
 def test_what_a_folder_or_a_package_holds_is_found_from_anywhere(tmp_path):

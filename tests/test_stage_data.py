@@ -11,6 +11,7 @@ from small import FRAMES, SIZE, run_config, write_store
 from workbench.config import Budget, DataConfig, RunConfig, Stage
 from workbench.errors import UserError
 from workbench.train.loop import train
+from workbench.train.record import figures
 from workbench.train.session import open_session
 
 CPU = torch.device("cpu")
@@ -55,6 +56,27 @@ class TestTraining:
             data = THERE if 3 <= number < 6 else HERE
             assert are_of(batch, stores[data])
             assert not are_of(batch, stores[HERE if data is THERE else THERE])
+
+    def test_epochs_are_added_up_over_the_data_and_clips_of_a_step_are_their_mean(self, stores):
+        config = run_config(stages=(stage(steps=3), stage(THERE, steps=2)))
+        session = open_session(config, stores, device=CPU, precision=torch.float32)
+        rows = [row | {"step": step} for step, row in train(session)]
+        session.loaders[THERE].batch_size, session.loaders[THERE].per_epoch = 3, 8
+        found = figures(session, rows, spent=1.0, processes=1)
+        assert session.progress.steps_on == {"0": 3, "1": 2}
+        assert session.loaders[HERE].batch_size == 8
+        assert found["train/epochs"] == pytest.approx(3 / session.loaders[HERE].per_epoch + 2 / 8)
+        assert found["train/batch_size"] == pytest.approx((3 * 8 + 2 * 3) / 5)
+        clips = found["speed/clips_per_s"] * found["speed/step_ms"] / 1000
+        assert clips == pytest.approx(found["train/batch_size"])
+
+    def test_of_one_data_set_epochs_and_batch_size_are_those_of_its_loader(self, stores):
+        session = open_session(run_config(stages=(stage(steps=4),)), stores, device=CPU)
+        rows = [row | {"step": step} for step, row in train(session)]
+        found = figures(session, rows, spent=1.0, processes=1)
+        assert found["train/epochs"] == 4 / session.loaders[HERE].per_epoch
+        assert found["train/batch_size"] == 8
+        assert isinstance(found["train/batch_size"], int)
 
     def test_data_are_numbered_in_the_order_of_the_stages(self, stores, monkeypatch):
         config = run_config(stages=(stage(THERE), stage()))

@@ -11,8 +11,10 @@ import pytest
 import torch
 from small import FRAMES, SIZE, build, recipe_module, recipe_names, run_config, shrink
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import Config as ToyConfig
 
+from workbench import losses
 from workbench.config import Budget, OptimConfig, Stage
 from workbench.errors import UserError
 from workbench.masking import places
@@ -123,6 +125,40 @@ def test_a_question_to_the_device_would_be_noticed(vocabulary, batch, monkeypatc
     monkeypatch.setattr(places, "total_of", lambda mask: None)
     with pytest.raises(DynamicOutputShapeException):
         asks_nothing(build("mac", vocabulary), batch, "cuda")
+
+
+class Questions(TorchDispatchMode):
+    """Counts what a device would be asked: a single number, or where a mask holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        aten = torch.ops.aten
+        if operation is aten.index.Tensor:
+            self.count += any(index is not None and index.dtype is torch.bool for index in args[1])
+        self.count += operation in (aten.nonzero.default, aten._local_scalar_dense.default)
+        return operation(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def test_where_attention_hides_each_mask_is_asked_for_once(vocabulary, batch, monkeypatch):
+    module = recipe_module("violet")
+    recipe = build("violet", vocabulary, config=shrink(module.Config())).eval()
+    draw = recipe.draw(batch, BatchRng.seeded(0))
+    patches, words = draw.video_mask, draw.text_mask
+    assert patches.any()
+    assert words.any()
+    assert places.total_of(patches) is None
+    with Questions() as questions:
+        found = recipe(batch, draw)
+    assert questions.count == 2
+    fused = recipe._read(recipe.video(batch.video, patches).tokens, batch.text, words)
+    mlm = losses.mlm(recipe.word_head(fused.text[words]), batch.text.tokens[words])
+    codes = recipe.codebook(recipe.video.patches(batch.video)[patches])
+    assert torch.equal(found["mlm"], mlm)
+    assert torch.equal(found["mvm"], losses.mvm_codes(recipe.code_head(fused.video[patches]), codes))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -119,6 +119,21 @@ class TestHiddenShares:
         # Of 8 positions 4 go: 3 of them padding in the first caption, none in the second, 6 in the third.
         assert found["mask/text_hidden"] == pytest.approx((1 + 4 + 0) / (5 + 8 + 2))
 
+    def test_captions_go_through_in_slices_with_the_same_result(self, words, monkeypatch):
+        def shares():
+            return self.shares(words, text_masking=TokenMasking(ratio=0.5), video_masking=masking)
+
+        masking, rows = RandomMasking(ratio=0.4), []
+        whole, draw = shares(), RandomMasking.__call__
+        monkeypatch.setattr("workbench.recipe.base.SLICE", 64)
+        monkeypatch.setattr(
+            RandomMasking,
+            "__call__",
+            lambda self, grid, batch, rng: rows.append(batch) or draw(self, grid, batch, rng),
+        )
+        assert shares() == whole
+        assert rows == [64, 64, 22]
+
     def test_frames_are_hidden_whole(self, words):
         assert self.shares(words, video_masking=FrameMasking(ratio=0.9))["mask/video_hidden"] == 0.5
         assert self.shares(words, video_masking=RandomMasking(ratio=0.9))["mask/video_hidden"] == 7 / 8

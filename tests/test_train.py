@@ -371,6 +371,24 @@ class TestLoader:
         assert several
         assert all(len(captions[c]) == (part.clips == c).sum() for c in captions)
 
+    @pytest.mark.parametrize("captions", [1, 2, 5, 300])
+    def test_captions_are_drawn_as_one_after_another_would_be(self, store, vocabulary, captions):
+        """With up to so many captions a clip; what a step sees must not change from version to version."""
+        part = store.splits["train"]
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            clips = rng.permutation(np.repeat(np.arange(24), rng.integers(1, captions + 1, 24)))
+            own = replace(store, splits={"train": replace(part, clips=clips, captions=["a"] * len(clips))})
+            loader = self.loader(own, vocabulary, seed=seed)
+            for step in (0, 3, 6):  # the third is of the next epoch
+                epoch, offset = divmod(step, loader.per_epoch)
+                chosen = np.random.default_rng([seed, epoch]).permutation(24)[5 * offset : 5 * offset + 5]
+                draw = np.random.default_rng([seed, epoch, offset])
+                rows = [int(draw.choice(np.flatnonzero(clips == clip))) for clip in chosen]
+                found = loader.indices(step)
+                assert found[0].tolist() == chosen.tolist()
+                assert found[1].tolist() == rows
+
     def test_a_step_is_a_function_of_seed_and_step_alone(self, store, vocabulary):
         one, two = self.loader(store, vocabulary), self.loader(store, vocabulary)
         one.indices(0)

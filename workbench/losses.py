@@ -15,7 +15,7 @@ from torch import Tensor
 from workbench import transport
 from workbench.distributed import gather, own_rows, rank, share_of_mean
 from workbench.targets.error import mean_squared_error
-from workbench.transport import precise
+from workbench.targets.precision import at_least_float32
 
 
 def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
@@ -33,7 +33,7 @@ def vtc(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     # Autocast would turn the product back into bfloat16, too coarse for logits of up to 100.
     with torch.autocast(video.device.type, enabled=False):
         # Each process computes the rows of its own videos, and all know the whole.
-        logits = gather(scale * precise(video) @ gather(precise(text)).T)  # [B, B]
+        logits = gather(scale * at_least_float32(video) @ gather(at_least_float32(text)).T)  # [B, B]
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
@@ -47,7 +47,7 @@ def vtc_soft(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     through the targets.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `vtc`
-        video, text = precise(video), precise(text)
+        video, text = at_least_float32(video), at_least_float32(text)
         videos, texts = gather(video), gather(text)  # of all processes
         logits = gather(scale * video @ texts.T)  # [B, B]
         alike = gather(scale * (video @ videos.T + text @ texts.T) / 2).softmax(1).detach()
@@ -63,8 +63,8 @@ def nce_among(positive: Tensor, negatives: Tensor, counts: Tensor, temperature: 
         counts: Boolean [...], which of the anchors are there; without one the loss is zero.
     """
     with torch.autocast(positive.device.type, enabled=False):
-        right = precise(positive) / temperature
-        every = torch.cat([right[..., None], precise(negatives) / temperature], -1)
+        right = at_least_float32(positive) / temperature
+        every = torch.cat([right[..., None], at_least_float32(negatives) / temperature], -1)
         each = every.logsumexp(-1) - right
     count = counts.sum()
     return share_of_mean((each * counts).sum() / count.clamp(min=1), count)
@@ -89,7 +89,8 @@ def moment_nce(
     """
     with torch.autocast(clip.device.type, enabled=False):
         # Each process has the rows of its own clips, with the words of all captions.
-        scores = scale * torch.einsum("be,jle->bjl", precise(clip), gather(precise(words)))  # [B, B, L]
+        clip, words = at_least_float32(clip), gather(at_least_float32(words))
+        scores = scale * torch.einsum("be,jle->bjl", clip, words)  # [B, B, L]
     row = own_rows(len(clip), clip.device)
     own = scores.diagonal(offset=rank() * len(clip), dim1=0, dim2=1).T  # [B, L]
     best = own.masked_fill(~keep, float("-inf")).topk(min(count, own.shape[1]), 1).indices  # [B, K]
@@ -103,7 +104,7 @@ def moment_nce(
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
     """Minus the mean cosine of vectors [B, D]; no gradient goes to the target (SimSiam, arXiv:2011.10566)."""
-    return -F.cosine_similarity(precise(predicted), precise(target.detach()), dim=-1).mean()
+    return -F.cosine_similarity(at_least_float32(predicted), at_least_float32(target.detach()), dim=-1).mean()
 
 
 def univlc(
@@ -135,8 +136,8 @@ def univlc(
         rows: which of the keys these same samples are, int64 [B]; None for the first ones.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `vtc`
-        sides = (precise(video), precise(text))
-        others = (precise(keys[1]), precise(keys[0]))
+        sides = (at_least_float32(video), at_least_float32(text))
+        others = (at_least_float32(keys[1]), at_least_float32(keys[0]))
         empty = torch.zeros_like(same[:1]) if real is None else ~real[None]
         loss = sides[0].new_zeros(())
         for side, other, own in zip(sides, others, keys, strict=True):
@@ -144,7 +145,7 @@ def univlc(
             if alpha:
                 with torch.no_grad():
                     mine = own[: len(side)] if rows is None else own[rows]
-                    told = scale * precise(mine) @ other.T  # [B, K]
+                    told = scale * at_least_float32(mine) @ other.T  # [B, K]
                     told = told.masked_fill(empty, float("-inf")).softmax(1)
                 target = (1 - alpha) * target + alpha * told
             # Finite, though its exponential is 0: minus infinity times a target of 0 is not a number.
@@ -168,8 +169,8 @@ def multi_positive_nce(
         exclusive: see `multi_positive_terms`.
     """
     with torch.autocast(anchor.device.type, enabled=False):  # see `vtc`
-        other = torch.stack([gather(precise(p)) for p in positives])  # [K, B, D]
-        scores = gather(scale * torch.einsum("id,kjd->ikj", precise(anchor), other))  # [B, K, B]
+        other = torch.stack([gather(at_least_float32(p)) for p in positives])  # [K, B, D]
+        scores = gather(scale * torch.einsum("id,kjd->ikj", at_least_float32(anchor), other))  # [B, K, B]
     own = scores.diagonal(dim1=0, dim2=2)  # [K, B]
     forth = multi_positive_terms(scores, exclusive=exclusive).sum(1)  # [B]
     back = (scores.logsumexp(0) - own).mean(0)  # [B]
@@ -194,12 +195,12 @@ def multi_positive_terms(scores: Tensor, *, exclusive: bool) -> Tensor:
 
 def ranking(better: Tensor, worse: Tensor, margin: float) -> Tensor:
     """How far the better scores [B] fail to exceed the worse ones by a margin: mean of max(0, m + w - b)."""
-    return F.relu(margin + precise(worse) - precise(better)).mean()
+    return F.relu(margin + at_least_float32(worse) - at_least_float32(better)).mean()
 
 
 def vtm(logits: Tensor, matched: Tensor) -> Tensor:
     """Video-text matching: two-class cross-entropy of logits [P, 2] against `matched` [P] (Boolean)."""
-    return F.cross_entropy(precise(logits), matched.long())
+    return F.cross_entropy(at_least_float32(logits), matched.long())
 
 
 def vtm_choice(scores: Tensor, temperature: float = 0.05) -> Tensor:
@@ -207,7 +208,7 @@ def vtm_choice(scores: Tensor, temperature: float = 0.05) -> Tensor:
 
     The first of each row is the right one (VIOLET, arXiv:2111.12681).
     """
-    logits = precise(scores) / temperature
+    logits = at_least_float32(scores) / temperature
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
@@ -218,7 +219,7 @@ def mlm(logits: Tensor, tokens: Tensor) -> Tensor:
     """
     if not len(tokens):
         return share_of_mean(logits.sum() * 0.0, 0)
-    return share_of_mean(F.cross_entropy(precise(logits), tokens), len(tokens))
+    return share_of_mean(F.cross_entropy(at_least_float32(logits), tokens), len(tokens))
 
 
 def mlm_focal(logits: Tensor, tokens: Tensor, gamma: float) -> Tensor:
@@ -228,7 +229,7 @@ def mlm_focal(logits: Tensor, tokens: Tensor, gamma: float) -> Tensor:
     """
     if not len(tokens):
         return share_of_mean(logits.sum() * 0.0, 0)
-    surprise = F.cross_entropy(precise(logits), tokens, reduction="none")
+    surprise = F.cross_entropy(at_least_float32(logits), tokens, reduction="none")
     # 1 - p; not 0, where a gamma below 1 has no gradient.
     missing = -torch.expm1(-surprise).clamp(max=-1e-7)
     return share_of_mean((missing**gamma * surprise).mean(), len(tokens))
@@ -242,7 +243,7 @@ def lm(logits: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         tokens: the tokens to come, [B, n].
         valid: Boolean [B, n], False at padding, which counts for nothing.
     """
-    each = F.cross_entropy(precise(logits).flatten(0, 1), tokens.flatten(), reduction="none")
+    each = F.cross_entropy(at_least_float32(logits).flatten(0, 1), tokens.flatten(), reduction="none")
     real = valid.flatten()
     count = real.sum()
     return share_of_mean((each * real).sum() / count.clamp(min=1), count)
@@ -255,14 +256,14 @@ def mvm(prediction: Tensor, target: Tensor) -> Tensor:
     """
     if not target.numel():
         return prediction.sum() * 0.0
-    return mean_squared_error(prediction, precise(target))
+    return mean_squared_error(prediction, at_least_float32(target))
 
 
 def mvm_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """As `mvm`, with the mean absolute error."""
     if not target.numel():
         return share_of_mean(prediction.sum() * 0.0, 0)
-    return share_of_mean(F.l1_loss(precise(prediction), precise(target)), target.numel())
+    return share_of_mean(F.l1_loss(at_least_float32(prediction), at_least_float32(target)), target.numel())
 
 
 def wpa(words: Tensor, patches: Tensor, keep: Tensor, matched: Tensor) -> Tensor:
@@ -284,7 +285,7 @@ def words_in_regions(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor
         cosine: [P, T, R, L], regions by words.
         keep: Boolean [P, L], words that count; a caption without any has 0.
     """
-    each = precise(cosine).flatten(1, 2)  # [P, T * R, L]
+    each = at_least_float32(cosine).flatten(1, 2)  # [P, T * R, L]
     found = (each * (each / temperature).softmax(1)).sum(1)  # [P, L]
     return (found * keep).sum(1) / keep.sum(1).clamp(min=1)
 
@@ -315,7 +316,7 @@ def hard_negatives(scores: Tensor, positive: Tensor, chance: Tensor) -> tuple[Te
 
 
 def _drawn(scores: Tensor, never: Tensor, chance: Tensor) -> Tensor:
-    share = (precise(scores).softmax(1) + 1e-4).masked_fill(never, 0.0)
+    share = (at_least_float32(scores).softmax(1) + 1e-4).masked_fill(never, 0.0)
     upto = share.double().cumsum(1)
     at = chance.double()[:, None] * upto[:, -1:]
     return torch.searchsorted(upto, at, right=True)[:, 0].clamp(max=scores.shape[1] - 1)

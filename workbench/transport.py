@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.targets.precision import at_least_float32
+
 
 def distance(words: Tensor, patches: Tensor, keep: Tensor) -> Tensor:
     """How far a caption's tokens lie from a clip's: the least mean cost of moving the one to the other.
@@ -22,7 +24,8 @@ def distance(words: Tensor, patches: Tensor, keep: Tensor) -> Tensor:
         [P], in [0, 2]; 0 for a caption without a word.
     """
     with torch.autocast(words.device.type, enabled=False):
-        cosine = F.normalize(precise(words), dim=-1) @ F.normalize(precise(patches), dim=-1).mT  # [P, L, n]
+        words, patches = (F.normalize(at_least_float32(x), dim=-1) for x in (words, patches))
+        cosine = words @ patches.mT  # [P, L, n]
         cost = 1 - cosine
         return (cost * plan(cost, keep)).sum((1, 2))
 
@@ -54,8 +57,3 @@ def plan(cost: Tensor, keep: Tensor, *, beta: float = 0.5, steps: int = 50) -> T
         word = real / (length * (plan @ patch) + padding)
         plan = word * plan * patch.mT
     return plan
-
-
-def precise(x: Tensor) -> Tensor:
-    """At least float32: losses and what they compare are too small for what autocast computes in."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

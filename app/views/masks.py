@@ -28,6 +28,20 @@ MOST_HIDDEN = 0.99
 OFF = 0.005
 """Share by which what is hidden may differ from what was asked for without a word."""
 
+HIDDEN = {
+    "drop": "Hidden patches are dropped before the encoder, which never computes them.",
+    "replace": "Hidden patches are replaced by a learned token; the encoder computes as much as without a "
+    "mask.",
+    "zero": "Hidden patches are read as black; the encoder computes as much as without a mask.",
+}
+"""What becomes of hidden patches, by the recipe's `video.hidden`."""
+FLOPS = "Video encoder GFLOPs"
+ABOUT = {
+    FLOPS: "Forward, of one clip embedded with this mask. What a recipe leaves out further on within its "
+    "encoder, as smaug does in training, is counted."
+}
+"""What to say of a number where somebody asks."""
+
 Masking = tuple[str, float]
 """Name of the class, ratio."""
 
@@ -149,20 +163,26 @@ def _clip(clips: Clips, split: str) -> tuple[str, bool]:
 
 
 def _numbers(answer: Mapping[str, Any]) -> None:
-    """What is left; FLOPs are those of one clip forward."""
+    """What is left; FLOPs are those of one clip forward, left out where they are not known."""
     tokens, hidden = answer["tokens"], answer["hidden"]
-    encoded = tokens - hidden if answer["dropped"] else tokens
-    flops, whole = answer["flops"] / 1e9, answer["flops_of_all"] / 1e9
+    encoded = tokens - hidden if answer["video_hidden"] == "drop" else tokens
     words, gone = len(answer["words"]), sum(answer["words_hidden"])
-    shown = (
+    shown = [
         ("Video tokens hidden", f"{hidden} of {tokens}", hidden / tokens),
         ("Video tokens encoded", f"{encoded} of {tokens}", encoded / tokens),
-        ("Video encoder GFLOPs", f"{flops:.2g} of {whole:.2g}", flops / whole),
         ("Text tokens hidden", f"{gone} of {words}", gone / max(1, words)),
-    )
+    ]
+    if counted := answer["flops"] is not None and answer["flops_of_all"] is not None:
+        flops, whole = answer["flops"] / 1e9, answer["flops_of_all"] / 1e9
+        shown.insert(2, (FLOPS, f"{flops:.2g} of {whole:.2g}", flops / whole))
     row = st.container(horizontal=True, gap="medium")
     for title, value, share in shown:
-        row.metric(title, value, f"{share:.1%}", delta_color="off", delta_arrow="off", width="content")
+        row.metric(
+            title, value, f"{share:.1%}", delta_color="off", delta_arrow="off", width="content",
+            help=ABOUT.get(title),
+        )  # fmt: skip
+    if not counted:
+        st.caption("The FLOPs of this recipe's video encoder are left out: how it reads a clip is not known.")
 
 
 def _caption(answer: Mapping[str, Any]) -> None:
@@ -170,11 +190,7 @@ def _caption(answer: Mapping[str, Any]) -> None:
     how = "dropped" if answer["words_dropped"] else "replaced by the mask token"
     st.markdown(f"#### {drawn.words_left(answer['words'], answer['words_hidden'])}")
     st.caption(f"Hidden words are {how}.")
-    st.caption(
-        "Hidden patches are dropped before the encoder, which never computes them."
-        if answer["dropped"]
-        else "Hidden patches are replaced by a learned token; the encoder computes as much as without a mask."
-    )
+    st.caption(HIDDEN[answer["video_hidden"]])
 
 
 def _play_masked(video: bytes, caption: str, start: bool) -> None:

@@ -24,6 +24,7 @@ from workbench.inspection.ranking import (
     differing,
     ranking,
     read_embeddings,
+    with_shared,
 )
 from workbench.naming import spaced
 
@@ -70,6 +71,8 @@ def render(runs: Runs) -> None:
             help="Empty: choose a query of the test split below.",
         )  # fmt: skip
     clips = clips_or_sentence(runs, run)
+    if clips is not None and clips.store.shared:
+        ranked = [_with_all_right(runs, one, clips) for one in ranked]
     if sentence.strip():
         _own(runs, ranked, sentence, clips, start)
     else:
@@ -108,6 +111,16 @@ def _read(runs: Runs, run: str) -> Ranked:
         return Ranked(run, f"{runs.name_of(key, cell)} seed {seed}", found, answers)
 
     kept: Ranked = runs.kept(("embeddings", run), read)
+    return kept
+
+
+def _with_all_right(runs: Runs, one: Ranked, clips: Clips) -> Ranked:
+    """The same with all right clips of a caption that several clips share, which the data know."""
+    kept: Ranked = runs.kept(
+        ("shared", one.run),
+        lambda: one._replace(found=with_shared(one.found, clips.store)),
+        str(clips.store.path),
+    )
     return kept
 
 
@@ -157,9 +170,11 @@ def _titled(one: Ranked, count: int) -> None:
 def _clips(one: Ranked, query: str, clips: Clips | None, start: bool, count: int) -> None:
     """The clips for a caption."""
     row = one.found.queries.index(query)
-    table = ranking(one.found, one.found.text[row], int(one.found.right[row]))
+    right = one.found.right_clips(row)
+    table = ranking(one.found, one.found.text[row], right)
     rank, gallery = one.answers.ranks[row], len(one.found.clips)
-    verdict = "The right clip comes first" if rank == 1 else f"The right clip comes at rank {rank}"
+    which = "The right clip" if len(right) == 1 else f"The best placed of {len(right)} right clips"
+    verdict = f"{which} comes first" if rank == 1 else f"{which} comes at rank {rank}"
     st.markdown(f"**{verdict}** of {gallery}. Each card: place, cosine similarity, and what is not as asked.")
     _gallery(table, one, clips, start, count)
 
@@ -213,11 +228,11 @@ def _own_of(runs: Runs, one: Ranked, sentence: str, clips: Clips | None, start: 
 
 
 def _gallery(table: pl.DataFrame, one: Ranked, clips: Clips | None, start: bool, count: int) -> None:
-    """The first clips of the ranking; the right one is added where it is not among them. count: of runs that
-    stand side by side."""
+    """The first clips of the ranking; the right one, or the best placed of several, is added where it is not
+    among them. count: of runs that stand side by side."""
     per_row, most = (PER_ROW, SHOWN) if count == 1 else (BESIDE, 2 * BESIDE)
-    shown = table.filter((pl.col("rank") <= most) | pl.col("right"))
     right = table.filter("right")["clip"].to_list()
+    shown = table.filter((pl.col("rank") <= most) | pl.col("clip").is_in(right[:1]))
     truth = clips.attributes(right[0]) if right and clips is not None else {}
     captions = one.found.caption_of
     for first in range(0, shown.height, per_row):

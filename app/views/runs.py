@@ -96,12 +96,15 @@ def _sorted(found: pl.DataFrame, words: dict[str, str]) -> pl.DataFrame:
 
 
 def _marks(runs: Runs) -> dict[str, str]:
-    """Key -> what the study says of the cell: which one val selects, and the baseline."""
+    """Key -> what the study says of the cell: which ones val selects, one for each stratum where there are
+    several, and the baselines. A baseline that is best itself is called both."""
     answer = runs.answer()
     if answer is None:
         return {}
-    named = ((answer.best, "★ best by val"), (answer.asked.baseline, "baseline"))
-    return {key: words for key, words in named if key is not None}
+    found = dict.fromkeys(answer.selected, "★ best by val")
+    for base in answer.asked.bases:
+        found[base] = f"{found[base]}, baseline" if base in found else "baseline"
+    return found
 
 
 def _listing(

@@ -125,6 +125,31 @@ def test_the_masked_clip_is_a_video_of_what_the_encoder_sees(trained, tmp_path):
     assert np.abs(small - seen).mean() < 12
 
 
+@pytest.mark.parametrize(
+    ("hidden", "sentence"),
+    [
+        ("drop", "dropped before the encoder, which never computes them."),
+        ("replace", "replaced by a learned token; the encoder computes as much as without a mask."),
+        ("zero", "read as black; the encoder computes as much as without a mask."),
+    ],
+)
+def test_it_says_what_becomes_of_hidden_patches(trained, opened, hidden, sentence, monkeypatch):
+    given = ask
+
+    def other(**task):
+        answer, payload = given(**task)
+        return answer | {"video_hidden": hidden, "flops": None}, payload
+
+    monkeypatch.setattr("app.helper.ask", other)
+    monkeypatch.setattr("app.views.masks.ask", other, raising=False)
+    page = opened(view="masks", video="TubeMasking", video_ratio="0.5")
+    assert not page.exception
+    assert f"Hidden patches are {sentence}" in said(page)
+    assert metrics(page)["Video tokens encoded"] == ("16 of 32" if hidden == "drop" else "32 of 32")
+    assert "Video encoder GFLOPs" not in metrics(page)
+    assert "FLOPs of this recipe's video encoder are left out" in said(page)
+
+
 def test_hostile_parameters_are_left_out_with_a_sentence(trained, opened):
     hostile = {"video": "__import__", "video_ratio": "nan", "words": "../..", "words_ratio": "1e999",
                "draw": "-1", "clip": "<b>", "split": "$x$"}  # fmt: skip

@@ -41,6 +41,28 @@ def test_a_query_shows_its_ranking_with_the_right_clip_marked(trained, opened):
     assert marked.startswith(f"**{ranks[row]}**")
 
 
+def test_all_clips_of_a_caption_that_clips_share_are_marked(trained, opened):
+    run = run_of(trained, 1, 1)
+    _, captions, ids, found = stored(run)
+    path = next(trained.glob("data/*/frames-*/store.json"))
+    store = json.loads(path.read_text())
+    other = next(name for name in found["video_id"].tolist() if name != found["text_group"][0])
+    for clip in store["clips"]:
+        if clip["id"] == other:
+            clip["captions"] = [captions[0]]
+    path.unlink()  # a link to that of the other tests
+    path.write_text(json.dumps(store | {"shared_captions": True}))
+    page = opened(view="retrieval", cell=keys(trained)[1], seed="1", query=ids[0])
+    assert not page.exception
+    score = found["video"].astype(np.float32) @ found["text"][0].astype(np.float32)
+    places = dict(zip(found["video_id"][np.argsort(-score)].tolist(), range(len(score)), strict=True))
+    seen = [places[other], places[found["text_group"][0]]]
+    assert said(page).count(":green-badge") == max(1, sum(place < 10 for place in seen))
+    assert "The best placed of 2 right clips comes" in said(page)
+    page = opened(view="retrieval", cell=keys(trained)[1], seed="1", query=ids[0], way="v2t")
+    assert not page.exception
+
+
 def test_what_a_wrong_clip_was_confused_in_is_said(trained, opened):
     run = run_of(trained)
     ranks, _, ids, found = stored(run)

@@ -179,6 +179,25 @@ def test_the_best_cell_and_the_baseline_are_marked_beside_their_names(ratios, op
     assert table["mark"].tolist().count("★ best by val") == 3
 
 
+def test_a_baseline_that_is_best_itself_is_marked_as_both(ratios, opened):
+    ratios(quality=lambda axes: 60 - 30 * (axes["video_ratio"] > 0) - 20 * (axes["text_ratio"] > 0))
+    table = listed(opened(view="runs"))
+    assert table["mark"].tolist() == ["★ best by val, baseline"] * 3 + [""] * 15
+
+
+def test_the_best_cell_and_the_baseline_of_each_stratum_are_marked(ratios, opened):
+    ratios(within=["text_ratio"])
+    table = listed(opened(view="runs"))
+    marks = dict(zip(table["cell"], table["mark"], strict=True))
+    assert {cell: marks[cell] for cell in marks if "video_ratio=0.0" in cell} == {
+        "video_ratio=0.0 text_ratio=0.0": "baseline",
+        "video_ratio=0.0 text_ratio=0.25": "baseline",
+    }
+    best = [cell for cell, mark in marks.items() if mark == "★ best by val"]
+    assert [cell.rpartition("=")[2] for cell in best].count("0.0") == 1
+    assert [cell.rpartition("=")[2] for cell in best].count("0.25") == 1
+
+
 def test_half_a_condition_says_so(ratios, opened):
     ratios()
     page = opened(view="runs", filter="r1 >")

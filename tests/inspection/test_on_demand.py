@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from left_behind import leave
-from small import recipe_names, run_config
+from small import recipe_module, recipe_names, run_config
 
 from workbench.errors import UserError
 from workbench.inspection.on_demand import answer
+from workbench.masking.video import TubeMasking
+from workbench.recipe.batch import BatchRng
 from workbench.train import checkpoint
+from workbench.train.cost import StepCounter
 
 
 @pytest.fixture(params=recipe_names())
@@ -43,11 +46,44 @@ def test_a_mask_hides_its_share_and_costs_less(finished, store):
     seen = np.frombuffer(payload, np.uint8).reshape(store.frames[0].shape)
     assert (seen == store.frames[0]).all(-1).mean() == pytest.approx(0.5, abs=0.01)
     assert (reply["hidden"], sum(reply["words_hidden"])) == (reply["tokens"] // 2, 1)
-    assert reply["dropped"] == (run.config().recipe.video.hidden == "drop")
-    if reply["dropped"]:
+    assert reply["video_hidden"] == run.config().recipe.video.hidden
+    if reply["video_hidden"] == "drop":
         assert 0 < reply["flops"] < reply["flops_of_all"]
     else:
         assert 0 < reply["flops"] == reply["flops_of_all"], "a token in the place of a token"
+
+
+@pytest.mark.parametrize("name", ["clipbert", "smaug"])
+def test_a_recipe_that_reads_slot_by_slot_costs_what_its_encoder_runs(name, tmp_path, vocabulary, store):
+    config = run_config(name)
+    run, model = leave(tmp_path / "run", config, vocabulary)
+    assert model.grid.time > 1
+    task = {"want": "mask", "run": str(run.path), "store": str(store.path), "row": 0, "seed": 0,
+            "caption": "red star", "video": ["TubeMasking", 0.5], "text": ["TokenMasking", 0.5]}  # fmt: skip
+    reply, _ = answer(task)
+    clip = torch.zeros(1, config.data.frames, config.data.size, config.data.size, 3, dtype=torch.uint8)
+    hidden = TubeMasking(ratio=0.5)(model.grid, 1, BatchRng.seeded(0))
+    for mask, flops in ((None, reply["flops_of_all"]), (hidden, reply["flops"])):
+        counter = StepCounter(model, 1)
+        with torch.no_grad(), counter:
+            model.embed_video(clip, mask)
+        assert flops == counter.cost.encoders["video"].flops
+    frames, _ = answer(task | {"video": ["FrameMasking", 0.5]})
+    assert frames["flops"] == reply["flops_of_all"] / 2, "a slot of which nothing is left is not read"
+
+
+def test_flops_are_left_out_where_it_is_not_known_how_a_clip_is_read(
+    tmp_path, vocabulary, store, monkeypatch
+):
+    def halves(self, video, mask=None):
+        return self.video(torch.cat([video] * 3)).pooled
+
+    monkeypatch.setattr(recipe_module("mac").Recipe, "embed_video", halves)
+    run, _ = leave(tmp_path / "run", run_config("mac"), vocabulary)
+    reply, _ = answer({"want": "mask", "run": str(run.path), "store": str(store.path), "row": 0, "seed": 0,
+                       "caption": "red", "video": ["TubeMasking", 0.5],
+                       "text": ["TokenMasking", 0.5]})  # fmt: skip
+    assert reply["flops"] is reply["flops_of_all"] is None
 
 
 def test_weights_of_another_model_are_refused(finished):

@@ -1,19 +1,25 @@
 """The ranking of a gallery agrees with the evaluation; confusions are counted right."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from workbench.errors import UserError
 from workbench.inspection.ranking import (
     Embeddings,
+    _best_wrong,
     captions_for,
     confusions,
     differing,
     ranking,
     read_embeddings,
+    with_shared,
 )
-from workbench.tasks.gallery import ranks, similarities
+from workbench.recipe.batch import Layout, Text
+from workbench.tasks.gallery import gallery, ranks, similarities
 from workbench.tracking.run_dir import RunDir
 
 
@@ -45,6 +51,36 @@ def test_among_equal_scores_the_right_clip_is_last():
     found = embeddings([[1, 0], [1, 0], [0, 1]], [[1, 0]], [0])
     assert ranking(found, found.text[0], 0)["clip"].to_list() == ["c1", "c0", "c2"]
     assert ranking(found, found.text[0])["right"].any() is False
+
+
+def test_all_clips_that_share_a_caption_are_right_for_it_and_it_for_them(store):
+    part = store.splits["test"]
+    shared = replace(store, shared=True, splits=store.splits | {"test": replace(
+        part, captions=["the same" if i % 3 == 0 else f"words {i}" for i in range(len(part.captions))]
+    )})  # fmt: skip
+    its = gallery(shared, "test", Text(torch.zeros(len(part.captions), 1), Layout(*[torch.zeros(99, 1)] * 3)))
+    rng = np.random.default_rng(0)
+    found = Embeddings(
+        video=unit(rng.normal(size=(len(its.clip_ids), 8))).astype(np.float32),
+        text=unit(rng.normal(size=(len(its.captions), 8))).astype(np.float32),
+        clips=tuple(its.clip_ids), queries=tuple(its.caption_ids), captions=tuple(its.captions),
+        right=its.owner,
+    )  # fmt: skip
+    assert with_shared(found, store) is found
+    found = with_shared(found, shared)
+    assert len(found.more) == len(its.more) > 0
+    expected = ranks(similarities(*map(torch.from_numpy, (found.video, found.text))), its.owner, its.more)
+    tables = [ranking(found, found.text[i], found.right_clips(i)) for i in range(len(found.queries))]
+    assert [t.filter("right")["rank"].min() for t in tables] == expected.t2v.tolist()
+    assert tables[0]["right"].sum() == len(found.right_clips(0)) == 1 + (its.more[:, 0] == 0).sum()
+    tables = [captions_for(found, clip) for clip in range(len(found.clips))]
+    assert [t.filter("right")["rank"].min() for t in tables] == expected.v2t.tolist()
+    wrong = [ranking(found, found.text[i], found.right_clips(i)).filter(~pl.col("right"))["clip"][0]
+             for i in range(len(found.queries))]  # fmt: skip
+    table = confusions(found, {"clip": found.clips}, np.ones(len(found.queries), bool))
+    assert table["wrong"].item() == len(wrong)
+    best = np.concatenate([_best_wrong(found, slice(i, i + 2)) for i in range(0, len(found.queries), 2)])
+    assert [found.clips[i] for i in best] == wrong
 
 
 def test_a_clip_is_named_by_its_first_caption():

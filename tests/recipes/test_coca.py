@@ -261,6 +261,24 @@ class TestWriting:
             assert (whole[behind] == WORDS.pad).all()
             assert ((whole == WORDS.id(EOS)).sum(1) <= 1).all()
 
+    @torch.no_grad()
+    def test_writing_stops_when_all_have_ended_and_writes_the_same(self, recipe, monkeypatch):
+        memory = recipe.look(clips()).several
+        bias = torch.linspace(-1, 1, recipe.text.width)
+        recipe.text.norm.bias.copy_(bias)  # makes the end of a caption likelier wherever it may stand
+        recipe.text.head.weight[WORDS.id(EOS)] += 0.5 * bias
+        passes = []
+        recipe.text.upper.register_forward_hook(lambda *_: passes.append(1))
+        for beams in (1, 3):
+            passes.clear()
+            found, short = recipe.text.search(memory, NONE, beams=beams), len(passes)
+            with monkeypatch.context() as never:
+                never.setattr(recipe.text, "_ended", lambda over: False)
+                whole = recipe.text.search(memory, NONE, beams=beams)
+            assert len(passes) - short == WORDS.length + 1
+            assert short < WORDS.length + 1
+            assert torch.equal(found, whole)
+
     def test_it_learns_to_write_its_captions(self):
         recipe, batch = recipe_of().train(), batch_of()
         optimizer = torch.optim.AdamW(recipe.parameters(), lr=3e-3)
@@ -285,9 +303,9 @@ def test_both_kernels_of_attention_give_the_same(recipe):
         assert plain[name].item() == pytest.approx(term.item(), rel=1e-5)
 
 
-def test_poolers_of_another_width_and_words_put_together():
-    pooler = AttentionPooler(3, 32, 2, keys=16)
-    assert pooler(torch.zeros(2, 7, 16)).shape == (2, 3, 32)
+def test_poolers_of_several_queries_and_words_put_together():
+    pooler = AttentionPooler(3, 32, 2)
+    assert pooler(torch.zeros(2, 7, 32)).shape == (2, 3, 32)
     tokens = WORDS.encode(["a blue star"]).tokens[0]
     assert WORDS.decode(tokens[WORDS.encode(["a blue star"]).layout.valid[0]].tolist()) == "a blue star"
 

@@ -254,6 +254,18 @@ class TestMotion:
         aligned = Stage(objective="align", budget=config.stages[0].budget, data=seen)
         try_to_build(run(tiny(target), steps=1, stages=(*config.stages, aligned)))
 
+    def test_flow_is_of_the_same_places_as_a_mask_would_pick_them(self, store, words, batch):
+        recipe = made(store, words, "flow")
+        mask = drawn(recipe, batch).video_mask
+        tokens = torch.randn(6, 128, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        flow, known = recipe.known(batch).split([2, 1], -1)
+        at = (mask[:, :-16] | mask[:, 16:]) & known[..., 0].bool()
+        pairs = torch.cat([tokens[:, :-16], tokens[:, 16:]], -1)[at]
+        expected = losses.mvm_l1(recipe.mvm_head(pairs), flow[at])
+        found = recipe._mvm(batch, tokens, mask)
+        assert torch.equal(found, expected)
+        assert torch.equal(*(torch.autograd.grad(loss, tokens)[0] for loss in (found, expected)))
+
     def test_data_that_are_only_aligned_need_no_truth(self, store, tmp_path):
         other = replace(store, name="folder")
         filmed = replace(SEEN, name="folder")

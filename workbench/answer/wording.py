@@ -132,9 +132,8 @@ def _after_holm(c: stats.Comparison, holds: str) -> str:
 def _not_tested(c: stats.Comparison) -> str:
     """A difference that is shown beside the claims of a study and is none."""
     found = c.interval or c.over_queries
-    limits = "" if found is None else f"{interval(found, _decimals(c))}; "
-    over = " over queries" if c.interval is None and found is not None else ""
-    limits = limits.replace("; ", f"{over}; ")
+    over = " over queries" if c.interval is None else ""
+    limits = "" if found is None else f"{interval(found, _decimals(c))}{over}; "
     return (
         f"{c.a} minus {c.b} is {c.effect:+.{_decimals(c)}f} {c.unit} ({limits}{_seeds(c)}), "
         "without a test and without a claim"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AHEAD = 2
 """Batches prepared while the model computes."""
 POLL = 0.2
-"""Seconds between looks at whether to go on waiting."""
+"""Seconds between looks at whether to go on waiting, for a batch or for room to put one."""
 LONGEST = 5.0
 """Seconds that the end waits for a read that does not come back."""
 
@@ -66,9 +66,10 @@ class Batches(ABC):
     ) -> Generator[Batch]:
         """Endless batches from step `start`, prepared by a thread ahead of their use.
 
-        pinned: in memory that a GPU reads by itself, see `Batch.pinned`.
-
-        `waiting` is called again and again while there is none; what it raises ends the wait.
+        Args:
+            start: number of the first batch.
+            waiting: called every `POLL` seconds while no batch is ready; may raise to end the wait.
+            pinned: whether the batches lie in memory that a GPU reads by itself, see `Batch.pinned`.
         """
         ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stop = threading.Event()
@@ -76,7 +77,7 @@ class Batches(ABC):
         def put(item: Batch | BaseException) -> None:
             while not stop.is_set():
                 try:
-                    ready.put(item, timeout=0.2)
+                    ready.put(item, timeout=POLL)
                     break
                 except queue.Full:
                     continue
@@ -141,10 +142,12 @@ class Loader(Batches):
         self.data, self.labels, self.source = data, store.labels, source
         self.streamed = store.streamed
         self.own = slice(rank * batch_size // size, (rank + 1) * batch_size // size)
-        order = np.argsort(part.clips, kind="stable")
-        self.clips, first = np.unique(part.clips[order], return_index=True)
-        self.rows = np.split(order, first[1:])  # caption rows of each clip
-        self.several = any(len(rows) > 1 for rows in self.rows)
+        # The captions of clip i are the rows `order[first[i] : first[i] + count[i]]`.
+        self.order = np.argsort(part.clips, kind="stable")
+        self.clips, self.first, self.count = np.unique(
+            part.clips[self.order], return_index=True, return_counts=True
+        )
+        self.several = bool((self.count > 1).any())
         if batch_size > len(self.clips):
             raise UserError(
                 f"a batch of {batch_size} is larger than the training split; "
@@ -152,16 +155,26 @@ class Loader(Batches):
             )
         self.per_epoch = len(self.clips) // batch_size
         self.parts, self.shares = (self,), (1.0,)
+        self._permutation: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        """Epoch that was asked for last, and the order of the clips in it."""
 
     def indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Clips (rows of the frame store) and caption rows of step `step`, both [B], of all processes."""
         epoch, offset = divmod(step, self.per_epoch)
-        rng = np.random.default_rng([self.seed, epoch])
-        chosen = rng.permutation(len(self.clips))[offset * self.batch_size :][: self.batch_size]
-        if not self.several:
-            return self.clips[chosen], np.array([self.rows[i][0] for i in chosen])
-        rng = np.random.default_rng([self.seed, epoch, offset])
-        return self.clips[chosen], np.array([rng.choice(self.rows[i]) for i in chosen])
+        chosen = self._clips_in(epoch)[offset * self.batch_size :][: self.batch_size]
+        row = self.first[chosen]
+        if self.several:
+            rng = np.random.default_rng([self.seed, epoch, offset])
+            row = row + rng.integers(0, self.count[chosen])
+        return self.clips[chosen], self.order[row]
+
+    def _clips_in(self, epoch: int) -> np.ndarray:
+        """The order of all clips in an epoch, drawn once and kept until another epoch is asked for."""
+        known, order = self._permutation  # read at once: the thread of an earlier stage may still ask
+        if known != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.clips))
+            self._permutation = epoch, order
+        return order
 
     def video(self, step: int, clips: np.ndarray, own: slice | np.ndarray | None = None) -> np.ndarray:
         """The frames of this process' rows among the clips of step `step`, uint8 [B / size, T, H, W, 3].

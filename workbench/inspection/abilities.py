@@ -22,7 +22,7 @@ def able(*methods: str) -> list[str]:
     """Recipes that define all of these methods (see `BaseRecipe`), in alphabetical order."""
     theirs = extensions.files("recipes")
     found = {name: _methods(f"workbench.recipes.{name}", "Recipe", theirs) for name in recipes.names()}
-    return [name for name, extensions in found.items() if set(methods) <= extensions]
+    return [name for name, defined in found.items() if set(methods) <= defined]
 
 
 def _methods(module: str, name: str, theirs: Mapping[str, Path]) -> set[str]:

@@ -4,7 +4,7 @@
 
 `text`: the vector of a sentence by a run's text encoder. `mask`: what a masking leaves of a clip and its
 caption, with the tokens and FLOPs that remain; `masked_clip`: the same as a video. `reconstruction`,
-`caption`, `answers`, `places`, `kept`, `moments`: see `predicted`.
+`caption`, `answers`, `places`, `kept`, `moments`: see `predictions`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from workbench.data.decode import encode
 from workbench.errors import UserError
@@ -25,10 +26,13 @@ from workbench.inspection.loading import frames, model, vocabulary
 from workbench.inspection.predictions import answers, caption, kept, moments, places, reconstruction
 from workbench.masking import names
 from workbench.masking.preview import hide
+from workbench.models.pretrained.source import without_reading
 from workbench.models.video import VideoEncoder
+from workbench.recipe.base import BaseRecipe
 from workbench.recipe.batch import BatchRng
 from workbench.tracking.run_dir import RunDir
 from workbench.train import cost
+from workbench.train.session import recipe_class
 
 Reply = tuple[dict[str, Any], bytes]
 SIDE = 192
@@ -64,24 +68,26 @@ def mask(task: dict[str, Any]) -> Reply:
     """A clip under any masking, in the geometry of a run's model: uint8 frames [T, H, W, 3] as bytes, hidden
     tokens grey, which of the stored frames these are, and what is left.
 
+    Of the reply, `video_hidden` is the recipe's `video.hidden`; `flops` and `flops_of_all` are those of the
+    video encoder with and without the mask, None where they are not known, see `_flops`.
+
     task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the draw, and `video`,
     `text` as [class name, ratio].
     """
     run = RunDir(task["run"])
     config = run.config()
     numbers, clip = frames(config, task["store"], task["row"])
-    encoder = _encoder(str(run.path))
-    hidden = _masking(names.video(), task["video"])(encoder.grid, 1, _rng(task))
-    count = int(hidden.sum())
-    seen = hide(clip, hidden[0].numpy(), encoder.grid)
+    grid = _recipe(str(run.path)).grid
+    hidden = _masking(names.video(), task["video"])(grid, 1, _rng(task))
+    seen = hide(clip, hidden[0].numpy(), grid)
     reply = {
         "frames": numbers,
-        "grid": list(encoder.grid),
-        "hidden": count,
-        "tokens": encoder.grid.tokens,
-        "dropped": config.recipe.video.hidden == "drop",
-        "flops": _flops(str(run.path), count),
-        "flops_of_all": _flops(str(run.path), 0),
+        "grid": list(grid),
+        "hidden": int(hidden.sum()),
+        "tokens": grid.tokens,
+        "video_hidden": config.recipe.video.hidden,
+        "flops": _flops(str(run.path), hidden[0]),
+        "flops_of_all": _flops(str(run.path), torch.zeros_like(hidden[0])),
     }
     return reply | _words(run, task), seen.tobytes()
 
@@ -122,20 +128,60 @@ def _rng(task: dict[str, Any]) -> BatchRng:
     return BatchRng.seeded(task["seed"])
 
 
-@lru_cache(maxsize=4)
-def _encoder(path: str) -> VideoEncoder:
-    """The video encoder of a run, untrained: what it computes does not depend on its weights."""
-    config = RunDir(path).config()
+@lru_cache(maxsize=2)
+def _recipe(path: str) -> BaseRecipe:
+    """The recipe of a run, untrained: what it computes does not depend on its weights."""
+    run = RunDir(path)
+    config = run.config()
     torch.manual_seed(0)
-    video = replace(config.recipe.video, pretrained="")
-    return VideoEncoder(video, frames=config.data.frames, size=config.data.size).eval()
+    with without_reading():
+        recipe = recipe_class(config)(
+            config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=vocabulary(run)
+        )
+    return recipe.eval()
+
+
+def _flops(path: str, hidden: Tensor) -> int | None:
+    """Forward FLOPs of the video encoder for one clip; None where it is not known how the recipe reads clips.
+
+    A recipe reads all slots of a clip together, or each slot by itself, in which case the FLOPs of the slots
+    are added up; a slot of which nothing is left is not read. What a recipe leaves out within its encoder
+    besides what is hidden, such as the patches that SMAUG's sparsifier drops, is counted as read.
+
+    hidden: Boolean [N], in the order of the grid.
+    """
+    grid = _recipe(path).grid
+    sequences = _sequences(path)
+    if sequences not in (1, grid.time):
+        return None
+    counts = hidden.view(sequences, -1).sum(1).tolist()
+    return sum(_flops_of(path, sequences, count) for count in counts)
+
+
+@lru_cache(maxsize=16)
+def _sequences(path: str) -> int:
+    """Into how many sequences the recipe of a run cuts a clip for its video encoder when it embeds the clip;
+    0 where it embeds none."""
+    recipe: Any = _recipe(path)
+    if not hasattr(recipe, "embed_video"):
+        return 0
+    data = RunDir(path).config().data
+    counter = cost.StepCounter(recipe, 1)
+    with torch.no_grad(), counter:
+        recipe.embed_video(torch.zeros(1, data.frames, data.size, data.size, 3, dtype=torch.uint8))
+    return counter.cost.encoders["video"].rows
 
 
 @lru_cache(maxsize=256)
-def _flops(path: str, hidden: int) -> int:
-    """Forward FLOPs of the video encoder for one clip; it is the number of hidden tokens that counts."""
-    encoder = _encoder(path)
-    data = RunDir(path).config().data
-    clip = torch.zeros(1, data.frames, data.size, data.size, 3, dtype=torch.uint8)
+def _flops_of(path: str, sequences: int, hidden: int) -> int:
+    """Forward FLOPs for one of the sequences of a clip; it is the number of its hidden tokens that counts."""
+    config = RunDir(path).config()
+    video, frames, size = config.recipe.video, config.data.frames // sequences, config.data.size
+    encoder = _recipe(path).encoders()["video"]
+    assert isinstance(encoder, VideoEncoder), "clips are read by a VideoEncoder"
+    if encoder.grid.time * video.tubelet != frames:  # it knows the times of all slots and reads one at a time
+        encoder = VideoEncoder(replace(video, pretrained=""), frames=frames, size=size).eval()
+    if hidden == encoder.grid.tokens and video.hidden == "drop":
+        return 0
     where = (torch.arange(encoder.grid.tokens) < hidden)[None] if hidden else None
-    return cost.encoder_flops(encoder, clip, where)
+    return cost.encoder_flops(encoder, torch.zeros(1, frames, size, size, 3, dtype=torch.uint8), where)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from workbench.data.store import FrameStore
 
 CHUNK = 1024
 """Queries scored at once."""
@@ -31,7 +34,19 @@ class Embeddings:
     captions: tuple[str, ...]
     """[Q]"""
     right: np.ndarray
-    """int [Q], which of `clips` belongs to each query."""
+    """int [Q], which of `clips` belongs to each query; of several, the first."""
+    more: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """int [P, 2], further right pairs: a query and one of `clips`, see `with_shared`."""
+
+    def right_clips(self, query: int) -> np.ndarray:
+        """Which of `clips` are right for a query, int [n]."""
+        return np.append(self.right[query], self.more[self.more[:, 0] == query, 1])
+
+    def is_right_for(self, clip: int) -> np.ndarray:
+        """Which queries a clip is right for, Boolean [Q]."""
+        found: np.ndarray = self.right == clip
+        found[self.more[self.more[:, 1] == clip, 0]] = True
+        return found
 
     @property
     def caption_of(self) -> dict[str, str]:
@@ -64,16 +79,33 @@ def read_embeddings(run: RunDir) -> Embeddings:
     )
 
 
-def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> pl.DataFrame:
+def with_shared(found: Embeddings, store: FrameStore) -> Embeddings:
+    """The same with all right clips of each query, where equal captions of the data are one query (see
+    `FrameStore.shared`); the run's own files name only the first of them.
+
+    store: of the data that the run was tested on.
+    """
+    if not store.shared:
+        return found
+    rows = {clip: row for row, clip in enumerate(found.clips)}
+    queries = {caption: number for number, caption in enumerate(found.captions)}
+    part = store.splits["test"]
+    named = zip(part.captions, (store.clip_ids[i] for i in part.clips), strict=True)
+    pairs = {(queries[text], rows[clip]) for text, clip in named if text in queries and clip in rows}
+    more = sorted(pairs - set(enumerate(found.right.tolist())))
+    return replace(found, more=np.array(more, np.int64).reshape(-1, 2))
+
+
+def ranking(found: Embeddings, query: np.ndarray, right: int | np.ndarray | None = None) -> pl.DataFrame:
     """The whole gallery for one query, best first: rank (from 1), clip, score (cosine), right.
 
     Args:
         query: unit vector [E].
-        right: row of the right clip, None where nobody knows; among equal scores it comes last, as in
-            `workbench.tasks.gallery.ranks`.
+        right: row of the right clip, or rows of several, None where nobody knows; among equal scores they
+            come last, as in `workbench.tasks.gallery.ranks`.
     """
     score = found.video @ query.astype(np.float32)
-    is_right = np.arange(len(score)) == (-1 if right is None else right)
+    is_right = np.isin(np.arange(len(score)), -1 if right is None else right)
     order = np.lexsort((is_right, -score))
     return pl.DataFrame(
         {
@@ -87,9 +119,10 @@ def ranking(found: Embeddings, query: np.ndarray, right: int | None = None) -> p
 
 def captions_for(found: Embeddings, clip: int) -> pl.DataFrame:
     """All captions for one clip, a row of `found.video`, best first: rank (from 1), query, caption, clip
-    (whose it is), score (cosine), right. Among equal scores the right ones come last."""
+    (whose it is; of several, the first), score (cosine), right. Among equal scores the right ones come
+    last."""
     score = found.text @ found.video[clip]
-    is_right = found.right == clip
+    is_right = found.is_right_for(clip)
     order = np.lexsort((is_right, -score))
     return pl.DataFrame(
         {
@@ -149,4 +182,7 @@ def _best_wrong(found: Embeddings, part: slice) -> np.ndarray:
     score = found.text[part] @ found.video.T
     right = found.right[part]
     score[np.arange(len(right)), right] = -np.inf
+    query, clip = found.more.T
+    here = (query >= (part.start or 0)) & (query < (part.start or 0) + len(right))
+    score[query[here] - (part.start or 0), clip[here]] = -np.inf
     return score.argmax(1)

@@ -20,12 +20,12 @@ class Named(NamedTuple):
 
 
 def video() -> dict[str, str]:
-    """Class name of every video masking -> the first sentence of its docstring."""
+    """Class name of every video masking -> the first paragraph of its docstring."""
     return {name: found.about for name, found in _subclasses("video.py", "VideoMasking").items()}
 
 
 def text() -> dict[str, str]:
-    """Class name of every text masking -> the first sentence of its docstring."""
+    """Class name of every text masking -> the first paragraph of its docstring."""
     return {name: found.about for name, found in _subclasses("text.py", "TextMasking").items()}
 
 
@@ -63,7 +63,14 @@ def _in(file: Path, module: str, bases: set[str]) -> dict[str, Named]:
         raise
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and bases & {b.id for b in node.bases if isinstance(b, ast.Name)}:
+        if isinstance(node, ast.ClassDef) and bases & set(map(_called, node.bases)):
             about = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
             found[node.name] = Named(module, about)
     return found
+
+
+def _called(base: ast.expr) -> str:
+    """The name of a base class, `TubeMasking` also where it is written `video.TubeMasking`."""
+    if isinstance(base, ast.Attribute):
+        return base.attr
+    return base.id if isinstance(base, ast.Name) else ""

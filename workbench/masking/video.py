@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench import extensions
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking import names
@@ -262,9 +261,7 @@ def strategy(name: str) -> Callable[..., VideoMasking]:
 
     A class is found by its name: `PerFrameMasking` is `per-frame`.
     """
-    for file in extensions.files("maskings"):
-        extensions.module(f"workbench.masking.{file}")
-    found = {names.said(cls.__name__): cls for cls in VideoMasking.__subclasses__()}
-    if name not in found:
-        raise UserError(f"no strategy {name!r}; there are {', '.join(found)}")
-    return found[name]
+    known = {names.said(cls): cls for cls in names.video()}
+    if name not in known:
+        raise UserError(f"no strategy {name!r}; there are {', '.join(known)}")
+    return names.load(known[name])

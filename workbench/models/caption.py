@@ -216,7 +216,8 @@ class CaptionDecoder(nn.Module):
     def search(self, memory: Tensor, begun: Tensor, *, beams: int = 1) -> Tensor:
         """As `write`, from the tokens [B, i] of prompts to all tokens [B, S] with begin, end and padding.
 
-        It asks the device for nothing.
+        It asks an accelerator for nothing, and writes to the full length there. On a processor it stops when
+        every beam has ended, since what follows is padding.
         """
         rows, pad = len(memory), self.vocabulary.pad
         tokens = F.pad(begun, (1, 0), value=self.bos).repeat_interleave(beams, 0)  # [B K, i + 1]
@@ -229,6 +230,8 @@ class CaptionDecoder(nn.Module):
         start = torch.arange(rows, device=memory.device)[:, None] * beams
         over = torch.zeros(rows * beams, dtype=torch.bool, device=memory.device)
         for _ in range(tokens.shape[1], len(self.position)):
+            if self._ended(over):
+                break
             states = self.token(tokens) + self.position[: tokens.shape[1]]
             if self.split:
                 states = self.lower(states, _causal(states.shape[1], states.device))
@@ -245,7 +248,13 @@ class CaptionDecoder(nn.Module):
             written = written.gather(1, beam) + ~over[source].view(rows, beams)
             over = over[source] | (tokens[:, -1] == self.eos)
         chosen = (score / written.clamp(min=1)).argmax(1, keepdim=True)
+        tokens = F.pad(tokens, (0, len(self.position) - tokens.shape[1]), value=pad)
         return tokens[(start + chosen).flatten()]
+
+    @staticmethod
+    def _ended(over: Tensor) -> bool:
+        """Whether every beam is known to have ended; of those on an accelerator the host knows nothing."""
+        return over.device.type == "cpu" and bool(over.all())
 
 
 def _causal(length: int, device: torch.device) -> Tensor:

@@ -52,6 +52,7 @@ class HiddenDecoder(nn.Module):
         else:
             self.blocks = nn.ModuleList([Block(width, heads) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(width)
+        self.head: nn.Module = nn.Identity()
 
     @property
     def layers(self) -> Sequence[nn.Module]:
@@ -106,31 +107,17 @@ class HiddenDecoder(nn.Module):
                 full, _ = block(full, None, keys, bias)
         hidden = mask.numel() - batch * visible.shape[1]
         index = columns(mask, hidden) if asked is None else columns(asked)  # [B, M]
-        decoded: Tensor = self.norm(full.gather(1, index[..., None].expand(-1, -1, width)))
+        decoded: Tensor = self.head(self.norm(full.gather(1, index[..., None].expand(-1, -1, width))))
         return decoded
 
 
 class PixelDecoder(HiddenDecoder):
-    """As `HiddenDecoder`, to pixels of the hidden places, [B, M, pixels]."""
+    """As `HiddenDecoder` without words, to pixels of the hidden places, [B, M, pixels]."""
 
-    def __init__(
-        self, config: DecoderConfig, *, grid: Grid, encoder_width: int, pixels: int, words: int = 0
-    ) -> None:
-        super().__init__(config, grid=grid, encoder_width=encoder_width, words=words)
+    def __init__(self, config: DecoderConfig, *, grid: Grid, encoder_width: int, pixels: int) -> None:
+        super().__init__(config, grid=grid, encoder_width=encoder_width)
         self.head = nn.Linear(config.width, pixels)
 
     @property
     def counted(self) -> Sequence[nn.Module]:
         return [*super().counted, self.head]
-
-    def forward(
-        self,
-        visible: Tensor,
-        mask: Tensor,
-        words: Tensor | None = None,
-        keep: Tensor | None = None,
-        *,
-        asked: Tensor | None = None,
-    ) -> Tensor:
-        pixels: Tensor = self.head(super().forward(visible, mask, words, keep, asked=asked))
-        return pixels

@@ -20,17 +20,16 @@ from workbench.models.video import Encoded
 class AttentionPooler(nn.Module):
     """Q learned queries, a norm on them and on what they read, one attention layer."""
 
-    def __init__(self, queries: int, width: int, heads: int, *, keys: int | None = None) -> None:
-        """keys: width of the tokens that are read, where it is another one."""
+    def __init__(self, queries: int, width: int, heads: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.empty(queries, width))
         nn.init.normal_(self.queries, std=width**-0.5)
         self.norm_queries = nn.LayerNorm(width)
-        self.norm_keys = nn.LayerNorm(keys or width)
-        self.attention = Attention(width, heads, keys=keys)
+        self.norm_keys = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, n, keys] to [B, Q, D]."""
+        """[B, n, D] to [B, Q, D]."""
         queries = self.norm_queries(self.queries).expand(len(tokens), -1, -1)
         return self.attention(queries, self.norm_keys(tokens))
 

@@ -214,7 +214,7 @@ class VideoEncoder(nn.Module):
             x = torch.cat([*(one.expand(len(x), -1, -1).to(x.dtype) for one in front), x], dim=1)
         if keep is not None:
             # Without a token in front, nothing but padding would leave nothing to attend to.
-            seen = F.pad(keep, (self.extra_tokens, 0), value=True) if front else _something(keep)
+            seen = F.pad(keep, (self.extra_tokens, 0), value=True) if front else _never_empty(keep)
             attend = _bias(seen, x.dtype)
         x = self.norm_pre(x)
         for number, block in enumerate(self.blocks):
@@ -228,7 +228,7 @@ class VideoEncoder(nn.Module):
             return x[:, 0]
         x = x[:, self.extra_tokens :]
         if self.attn_pool is not None:
-            pooled: Tensor = self.attn_pool(x, None if keep is None else _bias(_something(keep), x.dtype))
+            pooled: Tensor = self.attn_pool(x, None if keep is None else _bias(_never_empty(keep), x.dtype))
             return pooled
         if keep is None:
             return x.mean(1)
@@ -258,8 +258,8 @@ class VideoEncoder(nn.Module):
             self.space.copy_(resampled(stem.position[None], self.grid._replace(time=1)).flatten(0, 2))
 
 
-def _something(keep: Tensor) -> Tensor:
-    """The same, and everything where nothing would be left."""
+def _never_empty(keep: Tensor) -> Tensor:
+    """`keep`, Boolean [B, n], but all True in rows that are all False, which softmax could not attend to."""
     return keep | ~keep.any(1, keepdim=True)
 
 

@@ -29,6 +29,10 @@ ABILITIES = (*EMBEDDINGS, "match", "generate", "answer", "regions", "attended")
 """Methods of a recipe whose results mean nothing before they are trained, see `BaseRecipe.trained_by`."""
 
 
+SLICE = 4096
+"""Captions whose masks are drawn together where no more than counts are wanted."""
+
+
 class Phase(NamedTuple):
     """A stretch of training of its own, computed by the recipe's method of the phase's name."""
 
@@ -131,14 +135,29 @@ class BaseRecipe(nn.Module, ABC):
         """What a masked step really hides of these clips' tokens and of these captions' words.
 
         A ratio is not that share: counts are rounded down, and where words are dropped, padding goes first.
+        Rows go through in slices of `SLICE`, so that the masks of all captions of a data set are never in
+        memory together; only a recipe whose masks look at more than captions draws all of them at once.
+
+        batch: on whatever device; the masks are drawn on that of `rng`.
         """
-        masks, valid = self.masks(batch, rng), batch.text.layout.valid
-        shares = {"mask/video_hidden": 0.0, "mask/text_hidden": 0.0}
-        if masks.video is not None:
-            shares["mask/video_hidden"] = int(masks.video.sum()) / masks.video.numel()
-        if masks.text is not None:
-            shares["mask/text_hidden"] = float((masks.text & valid).sum() / valid.sum())
-        return shares
+        rows = len(batch.text.tokens)
+        step = SLICE if type(self).masks is BaseRecipe.masks else max(1, rows)
+        patches, hidden_patches, words, hidden_words = 0, 0, 0, 0
+        for start in range(0, rows, step):
+            part = batch.select(slice(start, start + step)).to(rng.device)
+            masks, valid = self.masks(part, rng), part.text.layout.valid
+            if masks.video is not None:
+                patches += masks.video.numel()
+                hidden_patches += int(masks.video.sum())
+            if masks.text is not None:
+                words += int(valid.sum())
+                hidden_words += int((masks.text & valid).sum())
+        # In single precision as ever, so that the same counts give the same recorded number.
+        of_words = float(torch.tensor(hidden_words) / torch.tensor(words)) if words else 0.0
+        return {
+            "mask/video_hidden": hidden_patches / patches if patches else 0.0,
+            "mask/text_hidden": of_words,
+        }
 
     def attach(self, truths: Sequence[Truth | None]) -> None:
         """Takes what is known of the training data beside pixels, to be found by `Batch.source` and `.index`.

@@ -104,7 +104,7 @@ class Batch(NamedTuple):
 
 
 def moved(x: Tensor, device: torch.device) -> Tensor:
-    """On a device. An accelerator reads it in its turn, of which the host does not wait for the end."""
+    """`x` on `device`; copies to an accelerator are asynchronous."""
     return x.to(device, non_blocking=device.type != "cpu")
 
 

@@ -40,7 +40,8 @@ class ClassTable(nn.Module):
 
     def fill(self, truths: Sequence[Truth | None], vocabulary: Vocabulary) -> None:
         """Takes the classes of all clips; of data that are None, or know none, clips have none."""
-        starts, kinds = [], [("", "")] * 0
+        starts: list[int] = []
+        kinds: list[tuple[str, str]] = []
         for truth in truths:
             starts.append(len(kinds))
             if truth is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.recipe.heads import unit
-from workbench.transport import precise
+from workbench.targets.precision import at_least_float32
 
 
 class Fits(NamedTuple):
@@ -41,7 +41,7 @@ def best_fits(
         negatives: how many are drawn; fewer where there are fewer.
     """
     with torch.autocast(anchors.device.type, enabled=False):  # bfloat16 would make ties
-        scores = precise(anchors) @ precise(candidates).mT  # [B, A, K]
+        scores = at_least_float32(anchors) @ at_least_float32(candidates).mT  # [B, A, K]
     is_anchor, valid = kept
     best = scores.masked_fill(~valid[:, None], float("-inf")).argmax(2)
     free = valid[:, None] & (torch.arange(scores.shape[2], device=best.device) != best[..., None])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.transport import precise
+from workbench.targets.precision import at_least_float32
 
 
 class Temperature(nn.Module):
@@ -51,7 +51,7 @@ def perceptron(width: int, out: int) -> nn.Sequential:
 
 def unit(x: Tensor) -> Tensor:
     """Rows of [B, E] scaled to length one, in float32 at least."""
-    return F.normalize(precise(x), dim=-1)
+    return F.normalize(at_least_float32(x), dim=-1)
 
 
 def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
@@ -60,5 +60,16 @@ def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
     In bfloat16, whose steps are a hundredth of a score, many different pairs would get the same one.
     """
     with torch.autocast(pooled.device.type, enabled=False):
-        said: Tensor = head(precise(pooled))
+        said: Tensor = head(at_least_float32(pooled))
     return said
+
+
+def match_score(logits: Tensor) -> Tensor:
+    """How much better pairs are judged a match than none, a score a pair, [P].
+
+    A pair counts as a match where it is above 0. It is the logarithm of the odds of a match, whose sigmoid is
+    the softmax of the two logits.
+
+    logits: of a head that tells matches from other pairs, [P, 2]: first of no match, then of a match.
+    """
+    return logits[:, 1] - logits[:, 0]

@@ -55,16 +55,16 @@ class Momentum(nn.Module):
         views: Sequence[Tensor],
         text: Text,
         label: Tensor,
-        line: Tensor | None = None,
+        line: Tensor,
     ) -> Keys:
         """Keys of clips, in groups of as many frames, uint8 [b, T, H, W, 3], and of their texts [B, L].
 
-        line: order of the rows of all processes in which the queue takes them, int64; None as they come.
+        line: order of the rows of all processes in which the queue takes them, int64.
         """
         seen = torch.cat([self.average["video"](view).pooled for view in views])
         video = unit(self.average["video_head"](seen))
         words = unit(self.average["text_head"](self.average["text"](text).pooled))
-        video, words, label = (gather(x) if line is None else gather(x)[line] for x in (video, words, label))
+        video, words, label = (gather(x)[line] for x in (video, words, label))
         self.fresh, queue = (video, words, label), self.queue
         return Keys(
             torch.cat([video, queue.video]),

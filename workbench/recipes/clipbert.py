@@ -36,7 +36,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 videos and captions."""
         pooled, _ = self.read(self.encode(self.cut(video)), text)
         logits = self.join(judgement(self.match_head, pooled))
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def cut(self, video: Tensor) -> Tensor:
         """All clips [B, T / m, m, H, W, 3] of videos [B, T, H, W, 3]."""

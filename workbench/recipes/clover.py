@@ -37,7 +37,8 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.attending import AttendingWords
+from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import projection, unit
 
@@ -79,7 +80,7 @@ class Config(DualConfig):
             raise UserError("clover needs text.hidden='replace' and fusion.mode='concat'")
 
 
-class Recipe(DualEncoder):
+class Recipe(AttendingWords, DualEncoder):
     """Encode both sides whole and masked, fuse them crosswise, align, rank, predict hidden words.
 
     Letters: B batch, M hidden words of all captions, L places of a caption, D width, E of the shared space.
@@ -133,8 +134,3 @@ class Recipe(DualEncoder):
         if not terms:
             raise UserError("clover has nothing to learn where nothing is hidden and weights.vtc is 0")
         return terms
-
-    def attended(self, video: Tensor, text: Text) -> Tensor:
-        """How much the words of each caption look at each token of its clip, [B, N]."""
-        keep = text.layout.valid
-        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)

@@ -44,7 +44,7 @@ from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.hard_pairs import wrong_pairs
-from workbench.recipe.heads import judgement, perceptron, unit
+from workbench.recipe.heads import judgement, match_score, perceptron, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         fused = self.fusion(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         logits = judgement(self.match_head, fused.pooled)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts."""

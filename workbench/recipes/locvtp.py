@@ -39,6 +39,7 @@ from workbench.recipe.correspondence import Fits, Shift, best_fits
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import ResidualProjection, Temperature, unit
 from workbench.recipe.joint import wrong_rows
+from workbench.targets.precision import at_least_float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,4 +185,4 @@ class Recipe(DualEncoder):
         foreign = gather(video)[wrong_rows(tail[:, None])[:, 0]]
         spliced = torch.where(other[..., None, None, None], foreign, video)
         logits = self.splice_head(self.steps(spliced))[..., 0]  # [B, T]
-        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), seam)
+        return F.cross_entropy(at_least_float32(logits), seam)

@@ -39,10 +39,11 @@ from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
+from workbench.recipe.attending import AttendingWords
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -78,7 +79,7 @@ class Config(DualConfig):
             raise UserError("maskvlm needs text.hidden and video.hidden 'replace', and fusion.mode='both'")
 
 
-class Recipe(HardPairs):
+class Recipe(AttendingWords, HardPairs):
     """Encode both sides twice, align them, predict what was hidden on either, judge pairs.
 
     Letters: B batch, N tokens of a clip, L places of a caption, D width.
@@ -138,12 +139,7 @@ class Recipe(HardPairs):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        return logits[:, 1] - logits[:, 0]
-
-    def attended(self, video: Tensor, text: Text) -> Tensor:
-        """How much the words of each caption look at each token of its clip, [B, N]."""
-        keep = text.layout.valid
-        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)
+        return match_score(logits)
 
     @property
     def reconstruction(self) -> Reconstruction:

@@ -47,7 +47,7 @@ from workbench.recipe.base import Phase
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.momentum import Keys, Momentum
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class Recipe(DualEncoder):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts."""

@@ -31,7 +31,7 @@ from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -132,7 +132,7 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         words, keep = self.text.embed(text)
         logits = self._judge(self.video.embed(video), words, keep)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)

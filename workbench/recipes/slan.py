@@ -48,7 +48,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.hard_pairs import wrong_pairs
-from workbench.recipe.heads import judgement, projection, unit
+from workbench.recipe.heads import judgement, match_score, projection, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,7 @@ class Recipe(DualEncoder):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         found, words = self._locate(video, text)
         logits = self._judge(found, words, text.layout.valid)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def regions(self, video: Tensor, text: Text) -> tuple[Tensor, Tensor]:
         """Boxes [B, T, R, 4] that are found for captions, and how relevant they are, [B, T, R]."""

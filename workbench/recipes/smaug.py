@@ -41,7 +41,7 @@ from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -160,7 +160,7 @@ class Recipe(HardPairs):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         fused = self._read(self._encode(video).all, self.text(text), text.layout.valid)
         logits = judgement(self.match_head, fused.pooled)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)

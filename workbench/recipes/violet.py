@@ -28,7 +28,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.attended import attended
-from workbench.masking.places import pick
+from workbench.masking.places import places
 from workbench.masking.video import BoxMasking, VideoMasking, check_ratio
 from workbench.models.codebook import Codebook
 from workbench.models.text import Vocabulary
@@ -95,7 +95,7 @@ class Recipe(ChoosingEncoder):
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Boxes and words by chance in half of the samples, in the other half what is attended to."""
         drawn, words = super().masks(batch, rng), batch.text.tokens
-        rows, tokens, places = len(words), self.grid.tokens, words.shape[1]
+        rows, tokens, length = len(words), self.grid.tokens, words.shape[1]
         if not self.config.attended or rows < 2:
             return drawn
         if rows % 2 and rng.size > 1:
@@ -105,8 +105,8 @@ class Recipe(ChoosingEncoder):
         # One of each two neighbours, so that several processes choose as one does.
         second = rng.uniform(rows // 2) < 0.5
         half = 2 * torch.arange(rows // 2, device=second.device) + second
-        chosen = self._attended(batch.select(half), rng).split([tokens, places], 1)
-        shown = (torch.zeros(rows, count, dtype=torch.bool, device=half.device) for count in (tokens, places))
+        chosen = self._attended(batch.select(half), rng).split([tokens, length], 1)
+        shown = (torch.zeros(rows, count, dtype=torch.bool, device=half.device) for count in (tokens, length))
         video, text = (
             (none if other is None else other).index_copy(0, half, own)
             for own, other, none in zip(chosen, drawn, shown, strict=True)
@@ -143,8 +143,10 @@ class Recipe(ChoosingEncoder):
         fused = self._read(video, batch.text, words)
         terms = {}
         if weights.mlm and words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(pick(fused.text, words)), pick(batch.text.tokens, words))
+            at = places(words)  # once for both: where attention hides, the device is asked for the number
+            terms["mlm"] = losses.mlm(self.word_head(fused.text[at]), batch.text.tokens[at])
         if weights.mvm and patches is not None:
-            codes = self.codebook(pick(self.video.patches(batch.video), patches))  # [M]
-            terms["mvm"] = losses.mvm_codes(self.code_head(pick(fused.video, patches)), codes)
+            at = places(patches)
+            codes = self.codebook(self.video.patches(batch.video)[at])  # [M]
+            terms["mvm"] = losses.mvm_codes(self.code_head(fused.video[at]), codes)
         return terms

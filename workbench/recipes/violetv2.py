@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
-from workbench.masking.places import pick
+from workbench.masking.places import pick, places
 from workbench.masking.video import CellOrBoxMasking, VideoMasking
 from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder
@@ -180,8 +180,9 @@ class Recipe(ChoosingEncoder):
             before, after = slice(None, -self.grid.space), slice(self.grid.space, None)
             flow, known = self.known(batch).split([2, 1], -1)  # [B, N - S, ...]
             mask = (mask[:, before] | mask[:, after]) & known[..., 0].bool()
-            pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[mask]
-            return losses.mvm_l1(self.mvm_head(pairs), flow[mask])
+            at = places(mask)  # once for both: the device is asked how many there are
+            pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[at]
+            return losses.mvm_l1(self.mvm_head(pairs), flow[at])
         predicted = self.mvm_head(pick(tokens, mask))  # [M, C]
         with torch.no_grad():
             target = self._targets(batch, mask)

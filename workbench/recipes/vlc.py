@@ -42,7 +42,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -140,7 +140,7 @@ class Recipe(DualEncoder):
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         logits = judgement(self.match_head, self._read(self._patches(video), text).pooled)
-        return logits[:, 1] - logits[:, 0]
+        return match_score(logits)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)

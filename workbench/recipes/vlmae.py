@@ -36,10 +36,11 @@ from workbench.models.teacher import average_of, follow
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoEncoder
 from workbench.models.word_head import WordHead
+from workbench.recipe.attending import AttendingWords
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, unit
+from workbench.recipe.heads import judgement, match_score, unit
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 from workbench.targets.features import normalised_features
 
@@ -76,7 +77,7 @@ class Config(DualConfig):
             raise UserError("vlmae needs text.hidden='replace', video.hidden='drop' and fusion.mode='xattn'")
 
 
-class Recipe(HardPairs):
+class Recipe(AttendingWords, HardPairs):
     """Drop patches, read both sides, predict what was dropped and hidden words, align, judge.
 
     Letters: B batch, P pairs, n visible and M hidden patches of a clip, L places of a caption, D width, d of
@@ -149,12 +150,7 @@ class Recipe(HardPairs):
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
         fused = self.fusion(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
         logits = judgement(self.match_head, fused.pooled)
-        return logits[:, 1] - logits[:, 0]
-
-    def attended(self, video: Tensor, text: Text) -> Tensor:
-        """How much the words of each caption look at each token of its clip, [B, N]."""
-        keep = text.layout.valid
-        return self.fusion(self.video(video).tokens, self.text(text).tokens, keep, show=True).attended(keep)
+        return match_score(logits)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)

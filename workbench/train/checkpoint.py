@@ -100,7 +100,7 @@ def save(
     _write(folder / name, tensors)
     record = {
         "tensors": name,
-        "sha256": _sha256(folder / name),
+        "sha256": sha256(folder / name),
         "progress": asdict(progress),
         "config": to_dict(config),
         "place": dict(origin or {}),
@@ -192,7 +192,7 @@ def _resume(
         # As many words, but others: the weights would fit and mean nothing.
         raise UserError(f"the checkpoint in {folder} knows other words; delete it to start the run anew")
     tensors = load_tensors(folder / record.tensors)
-    if _sha256(folder / record.tensors) != record.sha256:
+    if sha256(folder / record.tensors) != record.sha256:
         raise Damaged(f"the weights {folder / record.tensors} cannot be read: they are not what was saved")
     try:
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
@@ -248,7 +248,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise Damaged(f"the weights {path} cannot be read: {error}") from error
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, which is read in parts."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def _start_part(recipe: BaseRecipe, one: InitFrom, words: Vocabulary, runs: Path
     path = run.file("checkpoints") / checkpoint.MODEL
     if not path.is_file():
         raise UserError(f"init_from: {one.run} has no weights ({path} is not there); run it to its end first")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = checkpoint.sha256(path)
     if one.sha256 and sha256 != one.sha256:
         raise UserError(f"init_from: the weights of {one.run} are not those that are asked for: {sha256}")
     there = checkpoint.load_tensors(path)

@@ -22,7 +22,7 @@ from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
-from workbench.train.cores import CoreTime, core_time
+from workbench.train.cores import CoreClock, CoreTime
 from workbench.train.cost import synchronise
 from workbench.train.session import Interrupted, Session
 from workbench.train.step.deferred import NORM
@@ -63,8 +63,10 @@ def train(
             flush()
             checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.origin)
         saved = time.monotonic()
+        cores.leave_out()
 
     session.recipe.train()
+    cores = CoreClock()
     batches: Generator[Batch] | None = None
     memory = Kept(session.device)
     try:
@@ -79,8 +81,9 @@ def train(
             pinned = session.device.type == "cuda"
             batches = loader.batches(start, lambda: session.wait(stop), pinned=pinned)
             row: dict[str, float] = {}
+            cores.leave_out()
             while True:
-                done = _share(stage, at, session)
+                done = _share(stage, at, loader)
                 due = math.floor(done * config.evaluations + 1e-9)
                 if due > at.evaluated:  # also where a resumed run was stopped in the middle of it
                     last = due == config.evaluations and stage is config.stages[-1]
@@ -93,14 +96,18 @@ def train(
                         raise
                     at.evaluated = due
                     saved = min(saved, time.monotonic() - save_every / 2)
+                    cores.leave_out()
                 if row:
                     yield at.step, row
+                    cores.leave_out()  # what the caller has done with the row
                 session.give_way(stop)
                 if time.monotonic() - saved > save_every:
                     save()
                 if done >= 1:
                     break
-                row = _step(session, stage, batches, done)
+                if session.world.size > 1:  # they have waited for one another since the last step
+                    cores.leave_out()
+                row = _step(session, stage, loader, batches, done, cores)
             batches.close()
             if at.stage + 1 < len(config.stages):
                 test = session.evaluate("test", stop, trained=True)
@@ -165,22 +172,35 @@ def expected_steps(session: Session) -> int:
     return int(total) if math.isfinite(total) else 0
 
 
-def _share(stage: Stage, at: Progress, session: Session) -> float:
+def _share(stage: Stage, at: Progress, loader: Batches) -> float:
     """How much of the stage is done, 1 at its end."""
     if stage.budget.unit == "seconds":
         return at.stage_seconds / stage.budget.amount
-    return at.stage_step / planned_steps(stage, at, session.loader(stage).per_epoch)
+    return at.stage_step / planned_steps(stage, at, loader.per_epoch)
 
 
-def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float) -> dict[str, float]:
-    """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage."""
+def _step(
+    session: Session,
+    stage: Stage,
+    loader: Batches,
+    batches: Generator[Batch],
+    done: float,
+    cores: CoreClock,
+) -> dict[str, float]:
+    """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage.
+
+    Args:
+        loader: of the stage, which made the batches.
+        done: share of the stage that is over before the step.
+        cores: counts the step's core time.
+    """
     at, optim, recipe, world = session.progress, session.config.optim, session.recipe, session.world
-    start, cores = time.perf_counter(), core_time()
+    cores.begin()
+    start = time.perf_counter()
     batch = next(batches)
     waited = time.perf_counter() - start
     batch = session.transfer(batch)
     rng = world.rng(session.device, session.config.seed, at.step)
-    loader = session.loader(stage)
     source = str(loader.read_by(at.stage_step).source)
     # Where data are mixed, a step costs what its kind costs: images less than clips.
     new = source not in at.mixed_costs if stage.mix else not at.stage_flops
@@ -196,8 +216,10 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     found[NORM] = torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm)
     session.findings.note(at.step + 1, found)
     if counter is not None:
+        # So far without `after_step`: how long the stage is, and with it the learning rate and how much of
+        # the run is over, which `after_step` is told, follows from what a step costs.
         _measured(at, loader, source, counter.cost)
-    steps = planned_steps(stage, at, session.loader(stage).per_epoch)
+    steps = planned_steps(stage, at, loader.per_epoch)
     progress = (at.stage_step + 1) / (steps + 1) if math.isfinite(steps) else done
     lr = optim.lr * schedule(progress, optim.warmup)
     for group in session.optimizer.param_groups:
@@ -211,9 +233,11 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     if recorded:
         session.findings.read()
         synchronise(session.device)
-    elapsed, waited, cores = _clocks(session, time.perf_counter() - start, waited, core_time().since(cores))
+    elapsed = time.perf_counter() - start
+    elapsed, waited, core = _clocks(session, elapsed, waited, cores.end())
 
     if counter is not None:
+        # Now with what `after_step` has cost: this is what the stage's steps count from here on.
         _measured(at, loader, source, counter.cost)
     session.moves += 1
     at.step += 1
@@ -222,8 +246,8 @@ def _step(session: Session, stage: Stage, batches: Generator[Batch], done: float
     at.seconds += elapsed
     at.stage_seconds += elapsed
     at.wait_seconds += waited
-    at.core_seconds += cores.used
-    at.core_wait_seconds += cores.waited
+    at.core_seconds += core.used
+    at.core_wait_seconds += core.waited
     own = at.mixed_costs.get(source) or {FLOPS: at.stage_flops, **at.stage_costs}
     at.flops += own[FLOPS]
     for name, value in own.items():

@@ -163,7 +163,7 @@ def figures(
         spent: seconds of all attempts.
         processes: how many have shared the batches; only the memory is that of the first.
     """
-    at, loader = session.progress, session.loader(session.config.stages[-1])
+    at, (clips, epochs) = session.progress, _clips_and_epochs(session)
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
     speed = at.flops / (at.step * step_seconds)
     found = {}
@@ -175,7 +175,7 @@ def figures(
     if frames := _streamed(session):
         found |= frames[0].throughput()
         computing = max(at.seconds - at.wait_seconds, 1e-9)
-        found["speed/train_clips_per_s"] = loader.batch_size * at.step / computing
+        found["speed/train_clips_per_s"] = clips * at.step / computing
         found["train/skipped_clips"] = sum(len(one.bad) for one in frames)
     trained = (p.numel() for name, p in session.recipe.named_parameters() if name in session.trained)
     return (
@@ -185,7 +185,7 @@ def figures(
             "cost/train_pflops": at.flops / 1e15,
             "cost/peak_memory_gb": max(at.peak_memory_gb, cost.peak_memory_gb(session.device)),
             "cost/parameters_m": sum(trained) / 1e6,
-            "speed/clips_per_s": loader.batch_size / step_seconds,
+            "speed/clips_per_s": clips / step_seconds,
             "speed/step_ms": 1000 * step_seconds,
             "speed/data_wait_share": at.wait_seconds / at.seconds,
             "speed/cores_used": at.core_seconds / at.seconds,
@@ -195,10 +195,26 @@ def figures(
             "speed/total_seconds": spent,
             "speed/mfu": speed / cost.matmul_flops_per_s(session.device, session.precision) / processes,
             "train/steps": at.step,
-            "train/batch_size": loader.batch_size,
-            "train/epochs": at.step / loader.per_epoch,
+            "train/batch_size": clips,
+            "train/epochs": epochs,
         }
     )
+
+
+def _clips_and_epochs(session: Session) -> tuple[float, float]:
+    """Clips of a step, the mean over all steps so far, and epochs, added up over the data sets.
+
+    Each data set has a batch size and an epoch of its own length, and its share of the steps.
+    """
+    at, loaders = session.progress, list(session.loaders.values())
+    if len(loaders) == 1:
+        return loaders[0].batch_size, at.step / loaders[0].per_epoch
+    steps = [at.steps_on.get(str(loader.source), 0) for loader in loaders]
+    epochs = sum(count / loader.per_epoch for count, loader in zip(steps, loaders, strict=True))
+    if len(sizes := {loader.batch_size for loader in loaders}) == 1:
+        return sizes.pop(), epochs
+    clips = sum(count * loader.batch_size for count, loader in zip(steps, loaders, strict=True))
+    return clips / at.step, epochs
 
 
 def keep(run: RunDir, session: Session) -> None:

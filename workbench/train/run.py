@@ -151,7 +151,7 @@ def _run(
     except Lost as error:
         print(f"gave up: {error}", file=sys.stderr)
         if world.first:
-            failure, reason = world.told()
+            failure, reason = world.read_failure()
             _end(run, identity, world, "failed", reason, failure=failure)
         return FAILED
     except UserError as error:
@@ -172,7 +172,7 @@ def _end(
     """Writes how it ended; of several processes the first does, and is told what befell the others."""
     if not world.first:
         if state == "failed":
-            world.tell(changes["failure"], reason)
+            world.report_failure(changes["failure"], reason)
     elif run.identity() == identity:  # else the record is another attempt's by now
         run.set_status(state, reason=reason, **changes)
 

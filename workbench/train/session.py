@@ -197,7 +197,7 @@ class Session:
         else:
             batch = loader.batch(0)
         with torch.no_grad():
-            return self.recipe.hidden_shares(batch.to(self.device), rng)
+            return self.recipe.hidden_shares(batch, rng)
 
     def give_way(self, stop: Stop) -> None:
         """Raises `Interrupted` when `stop` says so, in any of the processes."""

@@ -32,17 +32,17 @@ from workbench.recipe.batch import BatchRng
 from workbench.train import environment
 
 GO_ON, STOP, DONE = 0, 1, 2
-"""What is said wherever the processes agree; the largest counts."""
+"""Votes that the processes exchange; the largest wins."""
 AGENT = {"TORCHELASTIC_USE_AGENT_STORE": "True"}
 """Says to `torch.distributed`, as torchrun does, that whoever started the processes has opened the store."""
 TIMEOUT = timedelta(minutes=30)
-"""So long a process waits for the others, who may be evaluating, before it gives up."""
+"""How long a process waits for the others, which may be evaluating, before it gives up."""
 GRACE = 60.0
 """Seconds in which the other processes may end after one has failed."""
 WORD = timedelta(seconds=5)
-"""So long one waits for word of why another process has gone."""
+"""How long a process waits for the reason why another one has failed."""
 FAILURE = "failure"
-"""Where a process that fails tells the others why."""
+"""Key of the store under which a process that fails says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +154,12 @@ class World:
             if len(set(column)) > 1:
                 raise UserError(f"the processes of this run disagree about {name}: it has to be one for all")
 
-    def tell(self, failure: str, reason: str) -> None:
+    def report_failure(self, failure: str, reason: str) -> None:
         """Leaves word of why this process ends, for the one that writes the record."""
         if self.store is not None:
-            _tell(self.store, failure, f"process {self.rank} of {self.size}: {reason}")
+            _report(self.store, failure, f"process {self.rank} of {self.size}: {reason}")
 
-    def told(self) -> tuple[str, str]:
+    def read_failure(self) -> tuple[str, str]:
         """Failure class and reason that a process has left, or that one was lost without a word."""
         try:
             assert self.store is not None, "one process loses no other"
@@ -270,7 +270,7 @@ def _watch(members: Sequence[Any], store: dist.Store, harmless: Sequence[int]) -
                 failed, deadline = member.exitcode, time.monotonic() + GRACE
                 if failed < 0:
                     name = signal.Signals(-failed).name
-                    _tell(store, "killed", f"process {rank} of {len(members)} ended by {name}")
+                    _report(store, "killed", f"process {rank} of {len(members)} ended by {name}")
                 for other in left:
                     if other.exitcode is None:
                         other.terminate()
@@ -281,6 +281,6 @@ def _watch(members: Sequence[Any], store: dist.Store, harmless: Sequence[int]) -
     return members[0].exitcode or failed
 
 
-def _tell(store: dist.Store, failure: str, reason: str) -> None:
+def _report(store: dist.Store, failure: str, reason: str) -> None:
     if not store.check([FAILURE]):  # the first is the cause, what follows from it is none
         store.set(FAILURE, json.dumps([failure, reason]))

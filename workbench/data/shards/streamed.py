@@ -40,7 +40,7 @@ class StreamedFrames:
     Args:
         stored: uint8 [n, S, H, W, 3], of the clips that are in no shard or were decoded before.
         clips: as in `store.json`; those to be streamed have a `member`: number of the shard, offset, size.
-        shards: address and state of each shard, as `places.state` gave it when it was indexed.
+        shards: address and state of each shard, as `locations.state` gave it when it was indexed.
     """
 
     dtype = np.dtype(np.uint8)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.models.cross import CrossStack
+from workbench.targets.precision import at_least_float32
 
 SIDES = (1, 2, 4)
 """Anchors are the cells of a grid of 1 x 1, of 2 x 2 and of 4 x 4."""
@@ -56,10 +57,10 @@ def _shares(start: Tensor, end: Tensor, cells: int) -> Tensor:
 
 def cosines(regions: Tensor, words: Tensor) -> Tensor:
     """How alike regions and words are, float32 at least [P, T, R, L], of [P, T, R, E] and [P, L, E]."""
-    kind = torch.promote_types(regions.dtype, torch.float32)
     # Autocast would round the product to bfloat16, and many regions would be equally relevant.
     with torch.autocast(regions.device.type, enabled=False):
-        return F.normalize(regions.to(kind), dim=-1) @ F.normalize(words.to(kind), dim=-1).mT[:, None]
+        regions, words = (F.normalize(at_least_float32(x), dim=-1) for x in (regions, words))
+        return regions @ words.mT[:, None]
 
 
 def relevance(cosine: Tensor, keep: Tensor) -> Tensor:

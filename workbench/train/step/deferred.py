@@ -1,4 +1,4 @@
-"""What steps have found, read when the device has come to it, and not while it computes the step."""
+"""Loss and gradient norm of recent steps, copied to the host asynchronously and checked one step late."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Findings:
         Raises `NotFinite` for a step whose loss or gradient is not finite.
         """
         numbers = torch.stack([value.detach().double() for value in values.values()])
-        # A copy that nobody waits for has its own memory, which the device has filled when it has come here.
+        # The copy fills memory of its own while the host goes on; the event says when it is complete.
         numbers, done = numbers.to("cpu", non_blocking=True), None
         if values[LOSS].device.type == "cuda":
             done = torch.cuda.Event()
