@@ -19,7 +19,7 @@ from workbench.masking.video import (
     RandomMasking,
     TubeMasking,
     VideoMasking,
-    share,
+    floor_count,
 )
 from workbench.recipe.batch import Layout
 from workbench.testing import masking_contract
@@ -47,7 +47,7 @@ def test_every_place_is_hidden_equally_often(masking):
 def test_per_frame_hides_equally_many_in_every_slot_at_different_places(ratio):
     grid = Grid(4, 7, 7)
     mask = PerFrameMasking(ratio=ratio)(grid, 6, seeded()).view(6, grid.time, grid.space)
-    assert (mask.sum(2) == share(ratio, grid.space)).all()
+    assert (mask.sum(2) == floor_count(ratio, grid.space)).all()
     if 0.1 <= ratio <= 0.9:
         assert (mask[:, 0] != mask[:, 1]).any()
 
@@ -57,7 +57,7 @@ def test_tube_hides_the_same_places_in_every_slot(ratio):
     grid = Grid(4, 7, 7)
     mask = TubeMasking(ratio=ratio)(grid, 6, seeded()).view(6, grid.time, grid.space)
     assert (mask == mask[:, :1]).all()
-    assert (mask[:, 0].sum(1) == share(ratio, grid.space)).all()
+    assert (mask[:, 0].sum(1) == floor_count(ratio, grid.space)).all()
 
 
 def test_tube_of_ninety_percent_keeps_the_160_of_1568_tokens_of_simvtp():
@@ -70,7 +70,7 @@ def test_frame_hides_whole_slots(ratio):
     grid = Grid(8, 3, 3)
     mask = FrameMasking(ratio=ratio)(grid, 6, seeded()).view(6, grid.time, grid.space)
     assert (mask == mask[..., :1]).all()
-    assert (mask[..., 0].sum(1) == share(ratio, grid.time)).all()
+    assert (mask[..., 0].sum(1) == floor_count(ratio, grid.time)).all()
 
 
 def test_random_spreads_over_the_whole_clip_unevenly():
@@ -87,7 +87,7 @@ def test_a_share_is_not_lost_to_rounding():
         (0.7, 10, 7),
         (0.999, 3, 2),
     ):
-        assert share(ratio, count) == expected
+        assert floor_count(ratio, count) == expected
 
 
 # Text

@@ -12,8 +12,8 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.selectors.sparse import (
     FrameSelector,
     KeepAttended,
+    ceil_count,
     class_attention,
-    count_of,
     read_frames,
 )
 from workbench.models.video import VideoConfig, VideoEncoder
@@ -112,8 +112,8 @@ class TestReadFrames:
 
 
 def test_a_share_is_rounded_up_so_that_something_is_left():
-    assert [count_of(share, 8) for share in (0.01, 0.125, 0.13, 0.5, 1.0)] == [1, 1, 2, 4, 8]
-    assert count_of(0.29, 100) == 29
+    assert [ceil_count(share, 8) for share in (0.01, 0.125, 0.13, 0.5, 1.0)] == [1, 1, 2, 4, 8]
+    assert ceil_count(0.29, 100) == 29
 
 
 class TestFrameSelector:

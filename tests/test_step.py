@@ -23,7 +23,7 @@ from workbench.train import loop
 from workbench.train.cost import StepCounter
 from workbench.train.loop import NotFinite, train
 from workbench.train.session import check, open_session
-from workbench.train.step.deferred import Findings
+from workbench.train.step.deferred import DeferredScalars
 from workbench.train.step.gradients import Gradients
 
 CPU = torch.device("cpu")
@@ -189,7 +189,7 @@ class TestReadLate:
     @pytest.fixture
     def session(self, store, monkeypatch):
         """Its third step is not finite; few of its steps are recorded."""
-        monkeypatch.setattr(Findings, "of", lambda device: Findings(1))
+        monkeypatch.setattr(DeferredScalars, "of", lambda device: DeferredScalars(1))
         session = open_session(run_config("simvtp", steps=20 * loop.ROWS, evaluations=1), store, device=CPU)
         losses = session.recipe.losses
 
@@ -220,7 +220,7 @@ class TestReadLate:
     def test_what_is_recorded_is_read_at_once(self, store, monkeypatch):
         found = []
         for lag in (0, 1):
-            monkeypatch.setattr(Findings, "of", lambda device, lag=lag: Findings(lag))
+            monkeypatch.setattr(DeferredScalars, "of", lambda device, lag=lag: DeferredScalars(lag))
             rows = train(open_session(run_config(steps=4), store, device=CPU))
             found.append([{k: v for k, v in row.items() if k.startswith("train/")} for _, row in rows])
         assert found[0] == found[1]

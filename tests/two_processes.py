@@ -49,14 +49,14 @@ def kept(recipe):
 
 def agreement(world):
     """What two processes say of which the second wants to stop, and has other data."""
-    said = {"stop": world.agree(world.rank == 1), "go on": world.agree(False)}
-    said["sum"] = world.every([1.0 + world.rank]).sum()
+    said = {"stop": world.any_process(world.rank == 1), "go on": world.any_process(False)}
+    said["sum"] = world.all_gather([1.0 + world.rank]).sum()
     try:
         world.check_alike({"the data": "same", "the checkpoint": str(world.rank)})
     except UserError as error:
         said["refused"] = str(error)
     if world.first:
-        said["asked"] = [world.agree(False) for _ in range(2)]
+        said["asked"] = [world.any_process(False) for _ in range(2)]
         world.done()
     else:
         world.follow(lambda: False)

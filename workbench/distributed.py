@@ -59,7 +59,7 @@ def share_of_mean(mean: Tensor, count: Tensor | int) -> Tensor:
     return mean * (here * size() / whole.clamp(min=1))
 
 
-def total(values: Sequence[float]) -> list[float]:
+def all_reduce_sum(values: Sequence[float]) -> list[float]:
     """Each number summed over all processes."""
     if size() == 1:
         return list(values)

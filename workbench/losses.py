@@ -54,7 +54,7 @@ def vtc_soft(video: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     return (F.cross_entropy(logits, alike) + F.cross_entropy(logits.T, alike)) / 2
 
 
-def nce_among(positive: Tensor, negatives: Tensor, counts: Tensor, temperature: float) -> Tensor:
+def own_negatives_nce(positive: Tensor, negatives: Tensor, counts: Tensor, temperature: float) -> Tensor:
     """Contrast of each anchor's positive with negatives of its own: the mean of -log softmax of the positive.
 
     Args:
@@ -99,7 +99,7 @@ def moment_nce(
     others = gather(keep)[None] & (row[:, None] != caption)[..., None]  # [B, B, L]
     differs = tokens.gather(1, best)[..., None, None] != gather(tokens)  # [B, K, B, L]
     negatives = scores[:, None].masked_fill(~(others[:, None] & differs), float("-inf")).flatten(2)
-    return nce_among(positive, negatives, keep.gather(1, best), 1.0)
+    return own_negatives_nce(positive, negatives, keep.gather(1, best), 1.0)
 
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ def wpa(words: Tensor, patches: Tensor, keep: Tensor, matched: Tensor) -> Tensor
     return torch.where(matched, distance, -distance).mean()
 
 
-def words_in_regions(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor:
+def word_region_similarity(cosine: Tensor, keep: Tensor, temperature: float) -> Tensor:
     """How well regions of clips fit the words of captions, [P]: what each word finds, the mean over words.
 
     A word w finds sum_r softmax_r(c_wr / temperature) c_wr over all regions r; fine alignment, as in FILIP

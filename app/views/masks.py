@@ -77,7 +77,7 @@ def render(runs: Runs) -> None:
         _play_masked(masked, clips.captions[query], start)
     _caption(answer)
     for known, (name, _) in ((names.video(), video), (names.text(), text)):
-        st.caption(escaped(f"{names.said(name)}: {known[name]}"))
+        st.caption(escaped(f"{names.strategy_name(name)}: {known[name]}"))
     options = {"frames": "frame by frame", "strategies": "every strategy"}
     if address.choose("shown", "Below", options, "frames", form="buttons") == "strategies":
         _strategies(task, video, start)
@@ -138,7 +138,7 @@ def _masking(
     """Name of the class and ratio."""
     name = str(config.get(f"{own}.type", "")).rpartition(".")[2]
     ratio = min(MOST_HIDDEN, float(config.get(f"{own}.ratio") or 0.0))
-    options = {known_name: names.said(known_name) for known_name in known}
+    options = {known_name: names.strategy_name(known_name) for known_name in known}
     chosen = address.choose(
         parameter, f"{what.capitalize()} masking", options, name if name in options else next(iter(options)),
         help="  \n".join(f"**{options[n]}**: {escaped(text)}" for n, text in known.items()),
@@ -151,7 +151,7 @@ def _says(place: DeltaGenerator, masking: Masking, hidden: float, what: str) -> 
     """At the slider: that the masking hides another share than was asked for, since it counts whole parts."""
     name, ratio = masking
     if abs(hidden - ratio) > OFF:
-        found = f"{names.said(name)} hides {hidden:.2f} of this {what}, not {ratio:.2f}"
+        found = f"{names.strategy_name(name)} hides {hidden:.2f} of this {what}, not {ratio:.2f}"
         place.caption(escaped(f"{found}: it counts whole parts."))
 
 
@@ -209,8 +209,8 @@ def _strategies(task: Mapping[str, Any], video: Masking, start: bool) -> None:
             answer, content = ask(want="masked_clip", video=(name, video[1]), **task)
             hidden, tokens = answer["hidden"], answer["tokens"]
             with st.container(width=WIDTH):
-                st.markdown(f"**{escaped(names.said(name))}**")
-                _play_masked(content, names.said(name), start)
+                st.markdown(f"**{escaped(names.strategy_name(name))}**")
+                _play_masked(content, names.strategy_name(name), start)
                 st.caption(f"{hidden} of {tokens} tokens hidden ({hidden / tokens:.1%})")
 
 

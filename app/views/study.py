@@ -112,7 +112,7 @@ def _headline(answer: Answer, key: str) -> None:
         told.append(f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}, no interval")
     if (chance := answer.chance) is not None:
         told.append(escaped(f"random ranks reach {chance.expected:.1f}"))
-        if not chance.told:
+        if not chance.significant:
             told.append("**nothing here can be told from chance**")
     st.markdown("; ".join(told))
     if paid := wording.costs(asked, answer.evidence, key):
@@ -125,7 +125,7 @@ def _said(answer: Answer) -> tuple[list[str], list[str]]:
     rest: list[str] = []
     if answer.contrasts:
         for contrast in answer.contrasts:
-            (claimed if contrast.told else rest).append(contrast.sentence)
+            (claimed if contrast.claimed else rest).append(contrast.sentence)
         return claimed, rest
     if answer.asked.search:
         return [], ["Trials with one seed each, of which val selected these."]

@@ -56,12 +56,12 @@ def registered(results, answered):
 
 def test_the_order_decides_what_is_tested(registered):
     found = registered(HIDDEN, WORDS, MORE).contrasts
-    assert [contrast.told for contrast in found] == [True, False, False]
+    assert [contrast.claimed for contrast in found] == [True, False, False]
     assert [contrast.comparison.outcome for contrast in found] == ["told apart", "open", "not tested"]
     assert found[2].result == "not tested, since “hiding words costs” could not be told"
     assert found[2].comparison.effect > 20  # it is there all the same, and nothing is claimed of it
     again = registered(HIDDEN, MORE, WORDS).contrasts
-    assert [contrast.told for contrast in again] == [True, True, False]
+    assert [contrast.claimed for contrast in again] == [True, True, False]
     assert {c.comparison.claimed_interval.level for c in again[:2]} == {1 - 0.05 * 2 / 3}
 
 
@@ -162,6 +162,6 @@ def test_a_contrast_whose_runs_are_missing_stops_the_order(registered):
 
 def test_one_seed_tells_no_contrast(registered):
     found = registered(HIDDEN, WORDS, seeds=(0,))
-    assert [contrast.told for contrast in found.contrasts] == [False, False]
+    assert [contrast.claimed for contrast in found.contrasts] == [False, False]
     assert "none may be claimed. Not claimed: hiding video helps: +" in found.sentence
     assert "in the models of one seed" in found.sentence

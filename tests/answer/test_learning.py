@@ -50,7 +50,7 @@ def test_random_ranks_are_nothing_that_was_learned(ratios, rank, found):
         for seed in (0, 1):
             rank(cell, seed, rng.integers(1, QUERIES + 1, QUERIES))
     said = found()
-    assert not said.best.told
+    assert not said.best.significant
     assert said.nothing.startswith("Nothing was learned that can be told from chance: the best of 6 cells")
     assert "random ranks 0.2 %" in said.nothing
     assert "after Bonferroni over 6 cells; it would take 1.0 %" in said.nothing
@@ -60,7 +60,7 @@ def test_random_ranks_are_nothing_that_was_learned(ratios, rank, found):
 def test_what_was_learned_is_told_from_chance(ratios, found):
     ratios(seeds=(0, 1, 2))
     said = found()
-    assert said.best.told
+    assert said.best.significant
     assert said.best.p_adjusted < 0.001
     assert said.nothing == "", "that something was learned goes without saying"
 

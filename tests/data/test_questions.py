@@ -16,7 +16,7 @@ from workbench.data.moving_shapes import questions, world
 from workbench.data.moving_shapes.grammar import WORDS, say
 from workbench.data.moving_shapes.questions import ANSWERS, EVERY, KINDS, about
 from workbench.data.store import SPLITS, store_path
-from workbench.data.texts import told
+from workbench.data.texts import with_training_texts
 from workbench.errors import UserError
 from workbench.models.text import TextConfig, vocabulary
 from workbench.tasks.text_only import TextOnly
@@ -220,10 +220,10 @@ class TestTraining:
         return replace(store, attributes=known)
 
     def test_captions_stay_as_they_are_unless_questions_are_wanted(self, drawn):
-        assert told(drawn, replace(self.DATA, text="captions")) is drawn
+        assert with_training_texts(drawn, replace(self.DATA, text="captions")) is drawn
 
     def test_texts_of_training_become_questions_with_their_answers(self, drawn):
-        new, rows = told(drawn, self.DATA), np.unique(drawn.splits["train"].clips)
+        new, rows = with_training_texts(drawn, self.DATA), np.unique(drawn.splits["train"].clips)
         asked = about(drawn, rows)
         part = new.splits["train"]
         assert part.captions == [f"{one.text} {one.answer}" for one in asked]
@@ -234,11 +234,11 @@ class TestTraining:
         }
 
     def test_frames_are_stored_once(self, drawn, tmp_path):
-        assert told(drawn, self.DATA).frames is drawn.frames
+        assert with_training_texts(drawn, self.DATA).frames is drawn.frames
         assert store_path(self.DATA, tmp_path) == store_path(replace(self.DATA, text="captions"), tmp_path)
 
     def test_a_loader_takes_one_question_a_clip_and_epoch(self, drawn):
-        new = told(drawn, self.DATA)
+        new = with_training_texts(drawn, self.DATA)
         part = new.splits["train"]
         words = vocabulary(part.captions, TextConfig())
         loader = Loader(new, words.encode(part.captions), batch_size=8, seed=0)
@@ -261,10 +261,10 @@ class TestTraining:
         with pytest.raises(
             UserError, match=r"nothing to ask about the clips of random: of each its .*colour"
         ):
-            told(store, self.DATA)
+            with_training_texts(store, self.DATA)
         odd = replace(store, attributes={name: ["odd"] * len(store.clip_ids) for name in WORDS})
         with pytest.raises(UserError, match="nothing to ask"):
-            told(odd, self.DATA)
+            with_training_texts(odd, self.DATA)
 
     def test_own_videos_are_refused_before_anything_is_made(self, tmp_path):
         (tmp_path / "captions.csv").write_text("video,caption\n" + "".join(f"{i}.mp4,a\n" for i in range(30)))

@@ -91,7 +91,7 @@ def test_the_fine_contrast_is_that_of_a_loop_and_negatives_are_never_the_positiv
             if real and there:
                 scores = [dot(anchor, other) / 0.07 for other in there]
                 terms.append(-log_softmax(scores, scores.index(max(scores))))
-    found = losses.nce_among(fits.positive, fits.negatives, fits.counts, 0.07)
+    found = losses.own_negatives_nce(fits.positive, fits.negatives, fits.counts, 0.07)
     assert found.item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
     assert fits.counts.sum() == len(terms)
     for few in (1, 2):

@@ -131,7 +131,7 @@ class TestRegions:
     def test_words_find_what_a_loop_finds(self):
         cosine, keep = 2 * random(3, 2, 4, 5) - 1, random(3, 5, seed=1) > 0.4
         keep[2] = False
-        found = losses.words_in_regions(cosine, keep, 0.1)
+        found = losses.word_region_similarity(cosine, keep, 0.1)
         for p in range(3):
             each = []
             for word in range(5):
@@ -202,7 +202,7 @@ def test_terms_are_those_of_pairs_one_by_one_each_with_the_regions_of_its_own_ca
         words = batch.text.select(torch.tensor([caption]))
         logits = recipe._judge(found, recipe.text(words).tokens, words.layout.valid)[0]
         judged.append(-logits.log_softmax(0)[int(clip == caption)].item())
-        return losses.words_in_regions(found.cosine, words.layout.content, 0.05)[0] / 0.05
+        return losses.word_region_similarity(found.cosine, words.layout.content, 0.05)[0] / 0.05
 
     for i in range(8):
         own, clip, caption = pair(i, i), pair(int(clips[i]), i), pair(i, int(captions[i]))

@@ -72,18 +72,18 @@ def test_random_ranks_are_rarely_better_than_the_threshold():
 def test_a_winner_with_one_percent_of_316_clips_is_not_told_from_chance():
     cells = {f"cell {i}": 100 * hits / 316 for i, hits in enumerate([0, 1, 0, 2, 1, 1, 0, 3, 1, 2, 1, 0])}
     found = best_from_chance(cells, recall(REAL, 1, "t2v"))
-    assert (found.cell, found.cells, found.told) == ("cell 7", 12, False)
+    assert (found.cell, found.cells, found.significant) == ("cell 7", 12, False)
     assert found.expected == pytest.approx(0.316, abs=0.001)
     assert found.p == pytest.approx(scipy_stats.binom.sf(2, 316, 1 / 316))
     assert found.p_adjusted == pytest.approx(12 * found.p)
     assert found.needed == pytest.approx(100 * 5 / 316)  # of 5 hits p is 0.0036, of 4 it is 0.019
-    assert best_from_chance({**cells, "good": found.needed}, recall(REAL, 1, "t2v")).told
+    assert best_from_chance({**cells, "good": found.needed}, recall(REAL, 1, "t2v")).significant
 
 
 def test_in_a_tiny_gallery_nothing_may_be_told():
     null = recall(np.ones(2), 1, "t2v")
     assert null.needed(0.05) is None
-    assert not best_from_chance({"a": 100.0}, null).told
+    assert not best_from_chance({"a": 100.0}, null).significant
 
 
 @pytest.mark.parametrize("captions", [[], [[1]], [0, 1], [1.5, 1]])

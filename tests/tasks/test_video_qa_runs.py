@@ -13,7 +13,7 @@ from workbench.data import prepare
 from workbench.data.loader import Loader
 from workbench.data.moving_shapes.questions import about
 from workbench.data.store import FrameStore, Split
-from workbench.data.texts import told
+from workbench.data.texts import with_training_texts
 from workbench.models.fusion import FusionConfig
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.models.video import VideoConfig
@@ -144,7 +144,7 @@ def colours_alone(store):
 def test_training_on_questions_about_real_clips_beats_the_commonest_answer(tmp_path):
     data = DataConfig(clips=240, frames=2, size=32, text="questions")
     store = FrameStore.open(prepare(data, root=tmp_path, progress=False))
-    questions = told(store, data)
+    questions = with_training_texts(store, data)
     colours = colours_alone(questions)
     own = lavender.Config()
     config = replace(

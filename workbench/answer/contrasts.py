@@ -35,7 +35,7 @@ class Registered:
     """Seeds that some of its cells have and others lack."""
 
     @property
-    def told(self) -> bool:
+    def claimed(self) -> bool:
         return self.comparison is not None and self.comparison.winner is not None
 
     @property
@@ -60,7 +60,7 @@ def tested(
     for contrast, comparison in zip(made, judged, strict=True):
         fields = vars(contrast) | {"comparison": comparison, "after": failed}
         found.append(Registered(**fields))
-        if not failed and not found[-1].told:
+        if not failed and not found[-1].claimed:
             failed = contrast.text
     return tuple(found)
 

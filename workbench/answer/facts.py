@@ -59,7 +59,7 @@ def limiting(
 def _of_contrasts(asked: StudyRecord, contrasts: Sequence[Registered]) -> list[str]:
     """Of each contrast the seeds that it leaves out, and of the one that could not be told what it missed."""
     found = [s for contrast in contrasts for s in caveats.seeds_of_contrast(contrast.text, contrast.left_out)]
-    failed = next((contrast for contrast in contrasts if not contrast.told), None)
+    failed = next((contrast for contrast in contrasts if not contrast.claimed), None)
     if failed is not None and failed.comparison is not None:
         found += caveats.of_comparison(failed.comparison, asked.measure.reach)
     return found

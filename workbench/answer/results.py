@@ -155,7 +155,7 @@ def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> 
     if effects is not None and (on_average := sentences.effects(effects, asked.measure, asked.says)):
         said += f" {on_average}"
     if registered and selected:
-        claimed, rest = ([c.sentence for c in registered if c.told is which] for which in (True, False))
+        claimed, rest = ([c.sentence for c in registered if c.claimed is which] for which in (True, False))
         said = f"{sentences.contrasts(claimed, rest)} {said}"
     if before.nothing:
         said = f"{before.nothing} {said}"

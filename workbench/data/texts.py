@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workbench.config import DataConfig
 
 
-def told(store: FrameStore, data: DataConfig) -> FrameStore:
+def with_training_texts(store: FrameStore, data: DataConfig) -> FrameStore:
     """The same clips, whose training texts are those of `data.text`; frames are shared.
 
     Of questions a drawn clip has one of each kind, as "what colour is the box red". Raises `UserError` where

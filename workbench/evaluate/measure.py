@@ -23,7 +23,7 @@ from workbench.inspection import loading
 from workbench.metrics import full_name
 from workbench.models.text import Vocabulary
 from workbench.recipe.base import BaseRecipe
-from workbench.tasks.gallery import Found, Gallery, Judged, gallery
+from workbench.tasks.gallery import Gallery, Judged, TaskResult, gallery
 from workbench.tracking.files import check_folder, wait_for_lock
 from workbench.tracking.run_dir import RunDir
 from workbench.train import environment
@@ -143,9 +143,11 @@ def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore,
     return data, FrameStore.open(path), still if pictures and data.frames > 1 else []
 
 
-def _ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype, progress: bool) -> dict[str, Found]:
+def _ask(
+    wanted: Sequence[str], judged: Judged, precision: torch.dtype, progress: bool
+) -> dict[str, TaskResult]:
     """Task -> what it found, with a bar for each that counts encoded batches."""
-    found: dict[str, Found] = {}
+    found: dict[str, TaskResult] = {}
     for name in wanted:
         with tqdm(desc=f"evaluating {name}", unit="batch", disable=not progress) as bar:
             found |= ask([name], replace(judged, between=_counting(bar)), precision)
@@ -213,7 +215,7 @@ def _of_captions(words: Vocabulary, part: Gallery) -> dict[str, Any]:
     }
 
 
-def _keep(run: RunDir, record: dict[str, Any], found: Mapping[str, Found]) -> dict[str, Any]:
+def _keep(run: RunDir, record: dict[str, Any], found: Mapping[str, TaskResult]) -> dict[str, Any]:
     """Writes arrays and then the record; metrics of an earlier call on the same model and frames stay."""
     split, folder = record["split"], f"{FOLDER}/{record['data']}-{record['digest'][:12]}-{record['split']}"
     values = {full_name(split, "", n): v for result in found.values() for n, v in result.values.items()}

@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench import naming
 from workbench.figures.interactive import FONT
-from workbench.figures.style import SCALE, label, safe, shown
+from workbench.figures.style import SCALE, label, safe, value_text
 
 EQUAL = 0.02
 """Numbers that differ by less, relatively, are equal by design."""
@@ -63,10 +63,10 @@ def dimensions(
         if axis not in known.columns or known[axis].n_unique() < 2:
             continue
         levels = known[axis].drop_nulls().unique(maintain_order=True)
-        words = [shown(level) for level in (levels.sort() if levels.dtype.is_numeric() else levels)]
+        words = [value_text(level) for level in (levels.sort() if levels.dtype.is_numeric() else levels)]
         words = [NONE, *words] if known[axis].null_count() else words
         level_of = {word: float(i) for i, word in enumerate(words)}
-        values = tuple(NONE if value is None else shown(value) for value in known[axis])
+        values = tuple(NONE if value is None else value_text(value) for value in known[axis])
         found.append(
             Dimension(
                 name=naming.axis(axis, says or {}),

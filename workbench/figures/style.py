@@ -80,7 +80,7 @@ def wrapped(name: str) -> str:
     return f"{safe(words[:at])}<br>{safe(words[at:])}"
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A value of an axis."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from workbench import naming
 from workbench.errors import UserError
-from workbench.figures.style import shown
+from workbench.figures.style import value_text
 from workbench.stats import Comparison, FactorEffects, ParetoPoint
 
 MOST_PANELS = 4
@@ -74,7 +74,7 @@ def sweep_table(
     for row in cells.filter(pl.col(where.x).is_not_null()).iter_rows(named=True):
         x = row[where.x]
         for panel, curve in _spread(cells, where, row, says or {}):
-            rows.append((panel, curve, shown(x), float(x if where.connected else order[x]), row[metric],
+            rows.append((panel, curve, value_text(x), float(x if where.connected else order[x]), row[metric],
                          row["low"], row["high"], row["key"]))  # fmt: skip
     table = pl.DataFrame(rows, schema=_SWEEP, orient="row").drop_nulls("mean")
     if not where.connected:
@@ -102,7 +102,7 @@ def scaling_table(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         pl.lit("").alias("panel"),
         pl.col("arm").alias("curve"),
-        pl.col("budget").map_elements(shown, return_dtype=pl.String()).alias("x"),
+        pl.col("budget").map_elements(value_text, return_dtype=pl.String()).alias("x"),
         pl.col("budget").log(2).alias("position"),
         "mean",
         "low",
@@ -127,7 +127,7 @@ def grid_table(
     if where.connected:
         ordered = ordered.sort(where.x, maintain_order=True)
     rows = [
-        (panel, curve, shown(row[where.x]), row[metric], row["low"], row["high"],
+        (panel, curve, value_text(row[where.x]), row[metric], row["low"], row["high"],
          (standing or {}).get(row["key"], ""), row["key"])
         for row in ordered.iter_rows(named=True)
         for panel, curve in _spread(cells, where, row, says or {}, bare=True)
@@ -167,7 +167,7 @@ def cost_table(
     for row in cells.iter_rows(named=True):
         beside = ""
         if where is not None and (numbers or words) and row[where.x] is not None:
-            beside = shown(row[where.x]) if numbers else _said(where.x, row[where.x], says or {})
+            beside = value_text(row[where.x]) if numbers else _said(where.x, row[where.x], says or {})
         curve = row["cell"] if cells.height <= MOST_CURVES else ""
         if where is not None and where.curve:
             curve = _said(where.curve, row[where.curve], says or {})
@@ -283,7 +283,9 @@ def factors_table(
         if (len(effect.factors) > 1) == interactions:
             pairs = zip(effect.factors, effect.levels, strict=True)
             named = " × ".join(
-                naming.choice(factor, level, says) if says and factor in says else f"{factor}={shown(level)}"
+                naming.choice(factor, level, says)
+                if says and factor in says
+                else f"{factor}={value_text(level)}"
                 for factor, level in pairs
             )
             limits = (effect.shown.low, effect.shown.high) if effect.shown else (None, None)
@@ -314,7 +316,7 @@ def _spread(
         every = cells[axis].drop_nulls().unique(maintain_order=True)
         values = every if row[axis] is None else [row[axis]]
         alone = bare and axis == where.curve
-        options.append([shown(value) if alone else _said(axis, value, says) for value in values])
+        options.append([value_text(value) if alone else _said(axis, value, says) for value in values])
     return list(product(*options))  # type: ignore[arg-type]
 
 
@@ -322,7 +324,7 @@ def _said(axis: str, value: Any, says: Mapping[str, str]) -> str:
     """A choice as a study says it, else the axis and its value."""
     if axis in says and value is not None:
         return naming.choice(axis, value, says)
-    return f"{naming.axis(axis, says)} {'–' if value is None else shown(value)}"
+    return f"{naming.axis(axis, says)} {'–' if value is None else value_text(value)}"
 
 
 def _rank(table: pl.DataFrame, column: str) -> pl.Expr:

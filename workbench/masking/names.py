@@ -29,7 +29,7 @@ def text() -> dict[str, str]:
     return {name: found.about for name, found in _subclasses("text.py", "TextMasking").items()}
 
 
-def said(name: str) -> str:
+def strategy_name(name: str) -> str:
     """What studies and pages call a masking: `per-frame` for `PerFrameMasking`."""
     return "-".join(re.findall("[A-Z][a-z]+", name)[:-1]).lower()
 

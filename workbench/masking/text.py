@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.masking.video import check_ratio, lowest, share
+from workbench.masking.video import check_ratio, floor_count, lowest
 from workbench.recipe.batch import BatchRng, Layout
 
 
@@ -35,7 +35,7 @@ class TextMasking(ABC):
         score = self.order(text, rng)
         length = text.valid.shape[1]
         if equal:
-            return lowest(score.masked_fill(~text.valid, -1.0), share(self.ratio, length))
+            return lowest(score.masked_fill(~text.valid, -1.0), floor_count(self.ratio, length))
         count = self.counts(text.valid)[:, None]
         rank = score.masked_fill(~text.valid, 3.0).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
         return (rank < count) & text.valid

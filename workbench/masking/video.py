@@ -42,7 +42,7 @@ class Grid(NamedTuple):
         return self.time * self.space
 
 
-def share(ratio: float, count: int) -> int:
+def floor_count(ratio: float, count: int) -> int:
     """`int(ratio * count)` without the surprise that 0.29 * 100 is 28.999999999999996."""
     return math.floor(ratio * count + 1e-9)
 
@@ -79,7 +79,7 @@ class RandomMasking(VideoMasking):
     """Tokens drawn over the whole clip, as ViCLIP does (arXiv:2307.06942)."""
 
     def hidden(self, grid: Grid) -> int:
-        return share(self.ratio, grid.tokens)
+        return floor_count(self.ratio, grid.tokens)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         return lowest(rng.uniform(batch, grid.tokens), self.hidden(grid))
@@ -90,11 +90,11 @@ class PerFrameMasking(VideoMasking):
     """The same number of tokens in every temporal slot, at other places in each, as in MAC's figure."""
 
     def hidden(self, grid: Grid) -> int:
-        return grid.time * share(self.ratio, grid.space)
+        return grid.time * floor_count(self.ratio, grid.space)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         score = rng.uniform(batch, grid.time, grid.space)
-        return lowest(score, share(self.ratio, grid.space)).flatten(1)
+        return lowest(score, floor_count(self.ratio, grid.space)).flatten(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,10 @@ class TubeMasking(VideoMasking):
     """One spatial mask for all temporal slots (VideoMAE, arXiv:2203.12602; SimVTP, arXiv:2212.03490)."""
 
     def hidden(self, grid: Grid) -> int:
-        return grid.time * share(self.ratio, grid.space)
+        return grid.time * floor_count(self.ratio, grid.space)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        mask = lowest(rng.uniform(batch, 1, grid.space), share(self.ratio, grid.space))
+        mask = lowest(rng.uniform(batch, 1, grid.space), floor_count(self.ratio, grid.space))
         return mask.expand(-1, grid.time, -1).flatten(1)
 
 
@@ -114,10 +114,10 @@ class FrameMasking(VideoMasking):
     """Whole temporal slots; the share is rounded down to whole slots, so few slots mean coarse steps."""
 
     def hidden(self, grid: Grid) -> int:
-        return grid.space * share(self.ratio, grid.time)
+        return grid.space * floor_count(self.ratio, grid.time)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        mask = lowest(rng.uniform(batch, grid.time), share(self.ratio, grid.time))
+        mask = lowest(rng.uniform(batch, grid.time), floor_count(self.ratio, grid.time))
         return mask[..., None].expand(-1, -1, grid.space).flatten(1)
 
 
@@ -136,7 +136,7 @@ class CellMasking(VideoMasking):
         at_least("video_masking.side", self.side, 1)
 
     def hidden(self, grid: Grid) -> int:
-        return self.side**2 * share(self.ratio, grid.tokens // self.side**2)
+        return self.side**2 * floor_count(self.ratio, grid.tokens // self.side**2)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         return lowest(self.order(grid, batch, rng), self.hidden(grid))
@@ -155,7 +155,7 @@ class BoxMasking(VideoMasking):
     last box only a part (VIOLET, arXiv:2111.12681)."""
 
     def hidden(self, grid: Grid) -> int:
-        return share(self.ratio, grid.tokens)
+        return floor_count(self.ratio, grid.tokens)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         return lowest(self.order(grid, batch, rng), self.hidden(grid))
@@ -176,7 +176,7 @@ class CellOrBoxMasking(VideoMasking):
     arXiv:2209.01540)."""
 
     def hidden(self, grid: Grid) -> int:
-        return share(self.ratio, grid.tokens)
+        return floor_count(self.ratio, grid.tokens)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
         cells = CellMasking(ratio=self.ratio).order(grid, batch, rng)
@@ -222,10 +222,10 @@ class BlockMasking(VideoMasking):
     """
 
     def hidden(self, grid: Grid) -> int:
-        return grid.time * share(self.ratio, grid.space)
+        return grid.time * floor_count(self.ratio, grid.space)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        count = share(self.ratio, grid.space)
+        count = floor_count(self.ratio, grid.space)
         area, aspect, top, left = rng.uniform(batch, 4, BLOCKS).unbind(1)  # [B, BLOCKS] each
         area = SMALLEST + area * max(0, count - SMALLEST)
         aspect = LOWEST_ASPECT ** (2 * aspect - 1)
@@ -261,7 +261,7 @@ def strategy(name: str) -> Callable[..., VideoMasking]:
 
     A class is found by its name: `PerFrameMasking` is `per-frame`.
     """
-    known = {names.said(cls): cls for cls in names.video()}
+    known = {names.strategy_name(cls): cls for cls in names.video()}
     if name not in known:
         raise UserError(f"no strategy {name!r}; there are {', '.join(known)}")
     return names.load(known[name])

@@ -27,7 +27,7 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
 
 
 @torch.no_grad()
-def awaited(config: VideoConfig, *, frames: int, size: int) -> VideoEncoder:
+def empty_teacher(config: VideoConfig, *, frames: int, size: int) -> VideoEncoder:
     """An encoder whose weights are all zero until those of another run are put into it."""
     teacher = VideoEncoder(replace(config, hidden="drop"), frames=frames, size=size).requires_grad_(False)
     for weight in teacher.parameters():
@@ -35,7 +35,7 @@ def awaited(config: VideoConfig, *, frames: int, size: int) -> VideoEncoder:
     return teacher
 
 
-def has_come(teacher: nn.Module) -> bool:
+def is_loaded(teacher: nn.Module) -> bool:
     """Whether an awaited teacher has got its weights."""
     return any(bool(weight.any()) for weight in teacher.parameters())
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from workbench.errors import UserError
 from workbench.masking.places import counted, counted_each
-from workbench.masking.video import Grid, share
+from workbench.masking.video import Grid, floor_count
 from workbench.models.encoder import Encoder
 from workbench.models.text import Vocabulary
 from workbench.models.video import VideoEncoder
@@ -126,7 +126,7 @@ class BaseRecipe(nn.Module, ABC):
             equal = self.config.text.hidden == "drop"
             words = text(batch.text.layout, rng, equal=equal)
             if equal:
-                counted_each(words, share(text.ratio, words.shape[1]))
+                counted_each(words, floor_count(text.ratio, words.shape[1]))
             elif known is not None:
                 counted(words, int(text.counts(known.valid).sum()))
         return Masks(patches, words)

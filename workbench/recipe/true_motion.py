@@ -29,9 +29,9 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
     """
     for one in data:
         if one.name not in drawn:
-            raise unknown(kind, one.name, others)
+            raise no_motion_error(kind, one.name, others)
         if one.stored:
-            raise sampled(kind)
+            raise needs_all_frames_error(kind)
         if one.moved:
             raise UserError(
                 f"target={kind!r} is known of clips as they are stored: data.stored_size and data.flip are "
@@ -39,7 +39,7 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
             )
 
 
-def unknown(kind: str, data: str, others: Sequence[str]) -> UserError:
+def no_motion_error(kind: str, data: str, others: Sequence[str]) -> UserError:
     """Data of which no motion is known."""
     return UserError(
         f"target={kind!r} needs drawn clips whose motion is known, such as moving_shapes; with {data} the "
@@ -47,7 +47,7 @@ def unknown(kind: str, data: str, others: Sequence[str]) -> UserError:
     )
 
 
-def sampled(kind: str) -> UserError:
+def needs_all_frames_error(kind: str) -> UserError:
     """Data of which a step takes some frames only."""
     return UserError(f"target={kind!r} needs all stored frames in each step: data.stored is 0")
 
@@ -79,11 +79,11 @@ class MotionTable(nn.Module):
             if truth is None:
                 continue
             if truth.motion is None:
-                raise unknown(kind, truth.data, others)
+                raise no_motion_error(kind, truth.data, others)
             found = []
             for pose, cover in truth.motion(truth.training):
                 if pose.shape[1] != grid.time:
-                    raise sampled(kind)
+                    raise needs_all_frames_error(kind)
                 here, seen = torch.from_numpy(pose), torch.from_numpy(cover)
                 flow = kind == "flow"
                 found.append(patch_flow(here, seen, size, cells) if flow else patch_depth(seen, cells))

@@ -169,14 +169,16 @@ class Recipe(DualEncoder):
         return super().pooled_text(text)
 
     def _fine(self, fits: Fits) -> Tensor:
-        return losses.nce_among(fits.positive, fits.negatives, fits.counts, self.config.fine_temperature)
+        return losses.own_negatives_nce(
+            fits.positive, fits.negatives, fits.counts, self.config.fine_temperature
+        )
 
-    def _shifted(self, anchors: Tensor, others: Tensor, fits: Fits, shift: Tensor, told: Shift) -> Tensor:
+    def _shifted(self, anchors: Tensor, others: Tensor, fits: Fits, shift: Tensor, shift_by: Shift) -> Tensor:
         """As `_fine` and with its negatives, but positives that are `shift` [B, A] candidates further."""
         place = (fits.best + shift).clamp(min=0).minimum(fits.last)  # [B, A]
         further = others.gather(1, place[..., None].expand(-1, -1, others.shape[2]))  # [B, A, E]
-        positive = (anchors * told(further, place - fits.best)).sum(2)
-        return losses.nce_among(positive, fits.negatives, fits.counts, self.config.fine_temperature)
+        positive = (anchors * shift_by(further, place - fits.best)).sum(2)
+        return losses.own_negatives_nce(positive, fits.negatives, fits.counts, self.config.fine_temperature)
 
     def _splice(self, video: Tensor, seam: Tensor, tail: Tensor) -> Tensor:
         """Which step begins the tail of another clip: cross-entropy over all T."""

@@ -36,7 +36,7 @@ from workbench.distributed import gather, own_rows, size
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.places import counted, how_many
-from workbench.masking.video import lowest, share
+from workbench.masking.video import floor_count, lowest
 from workbench.models.caption import BOS, EOS, CaptionDecoder
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
@@ -147,7 +147,7 @@ class Recipe(DualEncoder):
         image = host.own(lowest(host.for_all().uniform(whole), images))
         frame = moved(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
         image = counted(moved(image, rng.device), int(image.sum()))
-        labelled = rng.own(lowest(rng.for_all().uniform(whole), share(self.config.labelled, whole)))
+        labelled = rng.own(lowest(rng.for_all().uniform(whole), floor_count(self.config.labelled, whole)))
         chosen = {"image": image, "frame": frame, "labelled": labelled}
         return Draw(chosen={**chosen, "negatives": rng.uniform(rows, 2)})
 
@@ -161,7 +161,7 @@ class Recipe(DualEncoder):
     def _images(self, batch: Batch, rows: int) -> int:
         """How many of the rows of all processes are shown as images: all of a batch of images among clips."""
         alone = self.video.project_image is not None and batch.video.shape[1] == 1
-        return rows if alone else share(self.config.images, rows)
+        return rows if alone else floor_count(self.config.images, rows)
 
     def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
         """images: how many of the samples of all processes are shown as such."""

@@ -152,7 +152,7 @@ class Recipe(DualEncoder):
             terms["vtm"] = losses.vtm(self._judge(found, words, keep), rows == columns)
         if weights.region:
             sharpness = self.config.sharpness
-            fit = losses.words_in_regions(found.cosine, content, sharpness)  # [3B]
+            fit = losses.word_region_similarity(found.cosine, content, sharpness)  # [3B]
             right, *others = fit.chunk(3)
             choices = [losses.vtm_choice(torch.stack([right, one], 1), sharpness) for one in others]
             terms["region"] = sum(choices, right.new_zeros(())) / 2

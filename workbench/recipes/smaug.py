@@ -34,7 +34,7 @@ from workbench.masking.video import PerFrameMasking, TubeMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
-from workbench.models.selectors.sparse import Frames, FrameSelector, Kept, count_of, read_frames
+from workbench.models.selectors.sparse import Frames, FrameSelector, Kept, ceil_count, read_frames
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
@@ -101,7 +101,7 @@ class Recipe(HardPairs):
         self.decoder = PixelDecoder(
             config.decoder, grid=self.video.grid, encoder_width=width, pixels=self.video.pixels
         )
-        selected = count_of(config.keep_frames, slots)
+        selected = ceil_count(config.keep_frames, slots)
         self.selector = FrameSelector(width, words, count=selected) if selected < slots else None
         self.word_head = WordHead(config.fusion.width, vocabulary.size)
         self.match_head = nn.Linear(config.fusion.width, 2)

@@ -36,7 +36,7 @@ from workbench.masking.places import pick, places
 from workbench.masking.video import CellOrBoxMasking, VideoMasking
 from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder
-from workbench.models.teacher import average_of, awaited, follow, has_come
+from workbench.models.teacher import average_of, empty_teacher, follow, is_loaded
 from workbench.models.text import Vocabulary
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.codes import fit_codes
@@ -113,7 +113,7 @@ class Recipe(ChoosingEncoder):
             self.teacher = average_of(self.video)
         elif self.target in FEATURES:
             seen = 1 if self.target == "features_2d" else frames
-            self.teacher = awaited(config.video, frames=seen, size=size)
+            self.teacher = empty_teacher(config.video, frames=seen, size=size)
         values = {"pixel": pixels, "hog": pixels // 3, "flow": 2, "depth": 1, "codes": config.codes}
         if self.target in ("codes", *FEATURES):
             self.mvm_head: nn.Module = perceptron(width, values.get(self.target, self.video.width))
@@ -144,7 +144,7 @@ class Recipe(ChoosingEncoder):
             return fit_codes(self.codebook, self.video, store, rng)
         if self.target == "features_ema":
             follow(self.teacher, self.video, 0.0)  # which may have started from another run
-        elif self.target in FEATURES and not has_come(self.teacher):
+        elif self.target in FEATURES and not is_loaded(self.teacher):
             raise UserError(NO_TEACHER.format(self.target))
         return 0.0
 

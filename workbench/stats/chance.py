@@ -100,7 +100,7 @@ class FromChance:
     p_adjusted: float
     """After Bonferroni's correction, since the best of `cells` is looked at."""
     cells: int
-    told: bool
+    significant: bool
     """Whether the adjusted p is below 1 - level."""
 
 
@@ -151,7 +151,7 @@ def best_from_chance(scores: Mapping[str, float], null: Null, level: float = 0.9
     adjusted = min(1.0, len(scores) * p)
     return FromChance(
         cell=cell, value=scores[cell], expected=null.mean, needed=null.needed((1 - level) / len(scores)),
-        p=p, p_adjusted=adjusted, cells=len(scores), told=adjusted < 1 - level,
+        p=p, p_adjusted=adjusted, cells=len(scores), significant=adjusted < 1 - level,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ A task is a module of this package; its top level imports nothing that needs tor
 - `METRICS`: what it measures, see `workbench.metrics.Metric`;
 - `NEEDS`: alternatives, each the methods that a recipe must define (see `BaseRecipe`);
 - `EACH_TIME`: whether it is quick enough for every evaluation of a run, or is left to the ends of its stages;
-- `evaluate(judged) -> Found`: values by the names of its metrics, and files of what each query contributed;
+- `evaluate(judged) -> TaskResult`: values by names of metrics, and files of what each query contributed;
 - `KNOWN`, where it can only be asked of clips of which something is known: alternatives, each the names of
   attributes, `label` for the class, `box` for where actors are (see `workbench.data.known_of`);
 - `texts(store, split)`, where it asks in words of its own: what the run's tokenizer has to have room for.

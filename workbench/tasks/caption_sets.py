@@ -18,7 +18,7 @@ from workbench.metrics import rank_metrics_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FILE, PREFIX = "caption_sets.npz", "sets_"
 METRICS = tuple(
@@ -30,17 +30,17 @@ NEEDS = (("embed_video", "embed_text"),)
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found, similarities
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult, similarities
 
     if not judged.embeds:
-        return Found(values={})
+        return TaskResult(values={})
     part = judged.gallery
     ranks = set_ranks(similarities(judged.embed_videos(), judged.embed_texts()), *part.pairs)
     name = f"{PREFIX}v2t"
     values = {f"{name}_r{k}": float(100 * (ranks <= k).mean()) for k in (1, 5, 10)}
     values |= {f"{name}_medr": float(np.median(ranks)), f"{name}_meanr": float(ranks.mean())}
-    return Found(values, {FILE: {f"{name}_rank": ranks, f"{name}_id": np.array(part.clip_ids)}})
+    return TaskResult(values, {FILE: {f"{name}_rank": ranks, f"{name}_id": np.array(part.clip_ids)}})
 
 
 def set_ranks(score: Tensor, captions: np.ndarray, clips: np.ndarray) -> np.ndarray:

@@ -31,11 +31,11 @@ import numpy as np
 
 from workbench.data.moving_shapes import world
 from workbench.data.moving_shapes.grammar import WORDS, parse, say
-from workbench.data.moving_shapes.questions import shown
+from workbench.data.moving_shapes.questions import scene_values
 from workbench.metrics import Metric, Queries
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Gallery, Judged
+    from workbench.tasks.gallery import Gallery, Judged, TaskResult
 
 FILE = "captioning.npz"
 REFERENCES = 20
@@ -103,13 +103,13 @@ def _metrics(name: str) -> tuple[Metric, ...]:
 METRICS = tuple(metric for name in _LABELS for metric in _metrics(name))
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     import torch
 
-    from workbench.tasks.gallery import Found
+    from workbench.tasks.gallery import TaskResult
 
     if not judged.can("generate"):
-        return Found(values={})
+        return TaskResult(values={})
     part = judged.gallery
     written: list[str] = []
     with torch.no_grad():
@@ -130,7 +130,9 @@ def evaluate(judged: Judged) -> Found:
         values |= {f"{name}_{kind}": value for name, value in means.items() if name != "parsed"}
     arrays = {name: each for name, each in found.items() if name not in _CORPUS}
     arrays |= {"id": np.array(part.clip_ids), "written": np.array(written)}
-    return Found(values={f"caption_{name}": value for name, value in values.items()}, files={FILE: arrays})
+    return TaskResult(
+        values={f"caption_{name}": value for name, value in values.items()}, files={FILE: arrays}
+    )
 
 
 def references(parts: Mapping[str, str]) -> list[str]:
@@ -207,7 +209,7 @@ def _captions(part: Gallery) -> list[list[str]]:
 
 def _scenes(part: Gallery) -> list[dict[str, str]]:
     """What each clip of the gallery shows; empty where that is not known."""
-    known = shown(part.store)
+    known = scene_values(part.store)
     return [{slot: known[slot][row] for slot in WORDS} for row in part.clips] if known else []
 
 

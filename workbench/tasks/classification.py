@@ -27,7 +27,7 @@ from workbench.metrics import Metric, Queries
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 PROMPTS = 8
 """Captions of a class."""
@@ -63,14 +63,14 @@ KNOWN = (tuple(WORDS), (LABEL,))
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     from torch.nn.functional import normalize
 
-    from workbench.tasks.gallery import Found
+    from workbench.tasks.gallery import TaskResult
 
     part = judged.gallery
     if not judged.embeds:
-        return Found(values={})
+        return TaskResult(values={})
     video = judged.embed_videos().double()
     values: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -94,7 +94,7 @@ def evaluate(judged: Judged) -> Found:
         values[f"prompted_{what}"] = float(100 * hit.mean())
         values[f"prompted_{what}_majority"] = float(100 * (truth[asked] == names[counts.argmax()]).mean())
         values[f"prompted_{what}_chance"] = 100 / len(names)
-    return Found(values=values, files={FILE: arrays})
+    return TaskResult(values=values, files={FILE: arrays})
 
 
 def texts(store: FrameStore, split: str) -> list[str]:

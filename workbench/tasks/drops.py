@@ -15,7 +15,7 @@ import numpy as np
 from workbench.metrics import SIDES, Metric, Queries
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Judged, Ranks
+    from workbench.tasks.gallery import Judged, Ranks, TaskResult
 
 
 def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Metric, ...]:
@@ -47,16 +47,16 @@ def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Me
     return tuple(found)
 
 
-def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, drop: str) -> Found:
+def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, drop: str) -> TaskResult:
     """What `drop_metrics` names; each of `changes` [V, T] says which frames of the clips are taken.
 
     Nothing where neither embeddings nor `match` mean anything.
     """
     from workbench.stats import summarise
-    from workbench.tasks.gallery import Found
+    from workbench.tasks.gallery import TaskResult
 
     if not judged.scores:
-        return Found(values={})
+        return TaskResult(values={})
     (plain, *changed), ids, owners = _ranked(judged, [None, *changes])
     values: dict[str, float] = {}
     arrays = {"t2v_id": ids[0], "t2v_group": owners, "v2t_id": ids[1]}
@@ -70,7 +70,7 @@ def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, d
             values[f"{drop}_{side}_r1_low"] = interval.low
             values[f"{drop}_{side}_r1_high"] = interval.high
         arrays[f"{side}_drop"] = lost
-    return Found(values=values, files={file: arrays})
+    return TaskResult(values=values, files={file: arrays})
 
 
 def _ranked(

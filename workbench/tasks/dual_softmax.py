@@ -25,7 +25,7 @@ from workbench.metrics import rank_metrics_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FILE, PREFIX = "dual_softmax.npz", "dsl_"
 METRICS = rank_metrics_of(FILE, PREFIX, "re-ranked by dual softmax over all queries of the split")
@@ -35,15 +35,15 @@ SCALE = 20.0
 """By which similarities are multiplied in the softmax."""
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found, ranked_by, similarities
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult, ranked_by, similarities
 
     if not judged.embeds:
-        return Found(values={})
+        return TaskResult(values={})
     part = judged.gallery
     score = similarities(judged.embed_videos(), judged.embed_texts())
     to_video, to_text = dual_softmax(score)
-    return Found(*ranked_by(part, to_video, to_text, PREFIX, FILE))
+    return TaskResult(*ranked_by(part, to_video, to_text, PREFIX, FILE))
 
 
 def dual_softmax(score: Tensor, scale: float = SCALE) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Found:
+class TaskResult:
     """What a task has found."""
 
     values: Mapping[str, float]

@@ -29,7 +29,7 @@ from workbench.metrics import Metric, Queries
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FILE = "grounding.npz"
 AT_LEAST = {"iou30": 0.3, "iou50": 0.5, "iou70": 0.7}
@@ -90,13 +90,13 @@ def texts(store: FrameStore, split: str) -> list[str]:
     return [one.words for one in moments(store, np.unique(store.splits[split].clips))]
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult
 
     part = judged.gallery
     asked = moments(part.store, part.clips)
     if not judged.embeds or not asked:
-        return Found(values={})
+        return TaskResult(values={})
     segments, best = answers(judged, asked)
     train = moments(part.store, np.unique(part.store.splits["train"].clips))
     truth, taught = (
@@ -122,7 +122,7 @@ def evaluate(judged: Judged) -> Found:
         if len(taught):
             found["_prior"] = table[:, fits_training[what].mean(0).argmax()]
         values |= {f"grounding_{what}{beside}": float(each.mean()) for beside, each in found.items()}
-    return Found(values=values, files={FILE: arrays})
+    return TaskResult(values=values, files={FILE: arrays})
 
 
 def answers(judged: Judged, asked: Sequence[Moment]) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ from workbench.metrics import Metric, Queries
 from workbench.tasks.drops import drop_metrics, drops
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FOILS = 4
 """Wrong captions beside the true one, for each slot."""
@@ -76,15 +76,15 @@ KNOWN = (tuple(WORDS),)
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult
 
     part = judged.gallery
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if not parsed:
         raise UserError(f"order asks of captions of moving_shapes, and none of {part.store.name} is one")
     if not judged.scores:
-        return Found(values={})
+        return TaskResult(values={})
     rows, asked = np.array(list(parsed)), list(parsed.values())
     clips, time = part.owner[rows], np.arange(part.length)
     back = [backwards(said) for said in asked]
@@ -98,7 +98,7 @@ def evaluate(judged: Judged) -> Found:
         "order_pairs": plain[:, 0] > plain[:, 1],
         **{f"foils_{slot}": plain[:, 0] > wrong[:, i] for i, slot in enumerate(WORDS)},
     }
-    still = Found(values={})
+    still = TaskResult(values={})
     if len(time) > 1:
         halves = _scores(judged, clips, list(zip(other, true, strict=True)), np.roll(time, -(len(time) // 2)))
         reverse = _scores(judged, clips, list(zip(turned, true, strict=True)), time[::-1])[differs]
@@ -113,7 +113,7 @@ def evaluate(judged: Judged) -> Found:
     names = {"id": ids, "group": owners}
     if "order_reversal" in found:
         names |= {"reversal_id": ids[differs], "reversal_group": owners[differs]}
-    return Found(values={**values, **still.values}, files={FILE: found | names, **still.files})
+    return TaskResult(values={**values, **still.values}, files={FILE: found | names, **still.files})
 
 
 def foils(asked: Sequence[ParsedCaption]) -> list[list[str]]:

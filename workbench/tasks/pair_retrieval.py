@@ -22,7 +22,7 @@ import numpy as np
 from workbench.metrics import Metric, rank_metrics_of
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Judged, Ranks
+    from workbench.tasks.gallery import Judged, Ranks, TaskResult
 
 CANDIDATES, GALLERY = 20, 100
 SEED = 20_221_202
@@ -43,13 +43,13 @@ NEEDS = (("match",),)
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     from torch.utils.flop_counter import FlopCounterMode
 
-    from workbench.tasks.gallery import Found, rank_metrics
+    from workbench.tasks.gallery import TaskResult, rank_metrics
 
     if not judged.can("match"):
-        return Found(values={})
+        return TaskResult(values={})
     counter = FlopCounterMode(display=False)
     with counter:
         if judged.embeds:
@@ -63,7 +63,7 @@ def evaluate(judged: Judged) -> Found:
         "v2t_rank": found.v2t,
         "v2t_id": ids[1],
     }
-    return Found(
+    return TaskResult(
         values={prefix + name: value for name, value in rank_metrics(found).items()},
         files={FILE: {prefix + name: array for name, array in arrays.items()}},
         costs={

@@ -30,7 +30,7 @@ from workbench.metrics import Metric, Queries
 if TYPE_CHECKING:
     import torch
 
-    from workbench.tasks.gallery import Found, Judged, Text
+    from workbench.tasks.gallery import Judged, TaskResult, Text
 
 FILE = "pointing.npz"
 
@@ -70,22 +70,22 @@ class Pointed(NamedTuple):
     """[Q, t, 4], the regions whose middles these are; None where there are only patches."""
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     from workbench.data import truth_of
-    from workbench.tasks.gallery import Found
+    from workbench.tasks.gallery import TaskResult
 
     part, truth = judged.gallery, truth_of(judged.gallery.store).boxes
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if truth is None or not parsed:
         raise UserError(f"pointing asks about actors of drawn clips, and {part.store.name} has none")
     if not (judged.can("regions") or judged.can("attended")):
-        return Found(values={})
+        return TaskResult(values={})
     rows = np.array(list(parsed))
     known = truth(part.clips)[part.owner[rows]][:, part.taken]  # [Q, T, actors, 4]
     seen = np.isfinite(known).all((2, 3))  # [Q, T]
     rows, known, seen = (some[seen.any(1)] for some in (rows, known, seen))
     if not len(rows):  # as with one frame a clip, in which somebody blinks
-        return Found(values={})
+        return TaskResult(values={})
     pointed = _pointed(judged, part.owner[rows], [actor(parsed[row]) for row in rows])
 
     frames = np.arange(known.shape[1])
@@ -113,7 +113,7 @@ def evaluate(judged: Judged) -> Found:
     counted = {metric.name for metric in METRICS if metric.counted}
     arrays |= {name: values for name, values in found.items() if name not in counted}
     values = {name: float(value.mean()) for name, value in found.items() if len(value)}
-    return Found(values=values, files={FILE: arrays})
+    return TaskResult(values=values, files={FILE: arrays})
 
 
 def inside(places: np.ndarray, boxes: np.ndarray) -> np.ndarray:

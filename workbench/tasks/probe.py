@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.data.store import FrameStore
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 CLIPS, NEIGHBOURS, TEMPERATURE, SIDE = 2_000, 20, 0.07, 8
 SEED = 20_221_202
@@ -76,8 +76,8 @@ KNOWN = tuple((what,) for what in WHAT)
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult
 
     part = judged.gallery
     clips = np.unique(part.store.splits["train"].clips)
@@ -104,7 +104,7 @@ def evaluate(judged: Judged) -> Found:
         values |= {f"probe_{name}": float(hit.mean()) for name, hit in hits.items()}
         values[f"probe_{what}_chance"] = 100 / len(kinds)
         arrays |= hits | {f"{what}_id": np.array(part.clip_ids)[asked]}
-    return Found(values=values, files={FILE: arrays})
+    return TaskResult(values=values, files={FILE: arrays})
 
 
 def known(store: FrameStore) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ from workbench.metrics import rank_metrics_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FILE, PREFIX = "query_bank.npz", "qbnorm_"
 METRICS = rank_metrics_of(FILE, PREFIX, "re-ranked by a bank of training queries")
@@ -46,11 +46,11 @@ MOST, SEED = 5000, 20_211_223
 """Queries of a bank, and the seed with which they are chosen from more."""
 
 
-def evaluate(judged: Judged) -> Found:
-    from workbench.tasks.gallery import Found, ranked_by, similarities
+def evaluate(judged: Judged) -> TaskResult:
+    from workbench.tasks.gallery import TaskResult, ranked_by, similarities
 
     if not judged.embeds:
-        return Found(values={})
+        return TaskResult(values={})
     part, train = judged.gallery, judged.gallery.store.splits["train"]
     video, text = judged.embed_videos(), judged.embed_texts()
     score = similarities(video, text)
@@ -61,7 +61,7 @@ def evaluate(judged: Judged) -> Found:
     bank_video = replace(judged, gallery=replace(part, clips=clips)).embed_videos()
     to_video = dynamic_inverted_softmax(score, similarities(video, bank_text))
     to_text = dynamic_inverted_softmax(score.T, similarities(bank_video, text).T).T
-    return Found(*ranked_by(part, to_video, to_text, PREFIX, FILE))
+    return TaskResult(*ranked_by(part, to_video, to_text, PREFIX, FILE))
 
 
 def dynamic_inverted_softmax(score: Tensor, bank: Tensor, beta: float = BETA) -> Tensor:

@@ -14,22 +14,22 @@ import numpy as np
 from workbench.metrics import rank_metrics_of
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 METRICS = rank_metrics_of("ranks.npz")
 NEEDS = (("embed_video", "embed_text"),)
 EACH_TIME = True
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     """Ranks of every query, and the embeddings of both sides in half precision."""
-    from workbench.tasks.gallery import Found, rank_metrics, ranks, similarities
+    from workbench.tasks.gallery import TaskResult, rank_metrics, ranks, similarities
 
     part = judged.gallery
     video, text = judged.embed_videos(), judged.embed_texts()
     found = ranks(similarities(video, text), part.owner, part.more)
     names = {"video_id": np.array(part.clip_ids), "text_id": np.array(part.caption_ids)}
-    return Found(
+    return TaskResult(
         values=rank_metrics(found),
         files={
             "ranks.npz": {

@@ -15,7 +15,7 @@ import numpy as np
 from workbench.tasks.drops import drop_metrics, drops
 
 if TYPE_CHECKING:
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 EMBEDDED, JUDGED = 10, 3
 """Draws for embeddings and for pairs."""
@@ -25,7 +25,7 @@ NEEDS = (("embed_video", "embed_text"), ("match",))
 EACH_TIME = False
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     shape = len(judged.gallery.clips), judged.gallery.length
     draws = JUDGED if judged.by_pairs else EMBEDDED
     return drops(judged, [orders(*shape, draw) for draw in range(draws)], FILE, NAME, DROP)

@@ -43,7 +43,7 @@ from workbench.tasks.text_only import TextOnly
 
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
-    from workbench.tasks.gallery import Found, Judged
+    from workbench.tasks.gallery import Judged, TaskResult
 
 FILE = "video_qa.npz"
 WAYS = {"open": "any of all answers", "choice": "one of five options"}
@@ -115,17 +115,17 @@ def texts(store: FrameStore, split: str) -> list[str]:
     return [text for some in said for text in some]
 
 
-def evaluate(judged: Judged) -> Found:
+def evaluate(judged: Judged) -> TaskResult:
     import torch
 
-    from workbench.tasks.gallery import Found
+    from workbench.tasks.gallery import TaskResult
 
     store = judged.gallery.store
     asked = questions.about(store, judged.gallery.clips)
     with torch.no_grad():
         answered = answers(judged, asked)
     if not answered:
-        return Found(values={})
+        return TaskResult(values={})
     every = questions.answers(store)
     known = frozenset(every)
     train = questions.about(store, np.unique(store.splits["train"].clips))
@@ -162,7 +162,7 @@ def evaluate(judged: Judged) -> Found:
             arrays |= {f"{first}{part}": arrays[part][own] for part in ("id", "clip")}
             arrays[f"{first}{way}"] = hits[""][own]
         arrays |= {f"{way}_answer": np.array(given), f"{way}_way": np.array(how)}
-    return Found(values=values, files={FILE: arrays})
+    return TaskResult(values=values, files={FILE: arrays})
 
 
 def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> list[str]:

@@ -18,7 +18,7 @@ import torch
 from workbench.errors import UserError
 from workbench.masking import names
 from workbench.masking.text import TextMasking
-from workbench.masking.video import Grid, VideoMasking, share
+from workbench.masking.video import Grid, VideoMasking, floor_count
 from workbench.recipe.batch import BatchRng, Layout
 from workbench.serial import from_dict, to_dict
 from workbench.testing.recipe_base import offered
@@ -142,10 +142,10 @@ class MaskingContract:
     def test_dropping_hides_equally_many_everywhere_padding_first(self, masking: Any, ratio: float) -> None:
         mask = masking(ratio=ratio)(CAPTIONS, seeded(), equal=True)
         total = CAPTIONS.valid.shape[1]
-        assert mask.sum(1).tolist() == [share(ratio, total)] * len(mask)
+        assert mask.sum(1).tolist() == [floor_count(ratio, total)] * len(mask)
         for row, valid in zip(mask, CAPTIONS.valid, strict=True):
             padding = int((~valid).sum())
-            assert int((row & ~valid).sum()) == min(padding, share(ratio, total))
+            assert int((row & ~valid).sum()) == min(padding, floor_count(ratio, total))
             assert (valid & ~row).any(), "a caption keeps at least one token"
 
     @of("text")

@@ -23,11 +23,11 @@ from workbench.tracking.mlflow_store import (
     create,
     ends,
     explained,
+    hidden_tag,
     identity_of,
     lacks,
     quiet,
     reach,
-    told,
 )
 from workbench.tracking.mlflow_view import describe, run_tags, serve, with_headlines
 from workbench.tracking.points import OUTCOME, Point, batches, param, points, run_name, study_of
@@ -188,11 +188,11 @@ class Mirror:
         replaces a complete one before it is complete itself.
         """
         tags = self._client.get_run(run_id).data.tags
-        if told(tags, "token") in ("", str(directory.identity().get("token", ""))):
+        if hidden_tag(tags, "token") in ("", str(directory.identity().get("token", ""))):
             return True
         if tags.get("wb.state") == "complete" and status.state != "complete":
             return False
-        return status.started >= float(told(tags, "started") or 0.0)
+        return status.started >= float(hidden_tag(tags, "started") or 0.0)
 
     def _contradicts(self, run_id: str, sent: Collection[Point], status: Status) -> bool:
         """Whether the store has other values than the record, or, once that is complete, more of them."""

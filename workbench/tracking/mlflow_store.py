@@ -23,7 +23,7 @@ HIDDEN = "mlflow.wb."
 """Beginning of the tags that only this module reads: MLflow's pages leave out those of its own."""
 
 
-def told(tags: Mapping[str, str], name: str) -> str:
+def hidden_tag(tags: Mapping[str, str], name: str) -> str:
     """A hidden tag of a run, which an earlier version showed; empty without it."""
     return tags.get(f"{HIDDEN}{name}") or tags.get(f"wb.{name}", "")
 
@@ -89,7 +89,7 @@ def ends(client: MlflowClient, study: str) -> dict[tuple[str, int], tuple[str, s
         for run in runs:
             tags = run.data.tags
             if (identity := identity_of(tags)) is not None:
-                found[identity] = told(tags, "token"), tags.get("wb.state", "")
+                found[identity] = hidden_tag(tags, "token"), tags.get("wb.state", "")
         if not (page := runs.token):
             break
     return found

@@ -107,7 +107,7 @@ class StepCounter:
         own: list[float] = [self._flops, self._batch]
         for side in self._sides.values():
             own += [side.flops, side.rows, side.tokens]
-        flops, batch, *rest = distributed.total(own)
+        flops, batch, *rest = distributed.all_reduce_sum(own)
         parts = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
         return StepCost(
             flops=flops,

@@ -138,7 +138,7 @@ def _prepare(session: Session) -> None:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         outside = session.recipe.prepare(store, torch.Generator().manual_seed(int(seed[0])))
-    session.world.share(list(session.recipe.state_dict().values()))
+    session.world.broadcast_(list(session.recipe.state_dict().values()))
     at.prepare_flops = outside + counter.get_total_flops()
     at.flops += at.prepare_flops
     at.prepare_seconds = time.perf_counter() - start
@@ -212,7 +212,7 @@ def _step(
             draw = recipe.draw(batch, rng, objective=stage.objective, masked=stage.masked)
         terms = session.gradients(stage)(batch, draw)
     found = world.mean({name: term.detach() for name, term in terms.items()})
-    world.average([p.grad for p in recipe.parameters() if p.grad is not None])
+    world.all_reduce_mean_([p.grad for p in recipe.parameters() if p.grad is not None])
     found[NORM] = torch.nn.utils.clip_grad_norm_(recipe.parameters(), optim.clip_norm)
     session.findings.note(at.step + 1, found)
     if counter is not None:
@@ -278,7 +278,7 @@ def _settle(session: Session) -> None:
     if session.device.type == "cuda":
         start = time.perf_counter()
         synchronise(session.device)
-        rest = float(session.world.every([time.perf_counter() - start]).max())
+        rest = float(session.world.all_gather([time.perf_counter() - start]).max())
         session.progress.seconds += rest
         session.progress.stage_seconds += rest
     session.findings.read()
@@ -306,5 +306,5 @@ def _clocks(
     session: Session, elapsed: float, waited: float, cores: CoreTime
 ) -> tuple[float, float, CoreTime]:
     """Seconds of a step and of its wait for data, the longest of all processes; core time, their sum."""
-    every = session.world.every([elapsed, waited, *cores])
+    every = session.world.all_gather([elapsed, waited, *cores])
     return float(every[:, 0].max()), float(every[:, 1].max()), CoreTime(*every[:, 2:].sum(0).tolist())

@@ -13,7 +13,7 @@ from PIL import Image
 
 from workbench import tasks
 from workbench.data.shards.streamed import StreamedFrames
-from workbench.data.texts import told
+from workbench.data.texts import with_training_texts
 from workbench.masking.preview import preview
 from workbench.metrics import CORE_WAIT, full_name, score
 from workbench.recipe.base import BaseRecipe
@@ -90,7 +90,7 @@ def _read(session: Session) -> dict[str, list[str]]:
     for data in config.training_data:
         name = f"{data.name} train" if data.name != config.data.name else "train"
         kind = name if data.text == "captions" else f"{name} {data.text}"
-        found.setdefault(kind, told(session.stores[data], data).splits["train"].captions)
+        found.setdefault(kind, with_training_texts(session.stores[data], data).splits["train"].captions)
     for data_name, parts in session.galleries.items():
         for split, part in parts.items():
             name = f"{data_name} {split}" if data_name else split

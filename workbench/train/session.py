@@ -15,20 +15,20 @@ from workbench.config import DataConfig, RunConfig, Stage
 from workbench.data import known_of, knows_motion, truth_of
 from workbench.data.loader import Batches, Loader, Mixture
 from workbench.data.store import FrameStore
-from workbench.data.texts import told
+from workbench.data.texts import with_training_texts
 from workbench.errors import UserError
 from workbench.metrics import full_name
 from workbench.models.attention import attention, explicit_attention
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import ABILITIES, EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng
-from workbench.tasks.gallery import Found, Gallery, Judged, gallery
+from workbench.tasks.gallery import Gallery, Judged, TaskResult, gallery
 from workbench.train import environment
 from workbench.train.checkpoint import Progress
 from workbench.train.groups import parameter_groups
 from workbench.train.init_from import start_from
 from workbench.train.step.compiled import compile_blocks, compiles
-from workbench.train.step.deferred import Findings
+from workbench.train.step.deferred import DeferredScalars
 from workbench.train.step.gradients import Gradients, check_even, check_parts
 from workbench.train.step.recompute import recompute
 from workbench.train.step.transfer import Transfer
@@ -50,7 +50,7 @@ def untrained(recipe: BaseRecipe, stages: Sequence[Stage]) -> frozenset[str]:
     return frozenset(a for a, by in counts.items() if not set(by) & set(recipe.trained_by(a)))
 
 
-def ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype) -> dict[str, Found]:
+def ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype) -> dict[str, TaskResult]:
     """Task -> what it finds of a model and a gallery, unmasked, of those that can be asked of its clips.
 
     The recipe is left in the state of evaluation.
@@ -83,7 +83,7 @@ class Session:
     """Where it trains and on what code, kept with each checkpoint."""
     started_from: list[dict[str, str]] = field(default_factory=list)
     """Runs whose weights parts of the recipe started from, with their SHA-256."""
-    findings: Findings = field(default_factory=lambda: Findings(0))
+    findings: DeferredScalars = field(default_factory=lambda: DeferredScalars(0))
     """What the last steps have found, as far as the device has come."""
     moves: int = 0
     """Counts steps and evaluated batches: while it stands still there is no progress."""
@@ -156,7 +156,7 @@ class Session:
 
     def judge(
         self, split: str, stop: Stop = lambda: False, *, last: bool = True, trained: bool = False
-    ) -> dict[str, dict[str, Found]]:
+    ) -> dict[str, dict[str, TaskResult]]:
         """Name of the data -> task -> what was found on a split."""
 
         def between() -> None:
@@ -201,7 +201,7 @@ class Session:
 
     def give_way(self, stop: Stop) -> None:
         """Raises `Interrupted` when `stop` says so, in any of the processes."""
-        if self.world.agree(stop()):
+        if self.world.any_process(stop()):
             raise self._interrupted()
 
     def wait(self, stop: Stop) -> None:
@@ -243,7 +243,7 @@ def open_session(
     stores = {config.data: store} if isinstance(store, FrameStore) else store
     world = world or World()
     check(config, world.size)
-    training = [told(stores[data], data) for data in config.training_data]
+    training = [with_training_texts(stores[data], data) for data in config.training_data]
     evaluated = {"": config.data} | {data.name: data for data in config.evaluate_on}
     known = {data.name: known_of(stores[data]) for data in evaluated.values()}
     if refusal := tasks.unknown(tasks.possible(config.tasks, recipe_class(config)), known):
@@ -303,7 +303,7 @@ def open_session(
         stores=stores,
         started_from=started_from,
         world=world,
-        findings=Findings.of(device),
+        findings=DeferredScalars.of(device),
     )
 
 

@@ -93,7 +93,7 @@ class World:
         generator = torch.Generator(device).manual_seed(int(mixed[0]))
         return BatchRng(generator, rank=self.rank, size=self.size)
 
-    def agree(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
         """Whether any process says so; all of them ask at the same point of the work."""
         return self._say(STOP if flag else GO_ON) == STOP
 
@@ -111,12 +111,12 @@ class World:
     def in_turn(self) -> Iterator[None]:
         """The first process does what follows before the others, who find what it has left."""
         if not self.first:
-            self.agree(False)
+            self.any_process(False)
         yield
         if self.first:
-            self.agree(False)
+            self.any_process(False)
 
-    def every(self, values: Sequence[float]) -> np.ndarray:
+    def all_gather(self, values: Sequence[float]) -> np.ndarray:
         """The numbers of all processes, float64 [size, len(values)]."""
         return distributed.gather(torch.tensor([list(values)], dtype=torch.float64)).numpy()
 
@@ -125,10 +125,10 @@ class World:
         if self.size == 1:
             return dict(values)
         whole = torch.stack([value.detach() for value in values.values()])
-        self.average([whole])
+        self.all_reduce_mean_([whole])
         return dict(zip(values, whole.unbind(), strict=True))
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_mean_(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each of these by its mean over all processes, who have them in the same shapes."""
         if self.size == 1 or not tensors:
             return
@@ -139,7 +139,7 @@ class World:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def share(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each of these by that of the first process."""
         for tensor in tensors if self.size > 1 else ():
             distributed.run(dist.broadcast, tensor, src=0)
@@ -149,7 +149,7 @@ class World:
         if self.size == 1:
             return
         digests = [hashlib.sha256(fact.encode()).digest() for fact in facts.values()]
-        found = self.every([int.from_bytes(digest[:6]) for digest in digests])
+        found = self.all_gather([int.from_bytes(digest[:6]) for digest in digests])
         for name, column in zip(facts, found.T, strict=True):
             if len(set(column)) > 1:
                 raise UserError(f"the processes of this run disagree about {name}: it has to be one for all")
@@ -170,7 +170,7 @@ class World:
         return failure, reason
 
     def _say(self, word: int) -> int:
-        return int(self.every([word]).max()) if self.size > 1 else word
+        return int(self.all_gather([word]).max()) if self.size > 1 else word
 
 
 def check_shared(batch: int, size: int) -> None:

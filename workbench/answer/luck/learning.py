@@ -54,7 +54,7 @@ def learned(asked: StudyRecord, evidence: Evidence) -> Learned:
     if threshold is not None and training and not asked.search:
         said.append(_say_training(asked, training, threshold))
     said += [_say_selected(asked, stratum, found) for stratum, found in selected.items()]
-    nothing = "" if best is None or best.told else _say_chance(asked, best)
+    nothing = "" if best is None or best.significant else _say_chance(asked, best)
     return Learned(
         best=best,
         training=training,

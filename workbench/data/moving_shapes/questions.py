@@ -99,7 +99,7 @@ class Question(NamedTuple):
     """Each option in the words of captions."""
 
 
-def shown(store: FrameStore) -> Mapping[str, Sequence[str]] | None:
+def scene_values(store: FrameStore) -> Mapping[str, Sequence[str]] | None:
     """Values [N] of each of `KNOWN` for the clips of a store; None where it does not know what they show."""
     known = {name: store.attributes.get(name, []) for name in KNOWN}
     drawn = all(values and set(values) <= set(WORDS[name]) for name, values in known.items())
@@ -111,7 +111,7 @@ def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
 
     Raises `UserError` where the store does not know what its clips show.
     """
-    known = shown(store)
+    known = scene_values(store)
     if known is None:
         raise UserError(f"there is nothing to ask about the clips of {store.name}: {NEEDED}")
     asked: list[Question] = []

@@ -59,8 +59,8 @@ def read_frames(
     hidden = torch.zeros(rows, space, device=video.device) if mask is None else mask.view(rows, space).int()
     place = hidden.argsort(dim=1, stable=True)[:, :visible]  # [B * T, n]
     if keep < 1:
-        sparsifier = KeepAttended(count_of(keep, visible), front=encoder.extra_tokens)
-        block = count_of(after, len(encoder.layers)) - 1
+        sparsifier = KeepAttended(ceil_count(keep, visible), front=encoder.extra_tokens)
+        block = ceil_count(after, len(encoder.layers)) - 1
         pooled, tokens = encoder.encode(tokens, run={block: sparsifier})
         place = place.gather(1, sparsifier.kept)  # [B * T, m]
     else:
@@ -163,6 +163,6 @@ def highest(score: Tensor, count: int) -> Tensor:
     return found
 
 
-def count_of(share: float, whole: int) -> int:
+def ceil_count(share: float, whole: int) -> int:
     """How many of `whole` a share in (0, 1] is, rounded up, so that something is always left."""
     return math.ceil(share * whole - 1e-9)

@@ -17,7 +17,7 @@ class NotFinite(ArithmeticError):
     """A loss or gradient became NaN or infinite."""
 
 
-class Findings:
+class DeferredScalars:
     """Scalars of steps on their way from the device to the host, where each is checked to be finite.
 
     A step that is not finite spoils the weights for those after it, until that is read. Whoever saves,
@@ -32,9 +32,9 @@ class Findings:
         """The numbers that were read last."""
 
     @staticmethod
-    def of(device: torch.device) -> Findings:
+    def of(device: torch.device) -> DeferredScalars:
         """One step behind beside an accelerator, which then has its next step before it ends one."""
-        return Findings(int(device.type != "cpu"))
+        return DeferredScalars(int(device.type != "cpu"))
 
     def note(self, step: int, values: Mapping[str, Tensor]) -> None:
         """Takes the terms, `loss` and `grad_norm` of a step, and reads what the lag leaves behind.
