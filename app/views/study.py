@@ -121,14 +121,12 @@ def _headline(answer: Answer, key: str) -> None:
 
 def _said(answer: Answer) -> tuple[list[str], list[str]]:
     """What may be claimed and what may not, each in a few words."""
-    claimed: list[str] = []
-    rest: list[str] = []
     if answer.contrasts:
-        for contrast in answer.contrasts:
-            (claimed if contrast.claimed else rest).append(contrast.sentence)
-        return claimed, rest
+        return contrasts.by_claim(answer.contrasts)
     if answer.asked.search:
         return [], ["Trials with one seed each, of which val selected these."]
+    claimed: list[str] = []
+    rest: list[str] = []
     for key, c in answer.comparisons.items():
         line = f"{answer.asked.labels[key]}: {wording.signed(c)}"
         (claimed if answer.standing(key) else rest).append(line)

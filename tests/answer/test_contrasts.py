@@ -133,6 +133,20 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
     assert not (folder / "contrasts.csv").exists()
 
 
+def test_what_is_not_tested_is_said_once_for_all_that_stand_behind(registered):
+    again = MORE | {"text": "much more video is better"}
+    found = registered(WORDS, MORE, again)
+    assert found.sentence.startswith(
+        "Of 3 registered contrasts, tested in their order, none may be claimed. "
+    )
+    assert (
+        "; not tested, since “hiding words costs” could not be told: more video is better; "
+        "much more video is better. " in found.sentence
+    )
+    claimed, rest = contrasts.by_claim(found.contrasts)
+    assert (len(claimed), len(rest)) == (0, 2)
+
+
 def test_of_a_single_contrast_no_order_is_said(registered):
     for one, may in ((HIDDEN, "may be claimed"), (WORDS, "may not be claimed")):
         found = registered(one)

@@ -65,6 +65,21 @@ def tested(
     return tuple(found)
 
 
+def by_claim(found: Sequence[Registered]) -> tuple[list[str], list[str]]:
+    """What may be claimed and what may not, a sentence each without a full stop, in the order of the tests.
+
+    Of several contrasts that are not tested, all behind the same one, the last sentence speaks.
+    """
+    claimed = [contrast.sentence for contrast in found if contrast.claimed]
+    rest = [contrast.sentence for contrast in found if not contrast.claimed and not contrast.after]
+    behind = [contrast for contrast in found if contrast.after]
+    if len(behind) == 1:
+        rest.append(behind[0].sentence)
+    elif behind:
+        rest.append(sentences.not_tested([contrast.text for contrast in behind], behind[0].after))
+    return claimed, rest
+
+
 def table(found: Sequence[Registered]) -> pl.DataFrame:
     """A row a contrast, in words: text, both sides, difference with interval, p, result."""
     return pl.DataFrame(

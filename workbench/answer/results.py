@@ -155,8 +155,7 @@ def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> 
     if effects is not None and (on_average := sentences.effects(effects, asked.measure, asked.says)):
         said += f" {on_average}"
     if registered and selected:
-        claimed, rest = ([c.sentence for c in registered if c.claimed is which] for which in (True, False))
-        said = f"{sentences.contrasts(claimed, rest)} {said}"
+        said = f"{sentences.contrasts(*contrasts.by_claim(registered), len(registered))} {said}"
     if before.nothing:
         said = f"{before.nothing} {said}"
     if asked.note:

@@ -180,12 +180,16 @@ def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
     return f"told: {c.winner} is better"
 
 
-def contrasts(claimed: Sequence[str], rest: Sequence[str]) -> str:
+def not_tested(contrasts: Sequence[str], after: str) -> str:
+    """One sentence on several contrasts that stand behind the one that could not be told."""
+    return f"{contrast_result(None, '', after)}: {'; '.join(contrasts)}"
+
+
+def contrasts(claimed: Sequence[str], rest: Sequence[str], many: int) -> str:
     """The registered contrasts as the answer of a study: what may be claimed, then what may not.
 
-    claimed, rest: sentences without full stops, both in the order of the tests.
+    claimed, rest: sentences without full stops, both in the order of the tests; many: number of contrasts.
     """
-    many = len(claimed) + len(rest)
     if many == 1:
         return f"The registered contrast may {'' if claimed else 'not '}be claimed: {[*claimed, *rest][0]}."
     listed = f": {'; '.join(claimed)}" if claimed else ""
