@@ -78,6 +78,7 @@ PARTS = tuple(f"components-{name}" for name in ("coca", "videomae", "maskvlm", "
 PROMISES = tuple(f"promises-{name}" for name in ("omnivl", "hitea", "internvideo", "slan", "locvtp"))
 CHECKED = (
     "mask_ratio",
+    "scaling",
     "text_masking",
     "unmasked_tuning",
     "systems",

@@ -16,7 +16,12 @@ Value = None | bool | int | float | str
 PLAIN = "as the study asks"
 """The plan of a study under no option that changes its cells."""
 SHARE, VALUE = "{share}", "{value}"
-TERMS = {"lr": "learning rate", "video_ratio": "video mask ratio", "text_ratio": "text mask ratio"}
+TERMS = {
+    "lr": "learning rate",
+    "pflops": "training PFLOPs",
+    "video_ratio": "video mask ratio",
+    "text_ratio": "text mask ratio",
+}
 """Names of axes in the field's own terms, for studies that say nothing of them."""
 _HIDDEN = re.compile(r"\{share\} (.+) hidden")
 

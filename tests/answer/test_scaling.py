@@ -81,7 +81,8 @@ def test_without_every_cell_there_is_a_sentence_and_no_curve(written, answered):
     found = answered().scaling
     assert found.grid is None
     assert found.sentences == [
-        "There are no curves over pflops yet: ratio=0.9 at 0.01 has no complete run that can be compared."
+        "There are no curves over training PFLOPs yet: "
+        "ratio=0.9 at 0.01 has no complete run that can be compared."
     ]
     assert pictures.scaling(answered()) is None
     assert OVER in page(answered(), ())

@@ -239,6 +239,37 @@ def test_of_a_page_of_several_studies_the_tables_under_its_name_are_compared(rat
     assert report("ratios", "--check", findings)[0] == 1, "no heading says whose table it is"
 
 
+def test_under_its_name_other_tables_than_that_of_the_cells_are_compared_too(ratios, report, tmp_path):
+    results = ratios()
+    report("ratios")
+    page = read_markdown((results / SAVED / "answer.md").read_text())
+    cells, choices = (
+        next(table for table in page if table.heading == heading)
+        for heading in ("Every cell", "What each choice does on average")
+    )
+
+    def markdown(table, columns):
+        rows = [table.columns, ["---"] * len(table.columns), *table.rows]
+        at = [table.columns.index(name) for name in columns]
+        return "\n".join("| " + " | ".join(row[i] for i in at) + " |" for row in rows)
+
+    findings = tmp_path / "findings.md"
+    parts = [markdown(cells, cells.columns), markdown(choices, ["axis", "choice", "effect"])]
+    findings.write_text("# Mine\n\n## `ratios`\n\n" + "\n\n".join(parts) + "\n")
+    code, out, _ = report("ratios", "--check", findings)
+    many = len(choices.rows)
+    assert (code, f"What each choice does on average: {many} of {many} rows x 1 of 2 columns" in out) == (
+        0,
+        True,
+    )
+    effect = choices.rows[0][choices.columns.index("effect")]
+    wrong = effect.replace("[", "[9")
+    findings.write_text(findings.read_text().replace(effect, wrong, 1))
+    code, out, _ = report("ratios", "--check", findings)
+    assert (code, out.count("What each choice does on average: ")) == (1, 2)
+    assert f"effect was {wrong}, is now {effect}" in out
+
+
 def test_tables_are_read_with_escapes_rules_and_comments():
     tex = r"""
     \begin{tabular*}{\textwidth}[t]{@{}l@{\extracolsep{\fill}}r}  % a & b \\

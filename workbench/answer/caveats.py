@@ -219,11 +219,9 @@ def not_compared(cell: str, why: str) -> str:
     return f"{cell} is not compared: {why}."
 
 
-def apart(axes: Sequence[str]) -> str:
+def apart(axes: str) -> str:
     """For a study that compares within strata of these axes."""
-    return (
-        f"Cells are compared only with those of the same {' and '.join(axes)}; no other comparison is meant."
-    )
+    return f"Cells are compared only with those of the same {axes}; no other comparison is meant."
 
 
 def other_plans(runs: int) -> str:

@@ -140,7 +140,7 @@ def _unequal_budgets(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
     for key, budget in _budgets(done).items():
         strata.setdefault(asked.stratum(key), {})[asked.labels[key]] = budget
     found = [sentence for cells in strata.values() for sentence in caveats.unequal_budgets(cells)]
-    return found + ([caveats.apart(asked.within)] if asked.within else [])
+    return found + ([caveats.apart(asked.separating)] if asked.within else [])
 
 
 def _budgets(done: pl.DataFrame) -> dict[str, str]:

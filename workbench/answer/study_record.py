@@ -100,7 +100,12 @@ class StudyRecord:
         assert self.baseline is not None
         if not self.within:
             return self.labels[self.baseline]
-        return f"{self.choice(self.baseline)} of the same {' and '.join(self.within)}"
+        return f"{self.choice(self.baseline)} of the same {self.separating}"
+
+    @property
+    def separating(self) -> str:
+        """The axes that separate comparisons, in words."""
+        return " and ".join(naming.axis(axis, self.says) for axis in self.within)
 
     def stratum(self, key: str) -> str:
         """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""

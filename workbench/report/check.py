@@ -59,10 +59,11 @@ def check(answer: Answer, path: Path) -> Checked:
     Rows may be left out of a saved table, and columns other than the metric; text around it may change. Every
     row that is there must be one of the report's, recognised by its axes (CSV: by its key), and so must every
     column, and every number that a file defines for prose (`macros`). Of `answer.md` all tables and the
-    answer itself are compared.
+    answer itself are compared; of another page the tables of cells and, under headings that name the study in
+    backticks, those of its contrasts, claims, choices and curves.
     """
     text = _text(path)
-    saved = READERS[path.suffix](text)
+    saved = raw = READERS[path.suffix](text)
     defined = macros.read(text, answer) if path.suffix == ".tex" else {}
     if path.suffix == ".tex":
         saved = [_named(answer, table, printed) for table in saved]
@@ -75,6 +76,8 @@ def check(answer: Answer, path: Path) -> Checked:
         )
     whole_page = any(table.heading == CELLS for table in saved)
     pairs = list(_by_heading(saved, now) if whole_page else _cells_only(answer, saved, now))
+    if not whole_page:
+        pairs += _other_tables(answer, raw, now)
     differences = [
         f"the answer is now: {said}"
         for said in (lead(answer) if whole_page else ())
@@ -82,12 +85,15 @@ def check(answer: Answer, path: Path) -> Checked:
     ]
     compared = []
     for old, new in pairs:
-        title = f"{old.heading}: " if whole_page else ""
+        of_cells = not whole_page and (new is None or new.heading in ("", CELLS))
+        title = "" if of_cells else f"{old.heading if new is None else new.heading}: "
         if new is None:
             differences.append(f"{title}this table is none of the report's")
             continue
         identity = _identity(answer, new)
-        needed = new.columns if new.heading in ROWS_GO_BY else (*identity, answer.metric)
+        needed = identity if new.heading in ROWS_GO_BY else (*identity, answer.metric)
+        if whole_page and new.heading in ROWS_GO_BY:
+            needed = new.columns
         found, size = _compare(old, new, identity, needed)
         differences += [title + difference for difference in found]
         compared.append(title + size)
@@ -204,6 +210,19 @@ def _cells_only(
     for table in named or saved:
         if answer.metric in table.columns or (wanted and wanted <= set(table.columns)):
             yield table, new
+
+
+def _other_tables(
+    answer: Answer, saved: Sequence[Table], now: Sequence[Table]
+) -> Iterator[tuple[Table, Table]]:
+    """Tables under headings that name the study in backticks, whose columns are those of a table of the
+    report that is not about the cells, such as its contrasts."""
+    for table in saved:
+        if f"`{answer.asked.name}`" in table.heading:
+            for new in now:
+                identity = ROWS_GO_BY.get(new.heading)
+                if identity is not None and set(identity) <= set(table.columns) <= set(new.columns):
+                    yield table, new
 
 
 def _identity(answer: Answer, now: Table) -> tuple[str, ...]:
