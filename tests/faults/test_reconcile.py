@@ -211,15 +211,17 @@ def test_a_training_process_that_comes_back_late_overwrites_nothing(tmp_path, cl
 
 
 def halt_between_saves(process, run):
-    """SIGSTOP soon after a save: the next one is far, and what it has begun to save it would finish."""
-    last = run.file("checkpoints/last.json")
-    until(lambda: last.exists() or process.poll() is not None, timeout=300)
+    """SIGSTOP soon after a save and a heartbeat: the next ones are far, and a write that it had begun it would
+    finish."""
+    last, beat = run.file("checkpoints/last.json"), run.file("cost.json")
+    until(lambda: (last.exists() and beat.exists()) or process.poll() is not None, timeout=300)
     end = time.monotonic() + 300
     while time.monotonic() < end:
         process.send_signal(signal.SIGSTOP)
         until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
-        halfway = list(last.parent.glob(".*"))
-        if 0.2 < time.time() - last.stat().st_mtime < 5 and not halfway:
+        halfway = [*last.parent.glob(".*"), *run.path.glob(".*")]
+        saved, beaten = (time.time() - file.stat().st_mtime for file in (last, beat))
+        if 0.2 < saved < 5 and 0.1 < beaten < 1 and not halfway:
             return
         process.send_signal(signal.SIGCONT)
         time.sleep(0.3)
