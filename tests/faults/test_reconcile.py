@@ -211,7 +211,7 @@ def test_a_training_process_that_comes_back_late_overwrites_nothing(tmp_path, cl
 
 
 def halt_between_saves(process, run):
-    """SIGSTOP soon after a save and a heartbeat: the next ones are far, and a write that it had begun it would
+    """SIGSTOP soon after a save and a heartbeat: the next are far, and what it had begun to write it would
     finish."""
     last, beat = run.file("checkpoints/last.json"), run.file("cost.json")
     until(lambda: (last.exists() and beat.exists()) or process.poll() is not None, timeout=300)
