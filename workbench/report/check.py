@@ -75,9 +75,11 @@ def check(answer: Answer, path: Path) -> Checked:
             [_named(answer, t) for t in found] for found in (saved, read_markdown(page(answer, ())))
         )
     whole_page = any(table.heading == CELLS for table in saved)
-    pairs = list(_by_heading(saved, now) if whole_page else _cells_only(answer, saved, now))
-    if not whole_page:
-        pairs += _other_tables(answer, raw, now)
+    pairs = (
+        list(_by_heading(saved, now))
+        if whole_page
+        else [*_cells_only(answer, saved, now), *_other_tables(answer, raw, now)]
+    )
     differences = [
         f"the answer is now: {said}"
         for said in (lead(answer) if whole_page else ())
@@ -85,15 +87,16 @@ def check(answer: Answer, path: Path) -> Checked:
     ]
     compared = []
     for old, new in pairs:
-        of_cells = not whole_page and (new is None or new.heading in ("", CELLS))
-        title = "" if of_cells else f"{old.heading if new is None else new.heading}: "
+        heading = old.heading if new is None else new.heading
+        title = f"{heading}: " if whole_page or heading in ROWS_GO_BY else ""
         if new is None:
             differences.append(f"{title}this table is none of the report's")
             continue
         identity = _identity(answer, new)
-        needed = identity if new.heading in ROWS_GO_BY else (*identity, answer.metric)
-        if whole_page and new.heading in ROWS_GO_BY:
-            needed = new.columns
+        if heading in ROWS_GO_BY:
+            needed = new.columns if whole_page else identity
+        else:
+            needed = (*identity, answer.metric)
         found, size = _compare(old, new, identity, needed)
         differences += [title + difference for difference in found]
         compared.append(title + size)
@@ -206,8 +209,7 @@ def _cells_only(
     names the study in backticks, those under such headings, so that one page can hold several studies."""
     new = next(table for table in now if table.heading in ("", CELLS))
     wanted = set(_identity(answer, new))
-    named = [table for table in saved if f"`{answer.asked.name}`" in table.heading]
-    for table in named or saved:
+    for table in _of_study(answer, saved) or saved:
         if answer.metric in table.columns or (wanted and wanted <= set(table.columns)):
             yield table, new
 
@@ -217,12 +219,16 @@ def _other_tables(
 ) -> Iterator[tuple[Table, Table]]:
     """Tables under headings that name the study in backticks, whose columns are those of a table of the
     report that is not about the cells, such as its contrasts."""
-    for table in saved:
-        if f"`{answer.asked.name}`" in table.heading:
-            for new in now:
-                identity = ROWS_GO_BY.get(new.heading)
-                if identity is not None and set(identity) <= set(table.columns) <= set(new.columns):
-                    yield table, new
+    for table in _of_study(answer, saved):
+        for new in now:
+            identity = ROWS_GO_BY.get(new.heading)
+            if identity is not None and set(identity) <= set(table.columns) <= set(new.columns):
+                yield table, new
+
+
+def _of_study(answer: Answer, saved: Sequence[Table]) -> list[Table]:
+    """Tables under headings that name the study in backticks."""
+    return [table for table in saved if f"`{answer.asked.name}`" in table.heading]
 
 
 def _identity(answer: Answer, now: Table) -> tuple[str, ...]:
