@@ -26,6 +26,7 @@ from workbench.models.text import TextEncoder
 from workbench.models.video import VideoEncoder
 from workbench.recipe.base import Phase
 from workbench.recipe.dual import DualConfig, DualEncoder
+from workbench.recipe.heads import match_score
 
 CODES, MOMENTUM = 5, 0.9
 
@@ -129,8 +130,7 @@ class Recipe(DualEncoder):
 
     def match(self, video, text):
         fused = self.fusion(self.video(video).tokens, self.text(text).tokens)
-        logits = self.match_head(fused).float()
-        return logits[:, 1] - logits[:, 0]
+        return match_score(self.match_head(fused).float())
 
     def generate(self, video, prompts=None):
         """The word that fits each clip best, behind its prompt."""
