@@ -10,7 +10,7 @@ from small import run_config
 from toys import Config as ToyConfig
 
 from workbench.metrics import DISTURBED, disturbed
-from workbench.train import cores
+from workbench.train import cores, loop
 from workbench.train.loop import ROWS, train
 from workbench.train.session import open_session
 
@@ -57,34 +57,18 @@ def test_a_clock_that_went_back_is_no_negative_wait():
 
 
 class Fake:
-    """A clock of core time that goes on when it is told to, and counts how often it is read."""
+    """A clock of core time that goes on when it is told to."""
 
     def __init__(self):
-        self.now, self.readings = 0.0, 0
+        self.now = 0.0
 
     def __call__(self):
-        self.readings += 1
         return cores.CoreTime(self.now, 2 * self.now)
-
-
-def test_stretches_that_follow_one_another_share_a_reading(monkeypatch):
-    fake = Fake()
-    monkeypatch.setattr(cores, "core_time", fake)
-    clock, found = cores.CoreClock(), []
-    for between in (False, False, True, False):
-        if between:
-            fake.now += 100
-            clock.leave_out()
-        clock.begin()
-        fake.now += 1
-        found.append(clock.end())
-    assert found == [(1.0, 2.0)] * 4
-    assert fake.readings == 6
 
 
 def test_a_run_counts_the_core_time_of_its_steps_and_not_what_is_done_between(store, tmp_path, monkeypatch):
     fake = Fake()
-    monkeypatch.setattr(cores, "core_time", fake)
+    monkeypatch.setattr(loop, "core_time", fake)
     config = run_config(ToyConfig(), steps=10 * ROWS, evaluations=1, tasks=("pair_retrieval",))
     session = open_session(config, store, device=torch.device("cpu"))
     true = session.transfer
@@ -100,4 +84,3 @@ def test_a_run_counts_the_core_time_of_its_steps_and_not_what_is_done_between(st
         assert session.progress.core_seconds == steps
         fake.now += 100  # what is done with a row
     rows.close()
-    assert fake.readings == 3 + 20, "of each step its end, and after each row a beginning"

@@ -17,6 +17,7 @@ class Attention(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, *, keys: int | None = None) -> None:
+        """keys: their width, where it is not that of the tokens that ask."""
         super().__init__()
         self.heads = heads
         self.fused_attn = True
@@ -24,22 +25,31 @@ class Attention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(keys or width, 2 * width)
         self.out = nn.Linear(width, width)
-        for layer in (self.query, self.key_value, self.out):
-            nn.init.xavier_uniform_(layer.weight)  # scales with the width, see `VideoEncoder`
-            nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
-        """New tokens [B, q, D] from x [B, q, D] and keys [B, k, ...]; `bias` [B or 1, 1, q or 1, k] is added
-        to the scores."""
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        bias: Tensor | None = None,
+        show: bool = False,
+        weight: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
+
+        bias: added to the scores, [B or 1, 1, q or 1, k]; weight: times what each key tells, [B, k].
+        """
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
         key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = None if bias is None else bias.to(query.dtype)
-        if self.fused_attn:
+        if weight is not None:
+            value = value * weight[:, None, :, None].to(value.dtype)
+        if self.fused_attn and not show:
             y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        else:
-            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-            y = (scores if bias is None else scores + bias).softmax(-1) @ value
-        return self.out(y.transpose(1, 2).flatten(2))
+            return self.out(y.transpose(1, 2).flatten(2)), None
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+        share = (scores if bias is None else scores + bias).softmax(-1)
+        y = (share @ value).transpose(1, 2).flatten(2)
+        return self.out(y), share.mean(1) if show else None
 
 
 def explicit_attention(module: nn.Module, explicit: bool) -> None:

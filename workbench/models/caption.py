@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from workbench.errors import UserError
 from workbench.models.attention import Attention
+from workbench.models.cross import initialise
 from workbench.models.encoder import Encoder
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.batch import Text
@@ -47,16 +48,14 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.norm_memory = nn.LayerNorm(memory) if memory else None
-        self.attention = Attention(width, heads, keys=memory)
+        self.attention = Attention(width, heads, keys=memory).apply(initialise)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width, 4 * width)
-        for name, start in self.mlp.named_parameters():
-            (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(start)
+        self.mlp = Mlp(width, 4 * width).apply(initialise)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, memory: Tensor | None = None) -> Tensor:
         own = self.norm1(x)
         keys = own if memory is None or self.norm_memory is None else self.norm_memory(memory)
-        x = x + self.attention(own, keys, bias)
+        x = x + self.attention(own, keys, bias)[0]
         return x + self.mlp(self.norm2(x))
 
 

@@ -8,47 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-
-class Attention(nn.Module):
-    """Tokens attend to keys, which may be themselves."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.fused_attn = True
-        """See `explicit_attention`."""
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(
-        self,
-        x: Tensor,
-        keys: Tensor,
-        bias: Tensor | None = None,
-        show: bool = False,
-        weight: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
-
-        bias: added to the scores, [B or 1, 1, q or 1, k]; weight: times what each key tells, [B, k].
-        """
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
-        key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = None if bias is None else bias.to(query.dtype)
-        if weight is not None:
-            value = value * weight[:, None, :, None].to(value.dtype)
-        if self.fused_attn and not show:
-            y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-            return self.out(y.transpose(1, 2).flatten(2)), None
-        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-        share = (scores if bias is None else scores + bias).softmax(-1)
-        y = (share @ value).transpose(1, 2).flatten(2)
-        return self.out(y), share.mean(1) if show else None
+from workbench.models.attention import Attention
 
 
 class FusionBlock(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from workbench.models.attention import Attention
 from workbench.models.caption import Block
+from workbench.models.cross import initialise
 from workbench.models.video import Encoded
 
 
@@ -26,12 +27,12 @@ class AttentionPooler(nn.Module):
         nn.init.normal_(self.queries, std=width**-0.5)
         self.norm_queries = nn.LayerNorm(width)
         self.norm_keys = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads).apply(initialise)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, n, D] to [B, Q, D]."""
         queries = self.norm_queries(self.queries).expand(len(tokens), -1, -1)
-        return self.attention(queries, self.norm_keys(tokens))
+        return self.attention(queries, self.norm_keys(tokens))[0]
 
 
 class Pooled(NamedTuple):

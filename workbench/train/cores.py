@@ -23,32 +23,6 @@ class CoreTime(NamedTuple):
         return CoreTime(self.used - before.used, 0.0 if waited < 0 else waited)
 
 
-class CoreClock:
-    """Core time of stretches of work; where one follows upon another, a single reading ends and begins them.
-
-    A reading opens a file for each thread, which is much beside a step of a small model.
-    """
-
-    def __init__(self) -> None:
-        self._begun: CoreTime | None = None
-
-    def begin(self) -> None:
-        """Begins a stretch, at the end of the one before unless something lay between that does not count."""
-        if self._begun is None:
-            self._begun = core_time()
-
-    def end(self) -> CoreTime:
-        """The core time of the stretch; the next one may begin here."""
-        assert self._begun is not None, "a stretch has begun"
-        now, begun = core_time(), self._begun
-        self._begun = now
-        return now.since(begun)
-
-    def leave_out(self) -> None:
-        """What was done since the last stretch belongs to none: the next one begins with a new reading."""
-        self._begun = None
-
-
 def core_time() -> CoreTime:
     """Reads the clocks of all threads, which takes some ten microseconds for each."""
     return CoreTime(time.process_time(), _waited())

@@ -22,7 +22,7 @@ from workbench.metrics import full_name
 from workbench.recipe.batch import Batch
 from workbench.train import checkpoint, cost
 from workbench.train.checkpoint import Progress
-from workbench.train.cores import CoreClock, CoreTime
+from workbench.train.cores import CoreTime, core_time
 from workbench.train.cost import synchronise
 from workbench.train.session import Interrupted, Session
 from workbench.train.step.deferred import NORM
@@ -63,10 +63,8 @@ def train(
             flush()
             checkpoint.save(checkpoints, session.recipe, session.optimizer, at, config, session.origin)
         saved = time.monotonic()
-        cores.leave_out()
 
     session.recipe.train()
-    cores = CoreClock()
     batches: Generator[Batch] | None = None
     memory = Kept(session.device)
     try:
@@ -81,7 +79,6 @@ def train(
             pinned = session.device.type == "cuda"
             batches = loader.batches(start, lambda: session.wait(stop), pinned=pinned)
             row: dict[str, float] = {}
-            cores.leave_out()
             while True:
                 done = _share(stage, at, loader)
                 due = math.floor(done * config.evaluations + 1e-9)
@@ -96,18 +93,14 @@ def train(
                         raise
                     at.evaluated = due
                     saved = min(saved, time.monotonic() - save_every / 2)
-                    cores.leave_out()
                 if row:
                     yield at.step, row
-                    cores.leave_out()  # what the caller has done with the row
                 session.give_way(stop)
                 if time.monotonic() - saved > save_every:
                     save()
                 if done >= 1:
                     break
-                if session.world.size > 1:  # they have waited for one another since the last step
-                    cores.leave_out()
-                row = _step(session, stage, loader, batches, done, cores)
+                row = _step(session, stage, loader, batches, done)
             batches.close()
             if at.stage + 1 < len(config.stages):
                 test = session.evaluate("test", stop, trained=True)
@@ -180,23 +173,16 @@ def _share(stage: Stage, at: Progress, loader: Batches) -> float:
 
 
 def _step(
-    session: Session,
-    stage: Stage,
-    loader: Batches,
-    batches: Generator[Batch],
-    done: float,
-    cores: CoreClock,
+    session: Session, stage: Stage, loader: Batches, batches: Generator[Batch], done: float
 ) -> dict[str, float]:
     """One optimiser step; returns what is to be recorded, nothing on most steps of a long stage.
 
     Args:
         loader: of the stage, which made the batches.
         done: share of the stage that is over before the step.
-        cores: counts the step's core time.
     """
     at, optim, recipe, world = session.progress, session.config.optim, session.recipe, session.world
-    cores.begin()
-    start = time.perf_counter()
+    cores, start = core_time(), time.perf_counter()
     batch = next(batches)
     waited = time.perf_counter() - start
     batch = session.transfer(batch)
@@ -234,7 +220,7 @@ def _step(
         session.findings.read()
         synchronise(session.device)
     elapsed = time.perf_counter() - start
-    elapsed, waited, core = _clocks(session, elapsed, waited, cores.end())
+    elapsed, waited, core = _clocks(session, elapsed, waited, core_time().since(cores))
 
     if counter is not None:
         # Now with what `after_step` has cost: this is what the stage's steps count from here on.
