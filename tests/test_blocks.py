@@ -50,10 +50,16 @@ def test_blocks_are_flat_and_upright_and_lie_everywhere():
     assert len(torch.stack([height, width], 1).unique(dim=0)) > 20
 
 
+def test_no_side_of_the_clip_is_hidden_more_often():
+    often = BlockMasking(ratio=0.2)(Grid(1, 8, 8), 40_000, BatchRng.seeded(0)).float().mean(0).view(8, 8)
+    assert (often.mean(1) - often.mean(1).flip(0)).abs().max() < 0.007  # five standard deviations
+    assert (often.mean(0) - often.mean(0).flip(0)).abs().max() < 0.007
+
+
 def test_what_is_too_much_of_the_last_rectangle_is_left_off_around_its_middle(monkeypatch):
     class Drawn(BatchRng):
         def uniform(self, batch, *shape):
-            return drawn
+            return drawn if shape == (4, 1) else torch.zeros(batch, *shape)
 
     def mask(ratio):
         return BlockMasking(ratio=ratio)(Grid(1, 5, 5), 1, Drawn(torch.Generator())).view(5, 5).int().tolist()

@@ -142,9 +142,10 @@ class CellMasking(VideoMasking):
         return lowest(self.order(grid, batch, rng), self.hidden(grid))
 
     def order(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        """Scores [B, N], alike within a cell; the lowest are hidden first."""
+        """Scores [B, N], whole numbers and alike within a cell; the lowest are hidden first."""
         height, width = (-(-side // self.side) for side in (grid.height, grid.width))
-        score = rng.uniform(batch, grid.time, height, width)
+        score = rng.uniform(batch, grid.time * height * width).argsort(1).argsort(1)
+        score = score.view(batch, grid.time, height, width)
         score = score.repeat_interleave(self.side, 2).repeat_interleave(self.side, 3)
         return score[:, :, : grid.height, : grid.width].flatten(1)
 
@@ -179,7 +180,8 @@ class CellOrBoxMasking(VideoMasking):
         return floor_count(self.ratio, grid.tokens)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        cells = CellMasking(ratio=self.ratio).order(grid, batch, rng)
+        # Within a cell by chance, so that no part of the last one is hidden more often.
+        cells = CellMasking(ratio=self.ratio).order(grid, batch, rng) + rng.uniform(batch, grid.tokens)
         whole = BoxMasking(ratio=self.ratio).order(grid, batch, rng)
         return lowest(torch.where(rng.uniform(batch, 1) < 0.5, cells, whole), self.hidden(grid))
 
@@ -210,6 +212,8 @@ SMALLEST = 4
 """Places of its smallest rectangle, as in BEiT."""
 LOWEST_ASPECT = 0.3
 """Height by width of its flattest rectangle, as in BEiT."""
+TIE = 1e-3
+"""Distances from the middle of a rectangle that differ by less count as alike (1 is its edge)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +238,8 @@ class BlockMasking(VideoMasking):
         far = torch.maximum(down[..., None], across[..., None, :])  # [B, BLOCKS, H, W], below 1 inside
         turn = torch.arange(BLOCKS, device=far.device)[:, None, None]
         first = torch.where(far < 1, turn + far, BLOCKS + far).amin(1)  # [B, H, W]
-        mask = lowest(first.flatten(1), count)
+        # Places that are as far away come in any order, so that no part of the clip is hidden more often.
+        mask = lowest(first.flatten(1) + TIE * rng.uniform(batch, grid.space), count)
         return mask[:, None].expand(-1, grid.time, -1).flatten(1)
 
 

@@ -23,7 +23,8 @@ def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tens
         scale: inverse temperature of how well they fit.
         chance: numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2].
     """
-    scores = gather(scale * video @ gather(text).T)
+    with torch.autocast(video.device.type, enabled=False):  # see `losses.vtc`
+        scores = gather(scale * video @ gather(text).T)
     every = torch.arange(len(scores), device=scores.device)
     clips, captions = losses.hard_negatives(scores, every[:, None] == every, gather(chance))
     own = own_rows(len(video), video.device)

@@ -142,11 +142,13 @@ class Recipe(DualEncoder):
     def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
         weights = self.config.weights
         terms = self.predict(batch, draw) if weights.mvm and draw.video_mask is not None else {}
-        seen, read = self.video(batch.video), self.text.read(batch.text)  # tokens [B, N, D], states [B, S, D]
         if weights.vtc or weights.lm:
+            seen, read = self.video(batch.video), self.text.read(batch.text)  # [B, N, D] and [B, S, D]
             terms |= self._contrast(seen, read)
-        if weights.joint and self.coordinator is not None:
-            terms |= self._coordinate(seen, read, batch)
+            if weights.joint and self.coordinator is not None:
+                terms |= self._coordinate(seen, read, batch)
+        elif weights.joint and self.coordinator is not None:
+            terms |= self.coordinate(batch, draw)
         if not terms:
             raise UserError("internvideo has nothing to learn where nothing is hidden, aligned or written")
         return terms

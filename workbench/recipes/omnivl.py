@@ -198,7 +198,8 @@ class Recipe(DualEncoder):
             )
         if weights.vtm:
             same, chance = own.together(own.label), gather(chosen["negatives"])[line]  # of all by all, [B, 2]
-            scores = gather((scale * video @ own.text.T).detach())[line]
+            with torch.autocast(video.device.type, enabled=False):  # see `losses.vtc`
+                scores = gather((scale * video @ own.text.T).detach())[line]
             caption, keep = gather(read.tokens)[line], gather(words.layout.valid)[line]
             pairs, first = [], len(line) - images  # of all images
             kinds = ((False, slice(0, first)), (True, slice(first, len(line))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -24,16 +25,26 @@ class CoreTime(NamedTuple):
 
 
 def core_time() -> CoreTime:
-    """Reads the clocks of all threads, which takes some ten microseconds for each."""
+    """Reads the clocks of all threads, which takes some two microseconds for each."""
     return CoreTime(time.process_time(), _waited())
 
 
+_opened: dict[str, int] = {}
+"""Thread -> its open `schedstat`: to open one takes ten times as long as to read it."""
+
+
 def _waited() -> float:
+    threads = set(os.listdir(TASKS)) if TASKS.is_dir() else set()
+    for gone in _opened.keys() - threads:
+        os.close(_opened.pop(gone))
     total, found = 0, False
-    for file in TASKS.glob("*/schedstat"):
+    for thread in threads:
         try:
-            total += int(file.read_text().split()[1])
+            if thread not in _opened:
+                _opened[thread] = os.open(TASKS / thread / "schedstat", os.O_RDONLY)
+            total += int(os.pread(_opened[thread], 64, 0).split()[1])
             found = True
         except (OSError, IndexError, ValueError):  # the thread has ended, or the kernel keeps no such clock
-            continue
+            if thread in _opened:
+                os.close(_opened.pop(thread))
     return total / 1e9 if found else float("nan")

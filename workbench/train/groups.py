@@ -12,8 +12,9 @@ from workbench.recipe.base import BaseRecipe
 def parameter_groups(recipe: BaseRecipe, weight_decay: float) -> list[dict[str, Any]]:
     """Groups for an optimiser, each with `params`, `weight_decay` and `rate`, a factor of the learning rate.
 
-    Vectors (biases, norms, temperatures) never decay, nor what a part names in `no_decay`. Rates come from
-    the recipe's `rates()`.
+    Parameters of one dimension (biases, norms, temperatures) never decay, nor what a part names in
+    `no_decay`. Those of more do, learned positions and tokens [1, n, D] included. Rates come from the
+    recipe's `rates()`.
     """
     spared = tuple(_spared(recipe))
     rates = recipe.rates()

@@ -165,7 +165,7 @@ def figures(
     """
     at, (clips, epochs) = session.progress, _clips_and_epochs(session)
     step_seconds = cost.typical_step_seconds(row for row in rows if "train/loss" in row)
-    speed = at.flops / (at.step * step_seconds)
+    speed = (at.flops - at.prepare_flops) / (at.step * step_seconds)
     found = {}
     if math.isfinite(at.core_wait_seconds):
         found[CORE_WAIT] = at.core_wait_seconds / at.seconds

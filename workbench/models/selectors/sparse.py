@@ -109,7 +109,8 @@ def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, T
         hook.remove()
     query, key, _ = made[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key = block.attn.q_norm(query[:, :, :1]), block.attn.k_norm(key)  # [B, heads, 1 or 1 + n, ...]
-    share = (query * block.attn.scale @ key.mT).float().softmax(-1)
+    with torch.autocast(x.device.type, enabled=False):  # see `FrameSelector.share`
+        share = (query.float() * block.attn.scale @ key.float().mT).softmax(-1)
     return y, share.mean(1)[:, 0, front:].detach()
 
 
@@ -133,7 +134,8 @@ class FrameSelector(nn.Module):
         """p of the frames, float32 [P, T], from the means of their tokens and vectors of captions."""
         frames = tokens.mean(2)  # [P, T, D]
         both = torch.cat([frames, text[:, None].expand(-1, frames.shape[1], -1).to(frames.dtype)], -1)
-        score: Tensor = self.mlp(both)[..., 0].float()
+        with torch.autocast(both.device.type, enabled=False):  # bfloat16 would make ties
+            score: Tensor = self.mlp(both.float())[..., 0]
         return score.softmax(1)
 
     def choose(self, share: Tensor, chance: Tensor | None = None) -> Tensor:
