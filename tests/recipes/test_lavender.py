@@ -64,7 +64,10 @@ def test_a_term_of_weight_zero_is_not_computed(words, batch, off):
 
 def test_where_nothing_is_left_to_learn_it_says_so(words, batch):
     recipe = build(words, weights=lavender.Weights(vtm=0.0), text_masking=None)
-    with pytest.raises(UserError, match="nothing to learn"):
+    with pytest.raises(
+        UserError,
+        match=r"^lavender has nothing to learn where nothing is hidden: nothing but weights\.mlm is above 0$",
+    ):
         recipe(batch, drawn(recipe, batch))
 
 

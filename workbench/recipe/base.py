@@ -94,12 +94,21 @@ class BaseRecipe(nn.Module, ABC):
     def forward(
         self, batch: Batch, draw: Draw, *, objective: str = "recipe", masked: bool = True
     ) -> dict[str, Tensor]:
-        """The one entry of training, under whatever objective: named unweighted terms, scalars."""
+        """The one entry of training, under whatever objective: named unweighted terms, scalars.
+
+        Raises `UserError` where no term is left: only hidden words are predicted, say, and none are hidden.
+        """
+        terms: dict[str, Tensor]
         if objective == "recipe":
-            return self.losses(batch, draw, masked=masked)
-        if objective == "align":
-            return self.align(batch, draw)
-        terms: dict[str, Tensor] = getattr(self, objective)(batch, draw)
+            terms = self.losses(batch, draw, masked=masked)
+        else:  # `align`, or a phase
+            terms = getattr(self, objective)(batch, draw)
+        if not terms:
+            weighted = [f"weights.{name}" for name, weight in self.weights(objective).items() if weight]
+            raise UserError(
+                f"{self.name} has nothing to learn where nothing is hidden: nothing but "
+                f"{' and '.join(weighted)} is above 0"
+            )
         return terms
 
     def weights(self, objective: str = "recipe") -> dict[str, float]:

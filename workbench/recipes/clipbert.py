@@ -148,8 +148,6 @@ class Recipe(DualEncoder):
             terms["mlm"] = losses.mlm(logits, tokens)
         if weights.vtm:
             terms["vtm"] = losses.vtm(self.join(judgement(self.match_head, pooled)), own)
-        if not terms:
-            raise UserError("clipbert has nothing to learn where no word is hidden and weights.vtm is 0")
         return terms
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -166,8 +166,6 @@ class Recipe(DualEncoder):
             whole, part = fused(long, False).pooled, fused(short, hides).pooled  # [B, D]
             forth = losses.negative_cosine(self.predictor(part), whole)
             terms["relation"] = (forth + losses.negative_cosine(self.predictor(whole), part)) / 2
-        if not terms:
-            raise UserError("hitea has nothing to learn where no word is hidden and only weights.mlm is left")
         return terms
 
     def outside(self, start: Tensor) -> Tensor:

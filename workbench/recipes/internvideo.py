@@ -149,8 +149,6 @@ class Recipe(DualEncoder):
                 terms |= self._coordinate(seen, read, batch)
         elif weights.joint and self.coordinator is not None:
             terms |= self.coordinate(batch, draw)
-        if not terms:
-            raise UserError("internvideo has nothing to learn where nothing is hidden, aligned or written")
         return terms
 
     def predict(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from workbench import losses
 from workbench.distributed import own_rows
-from workbench.errors import UserError
 from workbench.fields import one_of
 from workbench.masking.places import counted, pick, total_of
 from workbench.models.fusion import seq2seq
@@ -95,8 +94,6 @@ class Recipe(JointEncoder):
             terms["mlm"] = self._mlm(video, batch.text, draw.text_mask)
         if weights.vtm:
             terms["vtm"] = self._vtm(video, batch.text, draw.chosen["shift"])
-        if not terms:
-            raise UserError("lavender has nothing to learn where no word is hidden and weights.vtm is 0")
         return terms
 
     def caption(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:

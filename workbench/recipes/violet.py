@@ -133,8 +133,6 @@ class Recipe(ChoosingEncoder):
         if weights.vtm:  # all words shown: the mask of the own caption fits that of the clip
             own = self._read(video, batch.text).pooled
             terms["vtm"] = self._vtm(own, video, batch.text, draw.chosen["shift"])
-        if not terms:
-            raise UserError("violet has nothing to learn where nothing is hidden and weights.vtm is 0")
         return terms
 
     def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:

@@ -170,8 +170,6 @@ class Recipe(ChoosingEncoder):
             terms["mvm"] = self._mvm(batch, fused.video, patches)
         if weights.vtm:
             terms["vtm"] = self._vtm(fused.pooled, video, batch.text, draw.chosen["shift"], words)
-        if not terms:
-            raise UserError("violetv2 has nothing to learn where nothing is hidden and weights.vtm is 0")
         return terms
 
     def _mvm(self, batch: Batch, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -142,8 +142,6 @@ class Recipe(AttendingWords, HardPairs):
             )  # of all processes
             wrong = self.fusion(clips[rows], captions[columns], real[columns])
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
-        if not terms:
-            raise UserError("vlmae has nothing to learn where nothing is hidden, aligned or judged")
         return terms
 
     def match(self, video: Tensor, text: Text) -> Tensor:

@@ -168,7 +168,7 @@ class RecipeContract(Abilities):
             try:
                 terms = recipe(batch, draw, objective=objective, masked=False)
             except UserError as error:  # some have no term then, and say so
-                if "nothing to predict where nothing is hidden" not in str(error):
+                if "where nothing is hidden" not in str(error):
                     raise
                 continue
             assert all(torch.isfinite(t) for t in terms.values())
