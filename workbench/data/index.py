@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 PICTURES = frozenset(".jpg .jpeg .png .webp".split())
 """Suffixes of files that show one picture."""
-VIDEOS = frozenset(".mp4 .m4v .mkv .webm .avi .mov .ts .flv .mpg .mpeg .wmv .3gp .ogv .gif".split())
+VIDEOS = frozenset(
+    ".mp4 .m4v .mkv .webm .avi .mov .qt .ts .mts .m2ts .flv .f4v .mpg .mpeg .mpe .vob .wmv .asf .3gp .3gpp "
+    ".3g2 .ogv .divx .gif".split()
+)
 """Suffixes of videos."""
 SPLITS = ("train", "val", "test")
 

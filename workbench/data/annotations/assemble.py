@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.data.annotations.families import Family, Row, Taken, take
-from workbench.data.annotations.tree import Tree, without_suffix
+from workbench.data.annotations.tree import Tree, suffix_of, without_suffix
 from workbench.data.digests import Digests
-from workbench.data.index import Clip, Count, Index, Survey
+from workbench.data.index import VIDEOS, Clip, Count, Index, Survey
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 
@@ -41,12 +41,14 @@ class Benchmark:
     """Pickle that people have of it -> the text file that holds the same."""
     shared: bool = False
     """See `Index.shared`."""
+    kinds: frozenset[str] = VIDEOS
+    """Suffixes of its files: `VIDEOS`, or `PICTURES`."""
 
 
 def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
     """The index of a benchmark in a folder. Raises `UserError` where its annotations are missing or wrong."""
     assert source is not None, "SOURCE says so"
-    tree = Tree.of(Path(source))
+    tree = Tree.of(Path(source), benchmark.kinds)
     taken = take(benchmark.name, tree, benchmark.families, benchmark.pickles)
     rows = list(taken.family.read(taken.files))
     found = _gather(benchmark, tree, taken, rows)
@@ -61,6 +63,7 @@ def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
             *(f"{c.what}: {c.found} here, {c.published} published" for c in counts if c.differs),
             *found.notes,
             *notes,
+            *_twice(found.doubles),
         ),
         shared=benchmark.shared,
         survey=Survey(
@@ -146,10 +149,10 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
 
 def _where(name: str, layout: str) -> str:
     """Path inside the folder at which a video would lie that is not there."""
-    path = PurePosixPath(name)
+    path, usual = PurePosixPath(name), PurePosixPath(layout)
     if path.parent.parts and not path.is_absolute() and ".." not in path.parts:
-        return name if without_suffix(name) != name else name + PurePosixPath(layout).suffix
-    return layout.format(_plain(name))
+        return name if suffix_of(name) else name + usual.suffix
+    return str(usual.with_name(path.name)) if suffix_of(path.name) else layout.format(path.name)
 
 
 def _plain(name: str) -> str:
@@ -205,6 +208,13 @@ def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tu
     what = "each with its first caption" if single else "with their captions"
     note = f"val is {len(chosen)} clips of train, {what}: the benchmark has no val apart from its test"
     return tuple(found), (note,)
+
+
+def _twice(doubles: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """A note where a video lies there more than once."""
+    if doubles:
+        first, *others = doubles[0]
+        yield f"{len(doubles)} lie there several times, such as {first}, which is taken, and {others[0]}"
 
 
 def _unusable(tree: Tree, clips: Iterable[Clip], taken: Taken) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,9 @@ from workbench.data.index import PICTURES, VIDEOS
 from workbench.errors import UserError
 
 MEDIA = VIDEOS | PICTURES
+SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{1,5}|\.")
+"""What a name may end in that is a suffix, or what was left of one: Flickr's videos are called `x.null`
+and `x.` too. Numbers alone are none: clips of LSMDC end in their times."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,20 @@ class Tree:
     """Name without its suffix -> paths. A file without a suffix may be a picture, as those of CC3M are."""
 
     @classmethod
-    def of(cls, root: Path) -> Tree:
-        """Raises `UserError` where there is no such folder."""
+    def of(cls, root: Path, kinds: Collection[str] = VIDEOS) -> Tree:
+        """Raises `UserError` where there is no such folder.
+
+        kinds: suffixes of what is looked for, `VIDEOS` or `PICTURES`: beside a video lies its thumbnail.
+        """
         if not root.is_dir():
             raise UserError(f"there is no folder {root}")
         files, media = defaultdict(list), defaultdict(list)
-        for path in sorted(_walk(root), key=lambda path: (path.count("/"), path)):
+        for path in sorted(walk(root), key=lambda path: (path.count("/"), path)):
             name = PurePosixPath(path).name
-            if without_suffix(name) != name or "." not in name:
-                media[without_suffix(name)].append(path)
-            if without_suffix(name) == name:
+            stem = without_suffix(name)
+            if "." not in name or name[len(stem) :].lower() in kinds:
+                media[stem].append(path)
+            if stem == name:
                 files[name].append(path)
         return cls(root, dict(files), dict(media))
 
@@ -55,16 +63,22 @@ class Tree:
     def places(self, name: str) -> list[str]:
         """Files of a video or picture as an annotation names it, with or without folders and suffix.
 
-        The best one first: that which lies where the annotation says, then one with the same suffix.
+        The best one first: one that has content, then that which lies where the annotation says, then one
+        with the same suffix; a GIF may be the preview of a video and comes last. Where there is none, one
+        that is called so but for its suffix, whatever that is.
         """
         path = PurePosixPath(name)
         keys = dict.fromkeys((path.name, without_suffix(path.name), path.name.rstrip(".")))
-        found = next((self.media[key] for key in keys if key in self.media), [])
+        found = [*self.files.get(path.name, ()), *(one for key in keys for one in self.media.get(key, ()))]
+        if not found and (end := suffix_of(path.name)):
+            found = self.media.get(path.name.removesuffix(end), [])
 
-        def distance(one: str) -> tuple[bool, bool, int, str]:
-            return not f"/{one}".endswith(f"/{path}"), not one.endswith(path.name), one.count("/"), one
+        def distance(one: str) -> tuple[bool, bool, bool, int, str]:
+            there, same = f"/{one}".endswith(f"/{path}"), one.endswith(path.name)
+            return not there, not same, one.lower().endswith(".gif"), one.count("/"), one
 
-        return sorted(found, key=distance)
+        found = sorted(set(found), key=distance)
+        return found if len(found) < 2 else sorted(found, key=lambda one: not _has_content(self.root / one))
 
 
 def without_suffix(name: str) -> str:
@@ -73,8 +87,23 @@ def without_suffix(name: str) -> str:
     return stem if stem and f"{dot}{suffix}".lower() in MEDIA else name
 
 
-def _walk(root: Path) -> Iterable[str]:
-    """Paths of the files below a folder, with a slash between their parts."""
+def suffix_of(name: str) -> str:
+    """The suffix of a name with its dot, known or not, see `SUFFIX`; empty where it has none."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{dot}{suffix}" if stem and SUFFIX.fullmatch(f"{dot}{suffix}") else ""
+
+
+def _has_content(path: Path) -> bool:
+    """Whether a file is there and not empty, as that behind a link of which the target has gone is not."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def walk(root: Path) -> Iterable[str]:
+    """Paths of the files below a folder, with a slash between their parts, see `Tree`. What a Mac puts into
+    an archive beside its files does not count either."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         state = os.stat(folder)
@@ -82,6 +111,6 @@ def _walk(root: Path) -> Iterable[str]:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        folders[:] = sorted(one for one in folders if not one.startswith((".", "__MACOSX")))
         inside = Path(folder).relative_to(root)
         yield from ((inside / name).as_posix() for name in names if not name.startswith("."))

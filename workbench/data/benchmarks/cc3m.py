@@ -14,7 +14,7 @@ from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row
 from workbench.data.annotations.reading import caption_of, lines_of, table_of
 from workbench.data.digests import Digests
-from workbench.data.index import Index
+from workbench.data.index import PICTURES, Index
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ FOLDERS = {"train": "training", "test": "validation"}
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     benchmark = Benchmark(
         name=data.name,
+        kinds=PICTURES,
         families=(
             Family("Frozen", tuple(TABLES.values()), _tables),
             Family("Conceptual Captions", tuple(PLAIN.values()), _plain),

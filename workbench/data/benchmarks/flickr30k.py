@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import karpathy, singularity
 from workbench.data.digests import Digests
-from workbench.data.index import Index
+from workbench.data.index import PICTURES, Index
 
 if TYPE_CHECKING:
     from workbench.config import DataConfig
@@ -22,6 +22,7 @@ TASKS = {"": ("caption_sets",)}
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     benchmark = Benchmark(
         name=data.name,
+        kinds=PICTURES,
         families=(
             karpathy("dataset_flickr30k.json"),
             singularity("flickr30k_train.json", "flickr30k_test.json", "flickr30k_val.json"),

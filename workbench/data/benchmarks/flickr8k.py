@@ -15,7 +15,7 @@ from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, karpathy
 from workbench.data.annotations.reading import caption_of, lines_of, table_of
 from workbench.data.digests import Digests
-from workbench.data.index import Index
+from workbench.data.index import PICTURES, Index
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ LISTS = {
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     benchmark = Benchmark(
         name=data.name,
+        kinds=PICTURES,
         families=(
             Family("Flickr8k_text", (TOKENS, *LISTS.values()), _listed),
             karpathy("dataset_flickr8k.json"),
