@@ -7,7 +7,9 @@ import gc
 import importlib
 import os
 import pkgutil
+import shlex
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -185,6 +187,10 @@ def _latest(results: Path, studies: tuple[str, ...]) -> str:
 
 
 def _empty(results: Path) -> None:
+    """What to do where there is no study: for an archive how to unpack it, else how to make the first runs."""
+    if results.is_file():
+        _packed(results)
+        return
     st.header("No runs yet")
     st.text(f"There are no runs in {results}.")
     from app.widgets import among
@@ -193,6 +199,20 @@ def _empty(results: Path) -> None:
     st.code(f"python -m workbench.study mask_ratio --smoke{among(results)}", language="shell")
     st.markdown("and this lists the questions that can be asked:")
     st.code("python -m workbench.study", language="shell")
+
+
+def _packed(file: Path) -> None:
+    """A file in the place of a folder: an archive of runs is unpacked first, any other is refused."""
+    st.header("A file, not a folder")
+    if not zipfile.is_zipfile(file):
+        st.text(f"{file} is a file and no archive of runs; the dashboard shows a folder of results.")
+        return
+    st.text(f"{file} is an archive; the dashboard shows the runs in it once they are unpacked into a folder.")
+    st.markdown("This unpacks them, within a minute for some hundreds of runs:")
+    folder = shlex.quote(str(Path("results", file.stem)))
+    st.code(f"python -m workbench.tracking gather {shlex.quote(str(file))} --into {folder}", language="shell")
+    st.markdown("and this shows them:")
+    st.code(f"streamlit run app/dashboard.py -- {folder}", language="shell")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def write_run(
     stage = {"type": "config.Stage", "budget": {"type": "config.Budget", "unit": "pflops", "amount": 0.015}}
     files = {
         "config.json": {"type": "config.RunConfig", "stages": [stage], "seed": seed},
-        "run.json": cell | {"study": study, "seed": seed, "attempt": 1, "recipe": "mac"},
+        "run.json": cell | {"study": study, "seed": seed, "attempt": 1, "token": "0" * 16,
+                             "recipe": "mac"},
         "environment.json": ENVIRONMENT,
         "status.json": {"state": state, "failure": "not_finite" if state == "failed" else None,
                         "reason": "the loss vtc is not finite at step 5" if state == "failed" else "",

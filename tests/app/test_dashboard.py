@@ -1,9 +1,14 @@
 """The shell: every view over every state of a store, and the address as the source of truth."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 from reading import said
+from streamlit.testing.v1 import AppTest
+
+from workbench.tracking.__main__ import main as tracking
+from workbench.tracking.archive import archive
 
 ROOT = Path(__file__).parents[2]
 VIEWS = sorted(p.stem for p in (ROOT / "app/views").glob("*.py") if p.stem != "__init__")
@@ -34,6 +39,32 @@ def test_an_empty_store_says_which_command_to_run(opened, view):
     assert "python -m workbench.study mask_ratio --smoke" in said(page)
 
 
+def test_an_archive_in_the_place_of_a_folder_is_answered_with_commands_that_show_it(
+    ratios, tmp_path, monkeypatch
+):
+    file = tmp_path / "some runs.zip"
+    archive(ratios(), ["ratios"], file)
+    monkeypatch.setenv("WORKBENCH_RESULTS", str(file))
+    monkeypatch.chdir(tmp_path)
+    page = _page()
+    assert "No runs yet" not in said(page)
+    unpack, show = (shlex.split(code.value) for code in page.code)
+    assert unpack[:3] == ["python", "-m", "workbench.tracking"]
+    assert tracking(unpack[3:]) == 0
+    assert show[:2] == ["streamlit", "run"]
+    monkeypatch.setenv("WORKBENCH_RESULTS", show[-1])
+    page = _page()
+    assert page.selectbox(key="address: study").value == "ratios"
+
+
+def test_a_file_that_is_no_archive_is_refused_in_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("nothing")
+    monkeypatch.setenv("WORKBENCH_RESULTS", str(tmp_path / "notes.txt"))
+    page = _page()
+    assert "no archive of runs" in said(page)
+    assert not page.code
+
+
 def test_a_view_that_does_not_exist_falls_back_with_one_sentence(ratios, opened):
     ratios()
     page = opened(view="<script>alert(1)</script>", study="../../etc")
@@ -50,3 +81,8 @@ def test_the_address_says_what_the_widgets_show(ratios, opened):
     page.radio(key="address: view").set_value(VIEWS[-1]).run()
     assert page.query_params.get("view", ["study"]) == [VIEWS[-1]]
     assert opened(view=VIEWS[-1]).radio(key="address: view").value == VIEWS[-1]
+
+
+def _page():
+    """The dashboard over whatever the environment names."""
+    return AppTest.from_file(str(ROOT / "app/dashboard.py"), default_timeout=60).run()
