@@ -193,6 +193,25 @@ def test_a_caption_of_a_video_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value).startswith(said)
 
 
+def test_what_is_missing_of_val_or_test_is_told_before_anything_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of("msrvtt", tmp_path / "own", empty=True)  # none of them could be decoded
+    for file in (source / "deep").iterdir():
+        file.write_text("no video")
+    (source / "deep" / "video7.mp4").write_bytes(b"")
+    data = DataConfig(name="msrvtt", frames=1, size=32)
+    notes = describe(data, str(source)).notes
+    assert "clips: train 5, val 1, test 2" in notes
+    assert "1 of 2 clips of test are not there or empty, such as deep/video7.mp4" in notes
+    with pytest.raises(UserError, match=r"^1 videos of val or test .*: deep/video7\.mp4 \(the file is empty"):
+        prepare(data, source=str(source), root=tmp_path / "root")
+    assert "decoding clips" not in capsys.readouterr().err
+    with pytest.raises(UserError, match="train has 0 usable videos"):
+        prepare(data, source=str(source), root=tmp_path / "root", allow_bad_eval=True)
+    assert "decoding clips" in capsys.readouterr().err, "the user's word is taken"
+
+
 def test_captions_may_hold_commas_quotes_and_odd_line_ends(tmp_path: Path) -> None:
     texts = msrvtt_tables(items(val=0))
     table = 'video_id,sentence\r\nvideo6,"a ""red"" ball,\u2028and\n a cup"\r\nvideo7,a cup\r\n'

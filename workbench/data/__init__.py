@@ -101,13 +101,14 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
 
     index = read_index(data, source, root)
     check(data, index.known)
-    train = sum(clip.split == "train" for clip in index.clips)
+    splits = Counter(clip.split for clip in index.clips)
+    counts = ", ".join(f"{name} {splits[name]}" for name in ("train", "val", "test"))
     return Described(
         replace(data, digest=index.digest),
-        train,
+        splits["train"],
         index.known | _boxed(data.name),
         pictures=index.pictures,
-        notes=index.notes,
+        notes=(f"clips: {counts}", *index.notes) if source else index.notes,
         words=Counter(len(caption.split()) for clip in index.clips for caption in clip.captions),
         clips=len(index.clips),
     )

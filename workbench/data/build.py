@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from workbench.data.decode import decoder_names
-from workbench.data.index import Index
+from workbench.data.index import Index, absent
 from workbench.data.progress import Progress
 from workbench.data.sampling import repeated_frames
 from workbench.data.store import is_ready, write_record
@@ -103,6 +103,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
     """`partial` is still beside the place the store will have, so paths relative to it stay right."""
     shape = (job.data.kept_frames, job.data.kept_size, job.data.kept_size, 3)
     stored = [i for i, clip in enumerate(index.clips) if not clip.streamed]
+    _judge(job, index, _gaps(index, videos))  # before hours of decoding that would be for nothing
     staged = _allocate(partial / "frames.npy", (len(stored), *shape))
     decoded = _decode(job, index, stored, videos, staged)
     reasons = decoded.reasons
@@ -224,6 +225,12 @@ def _missing(index: Index, reasons: Mapping[int, str]) -> list[str]:
     note = f"{gone} of {len(train)} training videos ({gone / len(train):.0%}) cannot be used"
     print(f"warning: {note}", file=sys.stderr)
     return [note]
+
+
+def _gaps(index: Index, videos: Path) -> dict[int, str]:
+    """Clips whose file is not there or empty, by their number in the index, with the reason."""
+    own = [(i, videos / clip.path) for i, clip in enumerate(index.clips) if clip.member is None]
+    return {i: why for i, path in own if (why := absent(path))}
 
 
 def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:

@@ -16,14 +16,12 @@ from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import folder
 from workbench.data.build import DEADLINE
-from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey
+from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey, absent
 from workbench.data.progress import Progress
 from workbench.data.store import SPLITS
 from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
-MISSING = "there is no such file"
-"""Said of a clip whose file is not there; its name says where it would be."""
 SHOWN = 10
 """Examples of a kind that the report names; it counts all of them."""
 
@@ -137,8 +135,8 @@ def _examine(
     facts, refused = {}, {}
     for number, (name, clip) in enumerate(clips.items()):
         task = clip.task(path) if clip else {"path": str(path / name)}
-        if "path" in task and not Path(task["path"]).exists():
-            refused[name] = MISSING
+        if "path" in task and (why := absent(Path(task["path"]))):
+            refused[name] = why
             continue
         tasks.append((number, task | size))
     answers = run_tasks(

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from workbench.data.index import absent
 from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
 from workbench.data.sampling import centre_frames, frames_within, repeated_frames, without_seeking
 
@@ -72,10 +73,8 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     # Absolute, so that no name can look like one of FFmpeg's protocols.
     path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
-        if not path.is_file():
-            raise DecodeError("there is no such file")
-        if path.stat().st_size == 0:
-            raise DecodeError("the file is empty")
+        if why := absent(path):
+            raise DecodeError(why)
         if is_picture(path):
             still = fit(read_picture(path, LARGEST), size)
             return _answer("pillow", np.repeat(still[None], count, axis=0), 1)

@@ -17,6 +17,16 @@ VIDEOS = frozenset(
 SPLITS = ("train", "val", "test")
 
 
+def absent(path: Path) -> str:
+    """Why a path cannot be the file of a clip, without a look at its content; empty where it may be."""
+    try:
+        if not path.is_file():
+            return "there is no such file"
+        return "" if path.stat().st_size else "the file is empty"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
 class Member(NamedTuple):
     """Where the file of a clip lies in a shard."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from workbench.data.annotations.families import Family, Row, Taken, take
 from workbench.data.annotations.tree import Tree, suffix_of, without_suffix
 from workbench.data.digests import Digests
-from workbench.data.index import VIDEOS, Clip, Count, Index, Survey
+from workbench.data.index import VIDEOS, Clip, Count, Index, Survey, absent
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 
@@ -64,6 +64,7 @@ def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
             *found.notes,
             *notes,
             *_twice(found.doubles),
+            *_gaps(tree, clips),
         ),
         shared=benchmark.shared,
         survey=Survey(
@@ -215,6 +216,15 @@ def _twice(doubles: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if doubles:
         first, *others = doubles[0]
         yield f"{len(doubles)} lie there several times, such as {first}, which is taken, and {others[0]}"
+
+
+def _gaps(tree: Tree, clips: Iterable[Clip]) -> Iterator[str]:
+    """A note for each split of which files are not there or empty."""
+    for split in SPLITS:
+        mine = [clip.path for clip in clips if clip.split == split]
+        gone = [path for path in mine if absent(tree.root / path)]
+        if gone:
+            yield f"{len(gone)} of {len(mine)} clips of {split} are not there or empty, such as {gone[0]}"
 
 
 def _unusable(tree: Tree, clips: Iterable[Clip], taken: Taken) -> str:
