@@ -57,10 +57,10 @@ class TestEveryRecipeOfOurs:
     def test_only_videomae_has_nothing_to_predict_where_nothing_is_hidden(self, name, recipe, batch):
         draw = recipe.draw(batch, BatchRng.seeded(0), masked=False)
         if name != "videomae":
-            assert recipe(batch, draw, masked=False)
+            assert recipe(batch, draw)
             return
         with pytest.raises(UserError, match="nothing to predict where nothing is hidden"):
-            recipe(batch, draw, masked=False)
+            recipe(batch, draw)
 
 
 @pytest.mark.parametrize("name", ["mac", "simvtp"])

@@ -193,8 +193,8 @@ class TestReadLate:
         session = open_session(run_config("simvtp", steps=20 * loop.ROWS, evaluations=1), store, device=CPU)
         losses = session.recipe.losses
 
-        def diverging(batch, draw, *, masked):
-            terms = losses(batch, draw, masked=masked)
+        def diverging(batch, draw):
+            terms = losses(batch, draw)
             return terms | {"mlm": terms["mlm"] * float("nan")} if session.progress.step == 2 else terms
 
         monkeypatch.setattr(session.recipe, "losses", diverging)

@@ -318,8 +318,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(store, monkeypatch
     session = session_of(run_config("simvtp"), store)
     losses = session.recipe.losses
 
-    def diverging(batch, draw, *, masked):
-        terms = losses(batch, draw, masked=masked)
+    def diverging(batch, draw):
+        terms = losses(batch, draw)
         return terms | {"mlm": terms["mlm"] * bad} if session.progress.step == 2 else terms
 
     monkeypatch.setattr(session.recipe, "losses", diverging)

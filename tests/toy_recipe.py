@@ -102,7 +102,7 @@ class Recipe(DualEncoder):
         draw = super().draw(batch, rng, objective=objective, masked=masked)
         return draw._replace(chosen={"shift": rng.integers(1, rows, rows)})
 
-    def losses(self, batch, draw, *, masked=True):
+    def losses(self, batch, draw):
         rows = torch.arange(len(batch.video))
         other = (rows + draw.chosen["shift"]) % len(rows)
         video, text = self.video(batch.video, draw.video_mask), self.text(batch.text, draw.text_mask)

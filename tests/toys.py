@@ -48,7 +48,7 @@ class Recipe(BaseRecipe):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         other = batch.text.select(torch.arange(len(batch.video)).roll(1))
         right, wrong = self.match(batch.video, batch.text), self.match(batch.video, other)
         softplus = nn.functional.softplus

@@ -192,7 +192,7 @@ def test_a_term_of_weight_zero_is_not_computed(vocabulary, batch, off):
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=clipbert.Weights(vtm=0))
     with pytest.raises(UserError, match="nothing to learn"):
-        recipe(batch, drawn(recipe, batch, masked=False), masked=False)
+        recipe(batch, drawn(recipe, batch, masked=False))
 
 
 def test_a_video_may_be_one_image_or_cut_by_tubelets(vocabulary, batch):

@@ -194,7 +194,7 @@ def test_only_those_passes_run_that_a_term_needs(vocabulary, batch, changes, mas
     recipe = build(vocabulary, **changes)
     counter = StepCounter(recipe, 8)
     with counter:
-        terms = recipe(batch, drawn(recipe, batch, masked=masked), masked=masked)
+        terms = recipe(batch, drawn(recipe, batch, masked=masked))
     assert tuple(counter.cost.passes(name) for name in ("video", "text", "fusion")) == passes
     expected = {name for name, weight in recipe.weights().items() if weight}
     if not masked:
@@ -268,7 +268,7 @@ def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
         UserError,
         match=r"nothing to learn .* nothing but weights\.mlm and weights\.rank is above 0",
     ):
-        recipe(batch, drawn(recipe, batch, masked=False), masked=False)
+        recipe(batch, drawn(recipe, batch, masked=False))
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_only_those_passes_run_that_a_term_needs(vocabulary, batch, changes, mas
     recipe = build(vocabulary, **changes)
     counter = StepCounter(recipe, 8)
     with counter:
-        terms = recipe(batch, drawn(recipe, batch, masked=masked), masked=masked)
+        terms = recipe(batch, drawn(recipe, batch, masked=masked))
     assert tuple(counter.cost.passes(name) for name in ("video", "text", "fusion", "decoder")) == passes
     expected = {name for name, weight in recipe.weights().items() if weight}
     assert set(terms) == expected - ({"mlm"} if not masked or "text_masking" in changes else set())
@@ -194,7 +194,7 @@ def test_what_is_not_trained_is_not_asked_for(vocabulary):
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=replace(NOTHING, mlm=1.0))
     with pytest.raises(UserError, match="nothing to learn"):
-        recipe(batch, drawn(recipe, batch, masked=False), masked=False)
+        recipe(batch, drawn(recipe, batch, masked=False))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_the_contrast_and_its_weights_are_as_they_were_with_a_decoder_beside_the
     assert torch.allclose(alone["vtc"], beside["vtc"], atol=1e-5)
     assert "decoder" in both.encoders()
     unmasked = both.draw(batch, BatchRng.seeded(0), masked=False)
-    assert set(both.losses(batch, unmasked, masked=False)) == {"vtc"}, "nothing hidden, nothing predicted"
+    assert set(both.losses(batch, unmasked)) == {"vtc"}, "nothing hidden, nothing predicted"
 
 
 def test_pixels_of_hidden_patches_can_be_learned_by_heart():

@@ -195,7 +195,7 @@ def test_images_are_clips_of_one_frame(vocabulary, batch):
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=maskvlm.Weights(vtc=0, vtm=0))
     with pytest.raises(UserError, match="nothing to learn"):
-        recipe(batch, drawn(recipe, batch, masked=False), masked=False)
+        recipe(batch, drawn(recipe, batch, masked=False))
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ def test_its_features_are_told_the_side_as_every_pass_is(vocabulary, batch):
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=weights(mlm=1.0, mvm=1.0))
     with pytest.raises(UserError, match="nothing to learn"):
-        recipe(batch, Draw(), masked=False)
+        recipe(batch, Draw())
 
 
 @pytest.mark.parametrize(

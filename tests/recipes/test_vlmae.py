@@ -165,4 +165,4 @@ def test_what_it_cannot_do_is_refused(change):
 def test_where_nothing_is_left_to_learn_it_says_so(vocabulary, batch):
     recipe = build(vocabulary, weights=vlmae.Weights(vtc=0, vtm=0))
     with pytest.raises(UserError, match="nothing to learn"):
-        recipe(batch, drawn(recipe, batch, masked=False), masked=False)
+        recipe(batch, drawn(recipe, batch, masked=False))

@@ -84,25 +84,23 @@ class BaseRecipe(nn.Module, ABC):
         """Every stack of transformer blocks that a step may run, by name: `video`, `text`, `fusion`, ..."""
 
     @abstractmethod
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
-        """Named unweighted terms of the recipe's objective, scalars; `masked=False` hides nothing."""
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Named unweighted terms of the recipe's objective, scalars, of what the draw leaves to see.
+
+        Terms of weight 0 are left out, and those that predict what is hidden where the draw's masks are None.
+        """
 
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Only the contrast of clips and captions, of a recipe that embeds both (see `dual.py`)."""
         raise UserError(f"{self.name} embeds no clips and captions: nothing to contrast")
 
-    def forward(
-        self, batch: Batch, draw: Draw, *, objective: str = "recipe", masked: bool = True
-    ) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, draw: Draw, *, objective: str = "recipe") -> dict[str, Tensor]:
         """The one entry of training, under whatever objective: named unweighted terms, scalars.
 
         Raises `UserError` where no term is left: only hidden words are predicted, say, and none are hidden.
         """
-        terms: dict[str, Tensor]
-        if objective == "recipe":
-            terms = self.losses(batch, draw, masked=masked)
-        else:  # `align`, or a phase
-            terms = getattr(self, objective)(batch, draw)
+        compute = self.losses if objective == "recipe" else getattr(self, objective)
+        terms: dict[str, Tensor] = compute(batch, draw)
         if not terms:
             weighted = [f"weights.{name}" for name, weight in self.weights(objective).items() if weight]
             raise UserError(

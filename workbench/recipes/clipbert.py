@@ -131,7 +131,7 @@ class Recipe(DualEncoder):
             chosen["asked"] = asked
         return draw._replace(chosen=chosen)
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, rows = self.config.weights, torch.arange(len(batch.video), device=batch.video.device)
         views = self.cut(batch.video)[rows[:, None], draw.chosen["clips"]]  # [B, K, m, H, W, 3]
         video = self.encode(views, draw.video_mask)  # [B, K, n, D]

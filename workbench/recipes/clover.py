@@ -102,7 +102,7 @@ class Recipe(AttendingWords, DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, keep, scale = self.config.weights, batch.text.layout.valid, self.temperature()
         hides_video, hides_text = draw.video_mask is not None, draw.text_mask is not None
         # Each pass runs once, and only where a term asks for it.

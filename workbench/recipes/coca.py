@@ -94,7 +94,7 @@ class Recipe(DualEncoder):
         pooler: dict[str, Encoder] = {} if self.pooler is None else {"pooler": self.pooler}
         return {"video": self.video, **pooler, **self.text.halves}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
         clip = self.look(batch.video, draw.video_mask)  # one vector [B, D] and several [B, Q, D]
         caption = self.text.read(batch.text)  # its class token [B, D], states [B, S, D]

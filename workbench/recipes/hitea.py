@@ -129,7 +129,7 @@ class Recipe(DualEncoder):
             chosen["negatives"] = rng.uniform(rows, 2)
         return draw._replace(chosen=chosen)
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, text, hides = self.config.weights, batch.text, draw.text_mask is not None
         keep, terms = text.layout.valid, {}  # [B, L]
         # Each pass runs once, and only where a term asks for it.

@@ -139,7 +139,7 @@ class Recipe(DualEncoder):
                 names = " or ".join(f"weights.{term}" for term in terms)
                 raise UserError(f"internvideo has nothing to learn in a stage {phase!r} without {names}")
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
         terms = self.predict(batch, draw) if weights.mvm and draw.video_mask is not None else {}
         if weights.vtc or weights.lm:

@@ -86,7 +86,7 @@ class Recipe(JointEncoder):
             (*super().trained_by(ability), "question") if ability == "answer" else super().trained_by(ability)
         )
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self.video(batch.video, draw.video_mask).tokens  # [B, n, D]
         terms = {}

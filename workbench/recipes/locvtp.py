@@ -127,7 +127,7 @@ class Recipe(DualEncoder):
             chosen["tail"] = rng.integers(1, max(2, rows * rng.size), rows)
         return draw._replace(chosen=chosen)
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, valid, terms = self.config.weights, batch.text.layout.valid, {}  # valid [B, L]
         if weights.vtc or weights.fine or weights.shifted:
             steps, caption = self.embed_steps(batch.video), self.text(batch.text)  # [B, T, E]

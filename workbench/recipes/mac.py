@@ -87,7 +87,7 @@ class Recipe(DualEncoder):
         found: dict[str, Encoder] = {"video": self.video, "text": self.text}
         return found if self.decoder is None else {**found, "decoder": self.decoder}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         mask = draw.video_mask  # [B, N]
         if self.decoder is None or mask is None:
             return self.align(batch, draw)

@@ -105,7 +105,7 @@ class Recipe(AttendingWords, HardPairs):
     def rates(self) -> dict[str, float]:
         return {"video.": self.config.encoder_rate, "text.": self.config.encoder_rate}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, condition = self.config.weights, self.config.condition
         keep, terms = batch.text.layout.valid, {}  # [B, L]
         # Each side is encoded once as it is and once masked, and only where a term asks for it.

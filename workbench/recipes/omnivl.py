@@ -151,7 +151,7 @@ class Recipe(DualEncoder):
         chosen = {"image": image, "frame": frame, "labelled": labelled}
         return Draw(chosen={**chosen, "negatives": rng.uniform(rows, 2)})
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         return self._learn(batch, draw, self._images(batch, len(batch.video) * size()))
 
     def images(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:

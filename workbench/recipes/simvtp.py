@@ -92,19 +92,16 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text, "decoder": self.decoder}
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and for each caption how many rows further its wrong clip stands, [B]."""
+        """Masks, and for each caption how many rows further its wrong clip stands, [B]: pairs are judged in
+        masked steps only."""
         draw = super().draw(batch, rng, objective=objective, masked=masked)
         if objective != "recipe" or not masked or not self.config.weights.vtm:
             return draw
         rows = len(batch.text.tokens)
         return draw._replace(chosen={"shift": rng.integers(1, rows * rng.size, rows)})
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
-        if not masked:
-            if not weights.vtc:
-                raise UserError("nothing is hidden and weights.vtc is 0: use a stage with objective='align'")
-            return self.align(batch, draw)
         video = self.video.embed(batch.video, draw.video_mask)  # [B, n, D]
         words, keep = self.text.embed(batch.text, draw.text_mask)  # [B, L, D], [B, L]
         terms: dict[str, Tensor] = {}
@@ -116,7 +113,7 @@ class Recipe(DualEncoder):
                 unit(self.text_head(self.video.encode(words, keep).pooled)),
                 self.temperature(),
             )
-        if weights.vtm:
+        if "shift" in draw.chosen:
             every = gather(video)  # [B of all processes, n, D]
             other = (own_rows(len(video), video.device) + draw.chosen["shift"]) % len(every)
             pairs = torch.cat([video, every[other]])

@@ -133,7 +133,7 @@ class Recipe(DualEncoder):
             return draw
         return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, layout, terms = self.config.weights, batch.text.layout, {}
         clip, caption = self.video(batch.video), self.text(batch.text)  # tokens [B, N, D] and [B, L, D]
         video, text = unit(self.video_head(clip.pooled)), unit(self.text_head(caption.pooled))  # [B, E]

@@ -119,7 +119,7 @@ class Recipe(HardPairs):
         frames = rng.uniform(len(batch.text.tokens), 3, self.grid.time)
         return draw._replace(chosen={**draw.chosen, "frames": frames})
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, keep = self.config.weights, batch.text.layout.valid  # [B, L]
         terms: dict[str, Tensor] = {}
         clip = self._encode(batch.video, draw.video_mask, sparse=True)

@@ -69,7 +69,7 @@ class Recipe(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "decoder": self.decoder}
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         mask = draw.video_mask  # [B, n + M]
         if mask is None:
             raise UserError("videomae has nothing to predict where nothing is hidden: use objective='align'")

@@ -124,7 +124,7 @@ class Recipe(ChoosingEncoder):
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.code_head(tokens)))
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self.video(batch.video, draw.video_mask).tokens  # [B, N, D]
         terms: dict[str, Tensor] = {}

@@ -159,7 +159,7 @@ class Recipe(ChoosingEncoder):
             return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.mvm_head(tokens)))
         raise UserError(f"target={self.config.target!r} is no picture of the clip; 'pixel' and 'codes' are")
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
         video = self.video(batch.video, patches).tokens  # [B, N, D]
         fused = self._read(video, batch.text, words)

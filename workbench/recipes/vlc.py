@@ -112,7 +112,7 @@ class Recipe(DualEncoder):
         own = rng.own(lowest(rng.for_all().uniform(whole), whole // 2))
         return draw._replace(chosen={"shift": rng.integers(1, whole, rows).masked_fill(own, 0)})
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
         video = self._patches(batch.video, draw.video_mask)  # [B, n, D]
         terms: dict[str, Tensor] = {}

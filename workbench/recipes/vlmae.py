@@ -116,7 +116,7 @@ class Recipe(AttendingWords, HardPairs):
         if self.teacher is not None:
             follow(self.teacher, self.video, self.config.momentum)
 
-    def losses(self, batch: Batch, draw: Draw, *, masked: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, keep = self.config.weights, batch.text.layout.valid  # [B, L]
         terms: dict[str, Tensor] = {}
         clip = self.video(batch.video, draw.video_mask)  # [B, D], [B, n, D]

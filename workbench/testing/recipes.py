@@ -166,7 +166,7 @@ class RecipeContract(Abilities):
             assert draw.video_mask is None
             assert draw.text_mask is None
             try:
-                terms = recipe(batch, draw, objective=objective, masked=False)
+                terms = recipe(batch, draw, objective=objective)
             except UserError as error:  # some have no term then, and say so
                 if "where nothing is hidden" not in str(error):
                     raise

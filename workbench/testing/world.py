@@ -111,7 +111,10 @@ def build(name: str, vocabulary: Any, *, frames: int = FRAMES, config: Any = Non
     return module.Recipe(config, frames=frames, size=SIZE, vocabulary=vocabulary)
 
 
-def step(recipe: Any, batch: Any, seed: int = 0, **options: Any) -> dict[str, Any]:
-    """Terms of one step: drawn from a seed, then computed; `options` are `objective` and `masked`."""
-    terms: dict[str, Any] = recipe(batch, recipe.draw(batch, BatchRng.seeded(seed), **options), **options)
+def step(
+    recipe: Any, batch: Any, seed: int = 0, *, objective: str = "recipe", masked: bool = True
+) -> dict[str, Any]:
+    """Terms of one step: drawn from a seed, then computed."""
+    draw = recipe.draw(batch, BatchRng.seeded(seed), objective=objective, masked=masked)
+    terms: dict[str, Any] = recipe(batch, draw, objective=objective)
     return terms

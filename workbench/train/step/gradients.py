@@ -48,7 +48,7 @@ class Gradients:
 
     def _at_once(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         with environment.autocast(batch.video.device, self.precision):
-            terms = self.recipe(batch, draw, objective=self.stage.objective, masked=self.stage.masked)
+            terms = self.recipe(batch, draw, objective=self.stage.objective)
             found = self._weighted(terms)
         found["loss"].backward()
         return found
