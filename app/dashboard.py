@@ -187,7 +187,7 @@ def _latest(results: Path, studies: tuple[str, ...]) -> str:
 
 
 def _empty(results: Path) -> None:
-    """What to do where there is no study: for an archive how to unpack it, else how to make the first runs."""
+    """What to do where there is no study: how to unpack an archive, else how to make the first runs."""
     if results.is_file():
         _packed(results)
         return

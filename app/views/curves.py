@@ -29,6 +29,10 @@ MOST = 7
 LOSS = "train/loss"
 SMOOTHING = 0.9
 """At first, of what is noted at every step."""
+FEW = 10
+"""Points of a loss below which it is no curve, as of runs from an archive."""
+ARCHIVED = "Runs from an archive have only what was noted together with an evaluation."
+"""Beside the lack of a curve of what is noted at every step."""
 
 
 def render(runs: Runs) -> None:
@@ -43,13 +47,15 @@ def render(runs: Runs) -> None:
         return
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
     with left:
-        usual = next((name for name in (LOSS, f"val/{runs.metric}") if name in names), names[0])
+        few = _few(runs, keys)
+        first = (f"val/{runs.metric}", LOSS) if few else (LOSS, f"val/{runs.metric}")
+        usual = next((name for name in first if name in names), names[0])
         metric = address.choose("curve", "Curve", {name: label(name) for name in names}, usual)
     with middle:
         clock = widgets.clock()
     with right:
         # Each kind has its own, so that changing the curve does not smooth a handful of evaluations.
-        kind, default = ("eval", 0.0) if score(metric) else ("train", SMOOTHING)
+        kind, default = ("eval", 0.0) if score(metric) else ("train", 0.0 if few else SMOOTHING)
         weight = address.number(
             f"smoothing_{kind}", "Smoothing", 0.0, 0.99, default, step=0.01,
             help="Weight of what came before, in an exponential mean over the points of a curve. Each run "
@@ -77,6 +83,15 @@ def _metrics(runs: Runs, keys: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda name: (name != LOSS, score(name) is None, not name.startswith("train/")))
 
 
+def _few(runs: Runs, keys: Sequence[str]) -> bool:
+    """Whether a cell has complete runs that noted fewer than `FEW` losses: an archive keeps rows with
+    evaluations alone, of which a run has a handful."""
+    done = runs.done.filter(pl.col("key").is_in(list(keys))).unique("key", keep="first", maintain_order=True)
+    counts = runs.curves(done["run"], [LOSS], points=FEW)["run"].value_counts()
+    known = dict(counts.iter_rows())
+    return any(known.get(run, 0) < FEW for run in done["run"])
+
+
 def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: float) -> None:
     """The curves as they are now: looks again by itself while runs are under way."""
     runs = runs.now()
@@ -84,9 +99,14 @@ def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: f
     curves = figures.smoothed(runs.curves(mine["run"], [metric]).drop_nulls(clock), weight)
     cells, labels, owners = _named(runs, mine, set(curves["run"]), keys)
     table = figures.curves_table(curves, cells, metric, list(labels))
+    rest = "" if score(metric) else ARCHIVED
     if table is None:
-        st.info(f"None of these cells has noted {escaped(label(metric))} yet.")
+        st.info(f"None of these cells has noted {escaped(label(metric))} yet. {rest}")
         return
+    if lacking := _without(runs, mine, keys, {owners.get(key, key) for key in table["key"]}):
+        noted = f"{label(metric)} over {label(clock)}"
+        text = f"Without a curve, since no run has noted {noted}: {'; '.join(lacking)}."
+        st.caption(escaped(f"{text} {rest}"))
     labels = {key: labels[key] for key in labels if key in set(table["key"])}
     given: dict[str, Any] = {"metric": metric, "clocks": [clock], "owners": owners}
     picture = Picture(
@@ -101,6 +121,17 @@ def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: f
     else:
         marked_cells.figure(runs, answer, picture, first=True)
     address.commit()  # what is marked here refreshes this part alone
+
+
+def _without(runs: Runs, mine: pl.DataFrame, keys: Sequence[str], shown: set[str]) -> list[str]:
+    """Cells that were chosen and have no curve, each with how many runs it has."""
+    found = []
+    for key in keys:
+        cells = mine.filter(pl.col("key") == key)["cell"]
+        if key not in shown:
+            count = f"{len(cells)} run{'' if len(cells) == 1 else 's'}" if len(cells) else "no run yet"
+            found.append(f"{runs.name_of(key, next(iter(cells), None))} ({count})")
+    return found
 
 
 def _named(

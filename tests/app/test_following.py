@@ -1,6 +1,7 @@
 """What the page says of itself while runs go on: older numbers, new studies, and that a smoke test is one."""
 
 import json
+import shutil
 
 import pytest
 from reading import said
@@ -10,6 +11,7 @@ from app import dashboard
 from app.runs import Runs
 from app.store import Store
 from workbench.answer.study_record import smoke_cells
+from workbench.tracking.archive import archive, unpack
 
 SMALL = grid(video_ratio=[0.0, 0.9], steps=[3])
 
@@ -133,6 +135,45 @@ def test_evaluations_are_points_and_are_not_smoothed(ratios, opened):
     spec = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
     assert [trace["mode"] for trace in spec] == ["lines+markers"] * 2
     assert "bars reach from the least to the most" in said(page)
+
+
+def gathered(results, without=()):
+    """The study as it comes out of an archive; without: numbers of cells of which no row has a loss."""
+    file = results.parent / "ratios.zip"
+    for i, axes in enumerate(RATIOS):
+        for path in results.glob(f"runs/ratios/{key_of(axes)}-s*/metrics.jsonl"):
+            if i in without:
+                lines = map(json.loads, path.read_text().splitlines())
+                rows = [{k: v for k, v in line.items() if k != "train/loss"} for line in lines]
+                path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    archive(results, ["ratios"], file)
+    shutil.rmtree(results)
+    unpack(file, results)
+
+
+def test_curves_of_gathered_runs_begin_with_val_and_name_the_cells_that_have_no_loss(ratios, opened):
+    gathered(ratios(), without=(1, 3))
+    page = opened(view="curves")
+    assert not page.exception, page.exception[0].value
+    assert page.selectbox(key="address: curve").value == "val/t2v_r1"
+    assert "Without a curve" not in said(page)
+    chosen = [key_of(RATIOS[i]) for i in (0, 1, 3)]
+    page = opened(view="curves", curve="train/loss", cells=chosen)
+    assert page.slider(key="address: smoothing_train").value == 0
+    text = said(page).replace("\\", "")
+    assert (
+        "Without a curve, since no run has noted training loss over steps: video_ratio=0.0 text_ratio=0.25 "
+        "(3 runs); video_ratio=0.5 text_ratio=0.25 (3 runs)."
+    ) in text
+    assert "Runs from an archive have only what was noted together with an evaluation." in text
+    assert "Smoothed" not in text
+
+
+def test_a_chosen_cell_without_a_run_is_named_beside_the_curves(ratios, opened):
+    ratios(skip={(1, 0), (1, 1), (1, 2)})
+    page = opened(view="curves", cells=[key_of(BASE), key_of(RATIOS[1])])
+    assert page.selectbox(key="address: curve").value == "train/loss"
+    assert "video_ratio=0.0 text_ratio=0.25 (no run yet)." in said(page).replace("\\", "")
 
 
 def test_the_study_view_shows_its_answer_as_one_number_and_a_picture(ratios, opened):
