@@ -9,7 +9,8 @@ Its name is the last part of its path. It may have constants: ``SOURCE``, in wor
 ``--data NAME:PATH``, such as "own videos" (without it the data set takes no path); ``GENERATED = True``
 where it is made with as many training clips as `DataConfig.clips` asks for; ``PROTOCOLS``, endings of its
 name with what they mean, where there are several, such as ``{"": "...", "7k": "..."}``; and ``TASKS``, such
-an ending -> tasks that a run on it is evaluated by beside its own. A drawn one may know more than pixels:
+an ending -> tasks that a run on it is evaluated by beside its own, or a function ``tasks(source)`` where
+they depend on what lies there. A drawn one may know more than pixels:
 ``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`. One that is to be read at other numbers
 of frames and pixels, or with longer captions, than studies usually do, says so, and `--data` follows it:
 ``READ = {"frames": 16, "size": 96, "max_tokens": 48}``.
@@ -89,6 +90,8 @@ class Described(NamedTuple):
     """Words of a caption -> how many captions have as many."""
     clips: int = 0
     """Of all splits."""
+    tasks: tuple[str, ...] = ()
+    """See `more_tasks`."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
@@ -111,6 +114,7 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
         notes=(f"clips: {counts}", *index.notes) if source else index.notes,
         words=Counter(len(caption.split()) for clip in index.clips for caption in clip.captions),
         clips=len(index.clips),
+        tasks=more_tasks(data.name, source),
     )
 
 
@@ -155,10 +159,12 @@ def read_at(name: str) -> Mapping[str, int]:
     return wished
 
 
-def more_tasks(name: str) -> tuple[str, ...]:
-    """Tasks that a run on a data set is evaluated by beside its own."""
-    asked: dict[str, tuple[str, ...]] = getattr(load(name), "TASKS", {})
-    return asked.get(name.partition("-")[2], ())
+def more_tasks(name: str, source: str | None = None) -> tuple[str, ...]:
+    """Tasks that a run on a data set is evaluated by beside its own; of shards those of what they are of."""
+    module = load(name)
+    asked: dict[str, tuple[str, ...]] = getattr(module, "TASKS", {})
+    own: tuple[str, ...] = module.tasks(source) if source and hasattr(module, "tasks") else ()
+    return (*asked.get(name.partition("-")[2], ()), *own)
 
 
 def truth_of(store: FrameStore) -> Truth:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index, Member
 from workbench.data.shards import locations
+from workbench.data.shards.listing import origin_of
 from workbench.data.shards.scan import Sample, samples_of
 from workbench.errors import UserError
 
@@ -40,12 +41,22 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     assert source is not None, "SOURCE says so"
     addresses = locations.expand(source)
     kept = digests.folder / FOLDER if digests.folder is not None else None
+    origin, held_out = origin_of(addresses)
     found: list[tuple[str, str, Sample]] = []
     names = list(_names(addresses))
     progress = tqdm(addresses, desc="indexing shards", unit="shard", disable=not sys.stderr.isatty())
     for name, address in zip(names, progress, strict=True):
         found += [(address, f"{name}/{sample.key}", sample) for sample in samples_of(address, kept)]
     bad = [f"{name} ({sample.problem})" for _, name, sample in found if sample.problem]
+    lost = [
+        f"{name} ({sample.problem})"
+        for address, name, sample in found
+        if sample.problem and (address in held_out or sample.own.get("split", "train") != "train")
+    ]
+    if lost:  # an evaluation without them would be another benchmark
+        raise UserError(
+            f"{len(lost)} samples of val or test cannot be used: {'; '.join(lost[:5])}; make the shards again"
+        )
     good = [one for one in found if not one[2].problem]
     if not good:
         raise UserError(f"no sample of {source} can be used; the first is {(bad or ['missing'])[0]}")
@@ -66,14 +77,15 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         )
         for (address, name, sample), split in zip(good, splits, strict=True)
     )
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(b"shared" if origin.shared else b"")
     for clip, (_, _, sample) in zip(clips, good, strict=True):
         told = [clip.id, clip.split, clip.captions, clip.label, clip.start, clip.end]
         sha.update(json.dumps([*told, sample.size, sample.edges]).encode())
     return Index(
         digest=sha.hexdigest(),
         clips=clips,
-        notes=notes,
+        notes=(*origin.notes, *notes),
+        shared=origin.shared,
         shards=tuple((address, tuple(locations.state(address))) for address in addresses),
     )
 
@@ -81,6 +93,11 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
     """Nothing is unpacked: clips say where in a shard they lie."""
     return cache
+
+
+def tasks(source: str) -> tuple[str, ...]:
+    """By which data are evaluated that were made into shards, beside a run's own tasks."""
+    return origin_of(locations.expand(source))[0].tasks
 
 
 def _names(addresses: Sequence[str]) -> Iterator[str]:

@@ -84,6 +84,20 @@ def read(address: str, offset: int, size: int) -> bytes:
     return content
 
 
+def beside(address: str, name: str) -> str | None:
+    """The text of a file in the folder of a shard; None where there is none."""
+    if "://" in address:
+        system, path = _system(address)
+        other = f"{path.rpartition('/')[0]}/{name}"
+        with _said(address):
+            content: bytes | None = system.cat_file(other) if system.exists(other) else None
+    else:
+        file = Path(address).parent / name
+        with _said(str(file)):
+            content = file.read_bytes() if file.is_file() else None
+    return None if content is None else content.decode("utf-8", errors="replace")
+
+
 def sha256(address: str) -> str:
     """Of a whole shard, in hexadecimal digits."""
     sha = hashlib.sha256()

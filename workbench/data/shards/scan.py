@@ -18,10 +18,11 @@ from typing import Any, BinaryIO, NamedTuple
 import workbench.data.shards.locations as locations
 from workbench.data.digests import SETTLED
 from workbench.data.index import PICTURES, SPLITS, VIDEOS
+from workbench.data.shards.listing import LIST, listed
 from workbench.errors import UserError
 from workbench.tracking.files import write_atomic
 
-VERSION = 1
+VERSION = 2
 LARGEST = 1 << 20
 """Bytes of a text or JSON file that is read; a larger one counts as none."""
 LONGEST = 20_000
@@ -30,8 +31,6 @@ EDGE = 4096
 """So many bytes from each end of a clip's file identify its content, together with its size."""
 OWN = "workbench"
 """Key of a sample's JSON below which `write` keeps what only this workbench knows."""
-LIST = "shards.json"
-"""The file in a folder of shards that says how many samples each has, and its SHA-256."""
 
 
 class Sample(NamedTuple):
@@ -100,15 +99,6 @@ def _compare(address: str, size: int) -> None:
         raise UserError(f"{address} is not the shard that {path.parent / LIST} names: copy or make it again")
 
 
-def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name of a shard -> `samples`, `bytes`, `sha256`, as the list in its folder has them."""
-    try:
-        found = json.loads((folder / LIST).read_text(encoding="utf-8"))["shards"]
-        return {str(name): {k: one[k] for k in ("samples", "bytes", "sha256")} for name, one in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / LIST} is damaged: delete it, or make the shards again") from error
-
-
 def scan(address: str) -> list[Sample]:
     """The samples of a shard, from its headers and texts. Raises `UserError`, see `samples_of`."""
     files: dict[str, dict[str, tuple[int, int]]] = {}
@@ -146,6 +136,13 @@ def _check(address: str, member: tarfile.TarInfo) -> None:
 
 
 def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) -> Sample:
+    try:
+        said = json.loads(_text(stream, files, "json") or "{}")
+    except (ValueError, RecursionError):
+        said = None
+    own = said.get(OWN, {}) if isinstance(said, dict) else {}
+    if not _known(own):
+        return Sample(key, f"what its JSON says below {OWN!r} is not what this workbench writes")
     media = [
         ending
         for kind in (VIDEOS, PICTURES)
@@ -153,11 +150,7 @@ def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) ->
         if f".{ending.rpartition('.')[2]}" in kind
     ]
     if not media:
-        return Sample(key, "it has neither a video nor a picture")
-    try:
-        said = json.loads(_text(stream, files, "json") or "{}")
-    except (ValueError, RecursionError):
-        said = None
+        return Sample(key, "it has neither a video nor a picture", own=own)
     if not isinstance(said, dict):
         return Sample(key, "its JSON cannot be read")
     captions = said.get("captions")
@@ -166,12 +159,9 @@ def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) ->
     captions = [" ".join(one.replace("\0", " ").split()) for one in captions if isinstance(one, str)]
     captions = list(filter(None, captions))
     if not captions:
-        return Sample(key, "it has no caption")
+        return Sample(key, "it has no caption", own=own)
     if max(map(len, captions)) > LONGEST:
-        return Sample(key, f"its caption has more than {LONGEST:,} characters")
-    own = said.get(OWN, {})
-    if not _known(own):
-        return Sample(key, f"what its JSON says below {OWN!r} is not what this workbench writes")
+        return Sample(key, f"its caption has more than {LONGEST:,} characters", own=own)
     offset, size = files[media[0]]
     stream.seek(offset)
     ends = stream.read(min(size, EDGE))

@@ -3,7 +3,7 @@
 ```
 train-000000.tar   00000000.mp4  00000000.txt  00000000.json  00000001.mp4 ...
 val-000000.tar, test-000000.tar
-shards.json        of each shard its samples, bytes and SHA-256
+shards.json        of each shard its samples, bytes and SHA-256; of what data they are, and how measured
 ```
 
 The files of the clips are copied as they are. A shard depends on the data alone, to the last bit, and is
@@ -25,9 +25,10 @@ from tqdm import tqdm
 
 from workbench import data as datasets
 from workbench.config import DataConfig
-from workbench.data.index import SPLITS, Clip
+from workbench.data.index import PICTURES, SPLITS, VIDEOS, Clip
 from workbench.data.shards import locations
-from workbench.data.shards.scan import LIST, OWN, listed
+from workbench.data.shards.listing import LIST, Origin, listed
+from workbench.data.shards.scan import OWN
 from workbench.errors import UserError
 from workbench.tracking.files import check_folder, replacing, write_atomic
 
@@ -63,6 +64,8 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
     into.mkdir(parents=True, exist_ok=True)
     head = {"version": VERSION, "digest": index.digest, "clips": clips}
     known = _known(into, head)
+    origin = Origin(name, index.shared, datasets.more_tasks(name, source or None), index.notes)
+    head |= {"of": origin._asdict()}
     found, missing = 0, []
     parts = dict(_parts(index.clips, clips))
     with TemporaryDirectory() as cache:
@@ -74,14 +77,21 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
             if videos is None:  # drawn clips are drawn when the first shard needs them
                 videos = module.videos(index, source or None, Path(cache), progress)
             with replacing(into / file) as temporary:
-                missing += _write(temporary, part, videos)
+                missing += _write(temporary, part, videos, ".jpg" if index.pictures else ".mp4")
             sha256 = locations.sha256(str(into / file))
             gone = {number for number, _ in part} & {number for number, _ in missing}
             size = (into / file).stat().st_size
             known[file] = {"samples": len(part) - len(gone), "bytes": size, "sha256": sha256}
-            write_atomic(into / LIST, json.dumps(head | {"shards": known}, indent=1) + "\n")
+            _list(into, head, known)
+    _list(into, head, known)  # one of an earlier version does not say what data they are of
     samples = sum(known[file]["samples"] for file in parts)
     return Made(len(parts), samples, found, [reason for _, reason in missing])
+
+
+def _list(into: Path, head: dict[str, Any], known: dict[str, dict[str, Any]]) -> None:
+    text = json.dumps(head | {"shards": known}, indent=1) + "\n"
+    if not (into / LIST).exists() or (into / LIST).read_text(encoding="utf-8") != text:
+        write_atomic(into / LIST, text)
 
 
 def _known(into: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -114,8 +124,12 @@ def _parts(clips: Sequence[Clip], size: int) -> Iterator[tuple[str, list[tuple[i
             yield f"{split}-{number:06d}.tar", own[start : start + size]
 
 
-def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path) -> list[tuple[int, str]]:
-    """One shard; numbers of the clips whose file cannot be read, each with its name and the reason."""
+def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path, usual: str) -> list[tuple[int, str]]:
+    """One shard; numbers of the clips whose file cannot be read, each with its name and the reason.
+
+    usual: suffix of a file whose own says nothing, as of `x.null` or of CC3M's pictures, which have none:
+    readers of shards tell a video by it.
+    """
     missing = []
     with tarfile.open(path, "w") as tar:
         for number, clip in clips:
@@ -126,7 +140,8 @@ def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path) -> list[
                 missing.append((number, f"{clip.path}: {why}"))
                 print(f"left out: {clip.path}: {why}", file=sys.stderr)
                 continue
-            suffix = PurePosixPath(clip.path).suffix.lower() or ".jpg"  # CC3M's pictures have none
+            suffix = PurePosixPath(clip.path).suffix.lower()
+            suffix = suffix if suffix in VIDEOS | PICTURES else usual
             own: dict[str, Any] = {
                 "split": clip.split,
                 "label": clip.label,
