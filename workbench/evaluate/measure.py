@@ -101,8 +101,8 @@ def _possible(request: Request, config: RunConfig, recipe: type[BaseRecipe]) -> 
         if refusal := tasks.refusal(request.tasks, [recipe]):
             raise UserError(refusal)
         return list(dict.fromkeys(request.tasks))
-    name = request.data.partition(":")[0] or config.data.name
-    more = datasets.more_tasks(name) if name in datasets.names() else ()
+    name, _, source = (request.data or config.data.name).partition(":")
+    more = datasets.more_tasks(name, source or None) if name in datasets.names() else ()
     able = tasks.possible(list(dict.fromkeys([*config.tasks, *more])), recipe)
     if not able:
         raise UserError(tasks.refusal(config.tasks, [recipe]))

@@ -159,7 +159,7 @@ def fitted(
         config, said = _with_pictures(config, describe)
         notes += said
     if "retrieval" in config.tasks:
-        more = [task for task in datasets.more_tasks(name) if task not in config.tasks]
+        more = [task for task in describe(config.data).tasks if task not in config.tasks]
         config = replace(config, tasks=(*config.tasks, *more))
         notes += [f"{name}: measured by {task} too" for task in more]
     for data in config.all_data:
