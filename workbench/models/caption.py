@@ -27,6 +27,12 @@ BOS, EOS = "[BOS]", "[EOS]"
 """Words that `TextConfig.words` has to name."""
 
 
+def check_marks(recipe: str, text: TextConfig) -> None:
+    """Refuses, for a recipe of that name that writes captions, a text config that lacks `BOS` or `EOS`."""
+    if not {BOS, EOS} <= set(text.words):
+        raise UserError(f"{recipe} marks where captions begin and end: text.words has {BOS} and {EOS}")
+
+
 class Read(NamedTuple):
     """Captions as the decoder has read them, before it looks at anything."""
 

@@ -95,6 +95,10 @@ class DualEncoder(BaseRecipe):
         """One vector [B, D] a caption."""
         return self.text(text, mask).pooled
 
+    def project(self, video: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [B, E] in the shared space, of pooled clips and pooled captions, [B, D] each."""
+        return unit(self.video_head(video)), unit(self.text_head(text))
+
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
         return self.contrast_of(*self.embedded(batch, draw))

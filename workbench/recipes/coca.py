@@ -26,7 +26,7 @@ from torch import Tensor
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
-from workbench.models.caption import BOS, EOS, CaptionDecoder
+from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
 from workbench.models.encoder import Encoder
 from workbench.models.pooler import Pooled, TwoPoolers
 from workbench.models.text import TextConfig, Vocabulary
@@ -63,8 +63,7 @@ class Config(DualConfig):
         at_least("recipe.queries", self.queries, 1)
         if self.text_masking is not None:
             raise UserError("coca predicts every word from those before it: it takes no text_masking")
-        if not {BOS, EOS} <= set(self.text.words):
-            raise UserError(f"coca marks where captions begin and end: text.words has {BOS} and {EOS}")
+        check_marks("coca", self.text)
 
 
 class Recipe(DualEncoder):
@@ -100,7 +99,7 @@ class Recipe(DualEncoder):
         caption = self.text.read(batch.text)  # its class token [B, D], states [B, S, D]
         terms = {}
         if weights.vtc:
-            video, text = unit(self.video_head(clip.single)), unit(self.text_head(caption.pooled))  # [B, E]
+            video, text = self.project(clip.single, caption.pooled)  # [B, E]
             terms["vtc"] = losses.vtc(video, text, self.temperature())
         if weights.lm:
             logits = self.text(caption.states[:, :-1], clip.several)  # [B, S - 1, V], each of the next word

@@ -35,7 +35,7 @@ from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.places import counted_each, pick
 from workbench.masking.text import TextMasking, TokenMasking
-from workbench.models.caption import BOS, EOS, CaptionDecoder
+from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
@@ -82,8 +82,7 @@ class Config(DualConfig):
             raise UserError("hitea drops what its short view lacks: no video_masking, video.hidden='drop'")
         if self.text.hidden != "replace" or self.fusion.mode != "stride":
             raise UserError("hitea needs text.hidden='replace' and fusion.mode='stride'")
-        if not {BOS, EOS} <= set(self.text.words):
-            raise UserError(f"hitea marks where captions begin and end: text.words has {BOS} and {EOS}")
+        check_marks("hitea", self.text)
 
 
 class Recipe(DualEncoder):
@@ -145,8 +144,7 @@ class Recipe(DualEncoder):
             logits = self.decoder(states[:, :-1], long().tokens)  # [B, S - 1, V], each of the next word
             terms["lm"] = losses.lm(logits, tokens[:, 1:], valid[:, 1:])
         if weights.vtc or weights.vtm:
-            clips, captions = self.video_head(long().pooled), self.text_head(caption(False).pooled)
-            clips, captions = unit(clips), unit(captions)  # [B, E]
+            clips, captions = self.project(long().pooled, caption(False).pooled)  # [B, E]
         if weights.vtc:
             terms["vtc"] = losses.vtc(clips, captions, self.temperature())
         if weights.vtm:

@@ -35,7 +35,7 @@ from workbench import losses, targets
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
 from workbench.masking.video import TubeMasking, VideoMasking
-from workbench.models.caption import BOS, EOS, CaptionDecoder, Read
+from workbench.models.caption import BOS, EOS, CaptionDecoder, Read, check_marks
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.encoder import Encoder
 from workbench.models.pooler import Coordinator
@@ -83,8 +83,9 @@ class Config(DualConfig):
         at_least("recipe.coordinator_depth", self.coordinator_depth, 1)
         if self.video_masking is None or self.video.hidden != "drop":
             raise UserError("internvideo predicts what was dropped: a video_masking, and video.hidden='drop'")
-        if self.text_masking is not None or not {BOS, EOS} <= set(self.text.words):
-            raise UserError(f"internvideo takes no text_masking and needs text.words with {BOS} and {EOS}")
+        if self.text_masking is not None:
+            raise UserError("internvideo predicts every word from those before it: it takes no text_masking")
+        check_marks("internvideo", self.text)
 
 
 class Recipe(DualEncoder):
@@ -174,7 +175,7 @@ class Recipe(DualEncoder):
     def _contrast(self, seen: Encoded, read: Read) -> dict[str, Tensor]:
         weights, terms = self.config.weights, {}
         if weights.vtc:
-            video, text = unit(self.video_head(seen.pooled)), unit(self.text_head(read.pooled))  # [B, E]
+            video, text = self.project(seen.pooled, read.pooled)  # [B, E]
             terms["vtc"] = losses.vtc(video, text, self.temperature())
         if weights.lm:
             logits = self.text(read.states[:, :-1], seen.tokens)  # [B, S - 1, V], each of the next word
@@ -186,7 +187,7 @@ class Recipe(DualEncoder):
         with torch.no_grad():
             other = self.generative(batch.video)  # tokens [B, N, D]
         both = self.coordinator(seen.pooled.detach(), other)  # [B, D]
-        video, text = unit(self.video_head(both)), unit(self.text_head(read.pooled.detach()))  # [B, E]
+        video, text = self.project(both, read.pooled.detach())  # [B, E]
         return {"joint": losses.vtc(video, text, self.temperature())}
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:

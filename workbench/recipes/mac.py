@@ -30,7 +30,6 @@ from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoEncoder
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import unit
 
 if TYPE_CHECKING:
     from workbench.config import RunConfig
@@ -92,6 +91,6 @@ class Recipe(DualEncoder):
         if self.decoder is None or mask is None:
             return self.align(batch, draw)
         clip = self.video(batch.video, mask)
-        embedded = unit(self.video_head(clip.pooled)), self.embed_text(batch.text, draw.text_mask)
+        embedded = self.project(clip.pooled, self.pooled_text(batch.text, draw.text_mask))  # [B, E] each
         hidden = targets.normalised_patches(self.video.patches(batch.video, mask))  # [B, M, P]
         return self.contrast_of(*embedded) | {"mvm": losses.mvm(self.decoder(clip.tokens, mask), hidden)}

@@ -43,7 +43,7 @@ from workbench.recipe.attending import AttendingWords
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, match_score, unit
+from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -122,7 +122,7 @@ class Recipe(AttendingWords, HardPairs):
             terms["mlm"] = losses.mlm(self.word_head(words), pick(batch.text.tokens, draw.text_mask))
         if weights.vtc or weights.vtm:
             video, text = clip(False), caption(False)
-            embedded = unit(self.video_head(video.pooled)), unit(self.text_head(text.pooled))
+            embedded = self.project(video.pooled, text.pooled)  # [B, E] each
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:

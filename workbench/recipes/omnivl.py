@@ -37,7 +37,7 @@ from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.places import counted, how_many
 from workbench.masking.video import floor_count, lowest
-from workbench.models.caption import BOS, EOS, CaptionDecoder
+from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
 from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.image import ImageVideoEncoder
@@ -47,7 +47,7 @@ from workbench.recipe.base import Phase
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, match_score, unit
+from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.momentum import Keys, Momentum
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class Config(DualConfig):
                 raise UserError(f"recipe.{name} is a share in [0, 1], not {getattr(self, name)!r}")
         if self.video_masking is not None or self.text_masking is not None or self.fusion.mode != "xattn":
             raise UserError("omnivl hides nothing, so it takes no masking, and needs fusion.mode='xattn'")
-        if not {BOS, EOS} <= set(self.text.words):
-            raise UserError(f"omnivl marks where captions begin and end: text.words has {BOS} and {EOS}")
+        check_marks("omnivl", self.text)
 
 
 class Recipe(DualEncoder):
@@ -184,7 +183,7 @@ class Recipe(DualEncoder):
             for image, count in ((False, len(order) * size() - images), (True, images)):
                 if seen[image] is None and count:
                     pooled = pooled + self.video.unread(image=image)
-        video, text = unit(self.video_head(pooled)), unit(self.text_head(read.pooled))  # [B, E]
+        video, text = self.project(pooled, read.pooled)  # [B, E]
         line = gather(frame).argsort(stable=True)  # samples of all processes, clips first, as here
         rows = line.argsort()[own_rows(len(frame), frame.device)]  # where those of this one stand in it
         own = Keys(gather(video)[line], gather(text)[line], gather(label)[line])

@@ -31,7 +31,7 @@ from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, match_score, unit
+from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -108,11 +108,8 @@ class Recipe(DualEncoder):
         if (weights.mvm and draw.video_mask is not None) or (weights.mlm and draw.text_mask is not None):
             terms |= self._predict(batch, draw, video, words, keep)
         if weights.vtc:
-            terms["vtc"] = losses.vtc(
-                unit(self.video_head(self.video.encode(video).pooled)),
-                unit(self.text_head(self.video.encode(words, keep).pooled)),
-                self.temperature(),
-            )
+            clip, caption = self.video.encode(video), self.video.encode(words, keep)  # each read alone
+            terms["vtc"] = losses.vtc(*self.project(clip.pooled, caption.pooled), self.temperature())
         if "shift" in draw.chosen:
             every = gather(video)  # [B of all processes, n, D]
             other = (own_rows(len(video), video.device) + draw.chosen["shift"]) % len(every)

@@ -48,7 +48,7 @@ from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.hard_pairs import wrong_pairs
-from workbench.recipe.heads import judgement, match_score, projection, unit
+from workbench.recipe.heads import judgement, match_score, projection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class Recipe(DualEncoder):
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, layout, terms = self.config.weights, batch.text.layout, {}
         clip, caption = self.video(batch.video), self.text(batch.text)  # tokens [B, N, D] and [B, L, D]
-        video, text = unit(self.video_head(clip.pooled)), unit(self.text_head(caption.pooled))  # [B, E]
+        video, text = self.project(clip.pooled, caption.pooled)  # [B, E]
         if weights.vtc:
             terms["vtc"] = losses.vtc(video, text, self.temperature())
         if not (weights.vtm or weights.region):

@@ -133,7 +133,7 @@ class Recipe(HardPairs):
         if not (told or weights.vtc):
             return terms
         caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
-        embedded = unit(self.video_head(clip.vectors.mean(1))), unit(self.text_head(caption.pooled))
+        embedded = self.project(clip.vectors.mean(1), caption.pooled)  # [B, E] each
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if told:

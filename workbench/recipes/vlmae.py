@@ -40,7 +40,7 @@ from workbench.recipe.attending import AttendingWords
 from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, match_score, unit
+from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 from workbench.targets.features import normalised_features
 
@@ -125,7 +125,7 @@ class Recipe(AttendingWords, HardPairs):
             terms |= self._generate(
                 batch, draw.video_mask, self._decode(clip, draw.video_mask, caption, keep)
             )
-        embedded = unit(self.video_head(clip.pooled)), unit(self.text_head(caption.pooled))
+        embedded = self.project(clip.pooled, caption.pooled)  # [B, E] each
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         words = draw.text_mask if weights.mlm else None  # [B, L]
