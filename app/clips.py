@@ -10,6 +10,7 @@ import streamlit as st
 from app import address, scripts
 from app.markdown import escaped
 from app.runs import Runs
+from app.widgets import among
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 from workbench.inspection.clips import PLAYABLE, Clips, frames_path, open_clips
@@ -33,9 +34,18 @@ def clips_of(runs: Runs, run: str) -> Clips:
     if not record.is_file():
         raise UserError(
             f"the clips of this study are not on this machine: there is no {record.parent}. "
-            "$WORKBENCH_DATA names another folder of prepared data"
+            f"$WORKBENCH_DATA names another folder of prepared data{_making(runs, run)}"
         )
     return _opened(str(directory.path), str(root), record.stat().st_mtime_ns)
+
+
+def _making(runs: Runs, run: str) -> str:
+    """Which command makes the data of a run ready; empty for a run of another plan, whose command is not
+    known."""
+    if runs.asked is None or run.rpartition("-s")[0] not in runs.asked.labels:
+        return ""
+    command = f"{runs.asked.command}{among(runs.results)}"
+    return f"; this makes the clips ready, and then the runs that are missing here: {command}"
 
 
 def clips_or_sentence(runs: Runs, run: str) -> Clips | None:

@@ -1,5 +1,6 @@
 """The shell: every view over every state of a store, and the address as the source of truth."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_a_file_that_is_no_archive_is_refused_in_one_sentence(tmp_path, monkeypa
     page = _page()
     assert "no archive of runs" in said(page)
     assert not page.code
+
+
+@pytest.mark.parametrize("view", ["masks", "predictions"])
+def test_clips_that_are_not_here_come_with_the_command_that_makes_them(ratios, opened, view):
+    results = ratios()
+    data = {"name": "moving_shapes", "digest": "d" * 12, "frames": 8, "size": 64}
+    for path in results.glob("runs/ratios/*/config.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data": data}))
+    page = opened(view=view)
+    assert not page.exception, page.exception[0].value
+    words = said(page).replace("\\", "")
+    assert "this makes the clips ready, and then the runs that are missing here" in words
+    assert f"python -m workbench.study ratios --results {results}" in words
 
 
 def test_a_view_that_does_not_exist_falls_back_with_one_sentence(ratios, opened):

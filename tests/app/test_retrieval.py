@@ -149,6 +149,7 @@ def test_a_run_of_an_earlier_version_without_embeddings_is_explained(ratios, ope
     page = opened(view="retrieval")
     assert not page.exception
     assert "left no embeddings" in said(page)
+    assert "or comes from an archive, which leaves them out" in said(page).replace("\\", "")
 
 
 def test_hostile_parameters_are_left_out_with_a_sentence(trained, opened):

@@ -62,7 +62,10 @@ def read_embeddings(run: RunDir) -> Embeddings:
     try:
         video, text, clips, queries, owners, captions = run.read_arrays("embeddings.npz", *names)
     except FileNotFoundError as error:
-        raise UserError(f"the run {run.path.name} left no embeddings; it is of an earlier version") from error
+        raise UserError(
+            f"the run {run.path.name} left no embeddings: it is of an earlier version, or comes from an "
+            "archive, which leaves them out"
+        ) from error
     row = {name: i for i, name in enumerate(clips.tolist())}
     shapes = video.ndim == text.ndim == 2 and video.shape[1] == text.shape[1]
     if not (shapes and len(video) == len(row) and len(text) == len(queries) == len(owners) == len(captions)):
