@@ -114,9 +114,13 @@ class BaseRecipe(nn.Module, ABC):
         return {"vtc": 1.0} if objective == "align" else asdict(self.config.weights)
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Whatever chance decides in a step. A recipe that draws more than masks extends it."""
+        """Whatever chance decides in a step: the masks, then the `choices` of the recipe's own objective."""
         video, text = self.masks(batch, rng) if masked else Masks()
-        return Draw(video, text)
+        return Draw(video, text, self.choices(batch, rng) if objective == "recipe" else {})
+
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """What the recipe's own losses draw besides masks, masked or not: `Draw.chosen`, [B, ...] each."""
+        return {}
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Both sides at once: a recipe may look at one side, or run itself, to hide the other.

@@ -1,13 +1,16 @@
-"""True pairs are judged beside wrong ones that nearly fit: MaskVLM, SMAUG, VLMAE, HiTeA, SLAN."""
+"""True pairs are judged beside wrong ones that nearly fit: HiTeA, MaskVLM, SLAN, SMAUG, VLMAE."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench import losses
 from workbench.distributed import gather, own_rows
-from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.recipe.abilities import JudgingPairs
+from workbench.recipe.batch import Batch, BatchRng
 from workbench.recipe.dual import DualEncoder
 from workbench.recipe.heads import judgement
 
@@ -31,18 +34,27 @@ def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tens
     return torch.cat([clips[own], own]), torch.cat([own, captions[own]])
 
 
-class HardPairs(DualEncoder):
+def true_and_wrong_pairs(
+    video: Tensor, text: Tensor, scale: Tensor | float, chance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `wrong_pairs`, behind the B true pairs of this process: rows of 3B clips and of 3B captions."""
+    own = own_rows(len(video), video.device)
+    clips, captions = wrong_pairs(video, text, scale, chance)
+    return torch.cat([own, clips]), torch.cat([own, captions])
+
+
+class HardPairs(JudgingPairs, DualEncoder):
     """Each caption meets another clip and each clip another caption, the likelier the better they fit."""
 
-    match_head: nn.Module
-    """From a pair's pooled vector to two logits: no match, match."""
+    PAIR_TERMS: ClassVar[tuple[str, ...]] = ("vtm",)
+    """Terms that need wrong pairs."""
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2]."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or not self.config.weights.vtm:
-            return draw
-        return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """Numbers in [0, 1) that decide on each caption's and each clip's negative, `negatives` [B, 2]."""
+        weights = self.weights()
+        if not any(weights[term] for term in self.PAIR_TERMS):
+            return {}
+        return {"negatives": rng.uniform(len(batch.text.tokens), 2)}
 
     def vtm_loss(self, own: Tensor, wrong: Tensor, true: Tensor) -> Tensor:
         """How well pairs are told apart by their pooled vectors: B true ones [B, D], and those of

@@ -22,6 +22,7 @@ from workbench.models.fusion import Fused, FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
+from workbench.recipe.abilities import AttendingWords
 from workbench.recipe.batch import Batch, BatchRng, Draw, Text
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, perceptron
@@ -48,7 +49,7 @@ class JointConfig(DualConfig):
             raise UserError(f"{name} needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
 
 
-class JointEncoder(DualEncoder):
+class JointEncoder(AttendingWords, DualEncoder):
     """Reads both sides together and predicts words; embeds each side by itself for the alignment."""
 
     def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
@@ -62,14 +63,13 @@ class JointEncoder(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and for each clip how many rows further its wrong captions stand, [B, C - 1], none twice."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or not self.config.weights.vtm:
-            return draw
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """How many rows further than each clip its wrong captions stand, `shift` [B, C - 1], none twice."""
+        if not self.config.weights.vtm:
+            return {}
         rows = len(batch.text.tokens)
         order = rng.uniform(rows, rows * rng.size - 1).argsort(dim=1, stable=True)
-        return draw._replace(chosen={"shift": order[:, : self.config.candidates - 1] + 1})
+        return {"shift": order[:, : self.config.candidates - 1] + 1}
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
         """See `BaseRecipe`; an answer is a hidden word."""
@@ -90,10 +90,8 @@ class JointEncoder(DualEncoder):
         found = logits[:, None].expand(-1, tokens.shape[1], -1).gather(2, tokens)  # [B, A, L]
         return (found * valid).sum(2) / valid.sum(2).clamp(min=1)
 
-    def attended(self, video: Tensor, text: Text) -> Tensor:
-        """How much the words of each caption look at each token of its clip, [B, N]."""
-        words, keep = self.text.embed(text)
-        return self.fusion(self.video(video).tokens, words, keep, show=True).attended(keep)
+    def words_to_fuse(self, text: Text) -> tuple[Tensor, Tensor]:
+        return self.text.embed(text)
 
     def _at_mask(self, video: Tensor, text: Text) -> Tensor:
         """Logits [P, V] of words at a [MASK] that is put behind each caption."""

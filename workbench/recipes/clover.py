@@ -37,7 +37,7 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.attending import AttendingWords
+from workbench.recipe.abilities import AttendingWords
 from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import projection, unit

@@ -41,10 +41,10 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
-from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.hard_pairs import wrong_pairs
-from workbench.recipe.heads import judgement, match_score, perceptron, unit
+from workbench.recipe.batch import Batch, BatchRng, Draw
+from workbench.recipe.dual import DualConfig
+from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
+from workbench.recipe.heads import perceptron, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Config(DualConfig):
         check_marks("hitea", self.text)
 
 
-class Recipe(DualEncoder):
+class Recipe(HardPairs):
     """Encode both views and the caption with and without hidden words, fuse, predict, align.
 
     Letters: B batch, N tokens of a clip, L places of a caption, S = L + 2 with its begin and end, M hidden
@@ -114,19 +114,12 @@ class Recipe(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Hidden words; `start` [B], the short view's first time step; numbers in [0, 1) that decide on each
-        caption's and each clip's negative, [B, 2]."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        rows, weights = len(batch.text.tokens), self.config.weights
-        if objective != "recipe":
-            return draw
-        chosen: dict[str, Tensor] = {}
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """The short view's first time step, `start` [B], and negatives."""
+        weights, chosen = self.config.weights, {}
         if weights.moment or weights.relation:
-            chosen["start"] = rng.integers(0, self.grid.time - self.window + 1, rows)
-        if weights.vtm:
-            chosen["negatives"] = rng.uniform(rows, 2)
-        return draw._replace(chosen=chosen)
+            chosen["start"] = rng.integers(0, self.grid.time - self.window + 1, len(batch.text.tokens))
+        return chosen | super().choices(batch, rng)
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, text, hides = self.config.weights, batch.text, draw.text_mask is not None
@@ -151,9 +144,7 @@ class Recipe(DualEncoder):
             rows, columns = wrong_pairs(clips, captions, self.temperature(), draw.chosen["negatives"])
             seen, read, real = gather(long().tokens), gather(caption(False).tokens), gather(keep)  # of all
             wrong = self.fusion(seen[rows], read[columns], real[columns]).pooled  # [2B, D]
-            pooled = torch.cat([fused(long, False).pooled, wrong])  # [3B, D]
-            matched = torch.cat([torch.ones_like(keep[:, 0]), rows == columns])
-            terms["vtm"] = losses.vtm(judgement(self.match_head, pooled), matched)
+            terms["vtm"] = self.vtm_loss(fused(long, False).pooled, wrong, rows == columns)
         if weights.moment:
             moment, words = unit(self.video_head(short().pooled)), unit(self.text_head(caption(False).tokens))
             content = text.layout.content & keep  # [B, L]
@@ -172,12 +163,6 @@ class Recipe(DualEncoder):
         begun = start[:, None]
         outside = (step < begun) | (step >= begun + self.window)
         return counted_each(outside, (self.grid.time - self.window) * self.grid.space)
-
-    def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        fused = self.fusion(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        logits = judgement(self.match_head, fused.pooled)
-        return match_score(logits)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts."""

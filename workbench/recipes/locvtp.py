@@ -106,13 +106,10 @@ class Recipe(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
         """Numbers in [0, 1) that decide on negatives, `other_*` [B, A, K]; how many places further positives
         are, `*_shift` [B, A]; the step `seam` [B] from which the clip that is `tail` [B] rows further is
         pasted in, at step 0 not at all."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe":
-            return draw
         (rows, places), steps, weights = batch.text.tokens.shape, self.grid.time, self.config.weights
         chosen: dict[str, Tensor] = {}
         if weights.fine or weights.shifted:
@@ -125,7 +122,7 @@ class Recipe(DualEncoder):
         if self.splices:
             chosen["seam"] = rng.integers(0, steps, rows)
             chosen["tail"] = rng.integers(1, max(2, rows * rng.size), rows)
-        return draw._replace(chosen=chosen)
+        return chosen
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, valid, terms = self.config.weights, batch.text.layout.valid, {}  # valid [B, L]

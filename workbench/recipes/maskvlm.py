@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench import losses
-from workbench.distributed import gather, own_rows
+from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import one_of, positive
 from workbench.masking.places import pick
@@ -39,11 +39,10 @@ from workbench.models.encoder import Encoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoConfig, VideoEncoder
-from workbench.recipe.attending import AttendingWords
-from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.abilities import AttendingWords
+from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig
-from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, match_score
+from workbench.recipe.hard_pairs import HardPairs, true_and_wrong_pairs
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 
 
@@ -126,18 +125,11 @@ class Recipe(AttendingWords, HardPairs):
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         if weights.vtm:
-            rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])
-            own = own_rows(len(keep), keep.device)
-            rows, columns = torch.cat([own, rows]), torch.cat([own, columns])
+            rows, columns = true_and_wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])
             clips, words, real = gather(video.tokens), gather(text.tokens), gather(keep)  # of all processes
-            logits = self._judge(clips[rows], words[columns], real[columns])  # [3B, 2]
+            logits = self.judge(clips[rows], words[columns], real[columns])  # [3B, 2]
             terms["vtm"] = losses.vtm(logits, rows == columns)
         return terms
-
-    def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        return match_score(logits)
 
     @property
     def reconstruction(self) -> Reconstruction:
@@ -156,7 +148,3 @@ class Recipe(AttendingWords, HardPairs):
         words = None if text is None else torch.cat([text.pooled[:, None], text.tokens], 1)
         decoded: Tensor = self.decoder(tokens, None, words, F.pad(keep, (1, 0), value=True))[0]
         return decoded
-
-    def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
-        """Logits [P, 2] (no match, match), from the product of the two sides' class tokens."""
-        return judgement(self.match_head, self.fusion(video, text, keep).pooled)

@@ -43,11 +43,11 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.image import ImageVideoEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import Encoded
+from workbench.recipe.abilities import JudgingPairs
 from workbench.recipe.base import Phase
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
+from workbench.recipe.batch import Batch, BatchRng, Draw, moved
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.momentum import Keys, Momentum
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Config(DualConfig):
         check_marks("omnivl", self.text)
 
 
-class Recipe(DualEncoder):
+class Recipe(JudgingPairs, DualEncoder):
     """Show some clips as images, name the classes of some, encode, contrast, judge, write.
 
     Letters: B batch, c clips and i images in it, n tokens of one of either, L places of a caption, S = L + 2
@@ -210,7 +210,7 @@ class Recipe(DualEncoder):
                 other = losses.hard_negatives(scores[of, of], fits, chance[of])
                 i, j = torch.cat([mine, other[0][mine], mine]), torch.cat([mine, mine, other[1][mine]])
                 seen_of = self._of_all(one, video, line[of], image=image)  # [., n, D]
-                logits = self._judge(seen_of[i], caption[of][j], keep[of][j])
+                logits = self.judge(seen_of[i], caption[of][j], keep[of][j])
                 pairs.append((logits, fits[i, j]))
             terms["vtm"] = losses.vtm(*(torch.cat(x) for x in zip(*pairs, strict=True)))  # of [3B, 2], [3B]
         if weights.lm:
@@ -239,15 +239,6 @@ class Recipe(DualEncoder):
             whole = torch.cat([none, seen.tokens] if image else [seen.tokens, none])
         return gather(whole)[at]
 
-    def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        logits = self._judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        return match_score(logits)
-
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
         return self.writer.write(self.video(video).tokens, prompts, beams=beams)
-
-    def _judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:
-        """Logits [P, 2] (no match, match) of tokens of both sides."""
-        return judgement(self.match_head, self.fusion(video, text, keep).pooled)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import losses
-from workbench.distributed import gather, own_rows
+from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import positive
 from workbench.models.encoder import Encoder
@@ -45,9 +45,9 @@ from workbench.models.selectors.regions import (
 )
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text
-from workbench.recipe.dual import DualConfig, DualEncoder
-from workbench.recipe.hard_pairs import wrong_pairs
+from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.dual import DualConfig
+from workbench.recipe.hard_pairs import HardPairs, true_and_wrong_pairs
 from workbench.recipe.heads import judgement, match_score, projection
 
 
@@ -94,13 +94,14 @@ class Located(NamedTuple):
     """[P, T, R, L], how alike they and the words are."""
 
 
-class Recipe(DualEncoder):
+class Recipe(HardPairs):
     """Encode both sides, contrast them, find the regions of true and false pairs, judge and align these.
 
     Letters: B batch, P pairs, T frames, S patches of one, N = T S, R regions of one, L words, D width.
     """
 
     DISTRIBUTED: ClassVar = True
+    PAIR_TERMS: ClassVar = ("vtm", "region")
 
     anchors: Tensor
 
@@ -126,13 +127,6 @@ class Recipe(DualEncoder):
             return ()
         return super().trained_by(ability)
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2]."""
-        draw, weights = super().draw(batch, rng, objective=objective, masked=masked), self.config.weights
-        if objective != "recipe" or not (weights.vtm or weights.region):
-            return draw
-        return draw._replace(chosen={"negatives": rng.uniform(len(batch.text.tokens), 2)})
-
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, layout, terms = self.config.weights, batch.text.layout, {}
         clip, caption = self.video(batch.video), self.text(batch.text)  # tokens [B, N, D] and [B, L, D]
@@ -141,10 +135,7 @@ class Recipe(DualEncoder):
             terms["vtc"] = losses.vtc(video, text, self.temperature())
         if not (weights.vtm or weights.region):
             return terms
-        own = own_rows(len(video), video.device)
-        wrong = wrong_pairs(video, text, self.temperature(), draw.chosen["negatives"])
-        # B true pairs, B captions with another clip, B clips with another caption.
-        rows, columns = (torch.cat([own, other]) for other in wrong)
+        rows, columns = true_and_wrong_pairs(video, text, self.temperature(), draw.chosen["negatives"])
         every = (caption.tokens, layout.valid, layout.content)
         words, keep, content = (gather(x)[columns] for x in every)  # of all processes
         found = self.locate(gather(clip.tokens)[rows], words, keep, content)

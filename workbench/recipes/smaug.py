@@ -110,14 +110,13 @@ class Recipe(HardPairs):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, negatives, and numbers that decide on the frames of each pair, [B, 3, T]: of the true pair
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """Negatives, and numbers that decide on the frames of each pair, `frames` [B, 3, T]: of the true pair
         and of the two wrong ones."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
-        if objective != "recipe" or self.selector is None:
-            return draw
-        frames = rng.uniform(len(batch.text.tokens), 3, self.grid.time)
-        return draw._replace(chosen={**draw.chosen, "frames": frames})
+        chosen = super().choices(batch, rng)
+        if self.selector is not None:
+            chosen["frames"] = rng.uniform(len(batch.text.tokens), 3, self.grid.time)
+        return chosen
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, keep = self.config.weights, batch.text.layout.valid  # [B, L]

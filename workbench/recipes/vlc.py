@@ -101,16 +101,15 @@ class Recipe(DualEncoder):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "decoder": self.decoder}
 
-    def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and for each caption how many rows further the clip stands with which it is judged, [B]: 0,
-        its own, in half of the rows (rounded down)."""
-        draw = super().draw(batch, rng, objective=objective, masked=masked)
+    def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
+        """How many rows further than a caption the clip stands with which it is judged, `shift` [B]: 0, its
+        own, in half of the rows (rounded down)."""
         rows, weights = len(batch.text.tokens), self.config.weights
-        if objective != "recipe" or rows < 2 or not (weights.vtm or weights.wpa):
-            return draw
+        if rows < 2 or not (weights.vtm or weights.wpa):
+            return {}
         whole = rows * rng.size
         own = rng.own(lowest(rng.for_all().uniform(whole), whole // 2))
-        return draw._replace(chosen={"shift": rng.integers(1, whole, rows).masked_fill(own, 0)})
+        return {"shift": rng.integers(1, whole, rows).masked_fill(own, 0)}
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights

@@ -36,11 +36,10 @@ from workbench.models.teacher import average_of, follow
 from workbench.models.text import TextEncoder, Vocabulary
 from workbench.models.video import Encoded, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.attending import AttendingWords
-from workbench.recipe.batch import Batch, Draw, Text
+from workbench.recipe.abilities import AttendingWords
+from workbench.recipe.batch import Batch, Draw
 from workbench.recipe.dual import DualConfig
 from workbench.recipe.hard_pairs import HardPairs, wrong_pairs
-from workbench.recipe.heads import judgement, match_score
 from workbench.recipe.reconstruction import Reconstruction, filled, hidden_places
 from workbench.targets.features import normalised_features
 
@@ -135,20 +134,10 @@ class Recipe(AttendingWords, HardPairs):
             terms["mlm"] = losses.mlm(self.word_head(pick(own.text, words)), pick(batch.text.tokens, words))
         if weights.vtm:
             rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
-            clips, captions, real = (
-                gather(clip.tokens),
-                gather(caption.tokens),
-                gather(keep),
-            )  # of all processes
+            clips, captions, real = map(gather, (clip.tokens, caption.tokens, keep))  # of all processes
             wrong = self.fusion(clips[rows], captions[columns], real[columns])
             terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
         return terms
-
-    def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
-        fused = self.fusion(self.video(video).tokens, self.text(text).tokens, text.layout.valid)
-        logits = judgement(self.match_head, fused.pooled)
-        return match_score(logits)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask = hidden_places(self, draw)
