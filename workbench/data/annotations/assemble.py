@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.data.annotations.families import Family, Row, Taken, take
+from workbench.data.annotations.reading import whole
 from workbench.data.annotations.tree import Tree, suffix_of, without_suffix
 from workbench.data.digests import Digests
 from workbench.data.index import VIDEOS, Clip, Count, Index, Survey, absent
@@ -105,7 +106,9 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
         if row.fault or not row.caption:
             empty += not row.fault
             continue
-        name = str(PurePosixPath(row.video))
+        name = str(PurePosixPath(whole(row.video)))
+        if not PurePosixPath(name).name:
+            raise UserError(f"{taken}: {row.video!r} names no video")
         if (split := splits.setdefault(name, row.split)) != row.split:
             raise UserError(
                 f"{row.video} is in {split} and in {row.split} of {taken}; a video belongs to one split"
@@ -198,7 +201,8 @@ def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tu
         raise UserError(f"train has {len(train)} videos, too few to take val from; at least 3 are needed")
     files = list(dict.fromkeys(clip.path for clip in train))  # segments of one file stay together
     files = ([one for one in files if (tree.root / one).is_file()] or files)[:share]
-    chosen = {clip.id for clip in train if clip.path in set(files)}
+    taken = set(files)
+    chosen = {clip.id for clip in train if clip.path in taken}
     single = all(len(clip.captions) == 1 for clip in test)
     found = []
     for clip in clips:

@@ -15,6 +15,7 @@ from workbench.data.annotations.reading import (
     entries,
     json_lines_of,
     json_of,
+    name_of,
     objects,
 )
 from workbench.data.annotations.tree import Tree
@@ -167,7 +168,8 @@ def karpathy(pattern: str) -> Family:
             split = "train" if entry["split"] == "restval" else entry["split"]
             if split not in ("train", "val", "test"):
                 raise UserError(f"{path} has the split {split!r}; train, restval, val and test are read")
-            place = "/".join(filter(None, (entry.get("filepath"), entry["filename"])))
+            place, folder = name_of(path, entry["filename"]), entry.get("filepath")
+            place = f"{name_of(path, folder)}/{place}" if folder else place
             for sentence in entries(path, entry["sentences"], "raw"):
                 yield from _rows(path, place, sentence["raw"], split, False)
 
@@ -182,7 +184,7 @@ def answered(prefix: str) -> Family:
         for split, name in files.items():
             path = found[name]
             for entry in entries(path, json_of(path), "image", "question", "answer"):
-                yield question(path, str(entry["image"]), split, entry["question"], entry["answer"])
+                yield question(path, name_of(path, entry["image"]), split, entry["question"], entry["answer"])
 
     return Family("Singularity", tuple(files.values()), read)
 
@@ -211,7 +213,7 @@ def question(path: Path, video: str, split: str, asked: Any, answer: Any) -> Row
 
 def choice(path: Path, video: str, split: str, options: Any, right: Any) -> Row:
     """Captions of which that of number `right`, from 0 on, is the video's own."""
-    if not isinstance(options, list) or not isinstance(right, int) or not 0 <= right < len(options):
+    if not isinstance(options, list) or type(right) is not int or not 0 <= right < len(options):
         raise UserError(f"{path}: {video!r} needs a list of captions and the number of the right one from 0")
     captions = [caption_of(path, one) for one in options]
     if not all(captions):
@@ -230,7 +232,6 @@ def _words(path: Path, value: Any, what: str) -> str:
 def _rows(path: Path, media: Any, captions: Any, split: str, paragraph: bool) -> Iterator[Row]:
     """A row for each caption of each video."""
     for video in media if isinstance(media, list) else [media]:
-        if not isinstance(video, str) or not video.strip():
-            raise UserError(f"{path}: a video is named by text, not {video!r:.60}")
+        name = name_of(path, video)
         for caption in captions_of(path, captions, paragraph=paragraph):
-            yield Row(video.strip(), caption, split)
+            yield Row(name, caption, split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def table_of(path: Path, *columns: str) -> Iterator[Mapping[str, str]]:
     text = text_of(path)
     header = text.partition("\n")[0]
     delimiter = "\t" if "\t" in header else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader: Any = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
@@ -87,9 +88,38 @@ def table_of(path: Path, *columns: str) -> Iterator[Mapping[str, str]]:
         for number, row in enumerate(reader, start=2):
             if any(row[column] is None for column in columns):
                 raise UserError(f"{path}, row {number} has fewer fields than the header")
+            more = list(filter(None, row.pop(None, ())))
+            if more:  # a caption would be cut at its first comma
+                raise UserError(
+                    f"{path}, row {number} has more fields than the header, such as {more[0]!r:.60}; "
+                    "a field with commas stands in quotes"
+                )
             yield row
     except csv.Error as error:
         raise UserError(f"{path} is not a CSV file: {error}") from error
+
+
+def whole(text: str) -> str:
+    """Text that can be written as UTF-8. Halves of a sign, as JSON may have them in `"\\ud83d"`, are joined
+    where both are there; one that is alone becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def name_of(path: Path, value: Any, what: str = "a video") -> str:
+    """What a video or something else is called: text, or a whole number, whose digits are its name."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{path}: {what} is named by text, not {value!r:.60}")
+    return whole(value).strip()
+
+
+def names_of(path: Path) -> list[str]:
+    """The names that a JSON file lists."""
+    found = json_of(path)
+    if not isinstance(found, list):
+        raise UserError(f"{path} should be a list of names, not {found!r:.60}")
+    return [name_of(path, one) for one in found]
 
 
 def caption_of(path: Path, text: Any) -> str:
@@ -98,7 +128,7 @@ def caption_of(path: Path, text: Any) -> str:
         text = " ".join(text)
     if not isinstance(text, str):
         raise UserError(f"{path}: a caption is text, not {text!r:.60}")
-    caption = " ".join(text.replace("\0", " ").split())
+    caption = " ".join(whole(text).replace("\0", " ").split())
     if len(caption) > LONGEST:
         raise UserError(f"{path}: a caption has at most {LONGEST} characters, one has {len(caption)}")
     return caption
@@ -114,6 +144,8 @@ def seconds_of(path: Path, value: Any) -> float:
     """A time in seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{path}: a time is a number of seconds, not {value!r:.60}")
+    if not math.isfinite(value):
+        raise UserError(f"{path}: a time is a number of seconds, not {value}")
     return float(value)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, clipbert, moment, singularity, violet
-from workbench.data.annotations.reading import captions_of, json_of, objects, seconds_of
+from workbench.data.annotations.reading import captions_of, json_of, names_of, objects, seconds_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 from workbench.errors import UserError
@@ -60,18 +60,19 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 def _rows(files: Files, protocol: str) -> Iterator[Row]:
     for split, name in FILES.items():
         ids = files.get(IDS[split])
-        yield from rows_of(files[name], split, set(json_of(ids)) if ids else None, protocol)
+        yield from rows_of(files[name], split, set(names_of(ids)) if ids else None, protocol)
 
 
 def rows_of(path: Path, split: str, listed: set[str] | None = None, protocol: str = "") -> Iterator[Row]:
-    """Rows of one file; listed: the videos that count, None for all of them. Names keep their `v_`.
+    """Rows of one file; listed: the videos that count, None for all of them, with their `v_` or without.
+    Names keep their `v_`.
 
     protocol: see `PROTOCOLS`.
     """
     for video, entry in objects(path, json_of(path), dict):
         if not {"duration", "timestamps", "sentences"} <= set(entry):
             raise UserError(f"{path}: {video!r} should have duration, timestamps and sentences")
-        if listed is not None and video not in listed:
+        if listed is not None and not listed & {video, video.removeprefix("v_")}:
             continue
         length = seconds_of(path, entry["duration"])
         if not protocol:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, answered, question
-from workbench.data.annotations.reading import entries, json_of
+from workbench.data.annotations.reading import entries, json_of, name_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 from workbench.errors import UserError
@@ -51,11 +51,12 @@ def _rows(files: Files) -> Iterator[Row]:
     for split in SPLITS:
         asked, answers = (files[f"{split}_{what}.json"] for what in "qa")
         given = {
-            one["question_id"]: one["answer"]
+            name_of(answers, one["question_id"], "a question"): one["answer"]
             for one in entries(answers, json_of(answers), "question_id", "answer")
         }
         for entry in entries(asked, json_of(asked), "video_name", "question", "question_id"):
-            if entry["question_id"] not in given:
-                raise UserError(f"{asked} asks {entry['question_id']!r}, of which {answers} has no answer")
-            video = f"v_{str(entry['video_name']).removeprefix('v_')}"
-            yield question(asked, video, split, entry["question"], given[entry["question_id"]])
+            number = name_of(asked, entry["question_id"], "a question")
+            if number not in given:
+                raise UserError(f"{asked} asks {number!r}, of which {answers} has no answer")
+            video = f"v_{name_of(asked, entry['video_name']).removeprefix('v_')}"
+            yield question(asked, video, split, entry["question"], given[number])

@@ -20,6 +20,7 @@ from workbench.data.annotations.reading import (
     entries,
     json_lines_of,
     lines_of,
+    name_of,
     seconds_of,
     table_of,
 )
@@ -79,11 +80,13 @@ def _of_windows(files: Files) -> Iterator[Row]:
                 raise UserError(f"{path}: relevant_windows are pairs of seconds, not {windows!r:.60}")
             start, end = (seconds_of(path, one) for one in windows[0])
             words = caption_of(path, entry["query"])
-            yield moment(str(entry["vid"]), words, split, start, end, seconds_of(path, entry["duration"]))
+            yield moment(
+                name_of(path, entry["vid"]), words, split, start, end, seconds_of(path, entry["duration"])
+            )
 
 
 def _seconds(path: Path, text: str) -> float:
     try:
-        return float(text)
+        return seconds_of(path, float(text))
     except ValueError:
         raise UserError(f"{path}: a length is a number of seconds, not {text!r:.60}") from None

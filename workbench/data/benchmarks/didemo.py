@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, clipbert, singularity, violet
-from workbench.data.annotations.reading import caption_of, entries, json_of, lines_of
+from workbench.data.annotations.reading import caption_of, entries, json_of, lines_of, name_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 from workbench.errors import UserError
@@ -75,7 +75,7 @@ def rows_of(
     """Rows of one file; listed: the videos that count, None for all of them."""
     sentences: dict[str, list[str]] = defaultdict(list)
     for entry in entries(path, json_of(path), "video", "description", "times", "num_segments"):
-        video, caption = entry["video"], caption_of(path, entry["description"])
+        video, caption = name_of(path, entry["video"]), caption_of(path, entry["description"])
         if listed is not None and video not in listed:
             continue
         if moments:
@@ -94,6 +94,8 @@ def _segment(path: Path, entry: dict[str, Any] | Any) -> tuple[float, float, str
         raise UserError(f"{path}: times are pairs of whole chunks, not {times!r:.60}")
     start = fmean(pair[0] for pair in times) * CHUNK
     end = (fmean(pair[1] for pair in times) + 1) * CHUNK
+    if type(entry["num_segments"]) is not int:
+        raise UserError(f"{path}: num_segments is a whole number, not {entry['num_segments']!r:.60}")
     most = entry["num_segments"] * CHUNK
     if start < 0 or end <= start or end > most:
         return 0.0, 0.0, f"a segment from {start:g} to {end:g} s lies outside its {most:g} s"

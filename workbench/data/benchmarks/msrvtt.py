@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, clipbert, simvtp, singularity, violet
-from workbench.data.annotations.reading import caption_of, entries, json_of, lines_of, table_of
+from workbench.data.annotations.reading import caption_of, entries, json_of, lines_of, name_of, table_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 from workbench.errors import UserError
@@ -93,13 +93,13 @@ def _trained_on(files: Files, names: tuple[str, ...]) -> Iterator[Row]:
         path = files[name]
         yield from _captioned(files, _listed(path), "train", path)
     for row in table_of(files[TEST], "video_id", "sentence"):
-        yield Row(row["video_id"], caption_of(files[TEST], row["sentence"]), "test")
+        yield Row(name_of(files[TEST], row["video_id"]), caption_of(files[TEST], row["sentence"]), "test")
 
 
 def _listed(path: Path) -> list[str]:
     """The videos of a list, or of a CSV file."""
     if path.suffix == ".csv":
-        return [row["video_id"] for row in table_of(path, "video_id")]
+        return [row["video_id"].strip() for row in table_of(path, "video_id")]
     return lines_of(path)
 
 
@@ -120,5 +120,5 @@ def captions_by_video(path: Path, found: Any) -> dict[str, list[str]]:
     key, name = ("annotations", "image_id") if "annotations" in found else ("sentences", "video_id")
     captions: dict[str, list[str]] = defaultdict(list)
     for entry in entries(path, found.get(key), name, "caption"):
-        captions[str(entry[name])].append(caption_of(path, entry["caption"]))
+        captions[name_of(path, entry[name])].append(caption_of(path, entry["caption"]))
     return captions

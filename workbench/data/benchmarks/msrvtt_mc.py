@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, choice
-from workbench.data.annotations.reading import captions_of, entries, json_of, objects
+from workbench.data.annotations.reading import captions_of, entries, json_of, name_of, objects
 from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index
 from workbench.errors import UserError
@@ -48,10 +48,11 @@ def _of_lists(files: Files) -> Iterator[Row]:
     """`{image, caption}` for training; `{image, caption, answer}` with five captions for the test."""
     path = files[TRAIN]
     for entry in entries(path, json_of(path), "image", "caption"):
-        yield from (Row(str(entry["image"]), one, "train") for one in captions_of(path, entry["caption"]))
+        video = name_of(path, entry["image"])
+        yield from (Row(video, one, "train") for one in captions_of(path, entry["caption"]))
     path = files[TEST]
     for entry in entries(path, json_of(path), "image", "caption", "answer"):
-        yield choice(path, str(entry["image"]), "test", entry["caption"], entry["answer"])
+        yield choice(path, name_of(path, entry["image"]), "test", entry["caption"], entry["answer"])
 
 
 def _of_splits(files: Files) -> Iterator[Row]:
@@ -63,7 +64,7 @@ def _of_splits(files: Files) -> Iterator[Row]:
             raise UserError(f"{path} has the split {split!r}; train, val and test are read")
         for entry in entries(path, found, "video", "answer", *names):
             options = [entry[name] for name in names]
-            yield choice(path, str(entry["video"]), split, options, entry["answer"])
+            yield choice(path, name_of(path, entry["video"]), split, options, entry["answer"])
 
 
 def _with_choices(clips: tuple[Clip, ...]) -> Iterator[Clip]:

@@ -40,10 +40,9 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 def _rows(files: Files) -> Iterator[Row]:
     names: dict[str, str] = {}
     for number, line in enumerate(lines_of(files[NAMES]), 1):
-        name, space, own = line.rpartition(" ")
-        if not space:
+        if len(parts := line.split()) != 2:
             raise UserError(f"{files[NAMES]}, line {number} should be `VIDEO vidNUMBER`")
-        names[own] = name
+        names[parts[1]] = parts[0]
     for split, file in FILES.items():
         path = files[file]
         for entry in entries(path, json_of(path), "video_id", "question", "answer"):

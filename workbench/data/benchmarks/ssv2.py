@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, singularity
-from workbench.data.annotations.reading import caption_of, entries, json_of
+from workbench.data.annotations.reading import caption_of, entries, json_of, name_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 
@@ -56,4 +56,4 @@ def _rows(files: Files, text: str) -> Iterator[Row]:
         for entry in entries(path, json_of(path), "id", "label", "template"):
             template = re.sub(r"[\[\]]", "", caption_of(path, entry["template"]))
             caption = template if text == "template" else caption_of(path, entry["label"])
-            yield Row(str(entry["id"]), caption, split, label=template)
+            yield Row(name_of(path, entry["id"]), caption, split, label=template)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
 from workbench.data.annotations.families import Family, Files, Row, singularity
-from workbench.data.annotations.reading import captions_of, entries, json_of
+from workbench.data.annotations.reading import captions_of, entries, json_of, name_of
 from workbench.data.digests import Digests
 from workbench.data.index import Index
 
@@ -43,4 +43,4 @@ def _rows(files: Files) -> Iterator[Row]:
         path = files[name]
         for entry in entries(path, json_of(path), "videoID", "enCap"):
             for caption in captions_of(path, entry["enCap"]):
-                yield Row(str(entry["videoID"]), caption, split)
+                yield Row(name_of(path, entry["videoID"]), caption, split)
