@@ -31,9 +31,9 @@ class Keys(NamedTuple):
 
         rows: which of the keys the samples are, int64 [B]; None for the first ones.
         """
-        mine = torch.arange(len(label), device=label.device) if rows is None else rows
+        rows = torch.arange(len(label), device=label.device) if rows is None else rows
         columns = torch.arange(len(self.label), device=label.device)
-        return ((label[:, None] == self.label) & (label[:, None] > 0)) | (mine[:, None] == columns)
+        return ((label[:, None] == self.label) & (label[:, None] > 0)) | (rows[:, None] == columns)
 
 
 class Momentum(nn.Module):
@@ -55,16 +55,16 @@ class Momentum(nn.Module):
         views: Sequence[Tensor],
         text: Text,
         label: Tensor,
-        line: Tensor,
+        order: Tensor,
     ) -> Keys:
         """Keys of clips, in groups of as many frames, uint8 [b, T, H, W, 3], and of their texts [B, L].
 
-        line: order of the rows of all processes in which the queue takes them, int64.
+        order: the rows of all processes as the queue takes them, int64.
         """
         seen = torch.cat([self.average["video"](view).pooled for view in views])
         video = unit(self.average["video_head"](seen))
         words = unit(self.average["text_head"](self.average["text"](text).pooled))
-        video, words, label = (gather(x)[line] for x in (video, words, label))
+        video, words, label = (gather(x)[order] for x in (video, words, label))
         self.fresh, queue = (video, words, label), self.queue
         return Keys(
             torch.cat([video, queue.video]),

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import Encoded
 from workbench.recipe.abilities import JudgingPairs
 from workbench.recipe.base import Phase
-from workbench.recipe.batch import Batch, BatchRng, Draw, moved
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.momentum import Keys, Momentum
@@ -89,6 +89,54 @@ class Config(DualConfig):
         if self.video_masking is not None or self.text_masking is not None or self.fusion.mode != "xattn":
             raise UserError("omnivl hides nothing, so it takes no masking, and needs fusion.mode='xattn'")
         check_marks("omnivl", self.text)
+
+
+class Samples(NamedTuple):
+    """What this process shows in a step, clips before images; letters as in `Recipe`."""
+
+    views: tuple[Tensor, Tensor]
+    """Clips and images, uint8 [c, T, H, W, 3] and [i, 1, H, W, 3]; either may be empty."""
+    frame: Tensor
+    """int64 [B], which frame of its clip an image is; -1 for a clip."""
+    text: Text
+    """[B, L], captions and, for some samples, the name of their class."""
+    named: Tensor
+    """int64 [B], the class whose name the text is; 0 for a caption."""
+    chance: Tensor
+    """[B, 2], numbers in [0, 1) that decide on negatives of both sides."""
+    images: int
+    """How many samples of all processes are images."""
+
+    @property
+    def counts(self) -> list[int]:
+        """How many clips and how many images."""
+        return [len(view) for view in self.views]
+
+
+class Encodings(NamedTuple):
+    """`Samples` as they are encoded."""
+
+    seen: list[Encoded | None]
+    """Of clips and of images, tokens [c, n, D] and [i, n, D]; None where there are none."""
+    read: Encoded
+    """Of texts, tokens [B, L, D]."""
+    video: Tensor
+    """Unit vectors [B, E]."""
+    text: Tensor
+    """Unit vectors [B, E]."""
+
+
+class WholeBatch(NamedTuple):
+    """What the samples of all processes have in common, all clips before all images."""
+
+    order: Tensor
+    """int64, the rows of all processes, one process after another, in this order."""
+    place: Tensor
+    """int64 [B], where the samples of this process stand in it."""
+    label: Tensor
+    """int64 [B], what draws samples of this process together; 0 for nothing."""
+    keys: Keys
+    """Features and labels of all, without queue or averages."""
 
 
 class Recipe(JudgingPairs, DualEncoder):
@@ -164,70 +212,104 @@ class Recipe(JudgingPairs, DualEncoder):
 
     def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
         """images: how many of the samples of all processes are shown as such."""
-        config, weights = self.config, self.config.weights
-        clips = len(batch.video) - how_many(draw.chosen["image"])  # of this process
-        order = draw.chosen["frame"].argsort(stable=True)  # clips first
-        batch, chosen = batch.select(order), {name: rows[order] for name, rows in draw.chosen.items()}
-        frame = chosen["frame"]
-        at = torch.arange(len(order) - clips, device=frame.device)
-        shown = batch.video[clips:][at, frame[clips:]]  # [i, H, W, 3]
-        views = [batch.video[:clips], shown[:, None]]
-        named = self.classes(batch, frame >= 0) * chosen["labelled"]  # [B], 0 for a caption
-        words = self.classes.named(batch.text, named)
-        label = named if config.labels else torch.zeros_like(named)
-
-        seen = [self.video(view) if len(view) else None for view in views]  # tokens [c, n, D] and [i, n, D]
-        read = self.text(words)  # tokens [B, L, D]
-        pooled = torch.cat([one.pooled for one in seen if one is not None])
-        if size() > 1:  # a process may have none of a kind that others have
-            for image, count in ((False, len(order) * size() - images), (True, images)):
-                if seen[image] is None and count:
-                    pooled = pooled + self.video.unread(image=image)
-        video, text = self.project(pooled, read.pooled)  # [B, E]
-        line = gather(frame).argsort(stable=True)  # samples of all processes, clips first, as here
-        rows = line.argsort()[own_rows(len(frame), frame.device)]  # where those of this one stand in it
-        own = Keys(gather(video)[line], gather(text)[line], gather(label)[line])
-        scale, terms = self.temperature(), {}
+        weights, terms = self.config.weights, {}
+        samples = self._show(batch, draw, images)
+        encoded = self._encode(samples)
+        whole = self._gathered(samples, encoded)
         if weights.vtc:
-            shown_views = [view for view in views if len(view)]
-            keys = self.momentum(shown_views, words, label, line) if config.queue else own
-            same, alpha = keys.together(label, rows), config.alpha if config.queue else 0.0  # [B, K]
-            terms["vtc"] = losses.univlc(
-                video, text, keys[:2], same, scale, alpha=alpha, real=keys.real, rows=rows
-            )
+            terms["vtc"] = self._contrast(samples, encoded, whole)
         if weights.vtm:
-            same, chance = own.together(own.label), gather(chosen["negatives"])[line]  # of all by all, [B, 2]
-            with torch.autocast(video.device.type, enabled=False):  # see `losses.vtc`
-                scores = gather((scale * video @ own.text.T).detach())[line]
-            caption, keep = gather(read.tokens)[line], gather(words.layout.valid)[line]
-            pairs, first = [], len(line) - images  # of all images
-            kinds = ((False, slice(0, first)), (True, slice(first, len(line))))
-            for (image, of), one, mine in zip(kinds, seen, rows.split([clips, len(at)]), strict=True):
-                if of.start == of.stop:
-                    continue
-                # Images are negatives of images only, clips of clips.
-                fits, mine = same[of, of], mine - of.start
-                other = losses.hard_negatives(scores[of, of], fits, chance[of])
-                i, j = torch.cat([mine, other[0][mine], mine]), torch.cat([mine, mine, other[1][mine]])
-                seen_of = self._of_all(one, video, line[of], image=image)  # [., n, D]
-                logits = self.judge(seen_of[i], caption[of][j], keep[of][j])
-                pairs.append((logits, fits[i, j]))
-            terms["vtm"] = losses.vtm(*(torch.cat(x) for x in zip(*pairs, strict=True)))  # of [3B, 2], [3B]
+            terms["vtm"] = self._match(samples, encoded, whole)
         if weights.lm:
-            states, tokens, valid = self.writer.words(words)  # [B, S, D], [B, S], [B, S]
-            parts = zip(seen, states[:, :-1].split([clips, len(at)]), strict=True)
-            said = torch.cat([self.writer(part, one.tokens) for one, part in parts if one is not None])
-            captions = valid[:, 1:] & (named == 0)[:, None]  # names are not to be written
-            terms["lm"] = losses.lm(said, tokens[:, 1:], captions)  # [B, S - 1, V]
+            terms["lm"] = self._write(samples, encoded)
         return terms
 
-    def _of_all(self, seen: Encoded | None, like: Tensor, at: Tensor, *, image: bool) -> Tensor:
+    def _show(self, batch: Batch, draw: Draw, images: int) -> Samples:
+        """Takes the frame of each image from its clip, and names the classes of some samples."""
+        clips = len(batch.video) - how_many(draw.chosen["image"])
+        clips_first = draw.chosen["frame"].argsort(stable=True)
+        batch = batch.select(clips_first)
+        frame, labelled, chance = (
+            draw.chosen[name][clips_first] for name in ("frame", "labelled", "negatives")
+        )
+        row = torch.arange(len(frame) - clips, device=frame.device)
+        pictures = batch.video[clips:][row, frame[clips:]][:, None]
+        named = self.classes(batch, frame >= 0) * labelled
+        text = self.classes.named(batch.text, named)
+        return Samples((batch.video[:clips], pictures), frame, text, named, chance, images)
+
+    def _encode(self, samples: Samples) -> Encodings:
+        seen = [self.video(view) if len(view) else None for view in samples.views]
+        read = self.text(samples.text)
+        pooled = torch.cat([kind.pooled for kind in seen if kind is not None])  # [B, D]
+        if size() > 1:  # a process may have none of a kind that others have
+            clips = len(pooled) * size() - samples.images
+            for image, count in ((False, clips), (True, samples.images)):
+                if seen[image] is None and count:
+                    pooled = pooled + self.video.unread(image=image)
+        return Encodings(seen, read, *self.project(pooled, read.pooled))
+
+    def _gathered(self, samples: Samples, encoded: Encodings) -> WholeBatch:
+        named = samples.named
+        label = named if self.config.labels else torch.zeros_like(named)
+        order = gather(samples.frame).argsort(stable=True)
+        place = order.argsort()[own_rows(len(named), named.device)]
+        sides = (encoded.video, encoded.text, label)
+        return WholeBatch(order, place, label, Keys(*(gather(side)[order] for side in sides)))
+
+    def _contrast(self, samples: Samples, encoded: Encodings, whole: WholeBatch) -> Tensor:
+        """UniVLC, with keys of the averages and of the queue if there is one, else with the batch's own."""
+        keys, alpha = whole.keys, 0.0
+        if self.config.queue:
+            views = [view for view in samples.views if len(view)]
+            keys, alpha = self.momentum(views, samples.text, whole.label, whole.order), self.config.alpha
+        return losses.univlc(
+            encoded.video,
+            encoded.text,
+            keys[:2],
+            keys.together(whole.label, whole.place),  # [B, K]
+            self.temperature(),
+            alpha=alpha,
+            real=keys.real,
+            rows=whole.place,
+        )
+
+    def _match(self, samples: Samples, encoded: Encodings, whole: WholeBatch) -> Tensor:
+        """3B pairs, true ones and hard negatives: of clips among the clips, of images among the images."""
+        order, keys = whole.order, whole.keys
+        same, chance = keys.together(keys.label), gather(samples.chance)[order]  # of all by all, [., 2]
+        with torch.autocast(order.device.type, enabled=False):  # see `losses.vtc`
+            scores = gather((self.temperature() * encoded.video @ keys.text.T).detach())[order]
+        words, keep = gather(encoded.read.tokens)[order], gather(samples.text.layout.valid)[order]
+        first_image, places = len(order) - samples.images, whole.place.split(samples.counts)
+        logits, matched = [], []
+        for image, kind in enumerate((slice(0, first_image), slice(first_image, len(order)))):
+            if kind.start == kind.stop:
+                continue
+            positive, own = same[kind, kind], places[image] - kind.start
+            other_clips, other_texts = losses.hard_negatives(scores[kind, kind], positive, chance[kind])
+            rows = torch.cat([own, other_clips[own], own])
+            columns = torch.cat([own, own, other_texts[own]])
+            patches = self._of_all(encoded.seen[image], encoded.video, order[kind], image=bool(image))
+            logits.append(self.judge(patches[rows], words[kind][columns], keep[kind][columns]))
+            matched.append(positive[rows, columns])
+        return losses.vtm(torch.cat(logits), torch.cat(matched))
+
+    def _write(self, samples: Samples, encoded: Encodings) -> Tensor:
+        """The error in each next word of captions; names of classes are not to be written."""
+        states, tokens, valid = self.writer.words(samples.text)  # [B, S, D], [B, S], [B, S]
+        parts = zip(encoded.seen, states[:, :-1].split(samples.counts), strict=True)
+        logits = torch.cat([self.writer(part, kind.tokens) for kind, part in parts if kind is not None])
+        asked = valid[:, 1:] & (samples.named == 0)[:, None]
+        return losses.lm(logits, tokens[:, 1:], asked)  # of [B, S - 1, V]
+
+    def _of_all(self, seen: Encoded | None, like: Tensor, rows: Tensor, *, image: bool) -> Tensor:
         """Tokens of the clips or of the images of all processes, [C, n, D] or [I, n, D].
 
         Args:
             seen: those of this process, None for nothing.
             like: some value of each row of this process, clips first.
-            at: which rows of all processes they are.
+            rows: which rows of all processes they are.
         """
         if size() == 1 and seen is not None:
             return seen.tokens
@@ -237,7 +319,7 @@ class Recipe(JudgingPairs, DualEncoder):
         if seen is not None:
             none = whole[len(seen.tokens) :]
             whole = torch.cat([none, seen.tokens] if image else [seen.tokens, none])
-        return gather(whole)[at]
+        return gather(whole)[rows]
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts."""

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from workbench.answer.facts import odd_records
     from workbench.answer.luck.looks import note
     from workbench.answer.results import answer
     from workbench.answer.study_record import load_asked
@@ -109,8 +110,9 @@ def _report(options: argparse.Namespace) -> int:
         return _pivot(asked, options)
     found = answer(asked, results)
     if found.cells.is_empty():
+        odd = "".join(f"; {sentence.removesuffix('.')}" for sentence in odd_records(asked, found.evidence))
         raise UserError(
-            f"no run of study {asked.name!r} is complete yet; `{asked.command}` runs what is missing"
+            f"no run of study {asked.name!r} is complete yet; `{asked.command}` runs what is missing{odd}"
         )
     done = _written(found, options)
     if options.check is None:
@@ -122,22 +124,25 @@ def _report(options: argparse.Namespace) -> int:
 
 def _written(found: Answer, options: argparse.Namespace) -> int:
     """Writes an answer as a report or as one page, or compares a saved table with it."""
+    from workbench.answer.facts import odd_records
+
     results = Path(options.results)
     if options.check is not None:
         from workbench.report.check import check
 
         return _verdict(check(found, options.check), options.check)
+    odd = odd_records(found.asked, found.evidence)
     if options.share is not None:
         from workbench.report.share import page
 
         data = Path(options.data_root or os.environ.get("WORKBENCH_DATA") or results / "data")
         size, lacking = page.write(found, results, data, options.share)
-        print(found.sentence, f"{options.share} ({size / 1e6:.1f} MB)", *lacking, sep="\n")
+        print(found.sentence, *odd, f"{options.share} ({size / 1e6:.1f} MB)", *lacking, sep="\n")
         return DONE
     from workbench.report.write import write
 
     folder = write(found, results)
-    print(f"{found.asked.question}\n{found.sentence}\n{folder / 'answer.md'}")
+    print(found.asked.question, found.sentence, *odd, folder / "answer.md", sep="\n")
     return DONE
 
 
