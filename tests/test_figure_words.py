@@ -57,6 +57,23 @@ def names_below(*parts):
     return [text.get_text() for text in axes.get_xticklabels()], axes.get_xticklabels()[0].get_rotation()
 
 
+def test_many_names_below_an_axis_are_all_there():
+    many = [f"system {chr(97 + i)}" for i in range(18)]
+    names, rotation = names_below(*many)
+    assert names == many
+    assert rotation == 60
+    cells = cells_of([{"part": part} for part in many], [float(i) for i in range(len(many))])
+    figure = figures.sweep_figure(figures.sweep_table(cells, ["part"], METRIC), axis="part", metric=METRIC)
+    assert list(figure.layout.xaxis.ticktext) == many
+
+
+def test_a_long_name_beside_an_interval_for_a_paper_is_whole():
+    name = "no text rather than half of it hidden, beside 90 % of the video"
+    table = figures.effects_table(stats.compare_family({name: {0: [1.0]}, "b": {0: [0.0]}}, "b"), {})
+    (shown,) = paper.effects(table, title="difference").axes[0].get_yticklabels()
+    assert shown.get_text().split() == name.split()
+
+
 def test_names_below_an_axis_for_a_paper_have_several_lines_or_are_turned_where_a_word_is_too_long():
     assert names_below("one", "two") == (["one", "two"], 0)
     several = names_below("as published", "a perceptron over both", "contrastive encoder alone")

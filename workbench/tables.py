@@ -145,7 +145,12 @@ def _score(mean: float | None, low: float | None, high: float | None, decimals: 
     if mean is None:
         return ""
     limits = "" if low is None or high is None else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
-    return f"{mean:.{decimals}f}{limits}"
+    return f"{rounded(mean):.{decimals}f}{limits}"
+
+
+def rounded(mean: float) -> float:
+    """A mean without the last bits, by which sums in another order differ: 2.75 is not 2.7499999999999996."""
+    return round(mean, 9)
 
 
 def duration(seconds: float) -> str:

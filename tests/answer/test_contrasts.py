@@ -15,6 +15,7 @@ from workbench.answer.results import answer_of
 from workbench.answer.study_record import load
 from workbench.report import pictures, rows
 from workbench.report.check import check
+from workbench.report.latex import escape
 from workbench.report.page import page
 from workbench.report.write import write
 from workbench.study.show import answer_text
@@ -117,6 +118,14 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
     assert saved["p_adjusted"].null_count() == 1
     assert saved["level"].to_list() == pytest.approx([1 - 0.05 / 3, 0.95, 0.95])
     assert "hiding words costs" in (folder / "contrasts.tex").read_text()
+    numbers = (folder / "numbers.tex").read_text()
+    assert "\\newcommand{\\RatiosContrastOne}{hiding video helps}" in numbers
+    difference, _, interval = saved_difference(found, 0).partition(" ")
+    assert f"\\newcommand{{\\RatiosContrastOneDifference}}{{{difference}}}" in numbers
+    assert escape(interval) in numbers
+    assert "\\RatiosContrastThreeResult}{not tested, since \\textquotedblleft{}hiding words costs" in numbers
+    assert "U+" not in numbers
+    assert (folder / "contrasts.pdf").exists()
     for text in ((folder / "answer.md").read_text(), answer_text(found)):
         places = [text.index(contrast["text"]) for contrast in (HIDDEN, WORDS, MORE)]
         assert places == sorted(places)
@@ -131,6 +140,20 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
     assert "more video is better: not tested, since" in rest
     write(registered(), results)
     assert not (folder / "contrasts.csv").exists()
+    assert not (folder / "contrasts.pdf").exists()
+
+
+def saved_difference(found, number):
+    return contrasts.table(found.contrasts)["difference"][number]
+
+
+def test_the_picture_of_contrasts_has_them_in_their_order_and_colours_what_may_be_claimed(registered):
+    found = registered(HIDDEN, WORDS, MORE)
+    shown = pictures.contrasts(found).moving
+    assert list(shown.layout.yaxis.ticktext) == [c["text"] for c in (HIDDEN, WORDS, MORE)]
+    assert {trace.name: len(trace.x) for trace in shown.data} == {"better, in their order": 1, "no claim": 2}
+    assert [trace.name for trace in pictures.differences(found).moving.data] == ["not tested"]
+    assert pictures.contrasts(registered()) is None
 
 
 def test_what_is_not_tested_is_said_once_for_all_that_stand_behind(registered):

@@ -7,7 +7,7 @@ import shutil
 import polars as pl
 import pytest
 from synthetic import grid, key_of, write_study
-from test_printed_tables import MARGINS, compiled
+from test_printed_tables import PREAMBLE, compiled
 
 from workbench.report.macros import letters
 
@@ -57,17 +57,18 @@ def test_axes_that_are_not_named_are_averaged_over_seed_by_seed(ratios, report, 
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
-def test_three_layouts_fit_an_article_in_one_column(ratios, report, tmp_path):
+def test_three_layouts_fit_the_text_of_a_paper(ratios, report, tmp_path):
     results = ratios()
     layouts = (
         SEVERAL,
         ["--columns", "video_ratio", "--format", "mean ± std"],
         ["--rows", "text_ratio", "video_ratio", "--metrics", "t2v_r1", "train_gflops_per_clip", "steps"],
     )
-    assert [report("ratios", *layout)[0] for layout in layouts] == [0, 0, 0]
+    wide = ("--text-width", "450")
+    assert [report("ratios", *layout, *wide)[0] for layout in layouts] == [0, 0, 0]
     files = sorted((results / "reports/ratios").glob("table-*.tex"))
     assert len(files) == 3
-    assert not re.search(r"(Over|Under)full \\hbox", compiled(tmp_path, *files))
+    assert not re.search(r"(Over|Under)full \\hbox", compiled(tmp_path, *files, preamble=PREAMBLE % 450))
 
 
 @pytest.mark.parametrize("ending", ["tex", "csv", "md"])
@@ -152,7 +153,7 @@ def test_numbers_for_prose_compile(ratios, report, tmp_path):
     path = results / "reports/ratios/numbers.tex"
     names = re.findall(r"newcommand\{(\\\w+)\}", path.read_text())
     (tmp_path / "prose.tex").write_text("\n\n".join(f"{name}." for name in names))
-    compiled(tmp_path, path, tmp_path / "prose.tex", preamble=MARGINS)
+    compiled(tmp_path, path, tmp_path / "prose.tex")
 
 
 def test_names_of_macros_are_letters():

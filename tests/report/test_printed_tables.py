@@ -13,7 +13,7 @@ from workbench.report.latex import escape
 from workbench.report.rows import readable
 from workbench.tracking.files import kept_file
 
-MARGINS = r"\documentclass{article}\usepackage[margin=1in]{geometry}\usepackage{booktabs}"
+PREAMBLE = r"\documentclass{article}\usepackage{booktabs}\setlength\textwidth{%gpt}"
 LONG = [{"part": f"without the {what} that the paper adds to its two encoders, and without its weight"}
         for what in ("order prediction", "momentum queue", "second reader of hidden words")]  # fmt: skip
 
@@ -23,7 +23,7 @@ def _without_pictures(monkeypatch):
     monkeypatch.setattr("workbench.report.write.pictures", lambda answer, results: [])
 
 
-def compiled(folder, *tables, preamble=MARGINS):
+def compiled(folder, *tables, preamble=PREAMBLE % TEXT_WIDTH):
     """The log of an article with these files."""
     body = "\n".join(rf"\input{{{table}}}" for table in tables)
     (folder / "paper.tex").write_text(f"{preamble}\n\\begin{{document}}\n{body}\n\\end{{document}}\n")
@@ -34,15 +34,19 @@ def compiled(folder, *tables, preamble=MARGINS):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
-def test_tables_fit_an_article_in_one_column(ratios, results, report, tmp_path):
+@pytest.mark.parametrize("points", [345, 397, 450])
+def test_tables_fit_the_text_of_a_paper(ratios, results, report, tmp_path, points):
     ratios()
     many = grid(strategy=["tube", "per_frame", "block"], video_ratio=[0.5, 0.9], text_ratio=[0.0, 0.25])
     write_study(results, "wide", many, (0, 1), baseline=many[0], reads=[*READS, "speed/train_seconds"])
     write_study(results, "long", LONG, (0, 1), baseline=LONG[0])
     names = ("ratios", "wide", "long")
-    assert [report(name)[0] for name in names] == [0, 0, 0]
+    assert [report(name, "--text-width", points)[0] for name in names] == [0, 0, 0]
     files = [results / f"reports/{name}/table.tex" for name in names]
-    assert not re.search(r"(Over|Under)full \\hbox", compiled(tmp_path, *files))
+    assert not re.search(
+        r"(Over|Under)full \\hbox",
+        compiled(tmp_path, *files, preamble=PREAMBLE % points),
+    )
     assert all(report(name, "--check", file)[0] == 0 for name, file in zip(names, files, strict=True))
 
 
@@ -85,6 +89,22 @@ def test_what_is_too_wide_is_left_out_and_named(results, report):
     assert "% left out for want of room: " in path.read_text()
     code, out, _ = report("wide", "--check", path)
     assert (code, "2 of 2 rows" in out) == (0, True)
+
+
+def test_of_what_does_not_fit_first_goes_what_is_the_same_everywhere_then_what_some_rows_lack():
+    long = "x" * 60
+    names = ("first", "lacking", "same", "last")
+    cells = {"first": (long, "y"), "lacking": (long, ""), "same": (long, long), "last": (long, "z")}
+    columns = [Column(head=name, cells=cells[name], optional=True) for name in names]
+    assert fit(columns, text_width=900).left_out == ("same",)
+    assert fit(columns, text_width=600).left_out == ("same", "lacking")
+    assert fit(columns, text_width=300).left_out == ("same", "lacking", "last")
+
+
+def test_a_width_that_no_text_has_is_refused(ratios, report):
+    ratios()
+    code, _, err = report("ratios", "--text-width", "9")
+    assert (code, "from 100 to 2000, not 9" in err) == (2, True)
 
 
 def test_the_width_of_letters_is_that_of_the_font():

@@ -46,7 +46,7 @@ def answer_of(results, study="ratios"):
 class TestCheck:
     def test_a_fresh_table_matches(self, ratios, report, file):
         results = ratios()
-        report("ratios")
+        report("ratios", "--text-width", "450")
         code, out, _ = report("ratios", "--check", results / "reports/ratios" / file)
         assert (code, "matches the runs" in out) == (0, True)
         assert re.search(r"6 of 6 rows x (\d+) of \1 columns", out)

@@ -315,4 +315,4 @@ def trials(count: int) -> str:
 
 def _mean(evidence: Evidence, key: str, metric: str) -> float:
     runs = evidence.per_seed(key, metric)
-    return sum(runs.values()) / len(runs)
+    return tables.rounded(sum(runs.values()) / len(runs))

@@ -4,7 +4,8 @@
     grid     the metric over two axes as a map
     cost     the metric against cost, with the Pareto front
     curves   learning curves over steps, PFLOPs and seconds
-    effects  differences to the baseline, with intervals; also of levels (`factors_table`)
+    effects  differences to the baseline, with intervals; also registered contrasts (`contrasts_table`) and
+             those of levels (`factors_table`)
     parallel every cell as a line through its choices to what it reached
 
 `tables` makes the tables, `interactive` draws them with plotly (for pages and the dashboard), `paper` with
@@ -23,6 +24,7 @@ from workbench.figures.parallel import Dimension, dimensions, parallel_figure
 from workbench.figures.style import MOST_BARS
 from workbench.figures.tables import (
     Layout,
+    contrasts_table,
     cost_table,
     curves_table,
     effects_table,
@@ -44,6 +46,7 @@ __all__ = [
     "curves_figure",
     "curves_table",
     "dimensions",
+    "contrasts_table",
     "effects_figure",
     "effects_table",
     "factors_table",

@@ -17,6 +17,7 @@ from workbench.figures.style import (
     BESIDE_AXIS,
     CLOCKS,
     DASHES,
+    HOLM,
     MAP,
     MOST_BARS,
     MOST_MARKERS,
@@ -29,6 +30,7 @@ from workbench.figures.style import (
     label,
     plain,
     safe,
+    standings,
     wrapped,
 )
 from workbench.figures.tables import MOST_COLUMNS
@@ -75,7 +77,7 @@ def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float |
                 column,
             )
     figure.update_xaxes(title_text=safe(axis))
-    if words.height <= MOST_COLUMNS:
+    if words.height <= MOST_COLUMNS or not connected:
         figure.update_xaxes(tickvals=words["position"].to_list(), ticktext=[safe(x) for x in words["x"]])
         if not connected:  # plotly leaves out a name that reaches beyond the picture
             half = reach / max(1, 2 * (words.height - 1))
@@ -247,32 +249,30 @@ def _band(part: pl.DataFrame, clock: str, colour: str, group: str) -> go.Scatter
     )  # fmt: skip
 
 
-def effects_figure(table: pl.DataFrame, *, title: str) -> go.Figure:
-    """Differences to the baseline with 95 % intervals, coloured where one may be claimed after Holm."""
+def effects_figure(table: pl.DataFrame, *, title: str, rule: str = HOLM) -> go.Figure:
+    """Differences with their intervals, coloured where one may be claimed.
+
+    rule: by which it may, such as "after Holm"; empty where none was tested.
+    """
     figure = go.Figure()
     # Heights are numbers, because long names are cut and two cut names may be the same.
     table = table.with_columns(height=-pl.int_range(pl.len()))
-    for standing, name in (
-        ("better", "better, after Holm"),
-        ("worse", "worse, after Holm"),
-        ("", "no claim"),
-    ):
+    tested = (f", p {rule} %{{customdata[2]:.2g}}" if rule else "") + "<extra></extra>"
+    for standing, name in standings(rule).items():
         part = table.filter(pl.col("standing") == standing)
         if part.is_empty():
             continue
-        known = {"mean": pl.col("effect")}
         figure.add_trace(
             go.Scatter(
                 x=part["effect"].to_list(),
                 y=part["height"].to_list(),
-                error_x=_bars(part.with_columns(**known)),
+                error_x=_bars(part.with_columns(mean="effect")),
                 mode="markers",
                 marker={"color": STANDING[standing], "symbol": STANDING_MARKERS[standing], "size": 9},
                 name=name,
                 customdata=part.select("low", "high", "p_adjusted", "key").rows(),
                 text=[html.escape(cell, quote=False) for cell in part["cell"]],
-                hovertemplate="%{text}: %{x:+.1f} [%{customdata[0]:.1f}, %{customdata[1]:.1f}], p after Holm "
-                "%{customdata[2]:.2g}<extra></extra>",
+                hovertemplate="%{text}: %{x:+.1f} [%{customdata[0]:.1f}, %{customdata[1]:.1f}]" + tested,
             )
         )
     figure.add_vline(x=0, line={"color": "#777777", "width": 1})

@@ -17,6 +17,8 @@ from workbench.figures.point_labels import name_points
 from workbench.figures.style import (
     CLOCKS,
     COLOURS,
+    HOLM,
+    LONGEST,
     MAP,
     MARKERS,
     MOST_BARS,
@@ -27,6 +29,7 @@ from workbench.figures.style import (
     is_number,
     label,
     plain,
+    standings,
 )
 from workbench.figures.tables import MOST_COLUMNS, MOST_CURVES
 from workbench.metrics import score
@@ -192,13 +195,19 @@ def curves(
     return figure
 
 
-def effects(table: pl.DataFrame, *, title: str) -> Figure:
-    """Differences to the baseline with 95 % intervals, the first on top; coloured where claimed."""
-    figure, (axes,) = _panels(1, width=6.4, height=1.5 + 0.24 * table.height)
-    names = {"better": "better after Holm", "worse": "worse after Holm", "": "no claim"}
+def effects(
+    table: pl.DataFrame, *, title: str, rule: str = HOLM, intervals: str = "95 % intervals"
+) -> Figure:
+    """Differences with their intervals, the first on top; coloured where one may be claimed.
+
+    rule: by which it may, such as "after Holm"; empty where none was tested. intervals: at which level.
+    """
+    names = [fitted(" ".join(cell.replace("_", " ").split()), LONGEST) for cell in table["cell"]]
+    lines = max(name.count("\n") + 1 for name in names)
+    figure, (axes,) = _panels(1, width=6.4, height=1.5 + (0.1 + 0.14 * lines) * table.height)
     shapes = {"better": "^", "worse": "v", "": "o"}
     height = {cell: -i for i, cell in enumerate(table["cell"])}
-    for standing, name in names.items():
+    for standing, name in standings(rule).items():
         part = table.filter(pl.col("standing") == standing)
         if part.is_empty():
             continue
@@ -209,9 +218,9 @@ def effects(table: pl.DataFrame, *, title: str) -> Figure:
             if low is not None and high is not None:
                 axes.plot([low, high], [at, at], linewidth=1.2, **style)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(list(height.values()), [plain(cell) for cell in height])
+    axes.set_yticks(list(height.values()), names)
     axes.set_ylim(0.3 - table.height, 0.7)
-    axes.set_xlabel(f"{fitted(title, ALONG_EFFECTS)}\n95 % interval")
+    axes.set_xlabel(f"{fitted(title, ALONG_EFFECTS)}\n{intervals}")
     _legend(figure, axes, 3)
     return figure
 
@@ -308,10 +317,12 @@ def _name_positions(axes: Axes, table: pl.DataFrame) -> None:
     """A tick at each value where they can be read; long names have several lines, or are turned."""
     ticks = table.unique("position").sort("position")
     names = [plain(x) for x in ticks["x"]]
-    if len(names) > MOST_COLUMNS:
-        return
     turn: dict[str, Any] = {}
-    if sum(map(len, names)) > ALONG_NAMES:
+    if len(names) > MOST_COLUMNS:
+        if all(map(is_number, names)):
+            return
+        turn = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+    elif sum(map(len, names)) > ALONG_NAMES:
         each = ALONG_NAMES // len(names)
         if max(len(word) for name in names for word in name.split()) <= each:
             names = [fitted(name, each) for name in names]

@@ -28,6 +28,9 @@ STANDING = {"better": COLOURS[0], "worse": COLOURS[1], "": "#777777"}
 STANDING_MARKERS = {"better": "triangle-up", "worse": "triangle-down", "": "circle"}
 """The same by shape on pages, for readers who see no colours."""
 
+HOLM, IN_ORDER = "after Holm", "in their order"
+"""By which rule differences may be claimed: of one family, or of registered contrasts."""
+
 CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""
 
@@ -39,6 +42,13 @@ BESIDE_AXIS = 42
 """Letters of a title on one line along an axis of usual length."""
 
 CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
+
+
+def standings(rule: str) -> dict[str, str]:
+    """Standing of a difference -> what a legend calls it. rule: empty where none was tested."""
+    if not rule:
+        return {"": "not tested"}
+    return {"better": f"better, {rule}", "worse": f"worse, {rule}", "": "no claim"}
 
 
 def label(name: str) -> str:

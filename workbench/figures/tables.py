@@ -236,6 +236,16 @@ def smoothed(curves: pl.DataFrame, weight: float) -> pl.DataFrame:
     return ordered.with_columns(mean.alias("value"))
 
 
+def contrasts_table(contrasts: Mapping[str, Comparison]) -> pl.DataFrame | None:
+    """Registered contrasts in the form of `effects_table`, in their order, by what they are called."""
+    rows = [
+        (name, name, c.effect, *((c.shown.low, c.shown.high) if c.shown else (None, None)), c.p, c.p_adjusted,
+         "" if c.winner is None else "better" if c.winner == c.a else "worse")
+        for name, c in contrasts.items()
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=_EFFECTS, orient="row") if rows else None
+
+
 def effects_table(comparisons: Mapping[str, Comparison], standing: Mapping[str, str]) -> pl.DataFrame | None:
     """Differences to the baseline, the best first: key, cell, effect, low, high (of a claim at its own
     level), p, p_adjusted, standing. With one seed all limits are over queries only; where some cells have

@@ -22,7 +22,7 @@ def average_of(student: Part) -> Part:
 @torch.no_grad()
 def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Moves each weight: teacher = momentum * teacher + (1 - momentum) * student; with 0 it is a copy."""
-    own, others = list(teacher.parameters()), list(student.parameters())
+    own, others = tuple(teacher.parameters()), tuple(student.parameters())
     torch._foreach_lerp_(own, others, 1 - momentum)  # in one call, as the optimiser does
 
 

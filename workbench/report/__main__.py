@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import UserError
 from workbench.project_paths import called
+from workbench.report.fit import TEXT_WIDTH
 from workbench.tracking.archive import opened
 from workbench.tracking.files import disk_full
 
@@ -88,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         help="exit with 1 when this table (.csv, .tex, .md, shared .html) no longer matches",
     )
     add("--share", type=Path, metavar="FILE.html", help="the whole answer as one page that needs no network")
+    add(
+        "--text-width",
+        type=float,
+        default=TEXT_WIDTH,
+        metavar="POINTS",
+        help=f"width of the text that tables in LaTeX fit ({TEXT_WIDTH:.0f}: NeurIPS; article has 345)",
+    )
     add("--data-root", default="", help="of --share: folder of prepared data, for its clips (RESULTS/data)")
     return parser
 
@@ -101,6 +109,8 @@ def _report(options: argparse.Namespace) -> int:
     results = Path(options.results)
     if options.format not in ("", INTERVAL, DEVIATION):
         raise UserError(f"--format is {INTERVAL!r} or {DEVIATION!r}, not {options.format!r}")
+    if not 100 <= options.text_width <= 2000:
+        raise UserError(f"--text-width is a number of points from 100 to 2000, not {options.text_width:g}")
     if options.share is not None or options.data_root:
         _check_share(options)
     if len(options.studies) > 1:
@@ -141,7 +151,7 @@ def _written(found: Answer, options: argparse.Namespace) -> int:
         return DONE
     from workbench.report.write import write
 
-    folder = write(found, results)
+    folder = write(found, results, text_width=options.text_width)
     print(found.asked.question, found.sentence, *odd, folder / "answer.md", sep="\n")
     return DONE
 
@@ -190,7 +200,7 @@ def _pivot(asked: StudyRecord, options: argparse.Namespace) -> int:
     found = pivot(asked, Path(options.results), layout)
     if options.check is not None:
         return _verdict(check_pivot(found, options.check), options.check)
-    paths = write_pivot(found, Path(options.results))
+    paths = write_pivot(found, Path(options.results), text_width=options.text_width)
     print(f"{tables.to_text(found.words())}\n\n{found.caption}", *paths, sep="\n")
     return DONE
 

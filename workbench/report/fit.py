@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
-TEXT_WIDTH = 450.0
-"""In points: an article in one column with margins of an inch has 453 on A4 and 469 on letter paper."""
+TEXT_WIDTH = 397.0
+"""In points: of NeurIPS and ICLR; article has 345, Springer's LNCS 347, a column of two some 237."""
 LOOKS = (("small", 9, 6.0), ("small", 9, 4.0), ("footnotesize", 8, 4.0), ("footnotesize", 8, 3.0))
 """Size of the letters, in points, and the gap at each side of a column, the best to read first."""
 SMALLEST = ("scriptsize", 7, 2.0)
@@ -96,29 +97,33 @@ def width(text: str, size: int, *, bold: bool = False) -> float:
     return thousandths / 1000 * size * _WIDER.get(size, 1.0) * (_BOLD if bold else 1.0)
 
 
-def fit(columns: Sequence[Column], above: Sequence[Above] = ()) -> Fitted:
+def fit(columns: Sequence[Column], above: Sequence[Above] = (), *, text_width: float = TEXT_WIDTH) -> Fitted:
     """The columns in the largest letters in which they fit, fewer of them where that does not do.
 
-    above: heads above several columns each, none of which may then be left out.
+    Args:
+        above: heads above several columns each, none of which may then be left out.
+        text_width: points that there are.
     """
     kept, left_out = list(columns), list[str]()
     while True:
         spare = [column for column in kept if column.optional and not above]
         for name, size, gap in LOOKS if spare else (*LOOKS, SMALLEST):
-            if _total(kept, above, size, gap) <= TEXT_WIDTH:
+            if _total(kept, above, size, gap) <= text_width:
                 return Fitted(columns=tuple(kept), left_out=tuple(left_out), size=name, gap=gap)
         if not spare:
             break
-        # What is the same in every row tells a reader least; of the others the last.
-        gone = next((column for column in spare if len(set(column.cells)) == 1), spare[-1])
+        # What is the same in every row tells a reader least, then what some rows lack; else the last goes.
+        same = (column for column in spare if len(set(column.cells)) == 1)
+        lacking = (column for column in reversed(spare) if "" in column.cells)
+        gone = next(chain(same, lacking), spare[-1])
         left_out.append(gone.head)
         kept.remove(gone)
     name, size, gap = LOOKS[-1]
-    wrapped = _wrapped(kept, above, size, gap)
-    if (over := _total(wrapped, above, size, gap) - TEXT_WIDTH) > 0:
+    wrapped = _wrapped(kept, above, size, gap, text_width)
+    if (over := _total(wrapped, above, size, gap) - text_width) > 0:
         name, size, gap = SMALLEST
-        wrapped = _wrapped(kept, above, size, gap)
-        over = max(0.0, _total(wrapped, above, size, gap) - TEXT_WIDTH)
+        wrapped = _wrapped(kept, above, size, gap, text_width)
+        over = max(0.0, _total(wrapped, above, size, gap) - text_width)
     return Fitted(columns=wrapped, left_out=tuple(left_out), size=name, gap=gap, over=max(0.0, over))
 
 
@@ -129,10 +134,12 @@ def _total(columns: Sequence[Column], above: Sequence[Above], size: int, gap: fl
     return sum(points) + sum(extra for extra in heads if extra > 0)
 
 
-def _wrapped(columns: Sequence[Column], above: Sequence[Above], size: int, gap: float) -> tuple[Column, ...]:
+def _wrapped(
+    columns: Sequence[Column], above: Sequence[Above], size: int, gap: float, text_width: float
+) -> tuple[Column, ...]:
     """The same with words in several lines, the widest first, until they fit or no words are left."""
     found = list(columns)
-    while (over := _total(found, above, size, gap) - TEXT_WIDTH) > 0:
+    while (over := _total(found, above, size, gap) - text_width) > 0:
         wide = [
             i for i, c in enumerate(found) if c.wrapped is None and not c.right and c.points(size) > NARROWEST
         ]

@@ -1,6 +1,6 @@
 """The table for a paper: booktabs, the selected cell in bold, arrows where a difference may be claimed.
 
-It fits an article in one column (`fit`); heads are short and name a unit once.
+It fits the width of a text (`fit`); heads are short and name a unit once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", '"': r"\char34{}", "|": r"\textbar{}", "–": r"\textendash{}",
-    "†": r"$\dagger$", "×": r"$\times$", "÷": r"$\div$", "±": r"$\pm$", "Δ": r"$\Delta$",
+    "†": r"$\dagger$", "×": r"$\times$", "÷": r"$\div$",
+    "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "‘": r"\textquoteleft{}",
+    "’": r"\textquoteright{}", "±": r"$\pm$", "Δ": r"$\Delta$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 """Brackets are wrapped because one at the start of a row would be read as an option of the line break. The
@@ -30,10 +32,10 @@ ABSENT = "ÐÞðþ"
 """Letters between À and ÿ that pdflatex's own fonts lack."""
 
 
-def table(answer: Answer, provenance: Sequence[str]) -> str:
+def table(answer: Answer, provenance: Sequence[str], *, text_width: float = fit.TEXT_WIDTH) -> str:
     """A `table` environment; the preamble needs `\\usepackage{booktabs}` only.
 
-    provenance: lines for comments at the top.
+    provenance: lines for comments at the top; text_width: points that it has to fit.
     """
     content = rows.named(answer)
     chosen = [i for i, key in enumerate(answer.cells["key"]) if key in answer.selected]
@@ -51,13 +53,14 @@ def table(answer: Answer, provenance: Sequence[str]) -> str:
         if any(content[name])
     ]
     caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
-    return environment(fit.fit(columns), caption, answer.asked.report, provenance)
+    fitted = fit.fit(columns, text_width=text_width)
+    return environment(fitted, caption, answer.asked.report, provenance)
 
 
-def plain_table(content: pl.DataFrame, caption: str, name: str) -> str:
+def plain_table(content: pl.DataFrame, caption: str, name: str, *, text_width: float = fit.TEXT_WIDTH) -> str:
     """Any table as a `table` environment; numbers as people read them, to the right.
 
-    name: what it is called, for the label.
+    name: what it is called, for the label; text_width: points that it has to fit.
     """
     columns = [
         fit.Column(
@@ -67,7 +70,7 @@ def plain_table(content: pl.DataFrame, caption: str, name: str) -> str:
         )
         for column in content.columns
     ]
-    return environment(fit.fit(columns), caption, name, ())
+    return environment(fit.fit(columns, text_width=text_width), caption, name, ())
 
 
 def environment(
@@ -83,7 +86,7 @@ def environment(
     align = "".join("r" if column.right else "l" for column in columns)
     body = [" & ".join(_cell(column, i) for column in columns) for i in range(len(columns[0].cells))]
     left_out = [f"left out for want of room: {', '.join(table.left_out)}"] if table.left_out else []
-    left_out += [f"too wide for one column by about {table.over:.0f} pt"] if table.over else []
+    left_out += [f"too wide by about {table.over:.0f} pt"] if table.over else []
     written = [
         *(f"% {_one_line(line)}" for line in (*provenance, *left_out)),
         r"\begin{table}[t]",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from workbench import tables
+from workbench import stats, tables
 from workbench.answer import wording
 from workbench.answer.results import Answer
 from workbench.report import latex
@@ -31,7 +31,13 @@ def macros(answer: Answer) -> dict[str, str]:
         names += ["Selected"] if answer.selected == (row["key"],) else []
         for name in names:
             _add(found, prefix + name, numbers)
-    return found
+    for number, contrast in enumerate(answer.contrasts, 1):
+        name = prefix + letters(f"contrast {number}")
+        found[name] = contrast.text
+        if (c := contrast.comparison) is not None:
+            found |= {f"{name}{part}": said for part, said in _difference(c).items()}
+        found[f"{name}Result"] = contrast.result
+    return {name: said for name, said in found.items() if said}
 
 
 def text(answer: Answer, provenance: Sequence[str]) -> str:
@@ -74,10 +80,14 @@ def _numbers(answer: Answer, row: dict[str, object]) -> dict[str, str]:
     for name in answer.asked.reads:
         found[letters(tables.short(name))] = tables.number(row[name])
     if (c := answer.comparisons.get(key)) is not None:
-        difference, _, interval = wording.difference_with_interval(c).partition(" ")
-        found |= {"Difference": difference, "DifferenceInterval": interval}
-        found["DifferenceP"] = wording.p_value(c.p_adjusted)
+        found |= _difference(c)
     return {name: said for name, said in found.items() if said}
+
+
+def _difference(c: stats.Comparison) -> dict[str, str]:
+    difference, _, interval = wording.difference_with_interval(c).partition(" ")
+    adjusted = wording.p_value(c.p_adjusted)
+    return {"Difference": difference, "DifferenceInterval": interval, "DifferenceP": adjusted}
 
 
 def _add(found: dict[str, str], name: str, numbers: dict[str, str]) -> None:

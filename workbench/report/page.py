@@ -91,7 +91,10 @@ def provenance(answer: Answer) -> list[str]:
         lines.append(f"optuna: {asked.optuna}")
     for fact, name in FACTS.items():
         if (column := f"env.{fact}") in done.columns:
-            values = [str(value) for value in done[column].unique(maintain_order=True)]
+            # Of an unknown commit nobody knows whether something was changed since.
+            runs = done.filter(pl.col("env.commit") != "") if fact == "dirty" else done
+            values = [str(value) for value in runs[column].unique(maintain_order=True)]
+            values = [value if value not in ("", "None") else "unknown" for value in values] or ["unknown"]
             lines.append(f"{name}: {', '.join(values)}")
     return lines
 

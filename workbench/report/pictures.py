@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import figures, naming, stats, tasks
-from workbench.answer import search, sentences
+from workbench.answer import search, sentences, wording
 from workbench.answer.caveats import differences_vary
 from workbench.answer.results import Answer
 from workbench.answer.scaling.curves import curve_rows
 from workbench.figures import paper
-from workbench.figures.style import CLOCKS, plain
+from workbench.figures.style import CLOCKS, HOLM, IN_ORDER, plain
 from workbench.figures.tables import MOST_CURVES
 from workbench.report.about import About
 from workbench.tracking.curves import load_curves
@@ -61,6 +61,7 @@ def pictures(answer: Answer, results: Path) -> list[Picture]:
         grid(answer),
         cost(answer, usual_costs(answer)),
         curves(answer, learning, keys),
+        contrasts(answer),
         differences(answer),
     )
     return [picture for picture in found if picture is not None]
@@ -234,6 +235,22 @@ def worth_showing(answer: Answer) -> list[str]:
     return [key for key in keys if key in best]
 
 
+def contrasts(answer: Answer) -> Picture | None:
+    """The registered contrasts of a study; None where it has none that can be made."""
+    made = {c.text: c.comparison for c in answer.contrasts if c.comparison is not None}
+    table = figures.contrasts_table(made)
+    if table is None:
+        return None
+    title, level = f"difference ({answer.asked.measure.in_units})", _level(made.values())
+    return Picture(
+        name="contrasts",
+        caption=f"The registered contrasts in their order: difference, {differences_vary(made)}; coloured "
+        "where it may be claimed.",
+        drawn=lambda: paper.effects(table, title=title, rule=IN_ORDER, intervals=level),
+        moving=figures.effects_figure(table, title=title, rule=IN_ORDER),
+    )
+
+
 def differences(answer: Answer) -> Picture | None:
     """Differences to the baseline; None where nothing is compared."""
     standing = {key: answer.standing(key) for key in answer.comparisons}
@@ -246,11 +263,13 @@ def differences(answer: Answer) -> Picture | None:
     which = "" if table.height == some else f", the {table.height} largest of {some}"
     kind = differences_vary(answer.comparisons) + (" (none where there is one seed)" if answer.alone else "")
     title = f"difference to {plain(baseline)} ({unit})"
+    rule = HOLM if any(c.family is not None for c in answer.comparisons.values()) else ""
+    level = _level(answer.comparisons.values())
     return Picture(
         name="effects",
         caption=f"Difference to {baseline} {kind}{which}.",
-        drawn=lambda: paper.effects(table, title=title),
-        moving=figures.effects_figure(table, title=title),
+        drawn=lambda: paper.effects(table, title=title, rule=rule, intervals=level),
+        moving=figures.effects_figure(table, title=title, rule=rule),
     )
 
 
@@ -264,17 +283,24 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
     if table is None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
+    rule = HOLM if answer.effects.tested and answer.effects.family is not None else ""
+    level = _level(answer.effects.effects)
     kind = sentences.effects_vary(answer.effects)
-    if answer.effects.tested and answer.effects.family is not None:
+    if rule:
         kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
     return Picture(
         name="interactions" if interactions else "factors",
         caption=f"{naming.first(answer.title)}: {what}, {title}, {kind}. "
         f"{sentences.effects_seeds(answer.effects)}",
-        drawn=lambda: paper.effects(table, title=title),
-        moving=figures.effects_figure(table, title=title),
+        drawn=lambda: paper.effects(table, title=title, rule=rule, intervals=level),
+        moving=figures.effects_figure(table, title=title, rule=rule),
     )
+
+
+def _level(found: Iterable[stats.Comparison | stats.Effect]) -> str:
+    """Of which level the intervals in a picture are."""
+    return f"95 % intervals{wording.at_claims(found)}"
 
 
 def parallel(answer: Answer, reads: Sequence[str] = ()) -> Picture | None:

@@ -150,8 +150,8 @@ class Pivot:
             f"{self.asked.question} {shown}{averaged}; {seeds} seed{'' if seeds == '1' else 's'}. {listed}."
         )
 
-    def printed(self, provenance: Sequence[str]) -> str:
-        """The table for a paper; provenance: lines for comments at the top."""
+    def printed(self, provenance: Sequence[str], *, text_width: float = fit.TEXT_WIDTH) -> str:
+        """The table for a paper; provenance: lines for comments at the top; text_width: points it fits."""
         columns = [
             fit.Column(head=naming.spaced(axis), cells=tuple(column))
             for axis, column in self._values().items()
@@ -170,7 +170,8 @@ class Pivot:
                 head = values if axes and alone else _print_head(metric)
                 columns.append(fit.Column(head=head, cells=cells, right=True))
         name = f"{self.asked.report}-{self.layout.name.removeprefix('table-')}"
-        return latex.environment(fit.fit(columns, above), self.caption, name, provenance, above)
+        fitted = fit.fit(columns, above, text_width=text_width)
+        return latex.environment(fitted, self.caption, name, provenance, above)
 
     def _said(self, metric: str, field: Field | None) -> str:
         if field is None:

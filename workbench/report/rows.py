@@ -40,7 +40,7 @@ def named(answer: Answer) -> pl.DataFrame:
 
 def print_heads(answer: Answer) -> dict[str, str]:
     """Column of `named` -> its head in print: short, so that a table fits one column, and with the unit."""
-    return _heads(answer, lambda name: tasks.metric(name).head, naming.spaced)
+    return _heads(answer, lambda name: tasks.placed(name, tasks.metric(name).head), naming.spaced)
 
 
 def former_heads(answer: Answer) -> dict[str, str]:
