@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from support import starts
+from support import run_dirs, starts
 
 from workbench.addresses import network_file_system
+from workbench.report.__main__ import main as report
 from workbench.tracking.__main__ import main as tracking
 
 MOUNTS = """\
@@ -27,6 +28,57 @@ def test_the_study_goes_on_from_what_was_gathered(write_study, study, capsys):
     assert study(name, "--seeds", "3", "--results", "all") == 0
     assert capsys.readouterr().out.count("was complete, now entered") == 12
     assert len(starts()) == before, "no run is made again"
+
+
+def test_gathered_runs_are_known_before_the_study_goes_on(write_study, study, capsys):
+    name = write_study()
+    assert study(name, "--seeds", "1", "--results", "one") == 0
+    assert tracking(["gather", "one", "--into", "all"]) == 0
+    capsys.readouterr()
+    assert study(name, "--seeds", "2", "--status", "--results", "all") == 0
+    assert "8 runs expected: 4 complete, 4 missing." in capsys.readouterr().out
+    assert study(name, "--seeds", "1", "--plan", "--results", "all") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert not Path("all/optuna.db").exists(), "looking writes nothing"
+
+
+def test_a_run_whose_record_says_not_whose_it_is_has_failed_for_status_and_report(write_study, study, capsys):
+    name = write_study()
+    assert study(name, "--seeds", "2") == 0
+    damaged = run_dirs()[0]
+    damaged.file("run.json").write_text('{"study": "fa')
+    capsys.readouterr()
+    assert study(name, "--seeds", "2", "--status") == 0
+    status = capsys.readouterr().out
+    assert "7 complete, 1 failed" in status
+    (told,) = (line.strip() for line in status.splitlines() if "not readable JSON" in line)
+    assert str(damaged.file("run.json")) in told
+    assert told.endswith("; mend it, or delete its folder to run it again")
+    assert report([name]) == 0
+    assert f"{told}.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_settings_that_are_not_known_are_told_by_status_and_report(write_study, study, capsys, gathered):
+    name = write_study()
+    assert study(name, "--seeds", "1") == 0
+    odd = run_dirs()[0]
+    config = odd.read_json("config.json")
+    config["optim"]["of_tomorrow"] = 1
+    odd.write_json("config.json", config | {"from_tomorrow": {"a": 1}})
+    for kept in Path("results/runs", name).glob(".table*"):  # a foreign run comes without what was read of it
+        kept.unlink()
+    if gathered:
+        Path("results/optuna.db").unlink()
+    capsys.readouterr()
+    assert study(name, "--seeds", "1", "--status") == 0
+    status = capsys.readouterr().out
+    assert "4 complete" in status
+    (told,) = (line.strip() for line in status.splitlines() if "config.json" in line)
+    assert "seed 0: its config.json has optim.of_tomorrow, from_tomorrow, which this version" in told
+    assert report([name]) == 0
+    assert f"{told}.\n" in capsys.readouterr().out
+    assert told in Path(f"results/reports/{name}/answer.md").read_text()
 
 
 @pytest.mark.parametrize(

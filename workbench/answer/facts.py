@@ -15,6 +15,7 @@ from workbench.answer.contrasts import Registered
 from workbench.answer.evidence import Evidence
 from workbench.answer.study_record import StudyRecord
 from workbench.metrics import CORE_WAIT
+from workbench.tracking.runs import MENDING, unknown_settings
 
 CODE = ("commit", "dirty", "torch")
 
@@ -50,6 +51,7 @@ def limiting(
         waits = {f"{asked.labels[key]} seed {seed}": wait for key, seed, wait in rows.iter_rows()}
         found += caveats.beside_other_work(waits)
     found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
+    found += _unknown_settings(asked, evidence.done)
     found += _unequal_files(asked, evidence.done) + _unequal_frames(evidence.done)
     if evidence.others:
         found.append(caveats.other_plans(evidence.others))
@@ -95,7 +97,29 @@ def _lost(evidence: Evidence) -> list[tuple[str, int, str]]:
     for row in evidence.runs.filter(pl.col("state").is_in(["failed", "unreadable"])).iter_rows(named=True):
         key, _, seed = row["run"].rpartition("-s")  # an unreadable run has no other columns
         reason = next(iter((row["reason"] or row["failure"] or "").splitlines()), "")[:200]
-        found.append((key, int(seed), reason))
+        found.append((key, int(seed), f"{reason}; {MENDING}" if row["state"] == "unreadable" else reason))
+    return found
+
+
+def odd_records(asked: StudyRecord, evidence: Evidence) -> list[str]:
+    """A sentence for each run whose record cannot be read, or has settings that are not known."""
+    there = dict(evidence.runs.select("run", "state").iter_rows())
+    lost = [
+        f"{asked.labels[key]} seed {seed} failed: {why}."
+        for key, seed, why in _lost(evidence)
+        if there[f"{key}-s{seed}"] == "unreadable"
+    ]
+    return lost + _unknown_settings(asked, evidence.done)
+
+
+def _unknown_settings(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
+    names = [name.removeprefix("config.") for name in done.columns if name.startswith("config.")]
+    odd = [name for name in names if unknown_settings([name])]
+    found = []
+    for key, seed, *values in done.select("key", "seed", *(f"config.{name}" for name in odd)).iter_rows():
+        own = [name for name, value in zip(odd, values, strict=True) if value is not None]
+        if own:
+            found.append(f"{asked.labels[key]} seed {seed}: {unknown_settings(own)}.")
     return found
 
 

@@ -158,7 +158,7 @@ def _check(options: argparse.Namespace, results: Path) -> None:
 
 def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     """Plan or status, without writing anything."""
-    from workbench.study.outcome import Entry, measured_seconds
+    from workbench.study.outcome import measured_seconds, recorded
     from workbench.study.search import open_ledger
     from workbench.study.storage import NotBegun
 
@@ -167,7 +167,7 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
         entries, others = ledger.entries(), ledger.others()
         plan = ledger.plan
     except NotBegun:
-        entries, others = [Entry(run=run, state="missing") for run in plan.runs], 0
+        entries, others = recorded(plan, results), 0
     if options.plan:
         print(show.plan_text(plan, entries, measured_seconds(plan, results)))
     else:

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from workbench.addresses import sqlite, sqlite_path
 from workbench.errors import UserError
-from workbench.study.outcome import MAX_ATTEMPTS, PROCESS_GONE, Entry, Lease, Outcome, read_outcome
+from workbench.study.outcome import MAX_ATTEMPTS, PROCESS_GONE, Entry, Lease, Outcome, read_outcome, standing
 from workbench.study.plan import Plan, Run
 from workbench.study.storage import (
     STORAGE_ERRORS,
@@ -244,10 +244,8 @@ class Ledger(Trials):
         reason = str(failed[-1].user_attrs.get("reason", "")) if failed else ""
         failures = [t.user_attrs.get("failure") for t in failed]
         told = self._written(_identity(run), trials)
-        if told is not None and told.state == "complete":
-            state = "complete"
-        elif told is not None and told.damaged:  # whoever owns it is to decide
-            state, reason = "failed", f"{told.reason}; mend it, or delete its folder to run it again"
+        if told is not None and (known := standing(run, told)) is not None:
+            state, reason = known.state, known.reason
         elif TrialState.PRUNED in states:
             state = "pruned"
         elif TrialState.RUNNING in states:

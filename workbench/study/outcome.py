@@ -13,6 +13,7 @@ from workbench.study.plan import Plan, Run
 from workbench.tracking.files import Lock
 from workbench.tracking.points import is_finite
 from workbench.tracking.run_dir import RunDir, Status
+from workbench.tracking.runs import MENDING, unknown_settings
 
 MAX_ATTEMPTS = {
     "not_finite": 1,  # the same seed diverges again
@@ -77,6 +78,7 @@ class Entry:
     attempts: int = 0
     """Attempts that count: those that failed by the run's own doing."""
     reason: str = ""
+    """Why it failed; of a complete one what is odd about its record."""
 
 
 FINAL = ("complete", "failed", "pruned")
@@ -99,6 +101,7 @@ def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     if status.state != "complete":
         reason = next(iter(status.reason.splitlines()), "")[:200]  # the whole is in the log
         return Outcome(state=status.state, failure=status.failure or "", reason=reason)
+    directory.identity()  # else no report could say whose run it is
     summary = directory.summary()
     value: Any = summary.get(f"val/{metric}")
     spent = summary.get(cost)
@@ -110,7 +113,31 @@ def _told(directory: RunDir, metric: str, cost: str) -> Outcome:
     # Few enough to be columns in a dashboard; the rest is in the run directory.
     wanted = (f"test/{metric}", "cost/train_pflops", "cost/train_gflops_per_clip", "speed/clips_per_s")
     notes = {name: summary[name] for name in wanted if is_finite(summary.get(name))}
-    return Outcome(state="complete", value=float(value), cost=spent if cost else None, notes=notes)
+    return Outcome(
+        state="complete",
+        reason=unknown_settings(directory.flat_config()),
+        value=float(value),
+        cost=spent if cost else None,
+        notes=notes,
+    )
+
+
+def standing(run: Run, told: Outcome) -> Entry | None:
+    """Where a run stands by its record alone: complete, or failed where that is damaged; None where the
+    record does not say."""
+    if told.damaged:  # whoever owns it is to decide
+        return Entry(run=run, state="failed", reason=f"{told.reason}; {MENDING}")
+    return Entry(run=run, state="complete", reason=told.reason) if told.state == "complete" else None
+
+
+def recorded(plan: Plan, results: Path) -> list[Entry]:
+    """The runs of a plan where no storage knows of them yet, as when they were gathered."""
+    found = []
+    for run in plan.runs:
+        directory = RunDir.of(results, plan.study.name, run.cell.key, run.seed)
+        told = read_outcome(directory, plan.study.metric, plan.study.cost)
+        found.append(standing(run, told) or Entry(run=run, state="missing"))
+    return found
 
 
 def measured_seconds(plan: Plan, results: Path) -> dict[str, float]:

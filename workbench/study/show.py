@@ -139,6 +139,8 @@ def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
             times = f"{entry.attempts} attempt{'s' if entry.attempts > 1 else ''}"
             after = f" after {times}" if entry.attempts else ""
             lines.append(f"  {run.cell.label} seed {run.seed} failed{after}: {entry.reason}")
+        elif entry.state == "complete" and entry.reason:
+            lines.append(f"  {entry.run.cell.label} seed {entry.run.seed}: {entry.reason}")
     return "\n".join(lines + _others(others))
 
 

@@ -8,13 +8,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from workbench.config import DataConfig, OptimConfig, RunConfig
 from workbench.metrics import score
 from workbench.tracking.cache.frames import FrameFile, Source
 from workbench.tracking.cache.rows import RowFile, Signature, signature
@@ -45,6 +47,10 @@ COLUMNS: dict[str, pl.DataType] = {
 
 SAVE_SECONDS = 60.0
 """Between two writings of the kept rows by somebody who looks again and again at runs that go on."""
+MENDING = "mend it, or delete its folder to run it again"
+"""What to do about a damaged record, behind a semicolon."""
+_SETTINGS = {"": RunConfig, "data": DataConfig, "optim": OptimConfig}
+"""Parts of a configuration whose settings are known without torch."""
 _VERSION = 1
 _BUILT = 1
 """Version of the code that builds tables from rows."""
@@ -132,6 +138,27 @@ class RunTable:
         self._sources = {name: Source(rows[name].signature, _fields(row)) for name, row in every.items()}
         self._unkept = True
         return _frame(list(every.values()))
+
+
+def unknown_settings(names: Iterable[str]) -> str:
+    """A sentence on settings of a run that this version does not have, without a full stop; empty where there
+    are none: what such a run was trained with, and whether it is like the others, cannot be told.
+
+    names: dotted ones of its configuration, as of `RunDir.flat_config`; of recipes and stages nothing is
+    said.
+    """
+    known = {part: {"type", *(field.name for field in fields(kind))} for part, kind in _SETTINGS.items()}
+    odd = []
+    for name in names:
+        part, _, setting = name.partition(".")
+        if part not in known[""]:
+            odd.append(part)
+        elif setting and part in known and setting.partition(".")[0] not in known[part]:
+            odd.append(name)
+    if not odd:
+        return ""
+    listed = ", ".join(dict.fromkeys(odd))
+    return f"its config.json has {listed}, which this version does not know; {MENDING}"
 
 
 def keep_row(run: Path) -> None:
