@@ -231,6 +231,8 @@ def test_status_tells_done_from_failed(write_study, study, capsys):
         (["fake", "--dry-run"], '--dry-run prints what --slurm "OPTIONS" would submit'),
         (["fake", "--slurm", ""], "--slurm holds options of sbatch"),
         (["fake", "--deadline", "0"], "--deadline"),
+        (["fake", "--plan", "--status"], "--plan and --status do different things"),
+        (["fake", "--smoke", "--quick"], "--smoke tries the whole path in small, --quick runs one seed"),
         (["fake", "--results", "studies/fake.py"], "should be a folder"),
         (["fake", "--storage", "sqlite:///x.db", "--mlflow", "sqlite:////{here}/x.db"], "a database each"),
         (["fake", "--storage", "nodb://u:secret@h/x"], r"cannot open the Optuna storage nodb://u:\*\*\*@h/x"),
@@ -267,6 +269,8 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(write_
     assert study(write_study(), "--device", "cuda:99") == 2
     assert capsys.readouterr().err.startswith("error: device 'cuda:99' is not usable here")
     assert not Path("results").exists()
+    assert study("fake", "--plan", "--device", "cuda:99") == 0
+    assert capsys.readouterr().err.startswith("warning: device 'cuda:99' is not usable here")
 
 
 def test_a_run_that_is_refused_before_it_begins_stops_the_study_and_costs_no_attempt(

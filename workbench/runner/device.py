@@ -19,7 +19,7 @@ def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
     from workbench.train.environment import pick_device
 
     if asked:
-        pick_device(asked)  # refused now rather than after the data are made
+        check_device(asked)  # refused now rather than after the data are made
         return asked
     if module != "workbench.train":
         return ""
@@ -35,6 +35,13 @@ def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
         )
     print(f"going on on {device}, as the runs before; --device takes another")
     return device
+
+
+def check_device(asked: str) -> None:
+    """`UserError` for a device that this machine has not, or that cannot be used."""
+    from workbench.train.environment import pick_device
+
+    pick_device(asked)
 
 
 def _devices_before(plan: Plan, results: Path) -> set[str]:

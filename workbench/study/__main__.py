@@ -97,10 +97,8 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         settings=tuple(options.set),
     )
     plan = planned(study, asked, data_root, results)
-    if options.plan and module == "workbench.train":
-        from workbench.study.cells.check import check_runs
-
-        check_runs(plan, options.processes)
+    if options.plan:
+        _check_plan(plan, options, module)
     if options.plan or options.status:
         return _look(plan, options, results)
     if options.reconcile:
@@ -112,6 +110,22 @@ def _study(options: argparse.Namespace, module: str, prepare: Callable[..., Path
         return _submit(plan, options, results)
     hook = notify.Hook(options.notify, plan.study.name)
     return hook.around(lambda: _begin(plan, options, data_root, module, prepare))
+
+
+def _check_plan(plan: Plan, options: argparse.Namespace, module: str) -> None:
+    """Refuses a plan whose runs would be refused; says that its device is not here, since a plan may be
+    looked at on another machine than the one that is to run it."""
+    if module == "workbench.train":
+        from workbench.study.cells.check import check_runs
+
+        check_runs(plan, options.processes)
+    if options.device:
+        from workbench.runner.device import check_device
+
+        try:
+            check_device(options.device)
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
 
 
 def _begin(plan: Plan, options: Any, data_root: Path, module: str, prepare: Callable[..., Path]) -> int:
@@ -132,6 +146,11 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
         raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
+    asked = [f"--{name}" for name in ("plan", "status", "reconcile") if getattr(options, name)]
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} do different things instead of running the study: give one")
+    if options.smoke and options.quick:
+        raise UserError("--smoke tries the whole path in small, --quick runs one seed of each cell: give one")
     if options.dry_run and options.slurm is None:
         raise UserError(
             '--dry-run prints what --slurm "OPTIONS" would submit, which is to be given too; '
