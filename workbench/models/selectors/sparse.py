@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from workbench.models.encoder import as_written
 from workbench.models.video import VideoEncoder
+from workbench.targets.precision import at_least_float32
 
 
 class Frames(NamedTuple):
@@ -110,7 +111,8 @@ def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, T
     query, key, _ = made[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key = block.attn.q_norm(query[:, :, :1]), block.attn.k_norm(key)  # [B, heads, 1 or 1 + n, ...]
     with torch.autocast(x.device.type, enabled=False):  # see `FrameSelector.share`
-        share = (query.float() * block.attn.scale @ key.float().mT).softmax(-1)
+        query, key = at_least_float32(query), at_least_float32(key)
+        share = (query * block.attn.scale @ key.mT).softmax(-1)
     return y, share.mean(1)[:, 0, front:].detach()
 
 
@@ -131,11 +133,11 @@ class FrameSelector(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(video_width + text_width, video_width), nn.GELU(), score)
 
     def share(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """p of the frames, float32 [P, T], from the means of their tokens and vectors of captions."""
+        """p of the frames [P, T], in float32 at least, from their mean tokens and vectors of captions."""
         frames = tokens.mean(2)  # [P, T, D]
         both = torch.cat([frames, text[:, None].expand(-1, frames.shape[1], -1).to(frames.dtype)], -1)
         with torch.autocast(both.device.type, enabled=False):  # bfloat16 would make ties
-            score: Tensor = self.mlp(both.float())[..., 0]
+            score: Tensor = self.mlp(at_least_float32(both))[..., 0]
         return score.softmax(1)
 
     def choose(self, share: Tensor, chance: Tensor | None = None) -> Tensor:
