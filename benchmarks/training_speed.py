@@ -41,7 +41,7 @@ from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.data.loader import Loader
 from workbench.data.store import FrameStore
 from workbench.masking.video import PerFrameMasking, TubeMasking
-from workbench.models.attention import attention, explicit_attention
+from workbench.models.attention import attention_kernels, set_attention_kernels
 from workbench.models.decoder import DecoderConfig
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.models.video import VideoConfig
@@ -159,18 +159,18 @@ def peer_blocks(peer: Peer, loader: Loader, measured: Measured, device: torch.de
         return (time.perf_counter() - start) / measured.steps, waited / measured.steps
 
     with (
-        attention(peer, explicit=True),
+        attention_kernels(peer, fused=False),
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False) as count,
     ):
         step()
     measured.flops = count.get_total_flops()
     times = {}
-    for explicit in (False, True):
-        explicit_attention(peer, explicit)
+    for fused in (True, False):
+        set_attention_kernels(peer, fused=fused)
         step()
-        times[explicit], _ = block()
-    explicit_attention(peer, min(times, key=lambda explicit: times[explicit]))
+        times[fused], _ = block()
+    set_attention_kernels(peer, fused=min(times, key=lambda fused: times[fused]))
     while True:
         seconds, waits = block()
         measured.seconds.append(seconds)

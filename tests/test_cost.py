@@ -118,9 +118,9 @@ class TestStep:
     def test_the_attention_kernel_does_not_change_the_count(self, vocabulary, batch):
         recipe, found = measure(vocabulary, batch, "mac", video_masking=None)
         assert recipe.video.blocks[0].attn.fused_attn, "put back afterwards"
-        from workbench.models.attention import explicit_attention
+        from workbench.models.attention import set_attention_kernels
 
-        explicit_attention(recipe, True)
+        set_attention_kernels(recipe, fused=False)
         again = step(recipe, batch)
         assert again == found
         assert not recipe.video.blocks[0].attn.fused_attn

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import Grid, PerFrameMasking
-from workbench.models.attention import attention, explicit_attention
+from workbench.models.attention import attention_kernels, set_attention_kernels
 from workbench.models.decoder import DecoderConfig, PixelDecoder
 from workbench.models.pretrained.source import without_reading
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary, vocabulary
@@ -400,15 +400,15 @@ def test_attention_kernels_agree_and_are_put_back(words):
     model, video = encoder(), clips()
     plain_text = text_encoder(words)
     text = words.encode(CAPTIONS)
-    explicit_attention(model, True)
-    explicit_attention(plain_text, True)
+    set_attention_kernels(model, fused=False)
+    set_attention_kernels(plain_text, fused=False)
     plain = model(video).pooled, plain_text(text).pooled
-    with attention(model, explicit=False), attention(plain_text, explicit=False):
+    with attention_kernels(model, fused=True), attention_kernels(plain_text, fused=True):
         assert model.blocks[0].attn.fused_attn
         assert close(model(video).pooled, plain[0])
         assert close(plain_text(text).pooled, plain[1])
     assert not model.blocks[0].attn.fused_attn
-    with pytest.raises(RuntimeError), attention(model, explicit=False):
+    with pytest.raises(RuntimeError), attention_kernels(model, fused=True):
         raise RuntimeError
     assert not model.blocks[0].attn.fused_attn
 

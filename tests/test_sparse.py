@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import SIZE
 
-from workbench.models.attention import attention
+from workbench.models.attention import attention_kernels
 from workbench.models.decoder import DecoderConfig, HiddenDecoder, PixelDecoder
 from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.selectors.sparse import (
@@ -40,11 +40,11 @@ def hidden(batch=2, frames=4, visible=6):
 
 
 class TestKeepAttended:
-    @pytest.mark.parametrize("explicit", [True, False])
-    def test_attention_is_that_of_the_block(self, explicit):
+    @pytest.mark.parametrize("fused", [False, True])
+    def test_attention_is_that_of_the_block(self, fused):
         """Values that name the token they belong to show what a block's own attention gave to each."""
         block, x = encoder().blocks[0], tokens(2, 9, 32)
-        with torch.no_grad(), attention(block, explicit=explicit):
+        with torch.no_grad(), attention_kernels(block, fused=fused):
             plain = block(x)
             y, share = class_attention(block, x)
             names = torch.eye(9)[None, None].expand(2, 2, -1, -1)

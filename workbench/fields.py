@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 from workbench.errors import UserError
 
@@ -38,6 +38,14 @@ def not_negative(name: str, value: float) -> None:
     """Refuses anything but a finite number from zero on."""
     if not (math.isfinite(value) and value >= 0):
         raise UserError(f"{name} is a number of at least 0, not {value!r}")
+
+
+def share(name: str, value: float, interval: Literal["[0, 1]", "[0, 1)", "(0, 1]", "(0, 1)"]) -> None:
+    """Refuses anything but a share; at a round bracket, 0 or 1 itself is refused as well."""
+    above = value >= 0 if interval[0] == "[" else value > 0
+    below = value <= 1 if interval[-1] == "]" else value < 1
+    if not (above and below):
+        raise UserError(f"{name} is a share in {interval}, not {value!r}")
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:

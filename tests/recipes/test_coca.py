@@ -15,7 +15,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.masking.text import TokenMasking
 from workbench.masking.video import RandomMasking
-from workbench.models.attention import attention
+from workbench.models.attention import attention_kernels
 from workbench.models.caption import BOS, EOS
 from workbench.models.pooler import AttentionPooler
 from workbench.models.text import TextConfig, Vocabulary, vocabulary
@@ -297,7 +297,7 @@ class TestWriting:
 def test_both_kernels_of_attention_give_the_same(recipe):
     batch = batch_of()
     fused = recipe(batch, Draw())
-    with attention(recipe, explicit=True):
+    with attention_kernels(recipe, fused=False):
         plain = recipe(batch, Draw())
     for name, term in fused.items():
         assert plain[name].item() == pytest.approx(term.item(), rel=1e-5)

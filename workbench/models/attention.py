@@ -21,7 +21,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.fused_attn = True
-        """See `explicit_attention`."""
+        """See `set_attention_kernels`."""
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(keys or width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -52,25 +52,25 @@ class Attention(nn.Module):
         return self.out(y), share.mean(1) if show else None
 
 
-def explicit_attention(module: nn.Module, explicit: bool) -> None:
-    """Switches every timm and Hugging Face attention inside `module`.
+def set_attention_kernels(module: nn.Module, *, fused: bool) -> None:
+    """Switches every attention inside `module`, ours, timm's and Hugging Face's, to one of the two kernels.
 
     On processors the fused kernel's backward pass in bfloat16 takes more than twice the time of plain
     products (docs/log.md), while its forward pass is the faster one; on GPUs fused is always right.
     """
     for part in module.modules():
         if hasattr(part, "fused_attn"):
-            part.fused_attn = not explicit  # type: ignore[assignment]
+            part.fused_attn = fused  # type: ignore[assignment]
         if isinstance(part, PreTrainedModel):
-            part.set_attn_implementation("eager" if explicit else "sdpa")
+            part.set_attn_implementation("sdpa" if fused else "eager")
 
 
 @contextmanager
-def attention(module: nn.Module, *, explicit: bool) -> Iterator[None]:
-    """`explicit_attention` for the length of a block; afterwards everything is as it was."""
-    before = any(not getattr(part, "fused_attn", True) for part in module.modules())
-    explicit_attention(module, explicit)
+def attention_kernels(module: nn.Module, *, fused: bool) -> Iterator[None]:
+    """`set_attention_kernels` for the length of a block; afterwards everything is as it was."""
+    before = all(getattr(part, "fused_attn", True) for part in module.modules())
+    set_attention_kernels(module, fused=fused)
     try:
         yield
     finally:
-        explicit_attention(module, before)
+        set_attention_kernels(module, fused=before)

@@ -60,7 +60,7 @@ class Text(NamedTuple):
         return Text(tokens, Layout(valid | at, word.masked_fill(at, length - 1), content)), at
 
     def to(self, device: torch.device) -> Text:
-        tokens, *layout = (moved(x, device) for x in (self.tokens, *self.layout))
+        tokens, *layout = (to_device(x, device) for x in (self.tokens, *self.layout))
         return Text(tokens, Layout(*layout), None if device.type == "cpu" else self.known)
 
 
@@ -89,8 +89,8 @@ class Batch(NamedTuple):
         return Batch(self.video[rows], self.text.select(rows), *(x[rows] for x in self[2:]))
 
     def to(self, device: torch.device) -> Batch:
-        rest = (moved(x, device) for x in self[2:])
-        return Batch(moved(self.video, device), self.text.to(device), *rest)
+        rest = (to_device(x, device) for x in self[2:])
+        return Batch(to_device(self.video, device), self.text.to(device), *rest)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -103,7 +103,7 @@ class Batch(NamedTuple):
         return Batch(video, Text(tokens, Layout(*rest[:3])), *rest[3:])
 
 
-def moved(x: Tensor, device: torch.device) -> Tensor:
+def to_device(x: Tensor, device: torch.device) -> Tensor:
     """`x` on `device`; copies to an accelerator are asynchronous."""
     return x.to(device, non_blocking=device.type != "cpu")
 

@@ -34,7 +34,7 @@ from workbench.models.fusion import FusionConfig, FusionEncoder
 from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import VideoConfig, VideoEncoder
 from workbench.models.word_head import WordHead
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text, to_device
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.heads import judgement, match_score, unit
 
@@ -122,10 +122,10 @@ class Recipe(DualEncoder):
             host = rng.on_host
             shift, keep = host.integers(1, rows * rng.size, rows), host.uniform(rows) < 0.5
             shift = shift.masked_fill(keep, 0)
-            chosen["shift"] = moved(shift, rng.device)
+            chosen["shift"] = to_device(shift, rng.device)
         if draw.text_mask is not None:
             own = shift == 0
-            asked = draw.text_mask & moved(own, rng.device)[:, None]
+            asked = draw.text_mask & to_device(own, rng.device)[:, None]
             if (known := batch.text.known) is not None and self.config.text_masking is not None:
                 counted(asked, int((self.config.text_masking.counts(known.valid) * own).sum()))
             chosen["asked"] = asked

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.distributed import gather
 from workbench.errors import UserError
-from workbench.fields import at_least
+from workbench.fields import at_least, share
 from workbench.masking.places import counted_each, pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
@@ -76,8 +76,7 @@ class Config(DualConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("recipe.words", self.words, 1)
-        if not 0 < self.short < 1:
-            raise UserError(f"recipe.short is a share between 0 and 1, not {self.short!r}")
+        share("recipe.short", self.short, "(0, 1)")
         if self.video_masking is not None or self.video.hidden != "drop":
             raise UserError("hitea drops what its short view lacks: no video_masking, video.hidden='drop'")
         if self.text.hidden != "replace" or self.fusion.mode != "stride":

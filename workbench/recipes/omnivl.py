@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.distributed import gather, own_rows, size
 from workbench.errors import UserError
-from workbench.fields import at_least
+from workbench.fields import at_least, share
 from workbench.masking.places import counted, how_many
 from workbench.masking.video import floor_count, lowest
 from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
@@ -45,7 +45,7 @@ from workbench.models.text import TextConfig, TextEncoder, Vocabulary
 from workbench.models.video import Encoded
 from workbench.recipe.abilities import JudgingPairs
 from workbench.recipe.base import Phase
-from workbench.recipe.batch import Batch, BatchRng, Draw, Text, moved
+from workbench.recipe.batch import Batch, BatchRng, Draw, Text, to_device
 from workbench.recipe.classes import ClassTable
 from workbench.recipe.dual import DualConfig, DualEncoder
 from workbench.recipe.momentum import Keys, Momentum
@@ -84,8 +84,7 @@ class Config(DualConfig):
         super().__post_init__()
         at_least("recipe.queue", self.queue, 0)
         for name in ("images", "labelled", "momentum", "alpha"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"recipe.{name} is a share in [0, 1], not {getattr(self, name)!r}")
+            share(f"recipe.{name}", getattr(self, name), "[0, 1]")
         if self.video_masking is not None or self.text_masking is not None or self.fusion.mode != "xattn":
             raise UserError("omnivl hides nothing, so it takes no masking, and needs fusion.mode='xattn'")
         check_marks("omnivl", self.text)
@@ -192,8 +191,8 @@ class Recipe(JudgingPairs, DualEncoder):
         whole, host = rows * rng.size, rng.on_host  # which knows how many samples are images
         images = whole if objective == "images" else self._images(batch, whole)
         image = host.own(lowest(host.for_all().uniform(whole), images))
-        frame = moved(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
-        image = counted(moved(image, rng.device), int(image.sum()))
+        frame = to_device(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
+        image = counted(to_device(image, rng.device), int(image.sum()))
         labelled = rng.own(lowest(rng.for_all().uniform(whole), floor_count(self.config.labelled, whole)))
         chosen = {"image": image, "frame": frame, "labelled": labelled}
         return Draw(chosen={**chosen, "negatives": rng.uniform(rows, 2)})

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather
 from workbench.errors import UserError
+from workbench.fields import share
 from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, TubeMasking
@@ -73,8 +74,7 @@ class Config(DualConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("keep_patches", "keep_after", "keep_frames"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UserError(f"recipe.{name} is a share in (0, 1], not {getattr(self, name)!r}")
+            share(f"recipe.{name}", getattr(self, name), "(0, 1]")
         if self.text.hidden != "replace" or self.video.hidden != "drop" or self.fusion.mode != "xattn":
             raise UserError("smaug needs text.hidden='replace', video.hidden='drop' and fusion.mode='xattn'")
         if not isinstance(self.video_masking, PerFrameMasking | TubeMasking | None) or not self.video.cls:
@@ -171,11 +171,11 @@ class Recipe(HardPairs):
         """What sparsifier and selector leave of these clips in a step with this draw."""
         clip = self._encode(batch.video, draw.video_mask, sparse=True)
         if self.selector is None:
-            share = torch.full(clip.tokens.shape[:2], 1 / self.grid.time, device=batch.video.device)
-            return Kept(clip.left, share > 0, share)
-        share = self.selector.share(clip.all, self.text(batch.text, draw.text_mask).pooled)
-        chosen = self.selector.choose(share, _chance(draw, slice(0, 1)))
-        return Kept(clip.left, torch.zeros_like(share).scatter(1, chosen, 1.0) > 0, share)
+            shares = torch.full(clip.tokens.shape[:2], 1 / self.grid.time, device=batch.video.device)
+            return Kept(clip.left, shares > 0, shares)
+        shares = self.selector.share(clip.all, self.text(batch.text, draw.text_mask).pooled)
+        chosen = self.selector.choose(shares, _chance(draw, slice(0, 1)))
+        return Kept(clip.left, torch.zeros_like(shares).scatter(1, chosen, 1.0) > 0, shares)
 
     def _encode(self, video: Tensor, mask: Tensor | None = None, *, sparse: bool = False) -> Frames:
         """Reads what is visible of each frame by itself, and drops more on the way if `sparse`."""

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from workbench import losses
 from workbench.errors import UserError
-from workbench.fields import at_least, one_of
+from workbench.fields import at_least, one_of, share
 from workbench.masking.places import pick, places
 from workbench.masking.video import CellOrBoxMasking, VideoMasking
 from workbench.models.codebook import Codebook
@@ -83,8 +83,7 @@ class Config(ChoosingConfig):
         super().__post_init__()
         one_of("recipe.target", self.target, TARGETS)
         at_least("recipe.codes", self.codes, 2)
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"recipe.momentum is a share in [0, 1), not {self.momentum!r}")
+        share("recipe.momentum", self.momentum, "[0, 1)")
         if self.target in (*KNOWN, "features_2d") and self.video.tubelet != 1:
             raise UserError(f"target={self.target!r} is told of single frames: video.tubelet is 1")
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather
 from workbench.errors import UserError
+from workbench.fields import share
 from workbench.masking.places import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
@@ -70,8 +71,7 @@ class Config(DualConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"recipe.momentum is a share in [0, 1), not {self.momentum!r}")
+        share("recipe.momentum", self.momentum, "[0, 1)")
         if self.text.hidden != "replace" or self.video.hidden != "drop" or self.fusion.mode != "xattn":
             raise UserError("vlmae needs text.hidden='replace', video.hidden='drop' and fusion.mode='xattn'")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench import distributed
-from workbench.models.attention import attention
+from workbench.models.attention import attention_kernels
 from workbench.models.encoder import Encoder, as_written
 from workbench.models.video import VideoEncoder
 from workbench.recipe.base import BaseRecipe
@@ -88,7 +88,7 @@ class StepCounter:
         for side in self._sides.values():
             self._open.enter_context(side.watching())
         self._open.enter_context(as_written(self._recipe))
-        self._open.enter_context(attention(self._recipe, explicit=True))
+        self._open.enter_context(attention_kernels(self._recipe, fused=False))
         self._open.enter_context(self._counter)
         return self
 
@@ -122,8 +122,8 @@ class StepCounter:
 
 def encoder_flops(encoder: VideoEncoder, video: Tensor, mask: Tensor | None) -> int:
     """Forward FLOPs of the video encoder for these clips."""
-    explicit = attention(encoder, explicit=True)
-    with torch.no_grad(), explicit, FlopCounterMode(display=False) as counter:
+    plain = attention_kernels(encoder, fused=False)
+    with torch.no_grad(), plain, FlopCounterMode(display=False) as counter:
         encoder(video, mask)
     return counter.get_total_flops()
 

@@ -18,7 +18,7 @@ from workbench.data.store import FrameStore
 from workbench.data.texts import with_training_texts
 from workbench.errors import UserError
 from workbench.metrics import full_name
-from workbench.models.attention import attention, explicit_attention
+from workbench.models.attention import attention_kernels, set_attention_kernels
 from workbench.models.text import Vocabulary, vocabulary
 from workbench.recipe.base import ABILITIES, EMBEDDINGS, BaseRecipe
 from workbench.recipe.batch import Batch, BatchRng
@@ -56,7 +56,7 @@ def ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype) -> dict[s
     The recipe is left in the state of evaluation.
     """
     judged.recipe.eval()
-    shown = attention(judged.recipe, explicit=False)
+    shown = attention_kernels(judged.recipe, fused=True)
     with shown, environment.autocast(judged.device, precision), torch.no_grad():
         able = tasks.askable(wanted, known_of(judged.gallery.store))
         return {name: tasks.load(name).evaluate(judged) for name in able}
@@ -266,7 +266,7 @@ def open_session(
     asked = [data in config.recipe_data for data in config.training_data]
     recipe.attach([truth_of(one) if own else None for one, own in zip(training, asked, strict=True)])
     started_from = [] if resuming else start_from(recipe, config.init_from, words, runs)
-    explicit_attention(recipe, explicit=device.type == "cpu")
+    set_attention_kernels(recipe, fused=device.type != "cpu")
     if compiles(config.optim, device):
         compile_blocks(recipe)
     if config.optim.recompute:
