@@ -6,7 +6,7 @@ where the curves of `t2v_r1` cross or would meet. `mac_claims` at 16 epochs in t
 what these curves foretell.
 
     python -m workbench.study mac_trend
-    python -m workbench.study mac_claims --data moving_shapes_redundant --budget 16epochs --seeds 4
+    python -m workbench.study mac_claims --data moving_shapes_redundant --budget 16epochs --seeds 10,11,12,13
 """
 
 from dataclasses import replace

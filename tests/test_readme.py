@@ -79,6 +79,7 @@ PROMISES = tuple(f"promises-{name}" for name in ("omnivl", "hitea", "internvideo
 CHECKED = (
     "mask_ratio",
     "scaling",
+    "mask_strategy",
     "align_or_predict",
     "text_masking",
     "unmasked_tuning",

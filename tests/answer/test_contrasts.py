@@ -151,7 +151,7 @@ def test_the_picture_of_contrasts_has_them_in_their_order_and_colours_what_may_b
     found = registered(HIDDEN, WORDS, MORE)
     shown = pictures.contrasts(found).moving
     assert list(shown.layout.yaxis.ticktext) == [c["text"] for c in (HIDDEN, WORDS, MORE)]
-    assert {trace.name: len(trace.x) for trace in shown.data} == {"better, in their order": 1, "no claim": 2}
+    assert {trace.name: len(trace.x) for trace in shown.data} == {"better, in fixed order": 1, "no claim": 2}
     assert [trace.name for trace in pictures.differences(found).moving.data] == ["not tested"]
     assert pictures.contrasts(registered()) is None
 

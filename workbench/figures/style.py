@@ -28,7 +28,7 @@ STANDING = {"better": COLOURS[0], "worse": COLOURS[1], "": "#777777"}
 STANDING_MARKERS = {"better": "triangle-up", "worse": "triangle-down", "": "circle"}
 """The same by shape on pages, for readers who see no colours."""
 
-HOLM, IN_ORDER = "after Holm", "in their order"
+HOLM, IN_ORDER = "after Holm", "in fixed order"
 """By which rule differences may be claimed: of one family, or of registered contrasts."""
 
 CLOCKS = ("step", "pflops", "seconds")
