@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from workbench.data import decode as module
 from workbench.data.decode import DecodeError, decode, encode, fit
@@ -129,3 +133,22 @@ def test_a_hanging_task_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> No
     assert found[0].answer == {"slept": 0.0}
     assert "no answer within 1 seconds" in found[1].failure
     assert found[2].answer == {"slept": 0.0}
+
+
+def test_a_song_with_a_cover_is_no_video_of_one_frame(tmp_path: Path) -> None:
+    cover = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(cover, "JPEG")
+    frame = b"\0image/jpeg\0\x03\0" + cover.getvalue()
+    frame = b"APIC" + struct.pack(">I", len(frame)) + b"\0\0" + frame
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    song = tmp_path / "song.mp3"
+    with av.open(str(song), "w", options={"id3v2_version": "0"}) as container:
+        stream = container.add_stream("mp3", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        sound.sample_rate = 44100
+        container.mux([*stream.encode(sound), *stream.encode()])
+    song.write_bytes(b"ID3\x03\0\0" + size + frame + song.read_bytes())
+    with av.open(str(song)) as container:
+        assert len(container.streams.video) == 1, "FFmpeg shows the cover as a stream"
+    with pytest.raises(DecodeError, match="it has no video stream"):
+        decode(song, 2, 32)

@@ -6,26 +6,28 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from workbench.data.index import absent
+from workbench.data.packets import DecodeError, Found, Pick, part_of, steady
 from workbench.data.pictures import PILLOW, PictureError, is_picture, picture_facts, read_picture
-from workbench.data.sampling import centre_frames, frames_within, repeated_frames, without_seeking
+from workbench.data.sampling import repeated_frames, without_seeking
 
 try:
     import decord
 except ImportError:  # no wheel for this platform, as on ARM
     decord = None
 
+__all__ = ["DecodeError", "decode", "decode_task", "decoder_names", "encode", "examine_task", "fit"]
 
 DAMAGED = 8
 """A video with more broken packets and damaged frames than this is refused; else it is used as it is."""
@@ -35,10 +37,6 @@ HELD = 64 << 20
 """Bytes of packets that are kept to be decoded, instead of being read from the file a second time."""
 BATCH, PASSED = 32 << 20, 1 << 20
 """Bytes of full-size frames that decord gives at once, and that it gives for nothing rather than seek."""
-
-
-class DecodeError(Exception):
-    """A video that cannot be decoded; the message is the reason."""
 
 
 def decoder_names(used: Mapping[str, int]) -> str:
@@ -80,7 +78,7 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             return _answer("pillow", np.repeat(still[None], count, axis=0), 1)
         with _open(path) as container:
             found = _probe(container)
-            pick = _Pick(count, task.get("start", 0.0), task.get("end", 0.0), found)
+            pick = Pick(count, task.get("start", 0.0), task.get("end", 0.0), found)
             if decord is not None and found.plain:
                 if _intact(path, found, pick):
                     # PyAV judges what decord gives up on.
@@ -112,7 +110,8 @@ def _facts(path: Path) -> dict[str, Any]:
         codec, width, height = picture_facts(path, LARGEST)
         return {"codec": codec, "width": width, "height": height, "seconds": 0.0, "variable_rate": False}
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _video(container)
+        assert stream is not None, "its frames were decoded"
         context = stream.codec_context
         facts = {"codec": context.codec.canonical_name, "width": context.width, "height": context.height}
         times = sorted(p.pts for p in container.demux(stream) if p.size and p.pts is not None)
@@ -127,51 +126,6 @@ def _answer(decoder: str, frames: np.ndarray, total: int, damaged: int = 0) -> t
     return {"decoder": decoder, "total": total, "damaged": damaged}, frames.tobytes()
 
 
-class _Found(NamedTuple):
-    """What the packets of a video tell before one of them is decoded."""
-
-    plain: bool
-    """Whether decord can be trusted with the format."""
-    packets: int
-    groups: list[int]
-    """Numbers of the packets with which groups of pictures begin."""
-    ticks: list[int | None]
-    """When frames are shown, in the order of their packets."""
-    stream: av.VideoStream
-    held: list[av.Packet]
-    """The packets themselves; none of a large file."""
-
-    @property
-    def times(self) -> list[float]:
-        """Seconds from the first frame on, ascending; by the rate where there are no times, else none."""
-        known = sorted(tick for tick in self.ticks if tick is not None)
-        if len(known) == len(self.ticks) and self.stream.time_base is not None:
-            return [float((tick - known[0]) * self.stream.time_base) for tick in known]
-        rate = self.stream.average_rate
-        return [float(number / rate) for number in range(len(self.ticks))] if rate else []
-
-
-@dataclass(frozen=True)
-class _Pick:
-    """Which frames are wanted: the centres of `count` equal intervals of a segment."""
-
-    count: int
-    start: float
-    end: float
-    """Seconds; 0 stands for the end of the video."""
-    found: _Found
-
-    def of(self, total: int) -> list[int]:
-        """Numbers of the frames, of a video with `total` of them; `DecodeError` where it ends before."""
-        if not (self.start or self.end):
-            return centre_frames(total, self.count)
-        try:
-            first, stop = frames_within(self.found.times[:total], self.start, self.end)
-        except ValueError as error:
-            raise DecodeError(str(error)) from error
-        return [first + number for number in centre_frames(stop - first, self.count)]
-
-
 def _open(path: Path) -> InputContainer:
     """`DecodeError` where it is no video."""
     try:
@@ -181,16 +135,21 @@ def _open(path: Path) -> InputContainer:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
-def _probe(container: InputContainer) -> _Found:
+def _video(container: InputContainer) -> av.VideoStream | None:
+    """The first stream of frames. The cover of a song is a stream too, of one picture that is attached."""
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+
+
+def _probe(container: InputContainer) -> Found:
     """What is in the file; `DecodeError` where there is no video to decode.
 
     decord gives other frames than the file's for VP8 and VP9, for more than eight bits, and for files with
     edit lists or an index that disagrees with their content, so those go to PyAV.
     """
     try:
-        if not container.streams.video:
+        stream = _video(container)
+        if stream is None:
             raise DecodeError("it has no video stream")
-        stream = container.streams.video[0]
         if stream.codec_context is None:
             raise DecodeError("its video codec is not known to this build of FFmpeg")
         context = stream.codec_context
@@ -198,7 +157,8 @@ def _probe(container: InputContainer) -> _Found:
             raise DecodeError(f"its frames of {context.width} x {context.height} pixels are too large")
         context.thread_count = 1  # one process a core already, and frames are the same
         plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
-        plain = plain and not stream.start_time
+        plain = plain and not stream.start_time and len(container.streams.video) == 1
+        single = context.name != "vp8"  # whose packets may be frames that are never shown
         packets, groups = 0, []
         ticks: list[int | None] = []
         held, room = [], HELD
@@ -209,28 +169,32 @@ def _probe(container: InputContainer) -> _Found:
                 packets += 1
                 ticks.append(packet.dts if packet.pts is None else packet.pts)
             plain = plain and not packet.is_discard
+            # An empty packet amid the others stands for a frame that was dropped.
+            single = single and not packet.is_discard and bool(packet.size) == (packet.pts is not None)
             room -= packet.size
             if room >= 0:
                 held.append(packet)
         plain = plain and stream.frames == packets and groups[:1] == [0]
-        return _Found(plain, packets, groups, ticks, stream, held if room >= 0 else [])
+        alone = single and steady(ticks, groups)
+        return Found(plain, packets, groups, ticks, alone, stream, held if room >= 0 else [])
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
 @contextmanager
-def _packets(path: Path, found: _Found) -> Iterator[tuple[Iterable[av.Packet], VideoCodecContext]]:
+def _packets(path: Path, found: Found) -> Iterator[tuple[Iterable[av.Packet], VideoCodecContext]]:
     """The packets of a video, as they are held or read again, and what decodes them."""
     if found.held:
         yield found.held, found.stream.codec_context
         return
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _video(container)
+        assert stream is not None, "the file has been probed"
         stream.codec_context.thread_count = 1
         yield container.demux(stream), stream.codec_context
 
 
-def _intact(path: Path, found: _Found, pick: _Pick) -> bool:
+def _intact(path: Path, found: Found, pick: Pick) -> bool:
     """Whether the groups of pictures that hold the wanted frames decode without a fault, and upright.
 
     decord takes what its decoder made of damaged data for the frame, or another frame, and says nothing.
@@ -255,7 +219,7 @@ def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
     return good == len(group)
 
 
-def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
+def _with_decord(path: Path, pick: Pick, size: int) -> tuple[np.ndarray, int]:
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     wanted = pick.of(len(reader))
     # As a batch even of one, for `reader[i]` gives a narrow frame with the padding of its lines. Several at
@@ -271,9 +235,14 @@ def _with_decord(path: Path, pick: _Pick, size: int) -> tuple[np.ndarray, int]:
     return np.stack([frames[number] for number in wanted]), len(reader)
 
 
-def _with_pyav(path: Path, pick: _Pick, size: int, found: _Found) -> tuple[np.ndarray, int, int]:
-    """Decodes in order; a second time where there are more or fewer frames than packets."""
+def _with_pyav(path: Path, pick: Pick, size: int, found: Found) -> tuple[np.ndarray, int, int]:
+    """Decodes in order; a second time where there are more or fewer frames than packets. Of a part of the
+    video no more than is needed, where that gives the same frames."""
     wanted = pick.of(max(1, found.packets))
+    if pick.part and found.steady:
+        if (alone := _alone(path, wanted, size, found)) is not None:
+            return np.stack([alone[number] for number in wanted]), found.packets, 0
+        found = found._replace(held=[])
     total, damaged, chosen = _in_order(path, wanted, size, found)
     if total == 0:
         raise DecodeError("it has no frame that can be decoded")
@@ -283,8 +252,32 @@ def _with_pyav(path: Path, pick: _Pick, size: int, found: _Found) -> tuple[np.nd
     return np.stack([chosen[number] for number in wanted]), total, damaged
 
 
+def _alone(path: Path, wanted: list[int], size: int, found: Found) -> dict[int, np.ndarray] | None:
+    """The wanted frames, decoded from the last key frame before them on; None where anything on the way is
+    not as the packets said, so that decoding in order may give others."""
+    part = part_of(found, wanted)
+    chosen = {}
+    number = part.first
+    try:
+        with _packets(path, found) as (packets, _):
+            for packet in islice(packets, part.begin, None):
+                for frame in packet.decode():
+                    if frame.pts is None or frame.pts < part.times[0]:
+                        continue  # shown before the key frame, and made from what lies before it
+                    if frame.is_corrupt or frame.pts != part.times[number - part.first]:
+                        return None
+                    if number in wanted:
+                        chosen[number] = fit(_upright(frame), size)
+                    number += 1
+                    if number == part.first + len(part.times):
+                        return chosen
+    except (av.FFmpegError, ValueError):
+        return None  # decoding in order says what is wrong
+    return None
+
+
 def _in_order(
-    path: Path, wanted: list[int], size: int, found: _Found
+    path: Path, wanted: list[int], size: int, found: Found
 ) -> tuple[int, int, dict[int, np.ndarray]]:
     """How many frames there are in order of presentation, how much is damaged, and the wanted frames."""
     total = damaged = 0
