@@ -67,6 +67,17 @@ def test_another_budget_lives_beside_the_first_one(write_study, study, capsys):
     study(name)
     assert study(name, "--budget", "2x") == 0
     assert "4 complete runs of this study belong to other plans" in capsys.readouterr().out
+
+
+def test_runs_of_a_smoke_test_are_not_taken_for_those_of_another_plan(write_study, study, capsys):
+    name = write_study()
+    assert study(name, "--smoke") == 0
+    assert study(name, "--seeds", "1") == 0
+    capsys.readouterr()
+    assert study(name, "--seeds", "1", "--status") == 0
+    for text in (capsys.readouterr().out, Path(f"results/reports/{name}/answer.md").read_text()):
+        assert "4 complete runs of this study are of a smoke test, which answers nothing." in text
+        assert "other plans" not in text
     assert len(starts()) == 8
 
 

@@ -224,10 +224,16 @@ def apart(axes: str) -> str:
     return f"Cells are compared only with those of the same {axes}; no other comparison is meant."
 
 
-def other_plans(runs: int) -> str:
-    """So many complete runs of the study are not in the answer."""
-    belong = "run of this study belongs" if runs == 1 else "runs of this study belong"
-    return f"{runs} complete {belong} to other plans (budget, data or study file differ)."
+def other_plans(runs: int, smoke: int) -> list[str]:
+    """So many complete runs of the study are not in the answer, and so many of them are of smoke tests."""
+    found = []
+    if real := runs - smoke:
+        belong = "run of this study belongs" if real == 1 else "runs of this study belong"
+        found.append(f"{real} complete {belong} to other plans (budget, data or study file differ).")
+    if smoke:
+        are = "run of this study is" if smoke == 1 else "runs of this study are"
+        found.append(f"{smoke} complete {are} of a smoke test, which answers nothing.")
+    return found
 
 
 def of_search(

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from workbench import stats, tasks
-from workbench.answer.study_record import StudyRecord
+from workbench.answer.study_record import StudyRecord, smoke_cells
 from workbench.errors import UserError
 from workbench.metrics import Queries
 from workbench.stats.looks import Look
@@ -32,6 +32,8 @@ class Evidence:
     """Run table of the planned runs, any state, in the order of the plan."""
     others: int
     """Complete runs of the study that belong to other plans."""
+    smoke_others: int = 0
+    """Those of them that smoke tests alone have asked for."""
     values: Mapping[str, Mapping[int, np.ndarray]]
     """Key of a cell -> seed -> what each query contributes to the metric on test, [Q], or the metric, [1]."""
     groups: Sequence[str] | None
@@ -122,7 +124,8 @@ def gather(
     # Runs keep the words that their cell had when they began; the study may say it in others since.
     words = pl.col("key").replace_strict(dict(asked.labels), return_dtype=pl.String())
     runs = order.join(table, on="run", how="inner", maintain_order="left").with_columns(words.alias("cell"))
-    others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned)).height
+    others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned))
+    smoke = smoke_cells(results, asked.name) if others.height else ()
 
     found: dict[str, dict[int, Answered]] = {}
     complete = runs.filter(pl.col("state") == "complete")
@@ -140,7 +143,8 @@ def gather(
     example = next((q for cell in found.values() for q in cell.values() if q.identity == usual), None)
     return Evidence(
         runs=runs,
-        others=others,
+        others=others.height,
+        smoke_others=others.filter(pl.col("key").is_in(list(smoke))).height,
         values={key: {seed: q.values for seed, q in cell.items()} for key, cell in found.items()},
         groups=example.groups if example is not None else None,
         looks=read_looks(looks_file(results, asked.name)),

@@ -53,9 +53,7 @@ def limiting(
     found += caveats.unequal_code({run: _version(mine) for run, mine in facts.items()})
     found += _unknown_settings(asked, evidence.done)
     found += _unequal_files(asked, evidence.done) + _unequal_frames(evidence.done)
-    if evidence.others:
-        found.append(caveats.other_plans(evidence.others))
-    return found
+    return found + caveats.other_plans(evidence.others, evidence.smoke_others)
 
 
 def _of_contrasts(asked: StudyRecord, contrasts: Sequence[Registered]) -> list[str]:

@@ -186,11 +186,11 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
         entries, others = ledger.entries(), ledger.others()
         plan = ledger.plan
     except NotBegun:
-        entries, others = recorded(plan, results), 0
+        entries, others = recorded(plan, results), []
     if options.plan:
         print(show.plan_text(plan, entries, measured_seconds(plan, results)))
     else:
-        print(show.status_text(plan, entries, others))
+        print(show.status_text(plan, entries, show.beside(plan, others, results)))
     return COMPLETE
 
 
@@ -338,7 +338,7 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     if ledger.exhausted or done >= ledger.plan.expected:
         print("\n" + show.look_further(results, options.results, options.mlflow))
         return COMPLETE
-    print("\n" + show.status_text(ledger.plan, entries, 0))
+    print("\n" + show.status_text(ledger.plan, entries))
     print("After removing the cause, --retry tries failed runs again.")
     return GAPS
 

@@ -93,13 +93,15 @@ class Ledger(Trials):
         running = TrialState.RUNNING
         return {i for i, trials in self._trials().items() if any(t.state == running for t in trials)}
 
-    def others(self) -> int:
-        """Completed runs of this study that belong to other plans (another budget, data, ...)."""
+    def others(self) -> list[str]:
+        """Keys of the cells of completed runs of this study that belong to other plans (another budget, data,
+        ...), once for each run."""
         planned = {(run.cell.key, run.seed) for run in self.plan.runs}
-        return sum(
-            identity not in planned and any(t.state == TrialState.COMPLETE for t in trials)
+        return [
+            identity[0]
             for identity, trials in self._trials().items()
-        )
+            if identity not in planned and any(t.state == TrialState.COMPLETE for t in trials)
+        ]
 
     def directory(self, run: Run) -> RunDir:
         return self._directory(_identity(run))

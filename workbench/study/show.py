@@ -11,6 +11,7 @@ import polars as pl
 from workbench import naming, tables, tasks
 from workbench.answer import caveats, contrasts, search, sentences
 from workbench.answer.results import Answer
+from workbench.answer.study_record import smoke_cells
 from workbench.project_paths import called
 from workbench.report.rows import legend, readable
 from workbench.study.outcome import FINAL, Entry
@@ -120,8 +121,8 @@ def _changes(plan: Plan) -> list[str]:
     return [f"  in every cell {text} (the study has {before or 'null'})" for text, before in given]
 
 
-def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
-    """Expected, done, running, failed and missing, for each cell and seed."""
+def status_text(plan: Plan, entries: Sequence[Entry], beside: Sequence[str] = ()) -> str:
+    """Expected, done, running, failed and missing, for each cell and seed; beside: sentences at the end."""
     state = {(entry.run.cell.key, entry.run.seed): entry.state for entry in entries}
     rows = [{f"seed {seed}": state[cell.key, seed] for seed in plan.seeds} for cell in plan.cells]
     count = dict.fromkeys(("complete", "pruned", "running", "waiting", "failed", "missing"), 0)
@@ -141,7 +142,13 @@ def status_text(plan: Plan, entries: Sequence[Entry], others: int) -> str:
             lines.append(f"  {run.cell.label} seed {run.seed} failed{after}: {entry.reason}")
         elif entry.state == "complete" and entry.reason:
             lines.append(f"  {entry.run.cell.label} seed {entry.run.seed}: {entry.reason}")
-    return "\n".join(lines + _others(others))
+    return "\n".join([*lines, *beside])
+
+
+def beside(plan: Plan, others: Sequence[str], results: Path) -> list[str]:
+    """Sentences on complete runs of the study that are not of this plan. others: keys of their cells."""
+    smoke = smoke_cells(results, plan.study.name)
+    return caveats.other_plans(len(others), sum(key in smoke for key in others))
 
 
 def answer_text(answer: Answer) -> str:
@@ -162,13 +169,6 @@ def answer_text(answer: Answer) -> str:
     lines.append(f"Answer: {answer.sentence}")
     lines += [f"  Claim: {verdict.line}" for verdict in answer.verdicts]
     return "\n".join(lines + [f"  Note: {caveat}" for caveat in answer.caveats])
-
-
-def _others(count: int) -> list[str]:
-    if not count:
-        return []
-    text = f"{count} complete run{'s' if count > 1 else ''} of this study belong"
-    return [f"{text}{'' if count > 1 else 's'} to other plans (budget, data or study file differ)."]
 
 
 def look_further(results: Path, folder: str, mlflow: str) -> str:
