@@ -9,7 +9,9 @@ nor `%`. All metrics are there under their exact names as well.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,6 @@ import time
 import urllib.request
 import webbrowser
 from collections.abc import Mapping, Sequence
-from os import environ
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
@@ -47,6 +48,8 @@ WIDE = 240
 HOST, PORT = "127.0.0.1", 5000
 PATIENCE = 60.0
 """Seconds that a server may take to answer before nothing is opened."""
+ENDING = 10.0
+"""Seconds that a server may take to end before it is killed."""
 
 
 def describe(client: MlflowClient, experiment: str, study: Mapping[str, Any]) -> None:
@@ -132,8 +135,8 @@ def links(client: MlflowClient) -> dict[str, str]:
 
 
 def serve(client: MlflowClient, address: str) -> int:
-    """Runs MLflow's server over a store until it is interrupted; says where the studies are, and opens the
-    last one where there is a screen. Returns the server's exit code."""
+    """Runs MLflow's server over a store until SIGINT or SIGTERM, and then ends all of it; says where the
+    studies are, and opens the last one where there is a screen. Returns the server's exit code."""
     with explained():
         found = links(client)
     if not found:
@@ -142,12 +145,34 @@ def serve(client: MlflowClient, address: str) -> int:
         print(f"{study}: {where}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(PORT)]
-    if sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & environ.keys():
+    if sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         threading.Thread(target=_open, args=[next(iter(found.values()))], daemon=True).start()
+    # MLflow starts workers and passes no signal on to them: as a group of their own all of them can be ended.
+    server = subprocess.Popen([*command, "--backend-store-uri", address], start_new_session=True)
+    # Both, since a shell that starts a process in the background has it ignore SIGINT.
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return subprocess.run([*command, "--backend-store-uri", address], check=False).returncode
+        return server.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        _end(server)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all of its group: asks them, and after `ENDING` seconds does not ask."""
+    deadline = time.monotonic() + ENDING
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+            while time.monotonic() < deadline:
+                server.poll()  # one that has ended is there until somebody has asked
+                os.killpg(server.pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return
 
 
 def _open(where: str) -> None:
