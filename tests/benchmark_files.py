@@ -92,6 +92,19 @@ def msrvtt_full(clips: list[Item]) -> Text:
     return lists(clips, names) | {"MSRVTT_data.json": msrvtt_tables(clips)["MSRVTT_data.json"]}
 
 
+def msrvtt_challenge(clips: list[Item]) -> Text:
+    def text(*splits: str) -> str:
+        mine = [clip for clip in clips if clip.split in splits]
+        videos = [
+            {"video_id": c.name, "split": "validate" if c.split == "val" else c.split, "category": 3}
+            for c in mine
+        ]
+        sentences = [{"video_id": v, "caption": c, "sen_id": i} for i, (v, c) in enumerate(pairs(mine))]
+        return json.dumps({"info": {}, "videos": videos, "sentences": sentences})
+
+    return {"train_val_videodatainfo.json": text("train", "val"), "test_videodatainfo.json": text("test")}
+
+
 def msvd_lists(clips: list[Item]) -> Text:
     names = {split: f"{split}_list.txt" for split in ("train", "val", "test")}
     return lists(clips, names) | {"captions_msvd.json": json.dumps({c.name: c.captions for c in clips})}
@@ -176,6 +189,10 @@ def ssv2_data(clips: list[Item]) -> Text:
     }
 
 
+def ssv2_labels(clips: list[Item]) -> Text:
+    return {name.rpartition("-")[2]: text for name, text in ssv2_data(clips).items()}
+
+
 def flickr8k_text(clips: list[Item]) -> Text:
     tokens = [f"{c.name}#{k}\t{text}" for c in clips for k, text in enumerate(c.captions)]
     names = {"train": "trainImages", "val": "devImages", "test": "testImages"}
@@ -213,7 +230,10 @@ FORMS: dict[str, list[Form]] = {
         ("ClipBERT", NO_VAL, clipbert),
     ],
     "msrvtt-7k": [("CLIP4Clip", NO_VAL, lambda c: msrvtt_tables(c, "7k"))],
-    "msrvtt-full": [("Frozen", items(), msrvtt_full)],
+    "msrvtt-full": [
+        ("Frozen", items(), msrvtt_full),
+        ("MSR-VTT challenge", items(), msrvtt_challenge),
+    ],
     "msvd": [
         ("CLIP4Clip", items(), msvd_lists),
         (
@@ -262,7 +282,7 @@ FORMS: dict[str, list[Form]] = {
         ("VIOLET", ONE, lambda c: violet_pretraining(c, "txt_webvid2.5m.json")),
         ("SimVTP", ONE, lambda c: simvtp(c, "train.json", "val.json")),
     ],
-    "ssv2": [("Something-Something", ONE, ssv2_data)],
+    "ssv2": [("Something-Something", ONE, ssv2_data), ("Qualcomm", ONE, ssv2_labels)],
     "ssv2-template": [("Something-Something", ONE, ssv2_data)],
     "flickr8k": [
         ("Flickr8k_text", IMAGES, flickr8k_text),

@@ -126,6 +126,33 @@ def test_a_pickle_is_refused_with_the_file_that_holds_the_same(tmp_path: Path) -
     assert said.endswith("captions_msvd.json holds the same")
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("flickr30k", "results_20130124.token", "such as dataset_flickr30k.json of Karpathy"),
+        ("flickr30k", "results.csv", "which is there, has captions without the split of published"),
+        ("msvd", "AllVideoDescriptions.txt", "test_list.txt and captions_msvd.json of CLIP4Clip"),
+        ("coco", "captions_train2017.json", "such as dataset_coco.json of Karpathy"),
+        ("msrvtt", "train_val_videodatainfo.json", "is of the full split, msrvtt-full"),
+    ],
+)
+def test_a_file_that_is_not_enough_is_named_with_what_is_needed(
+    tmp_path: Path, name: str, file: str, message: str
+) -> None:
+    (tmp_path / file).write_text("x")
+    said = refusal(name, tmp_path)
+    assert message in said
+    assert f"; {file}, which is there, " in said
+
+
+def test_a_picture_of_flickr8k_that_its_captions_call_otherwise(tmp_path: Path) -> None:
+    source = folder_of("flickr8k", tmp_path, empty=True)
+    tokens = source / "annotations" / "Flickr8k.token.txt"
+    tokens.write_text(tokens.read_text().replace("img3.jpg#", "img3.jpg.1#"))
+    found = read_index(DataConfig(name="flickr8k"), str(source))
+    assert len(next(clip for clip in found.clips if clip.id == "img3.jpg").captions) == 2
+
+
 WRONG: list[tuple[str, str, str, str]] = [
     ("msrvtt", "MSRVTT_train.9k.csv", "videoid,name,page_dir\n1,a,b\n", "not video_id; it may be of another"),
     ("msrvtt", "MSRVTT_data.json", "[]", "should be a list of objects with video_id, caption"),

@@ -40,6 +40,8 @@ class Benchmark:
     """Where they were read."""
     pickles: Mapping[str, str] = field(default_factory=dict)
     """Pickle that people have of it -> the text file that holds the same."""
+    near: Mapping[str, str] = field(default_factory=dict)
+    """Pattern of a file that people have of it and that is not enough -> why, see `take`."""
     shared: bool = False
     """See `Index.shared`."""
     kinds: frozenset[str] = VIDEOS
@@ -50,7 +52,7 @@ def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
     """The index of a benchmark in a folder. Raises `UserError` where its annotations are missing or wrong."""
     assert source is not None, "SOURCE says so"
     tree = Tree.of(Path(source), benchmark.kinds)
-    taken = take(benchmark.name, tree, benchmark.families, benchmark.pickles)
+    taken = take(benchmark.name, tree, benchmark.families, benchmark.pickles, benchmark.near)
     rows = list(taken.family.read(taken.files))
     found = _gather(benchmark, tree, taken, rows)
     counts = _counts(found.clips, benchmark)

@@ -68,10 +68,14 @@ class Taken:
         return f"{self.family.name} ({', '.join(path.name for path in self.files.values())})"
 
 
-def take(name: str, tree: Tree, families: Sequence[Family], pickles: Mapping[str, str]) -> Taken:
-    """The first of the families whose files all lie in the folder.
+def take(
+    name: str, tree: Tree, families: Sequence[Family], pickles: Mapping[str, str], near: Mapping[str, str]
+) -> Taken:
+    """The first of the families whose files all lie in the folder. Raises `UserError` with what is missing.
 
-    pickles: name of a pickle -> the text file that holds the same. Raises `UserError` with what is missing.
+    Args:
+        pickles: name of a pickle -> the text file that holds the same.
+        near: pattern of a file, see `Tree.find`, that is not enough -> why, such as "has no splits".
     """
     best: tuple[int, Family, list[str]] | None = None
     for family in families:
@@ -95,6 +99,9 @@ def take(name: str, tree: Tree, families: Sequence[Family], pickles: Mapping[str
         raise UserError(f"{tree.root} has annotations of {name} as {family.name} has them, but no {lacking}")
     others = ", ".join(dict.fromkeys(one.name for one in families if one is not family))
     more = f"; the forms of {others} are read too" if others else ""
+    for pattern, why in near.items():
+        if (file := tree.find(pattern)) is not None:
+            more += f"; {file.name}, which is there, {why}"
     raise UserError(f"{tree.root} has no annotations of {name}, such as {lacking} of {family.name}{more}")
 
 

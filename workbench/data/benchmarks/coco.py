@@ -30,6 +30,9 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
             karpathy("dataset_coco.json"),
             singularity("coco_train.json", "coco_test.json", "coco_val.json"),
         ),
+        near={
+            "captions_*2014.json|captions_*2017.json": "is split in another way than retrieval is tested by"
+        },
         layout="val2014/{}.jpg",
         protocol="Karpathy's split, the 5k test, every caption of a test picture a query",
         published={"test clips": 5000},

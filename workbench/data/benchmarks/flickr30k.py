@@ -27,6 +27,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
             karpathy("dataset_flickr30k.json"),
             singularity("flickr30k_train.json", "flickr30k_test.json", "flickr30k_val.json"),
         ),
+        near={"results_20130124.token|results.csv": "has captions without the split of published results"},
         layout="flickr30k-images/{}.jpg",
         protocol="Karpathy's split, every caption of a test picture a query",
         published={"test clips": 1000},

@@ -7,6 +7,7 @@ of the names, which is not the benchmark's split and is said.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,14 +63,18 @@ def _listed(files: Files) -> Iterator[Row]:
 
 
 def tokens_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Picture and caption of each line `picture#number TAB caption`."""
+    """Picture and caption of each line `picture#number TAB caption`.
+
+    One picture of the published file is called `NAME.jpg.1` there and `NAME.jpg` everywhere else.
+    """
     for number, line in enumerate(lines_of(path), start=1):
         picture, tab, caption = line.partition("\t")
         if not tab or "#" not in picture:
             raise UserError(
                 f"{path}, line {number} should be picture#0, a tab and a caption, not {line!r:.60}"
             )
-        yield picture.rpartition("#")[0], caption_of(path, caption)
+        name = picture.rpartition("#")[0]
+        yield re.sub(r"(\.jpg)\.\d+$", r"\1", name), caption_of(path, caption)
 
 
 def _hashed(files: Files) -> Iterator[Row]:

@@ -33,6 +33,8 @@ PROTOCOLS = {
     "full": "the full split, every caption of a test video a query",
 }
 TASKS = {"full": ("caption_sets",)}
+CHALLENGE = ("train_val_videodatainfo.json", "test_videodatainfo.json")
+"""The files of the MSR-VTT challenge, of which the data set is made."""
 TEST, CAPTIONS = "MSRVTT_JSFUSION_test.csv", "MSRVTT_data.json|MSR_VTT.json"
 PICKLES = {
     "jsfusion_val_caption_idx.pkl": TEST,
@@ -57,6 +59,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         published=published[protocol],
         source="the lists of collaborative-experts",
         pickles=PICKLES,
+        near={"|".join(CHALLENGE): "is of the full split, msrvtt-full"},
     )
     return read(benchmark, source, digests)
 
@@ -83,7 +86,27 @@ def _full() -> tuple[Family, ...]:
         for split, name in lists.items():
             yield from _captioned(files, lines_of(files[name]), split, files[name])
 
-    return (Family("Frozen", (*lists.values(), CAPTIONS), rows),)
+    return (
+        Family("Frozen", (*lists.values(), CAPTIONS), rows),
+        Family("MSR-VTT challenge", CHALLENGE, _challenge),
+    )
+
+
+def _challenge(files: Files) -> Iterator[Row]:
+    """`videos[]` with `video_id` and `split`, where val is called `validate`, and `sentences[]`."""
+    for name in CHALLENGE:
+        path = files[name]
+        found = json_of(path)
+        given = found.get("videos") if isinstance(found, dict) else None
+        captions = captions_by_video(path, found)
+        for entry in entries(path, given, "video_id", "split"):
+            split = "val" if entry["split"] == "validate" else entry["split"]
+            if split not in ("train", "val", "test"):
+                raise UserError(f"{path} has the split {split!r}; train, validate and test are read")
+            video = name_of(path, entry["video_id"])
+            if video not in captions:
+                raise UserError(f"{path} names {video!r}, of which it has no caption")
+            yield from (Row(video, caption, split) for caption in captions[video])
 
 
 def _trained_on(files: Files, names: tuple[str, ...]) -> Iterator[Row]:

@@ -36,6 +36,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
             singularity("msvd_ret_train.json", "msvd_ret_test.json", "msvd_ret_val.json"),
             violet("txt_msvd-retrieval.json"),
         ),
+        near={"AllVideoDescriptions.txt|*video_descriptions.csv": "has captions without splits"},
         layout="videos/{}.avi",
         protocol="every caption of a test clip a query; sets_v2t_* has the other convention of video-to-text",
         published={"train clips": 1200, "val clips": 100, "test clips": 670, "test captions": 27_763},

@@ -9,7 +9,7 @@ clip.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from workbench.data.annotations.assemble import Benchmark, read, videos
@@ -29,6 +29,8 @@ PROTOCOLS = {
     "template": "a clip's template is searched, the best-ranked of the clips with one template counts",
 }
 FILES = {"train": "something-something-v2-train.json", "test": "something-something-v2-validation.json"}
+LABELS = {"train": "train.json", "test": "validation.json"}
+"""The same as Qualcomm gives it, in the folder `labels`."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
@@ -37,7 +39,8 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     benchmark = Benchmark(
         name=data.name,
         families=(
-            Family("Something-Something", tuple(FILES.values()), lambda files: _rows(files, text)),
+            Family("Something-Something", tuple(FILES.values()), lambda files: _rows(files, FILES, text)),
+            Family("Qualcomm", tuple(LABELS.values()), lambda files: _rows(files, LABELS, text)),
             singularity(f"ssv2_ret_{text}_train.json", f"ssv2_ret_{text}_val_small.json"),
         ),
         layout="videos/{}.webm",
@@ -49,9 +52,9 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     return read(benchmark, source, digests)
 
 
-def _rows(files: Files, text: str) -> Iterator[Row]:
-    """A clip's class is its template."""
-    for split, name in FILES.items():
+def _rows(files: Files, names: Mapping[str, str], text: str) -> Iterator[Row]:
+    """A clip's class is its template. names: split -> pattern."""
+    for split, name in names.items():
         path = files[name]
         for entry in entries(path, json_of(path), "id", "label", "template"):
             template = re.sub(r"[\[\]]", "", caption_of(path, entry["template"]))
