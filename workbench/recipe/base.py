@@ -176,7 +176,8 @@ class BaseRecipe(nn.Module, ABC):
         Called in each process, also of a resumed run: what is kept of it has no place in a checkpoint.
         `UserError` where an objective needs what the data do not know.
 
-        truths: of the data of the stages, in their order; None of those that stages of `align` alone read.
+        truths: one for each data set of the run, in the order of its stages; None for data that only stages
+            of `align` read.
         """
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
@@ -201,8 +202,8 @@ class BaseRecipe(nn.Module, ABC):
     def trained_by(self, ability: str) -> tuple[str, ...]:
         """Objectives that train one of `ABILITIES`; unless a recipe says otherwise, its own losses.
 
-        Embeddings count from then on. Of the others any other objective moves the encoders under the layers
-        that it does not train, and they count no more.
+        Embeddings, once trained, stay valid. Any other ability is valid only if the last stage trained it:
+        other objectives move the encoders below its head, and leave the head as it was.
         """
         term = {"match": "vtm", "generate": "lm"}.get(ability, "")
         return ("recipe",) if self.weights().get(term, 1.0) else ()

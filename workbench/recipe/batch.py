@@ -34,7 +34,7 @@ class Text(NamedTuple):
     tokens: Tensor
     layout: Layout
     host: Layout | None = None
-    """The layout once more where the captions lie on an accelerator; None where the host never saw it."""
+    """A copy of the layout on the host, of captions on an accelerator; None where the host has none."""
 
     @property
     def known(self) -> Layout | None:
@@ -43,8 +43,9 @@ class Text(NamedTuple):
 
     def select(self, rows: Tensor | slice) -> Text:
         """Some captions of the batch."""
-        seen = self.host is not None and isinstance(rows, slice)
-        host = Layout(*(x[rows] for x in self.host)) if self.host is not None and seen else None
+        host = None
+        if self.host is not None and isinstance(rows, slice):
+            host = Layout(*(x[rows] for x in self.host))
         return Text(self.tokens[rows], Layout(*(x[rows] for x in self.layout)), host)
 
     def gathered(self) -> Text:
@@ -164,8 +165,8 @@ class BatchRng:
 
     @functools.cached_property
     def on_host(self) -> BatchRng:
-        """For what the host has to know of a draw, such as how many rows are chosen: these very numbers on a
-        processor, those of a generator of its own, seeded alike, beside an accelerator."""
+        """Numbers that the host reads without waiting, to know, say, how many rows are chosen: those of this
+        generator on a processor, those of a second one, seeded alike, beside an accelerator."""
         if self.device.type == "cpu":
             return self
         generator = torch.Generator().manual_seed(self.generator.initial_seed())

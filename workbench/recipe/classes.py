@@ -21,8 +21,8 @@ IMAGE = ("colour", "shape")
 class ClassTable(nn.Module):
     """The class of each clip as a whole and of its frames, over all data sets; no checkpoint holds it.
 
-    A clip's class is its label, a frame's what `IMAGE` says. Classes are told apart by their names, from 1
-    on in the order of these; 0, with an empty name, is no class.
+    A clip's class is its label, a frame's the values of `IMAGE`. Classes are numbered from 1 on, in the
+    order of their names; 0, whose name is empty, is no class.
     """
 
     kinds: Tensor
@@ -46,16 +46,16 @@ class ClassTable(nn.Module):
             starts.append(len(kinds))
             if truth is not None:
                 values = [truth.attributes.get(name, [None] * truth.clips) for name in IMAGE]
-                frames = [
-                    " ".join(map(str, one)) if None not in one else "" for one in zip(*values, strict=True)
-                ]
+                of_clips = zip(*values, strict=True)
+                frames = [" ".join(map(str, clip)) if None not in clip else "" for clip in of_clips]
                 kinds += zip(truth.labels or [""] * truth.clips, frames, strict=True)
         self.names = ("", *sorted({name for pair in kinds for name in pair if name}))
         number, device = {name: i for i, name in enumerate(self.names)}, self.kinds.device
-        self.kinds = torch.tensor([[number[n] for n in pair] for pair in [*kinds, ("", "")]], device=device)
+        numbers = [[number[clip], number[frame]] for clip, frame in [*kinds, ("", "")]]
+        self.kinds = torch.tensor(numbers, device=device)
         self.starts = torch.tensor(starts, device=device)
-        spoken = vocabulary.encode(list(self.names)).to(device)
-        for part, table in zip(("tokens", *Layout._fields), (spoken.tokens, *spoken.layout), strict=True):
+        texts = vocabulary.encode(list(self.names)).to(device)
+        for part, table in zip(("tokens", *Layout._fields), (texts.tokens, *texts.layout), strict=True):
             setattr(self, f"of_{part}", table)
 
     def forward(self, batch: Batch, frames: Tensor) -> Tensor:
@@ -67,9 +67,9 @@ class ClassTable(nn.Module):
         """The captions, with the name of the class in place of those whose `kind` [B] is not 0."""
         if len(self.names) == 1:
             return text
-        asked = (kind > 0)[:, None]
+        has_class = (kind > 0)[:, None]
         tokens, *layout = (
-            torch.where(asked, getattr(self, f"of_{part}")[kind], own)
-            for part, own in zip(("tokens", *Layout._fields), (text.tokens, *text.layout), strict=True)
+            torch.where(has_class, getattr(self, f"of_{part}")[kind], caption)
+            for part, caption in zip(("tokens", *Layout._fields), (text.tokens, *text.layout), strict=True)
         )
         return Text(tokens, Layout(*layout))

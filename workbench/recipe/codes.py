@@ -13,10 +13,9 @@ from workbench.models.video import VideoEncoder
 if TYPE_CHECKING:
     from workbench.data.store import FrameStore
 
-EACH = 16
-"""Patches that are looked at for each code."""
-FROM_A_CLIP = 8
-"""Patches of one clip among them, about."""
+PATCHES_PER_CODE = 16
+PATCHES_PER_CLIP = 8
+"""On the average, so that few clips are read."""
 
 
 def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: torch.Generator) -> float:
@@ -24,9 +23,9 @@ def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: t
 
     Where more frames are stored than a step takes, they are those at the centres of equal intervals.
     """
-    wanted = EACH * len(codebook.centroids)
+    wanted = PATCHES_PER_CODE * len(codebook.centroids)
     clips = np.unique(store.splits["train"].clips)
-    some = torch.randperm(len(clips), generator=rng)[: -(-wanted // FROM_A_CLIP)].numpy()
+    some = torch.randperm(len(clips), generator=rng)[: -(-wanted // PATCHES_PER_CLIP)].numpy()
     count = video.grid.time * video.config.tubelet
     frames = store.centred(np.sort(clips[some]), count, video.grid.height * video.config.patch)
     patches = video.patches(torch.from_numpy(frames)).flatten(0, 1)

@@ -56,8 +56,12 @@ class HardPairs(JudgingPairs, DualEncoder):
             return {}
         return {"negatives": rng.uniform(len(batch.text.tokens), 2)}
 
-    def vtm_loss(self, own: Tensor, wrong: Tensor, true: Tensor) -> Tensor:
-        """How well pairs are told apart by their pooled vectors: B true ones [B, D], and those of
-        `wrong_pairs`, [2B, D], of which `true` [2B] says which are true all the same."""
-        logits = judgement(self.match_head, torch.cat([own, wrong]))  # [3B, 2]
-        return losses.vtm(logits, torch.cat([torch.ones_like(true[: len(own)]), true]))
+    def vtm_loss(self, true: Tensor, wrong: Tensor, same: Tensor) -> Tensor:
+        """How well pairs are told apart by their pooled vectors.
+
+        Args:
+            true, wrong: vectors of the true pairs, [B, D], and of `wrong_pairs`, [2B, D].
+            same: Boolean [2B], which of the latter are true all the same: their rows are equal.
+        """
+        logits = judgement(self.match_head, torch.cat([true, wrong]))  # [3B, 2]
+        return losses.vtm(logits, torch.cat([torch.ones_like(same[: len(true)]), same]))

@@ -55,13 +55,13 @@ def unit(x: Tensor) -> Tensor:
 
 
 def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
-    """What a head says of vectors [..., D], in float32 at least also under autocast.
+    """Logits of a head, [..., C], from vectors [..., D]; in float32 at least, also under autocast.
 
     In bfloat16, whose steps are a hundredth of a score, many different pairs would get the same one.
     """
     with torch.autocast(pooled.device.type, enabled=False):
-        said: Tensor = head(at_least_float32(pooled))
-    return said
+        logits: Tensor = head(at_least_float32(pooled))
+    return logits
 
 
 def match_score(logits: Tensor) -> Tensor:

@@ -27,12 +27,12 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
         drawn: names of data whose motion is known.
         others: targets that are possible with any data.
     """
-    for one in data:
-        if one.name not in drawn:
-            raise no_motion_error(kind, one.name, others)
-        if one.stored:
+    for config in data:
+        if config.name not in drawn:
+            raise no_motion_error(kind, config.name, others)
+        if config.stored:
             raise needs_all_frames_error(kind)
-        if one.moved:
+        if config.moved:
             raise UserError(
                 f"target={kind!r} is known of clips as they are stored: data.stored_size and data.flip are "
                 "0, data.crop is 1"
@@ -68,7 +68,7 @@ class MotionTable(nn.Module):
     def fill(
         self, kind: str, truths: Sequence[Truth | None], grid: Grid, size: int, others: Sequence[str]
     ) -> None:
-        """Takes the `flow` or the `depth` of all training clips, of data that are no None.
+        """Takes the `flow` or the `depth` of all training clips, leaving out data that are None.
 
         Raises `UserError` where a data set does not know it, or not of the frames that a step takes.
         """
@@ -80,16 +80,18 @@ class MotionTable(nn.Module):
                 continue
             if truth.motion is None:
                 raise no_motion_error(kind, truth.data, others)
-            found = []
+            known = []
             for pose, cover in truth.motion(truth.training):
                 if pose.shape[1] != grid.time:
                     raise needs_all_frames_error(kind)
-                here, seen = torch.from_numpy(pose), torch.from_numpy(cover)
-                flow = kind == "flow"
-                found.append(patch_flow(here, seen, size, cells) if flow else patch_depth(seen, cells))
-            some = torch.cat(found)
-            whole = some.new_full((truth.clips, *some.shape[1:]), float("nan"))
-            parts.append(whole.index_copy(0, torch.from_numpy(truth.training), some))
+                poses, covers = torch.from_numpy(pose), torch.from_numpy(cover)
+                if kind == "flow":
+                    known.append(patch_flow(poses, covers, size, cells))
+                else:
+                    known.append(patch_depth(covers, cells))
+            trained = torch.cat(known)
+            whole = trained.new_full((truth.clips, *trained.shape[1:]), float("nan"))
+            parts.append(whole.index_copy(0, torch.from_numpy(truth.training), trained))
         if parts:
             self.values = torch.cat(parts).to(self.values.device)
         self.starts = torch.tensor(starts, device=self.starts.device)

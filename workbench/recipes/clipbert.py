@@ -124,21 +124,22 @@ class Recipe(DualEncoder):
             shift = shift.masked_fill(keep, 0)
             chosen["shift"] = to_device(shift, rng.device)
         if draw.text_mask is not None:
-            own = shift == 0
-            asked = draw.text_mask & to_device(own, rng.device)[:, None]
+            matched = shift == 0
+            asked = draw.text_mask & to_device(matched, rng.device)[:, None]
             if (known := batch.text.known) is not None and self.config.text_masking is not None:
-                counted(asked, int((self.config.text_masking.counts(known.valid) * own).sum()))
+                counted(asked, int((self.config.text_masking.counts(known.valid) * matched).sum()))
             chosen["asked"] = asked
         return draw._replace(chosen=chosen)
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        weights, rows = self.config.weights, torch.arange(len(batch.video), device=batch.video.device)
-        views = self.cut(batch.video)[rows[:, None], draw.chosen["clips"]]  # [B, K, m, H, W, 3]
+        weights, row = self.config.weights, torch.arange(len(batch.video), device=batch.video.device)
+        views = self.cut(batch.video)[row[:, None], draw.chosen["clips"]]  # [B, K, m, H, W, 3]
         video = self.encode(views, draw.video_mask)  # [B, K, n, D]
-        every, here = batch.text.gathered(), own_rows(len(rows), rows.device)
-        other = (here + draw.chosen.get("shift", 0)) % len(every.tokens)
-        own, text = other == here, every.select(other)
-        mask = None if draw.text_mask is None else gather(draw.text_mask)[other]
+        captions, clips = batch.text.gathered(), own_rows(len(row), row.device)  # of all processes; [B]
+        judged = (clips + draw.chosen.get("shift", 0)) % len(captions.tokens)  # [B], the caption of each clip
+        text, mask = captions.select(judged), None
+        if draw.text_mask is not None:
+            mask = gather(draw.text_mask)[judged]
         pooled, words = self.read(video, text, mask)  # [B, K, D], [B, K, L, D]
         terms = {}
         if weights.mlm and mask is not None:
@@ -147,7 +148,7 @@ class Recipe(DualEncoder):
             tokens = pick(batch.text.tokens, asked).repeat_interleave(video.shape[1])
             terms["mlm"] = losses.mlm(logits, tokens)
         if weights.vtm:
-            terms["vtm"] = losses.vtm(self.join(judgement(self.match_head, pooled)), own)
+            terms["vtm"] = losses.vtm(self.join(judgement(self.match_head, pooled)), judged == clips)
         return terms
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -121,9 +121,11 @@ class Recipe(AttendingWords, DualEncoder):
         if weights.vtc:
             fused_v = unit(self.masked_video_head(fused(hides_video, False).pooled))  # [B, E]
             fused_t = unit(self.masked_text_head(fused(False, hides_text).pooled))  # [B, E]
-            own, other = (fused_v, fused_t) if self.config.fused_hides == "own" else (fused_t, fused_v)
+            for_clip, for_caption = fused_v, fused_t
+            if self.config.fused_hides == "other":
+                for_clip, for_caption = fused_t, fused_v
             nce = functools.partial(losses.multi_positive_nce, scale=scale, exclusive=self.config.exclusive)
-            terms["vtc"] = nce(videos[0], [*texts, own]) + nce(texts[0], [*videos, other])
+            terms["vtc"] = nce(videos[0], [*texts, for_clip]) + nce(texts[0], [*videos, for_caption])
         if ranks:
             right = scale * (videos[0] * texts[0]).sum(1)  # [B]
             wrong = [videos[0] * text for text in texts[1:]] + [video * texts[0] for video in videos[1:]]

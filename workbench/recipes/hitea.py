@@ -141,7 +141,7 @@ class Recipe(HardPairs):
             terms["vtc"] = losses.vtc(clips, captions, self.temperature())
         if weights.vtm:
             rows, columns = wrong_pairs(clips, captions, self.temperature(), draw.chosen["negatives"])
-            seen, read, real = gather(long().tokens), gather(caption(False).tokens), gather(keep)  # of all
+            seen, read, real = map(gather, (long().tokens, caption(False).tokens, keep))  # of all processes
             wrong = self.fusion(seen[rows], read[columns], real[columns]).pooled  # [2B, D]
             terms["vtm"] = self.vtm_loss(fused(long, False).pooled, wrong, rows == columns)
         if weights.moment:

@@ -120,15 +120,15 @@ class Recipe(DualEncoder):
         self.build_heads(config)
 
     def encoders(self) -> dict[str, Encoder]:
-        found: dict[str, Encoder] = {"video": self.video, "generative": self.generative}
-        found |= {"text": self.text.lower, "writer": self.text.upper, "decoder": self.decoder}
-        return found if self.coordinator is None else {**found, "coordinator": self.coordinator}
+        parts: dict[str, Encoder] = {"video": self.video, "generative": self.generative}
+        parts |= {"text": self.text.lower, "writer": self.text.upper, "decoder": self.decoder}
+        return parts if self.coordinator is None else {**parts, "coordinator": self.coordinator}
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
-        found = super().trained_by(ability)
-        if ability in (*EMBEDDINGS, "generate") and "recipe" in found:
-            found += ("contrast",)
-        return (*found, "coordinate") if ability in EMBEDDINGS else found
+        objectives = super().trained_by(ability)
+        if ability in (*EMBEDDINGS, "generate") and "recipe" in objectives:
+            objectives += ("contrast",)
+        return (*objectives, "coordinate") if ability in EMBEDDINGS else objectives
 
     @classmethod
     def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
@@ -185,8 +185,8 @@ class Recipe(DualEncoder):
     def _coordinate(self, seen: Encoded, read: Read, batch: Batch) -> dict[str, Tensor]:
         assert self.coordinator is not None, "see check_run"
         with torch.no_grad():
-            other = self.generative(batch.video)  # tokens [B, N, D]
-        both = self.coordinator(seen.pooled.detach(), other)  # [B, D]
+            generative = self.generative(batch.video)  # tokens [B, N, D]
+        both = self.coordinator(seen.pooled.detach(), generative)  # [B, D]
         video, text = self.project(both, read.pooled.detach())  # [B, E]
         return {"joint": losses.vtc(video, text, self.temperature())}
 

@@ -82,9 +82,8 @@ class Recipe(JointEncoder):
     def trained_by(self, ability: str) -> tuple[str, ...]:
         if ability == "generate":
             return ("caption",)
-        return (
-            (*super().trained_by(ability), "question") if ability == "answer" else super().trained_by(ability)
-        )
+        by_losses = super().trained_by(ability)
+        return (*by_losses, "question") if ability == "answer" else by_losses
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -126,8 +125,9 @@ class Recipe(JointEncoder):
         clip, written = self.video(video).tokens, [""] * len(video)
         for rows, begun in self.vocabulary.by_length(prompts or written):
             tokens = self._write(clip[rows], begun.to(clip.device)).tolist()
-            for row, own in zip(rows, tokens, strict=True):
-                written[row] = self.vocabulary.decode(own[: (own + [self.end]).index(self.end)])
+            for row, caption in zip(rows, tokens, strict=True):
+                end = (caption + [self.end]).index(self.end)
+                written[row] = self.vocabulary.decode(caption[:end])
         return written
 
     def _write(self, clip: Tensor, begun: Tensor) -> Tensor:

@@ -133,10 +133,10 @@ class Recipe(DualEncoder):
             whole = unit(self.text_head(caption.pooled))  # [B, E]
             terms["vtc"] = contrast(unit(steps.mean(1)), whole, self.temperature())
         if weights.fine or weights.shifted:
-            words, every = unit(self.text_head(caption.tokens)), valid.new_ones(steps.shape[:2])
-            some = self.config.negatives
-            to_words = best_fits(steps, words, (every, valid), draw.chosen["other_words"], some)
-            to_steps = best_fits(words, steps, (valid, every), draw.chosen["other_steps"], some)
+            words, all_steps = unit(self.text_head(caption.tokens)), valid.new_ones(steps.shape[:2])
+            negatives = self.config.negatives
+            to_words = best_fits(steps, words, (all_steps, valid), draw.chosen["other_words"], negatives)
+            to_steps = best_fits(words, steps, (valid, all_steps), draw.chosen["other_steps"], negatives)
         if weights.fine:
             terms["fine"] = (self._fine(to_words) + self._fine(to_steps)) / 2
         if weights.shifted:
@@ -180,8 +180,8 @@ class Recipe(DualEncoder):
     def _splice(self, video: Tensor, seam: Tensor, tail: Tensor) -> Tensor:
         """Which step begins the tail of another clip: cross-entropy over all T."""
         frame = torch.arange(video.shape[1], device=video.device) // self.video.config.tubelet
-        other = (frame >= seam[:, None]) & (seam[:, None] > 0)  # [B, frames]
-        foreign = gather(video)[wrong_rows(tail[:, None])[:, 0]]
-        spliced = torch.where(other[..., None, None, None], foreign, video)
+        in_tail = (frame >= seam[:, None]) & (seam[:, None] > 0)  # [B, frames]
+        other_clip = gather(video)[wrong_rows(tail[:, None])[:, 0]]
+        spliced = torch.where(in_tail[..., None, None, None], other_clip, video)
         logits = self.splice_head(self.steps(spliced))[..., 0]  # [B, T]
         return F.cross_entropy(at_least_float32(logits), seam)

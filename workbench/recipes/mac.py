@@ -83,8 +83,8 @@ class Recipe(DualEncoder):
             self.decoder = PixelDecoder(config.decoder, grid=grid, encoder_width=width, pixels=pixels)
 
     def encoders(self) -> dict[str, Encoder]:
-        found: dict[str, Encoder] = {"video": self.video, "text": self.text}
-        return found if self.decoder is None else {**found, "decoder": self.decoder}
+        parts: dict[str, Encoder] = {"video": self.video, "text": self.text}
+        return parts if self.decoder is None else {**parts, "decoder": self.decoder}
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         mask = draw.video_mask  # [B, N]

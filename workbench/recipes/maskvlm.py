@@ -111,13 +111,15 @@ class Recipe(AttendingWords, HardPairs):
         clip = functools.cache(lambda hide: self.video(batch.video, draw.video_mask if hide else None))
         caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
         if weights.mvm and draw.video_mask is not None:
-            told = None if condition == "none" else caption(condition == "masked")
-            hidden = pick(self._decoded(clip(True), told, keep), draw.video_mask)  # [B * hidden patches, d]
-            shown = self.video.patches(batch.video, draw.video_mask).flatten(0, 1)
-            terms["mvm"] = losses.mvm_l1(self.pixel_head(hidden), shown / 255)
+            beside = None if condition == "none" else caption(condition == "masked")
+            decoded = pick(
+                self._decoded(clip(True), beside, keep), draw.video_mask
+            )  # [hidden patches, d]
+            hidden = self.video.patches(batch.video, draw.video_mask).flatten(0, 1)
+            terms["mvm"] = losses.mvm_l1(self.pixel_head(decoded), hidden / 255)
         if weights.mlm and draw.text_mask is not None:
-            seen = None if condition == "none" else clip(condition == "masked").tokens
-            words = pick(self.fusion.read(caption(True).tokens, keep, seen), draw.text_mask)
+            patches = None if condition == "none" else clip(condition == "masked").tokens
+            words = pick(self.fusion.read(caption(True).tokens, keep, patches), draw.text_mask)
             terms["mlm"] = losses.mlm(self.word_head(words), pick(batch.text.tokens, draw.text_mask))
         if weights.vtc or weights.vtm:
             video, text = clip(False), caption(False)
@@ -138,12 +140,12 @@ class Recipe(AttendingWords, HardPairs):
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         mask, condition = hidden_places(self, draw), self.config.condition
         hide = draw.text_mask if condition == "masked" else None
-        told = None if condition == "none" else self.text(batch.text, hide)
-        hidden = self._decoded(self.video(batch.video, mask), told, batch.text.layout.valid)[mask]
-        return filled(self.video, batch, mask, 255 * self.pixel_head(hidden))
+        beside = None if condition == "none" else self.text(batch.text, hide)
+        decoded = self._decoded(self.video(batch.video, mask), beside, batch.text.layout.valid)[mask]
+        return filled(self.video, batch, mask, 255 * self.pixel_head(decoded))
 
     def _decoded(self, video: Encoded, text: Encoded | None, keep: Tensor) -> Tensor:
-        """The decoder's tokens [B, N, d], from what remains of the clip and from the caption, if told."""
+        """The decoder's tokens [B, N, d], from what remains of the clip and, unless None, the caption."""
         tokens = self.fusion.look(video.tokens, None if text is None else text.tokens, keep)
         words = None if text is None else torch.cat([text.pooled[:, None], text.tokens], 1)
         decoded: Tensor = self.decoder(tokens, None, words, F.pad(keep, (1, 0), value=True))[0]

@@ -123,28 +123,26 @@ class Recipe(HardPairs):
         terms: dict[str, Tensor] = {}
         clip = self._encode(batch.video, draw.video_mask, sparse=True)
         if weights.mvm and draw.video_mask is not None:
-            shown = self.video.patches(batch.video, draw.video_mask)
-            terms["mvm"] = losses.mvm(self._pixels(clip, draw.video_mask), targets.normalised_patches(shown))
+            hidden = targets.normalised_patches(self.video.patches(batch.video, draw.video_mask))
+            terms["mvm"] = losses.mvm(self._pixels(clip, draw.video_mask), hidden)
         words = draw.text_mask if weights.mlm else None  # [B, L]
-        told = weights.vtm or words is not None  # whether words look at the clip
-        if not (terms or told or weights.vtc):
-            raise UserError("smaug has nothing to learn where nothing is hidden, aligned or judged")
-        if not (told or weights.vtc):
+        fuses = weights.vtm or words is not None
+        if not (fuses or weights.vtc):  # no term needs the caption
             return terms
         caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
         embedded = self.project(clip.vectors.mean(1), caption.pooled)  # [B, E] each
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
-        if told:
-            own = self._read(clip.all, caption, keep, _chance(draw, slice(0, 1)))
+        if fuses:
+            true = self._read(clip.all, caption, keep, _chance(draw, slice(0, 1)))
         if words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(pick(own.text, words)), pick(batch.text.tokens, words))
+            terms["mlm"] = losses.mlm(self.word_head(pick(true.text, words)), pick(batch.text.tokens, words))
         if weights.vtm:
             rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
             clips, real = gather(clip.all), gather(keep)  # of all processes
             other = Encoded(gather(caption.pooled)[columns], gather(caption.tokens)[columns])
             wrong = self._read(clips[rows], other, real[columns], _chance(draw, slice(1, 3)))
-            terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
+            terms["vtm"] = self.vtm_loss(true.pooled, wrong.pooled, rows == columns)
         return terms
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:

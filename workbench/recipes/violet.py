@@ -94,10 +94,10 @@ class Recipe(ChoosingEncoder):
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Boxes and words by chance in half of the samples, in the other half what is attended to."""
-        drawn, words = super().masks(batch, rng), batch.text.tokens
+        by_chance, words = super().masks(batch, rng), batch.text.tokens
         rows, tokens, length = len(words), self.grid.tokens, words.shape[1]
         if not self.config.attended or rows < 2:
-            return drawn
+            return by_chance
         if rows % 2 and rng.size > 1:
             raise UserError(
                 f"violet with attended masking needs an even number of rows a process, not {rows}"
@@ -105,13 +105,13 @@ class Recipe(ChoosingEncoder):
         # One of each two neighbours, so that several processes choose as one does.
         second = rng.uniform(rows // 2) < 0.5
         half = 2 * torch.arange(rows // 2, device=second.device) + second
-        chosen = self._attended(batch.select(half), rng).split([tokens, length], 1)
-        shown = (torch.zeros(rows, count, dtype=torch.bool, device=half.device) for count in (tokens, length))
-        video, text = (
-            (none if other is None else other).index_copy(0, half, own)
-            for own, other, none in zip(chosen, drawn, shown, strict=True)
-        )
-        return Masks(video, text)
+        by_attention = self._attended(batch.select(half), rng).split([tokens, length], 1)
+        masks = []
+        for count, drawn, attended_to in zip((tokens, length), by_chance, by_attention, strict=True):
+            if drawn is None:
+                drawn = torch.zeros(rows, count, dtype=torch.bool, device=half.device)
+            masks.append(drawn.index_copy(0, half, attended_to))
+        return Masks(*masks)
 
     @torch.no_grad()
     def _attended(self, batch: Batch, rng: BatchRng) -> Tensor:
@@ -141,10 +141,10 @@ class Recipe(ChoosingEncoder):
         fused = self._read(video, batch.text, words)
         terms = {}
         if weights.mlm and words is not None:
-            at = places(words)  # once for both: where attention hides, the device is asked for the number
-            terms["mlm"] = losses.mlm(self.word_head(fused.text[at]), batch.text.tokens[at])
+            hidden = places(words)  # once for both: where attention hides, the device is asked for the number
+            terms["mlm"] = losses.mlm(self.word_head(fused.text[hidden]), batch.text.tokens[hidden])
         if weights.mvm and patches is not None:
-            at = places(patches)
-            codes = self.codebook(self.video.patches(batch.video)[at])  # [M]
-            terms["mvm"] = losses.mvm_codes(self.code_head(fused.video[at]), codes)
+            hidden = places(patches)
+            codes = self.codebook(self.video.patches(batch.video)[hidden])  # [M]
+            terms["mvm"] = losses.mvm_codes(self.code_head(fused.video[hidden]), codes)
         return terms

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from workbench.data.store import FrameStore
     from workbench.data.truth import Truth
 
-AWAITED = ("features_2d", "features_3d")
-FEATURES = (*AWAITED, "features_ema")
+OF_A_RUN = ("features_2d", "features_3d")
+"""Targets whose teacher comes from another run."""
+FEATURES = (*OF_A_RUN, "features_ema")
 Target = Literal["pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"]
 TARGETS: tuple[str, ...] = get_args(Target)
 ANYWHERE = [target for target in TARGETS if target not in KNOWN]
@@ -111,8 +112,8 @@ class Recipe(ChoosingEncoder):
         elif self.target == "features_ema":
             self.teacher = average_of(self.video)
         elif self.target in FEATURES:
-            seen = 1 if self.target == "features_2d" else frames
-            self.teacher = empty_teacher(config.video, frames=seen, size=size)
+            read = 1 if self.target == "features_2d" else frames
+            self.teacher = empty_teacher(config.video, frames=read, size=size)
         values = {"pixel": pixels, "hog": pixels // 3, "flow": 2, "depth": 1, "codes": config.codes}
         if self.target in ("codes", *FEATURES):
             self.mvm_head: nn.Module = perceptron(width, values.get(self.target, self.video.width))
@@ -129,8 +130,8 @@ class Recipe(ChoosingEncoder):
         target = config.recipe.target if config.recipe.weights.mvm else ""
         if target in KNOWN:
             check_known(target, config.recipe_data, drawn, ANYWHERE)
-        taken = {one.part.partition(".")[0] for one in config.init_from}
-        if target in AWAITED and not taken & {"", "teacher"}:
+        from_runs = {source.part.partition(".")[0] for source in config.init_from}
+        if target in OF_A_RUN and not from_runs & {"", "teacher"}:
             raise UserError(NO_TEACHER.format(target))
 
     def attach(self, truths: Sequence[Truth | None]) -> None:
@@ -177,9 +178,9 @@ class Recipe(ChoosingEncoder):
             before, after = slice(None, -self.grid.space), slice(self.grid.space, None)
             flow, known = self.known(batch).split([2, 1], -1)  # [B, N - S, ...]
             mask = (mask[:, before] | mask[:, after]) & known[..., 0].bool()
-            at = places(mask)  # once for both: the device is asked how many there are
-            pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[at]
-            return losses.mvm_l1(self.mvm_head(pairs), flow[at])
+            hidden = places(mask)  # once for both: the device is asked how many there are
+            pairs = torch.cat([tokens[:, before], tokens[:, after]], -1)[hidden]
+            return losses.mvm_l1(self.mvm_head(pairs), flow[hidden])
         predicted = self.mvm_head(pick(tokens, mask))  # [M, C]
         with torch.no_grad():
             target = self._targets(batch, mask)

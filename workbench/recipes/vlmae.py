@@ -121,22 +121,21 @@ class Recipe(AttendingWords, HardPairs):
         clip = self.video(batch.video, draw.video_mask)  # [B, D], [B, n, D]
         caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
         if (weights.mvm or weights.features) and draw.video_mask is not None:
-            terms |= self._generate(
-                batch, draw.video_mask, self._decode(clip, draw.video_mask, caption, keep)
-            )
+            decoded = self._decode(clip, draw.video_mask, caption, keep)  # [B, M, d]
+            terms |= self._generate(batch, draw.video_mask, decoded)
         embedded = self.project(clip.pooled, caption.pooled)  # [B, E] each
         if weights.vtc:
             terms["vtc"] = losses.vtc(*embedded, self.temperature())
         words = draw.text_mask if weights.mlm else None  # [B, L]
         if words is not None or weights.vtm:
-            own = self.fusion(clip.tokens, caption.tokens, keep)
+            true = self.fusion(clip.tokens, caption.tokens, keep)
         if words is not None:
-            terms["mlm"] = losses.mlm(self.word_head(pick(own.text, words)), pick(batch.text.tokens, words))
+            terms["mlm"] = losses.mlm(self.word_head(pick(true.text, words)), pick(batch.text.tokens, words))
         if weights.vtm:
             rows, columns = wrong_pairs(*embedded, self.temperature(), draw.chosen["negatives"])  # [2B] each
             clips, captions, real = map(gather, (clip.tokens, caption.tokens, keep))  # of all processes
             wrong = self.fusion(clips[rows], captions[columns], real[columns])
-            terms["vtm"] = self.vtm_loss(own.pooled, wrong.pooled, rows == columns)
+            terms["vtm"] = self.vtm_loss(true.pooled, wrong.pooled, rows == columns)
         return terms
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
@@ -152,14 +151,14 @@ class Recipe(AttendingWords, HardPairs):
         hidden: Tensor = self.decoder(clip.tokens, mask, words, F.pad(keep, (1, 0), value=True))
         return hidden
 
-    def _generate(self, batch: Batch, mask: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    def _generate(self, batch: Batch, mask: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         """Errors of pixels and of features that are predicted from tokens [B, M, d] of the hidden places."""
         terms = {}
         if self.config.weights.mvm:
-            shown = self.video.patches(batch.video, mask)
-            terms["mvm"] = losses.mvm(self.pixel_head(hidden), targets.normalised_patches(shown))
+            pixels = targets.normalised_patches(self.video.patches(batch.video, mask))
+            terms["mvm"] = losses.mvm(self.pixel_head(decoded), pixels)
         if self.teacher is not None:
             with torch.no_grad():
                 seen = pick(self.teacher(batch.video).tokens, mask).view(len(mask), -1, self.video.width)
-            terms["features"] = losses.mvm(self.feature_head(hidden), normalised_features(seen))
+            terms["features"] = losses.mvm(self.feature_head(decoded), normalised_features(seen))
         return terms

@@ -88,14 +88,14 @@ def _reranked(judged: Judged) -> _Result:
     mine = right_pairs(part.owner, score.shape[1], part.more)  # [Q, V]
     own, others = score.masked_fill(~mine, float("-inf")), score.masked_fill(mine, float("-inf"))
 
-    found = others.topk(
-        min(CANDIDATES - 1, score.shape[1] - 1), dim=1
-    )  # of each caption the best wrong clips
+    # Of each caption the best wrong clips.
+    found = others.topk(min(CANDIDATES - 1, score.shape[1] - 1), dim=1)
     clips = torch.cat([own.argmax(1, keepdim=True), found.indices], 1).numpy()  # [Q, 1 + c]
     rows = np.broadcast_to(np.arange(len(clips))[:, None], clips.shape)
     t2v = _places(judged, clips, rows, np.isfinite(found.values.numpy()), before.t2v)
 
-    found = others.topk(min(CANDIDATES - 1, len(score) - 1), dim=0)  # of each clip the best wrong captions
+    # Of each clip the best wrong captions.
+    found = others.topk(min(CANDIDATES - 1, len(score) - 1), dim=0)
     rows_of = torch.cat([own.argmax(0, keepdim=True), found.indices]).T.numpy()  # [V, 1 + c]
     clips_of = np.broadcast_to(np.arange(len(rows_of))[:, None], rows_of.shape)
     v2t = _places(judged, clips_of, rows_of, np.isfinite(found.values.T.numpy()), before.v2t)
