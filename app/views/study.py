@@ -111,7 +111,7 @@ def _headline(answer: Answer, key: str) -> None:
     else:
         told.append(f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}, no interval")
     if (chance := answer.chance) is not None:
-        told.append(escaped(f"random ranks reach {chance.expected:.1f}"))
+        told.append(escaped(f"chance level {chance.expected:.1f}"))
         if not chance.significant:
             told.append("**nothing here can be told from chance**")
     st.markdown("; ".join(told))

@@ -73,7 +73,7 @@ def test_the_best_may_be_the_baseline(ratios, answered):
     ratios(quality=lambda axes: 60 - 30 * (axes["video_ratio"] > 0))
     found = answered()
     assert "it is the baseline: no other cell does better on val. " in found.sentence
-    assert "cannot be told apart with 6 seeds" in found.sentence  # with the next best, text_ratio=0.25
+    assert "do not differ significantly with 6 seeds" in found.sentence  # with the next best, text_ratio=0.25
     assert any("clips" in caveat for caveat in found.caveats)
     assert found.notes == {key_of(BASE): "selected, baseline"}
     assert found.standing(BEST) == "worse"

@@ -108,13 +108,23 @@ def test_cost_on_different_machines_or_decoders_is_not_comparable():
     assert "processes: 1 (3), 2 (1)" in caveats.unequal_hardware(before | {"two": {"processes": 2}})[0]
 
 
+def test_items_that_have_commas_are_told_apart():
+    planned = {"no video hidden, no text hidden": [0], "half of it, no text hidden": [0]}
+    (said,) = caveats.missing_runs(planned, {}, {})
+    assert said == (
+        "2 of 2 runs are not done yet: half of it, no text hidden seed 0; "
+        "no video hidden, no text hidden seed 0."
+    )
+
+
 @pytest.mark.parametrize(("reads", "said"), [(["speed/clips_per_s"], True), (["train/steps"], False)])
 def test_a_speed_that_was_measured_beside_other_work_is_named(ratios, answered, change, reads, said):
     ratios(seeds=(0, 1), reads=reads)
-    change("ratios", key_of(RATIOS[2]), 1, "summary.json", {"speed/core_wait_share": 0.42})
+    change("ratios", key_of(RATIOS[2]), 1, "summary.json", {"speed/core_wait_share": 1.42})
     change("ratios", key_of(RATIOS[3]), 1, "summary.json", {"speed/core_wait_share": 0.02})
     expected = (
-        "The speed of 1 of 12 runs was measured beside other work (threads were without a core for up to "
-        f"42 % of the time) and is too low: {label_of(RATIOS[2])} seed 1."
+        "The speed of 1 of 12 runs was measured beside other work (the threads of a run together waited up "
+        "to 1.42 seconds for a core in each second of training) and is too low: "
+        f"{label_of(RATIOS[2])} seed 1."
     )
     assert [text for text in answered().caveats if "other work" in text] == ([expected] if said else [])

@@ -59,7 +59,7 @@ def test_the_order_decides_what_is_tested(registered):
     found = registered(HIDDEN, WORDS, MORE).contrasts
     assert [contrast.claimed for contrast in found] == [True, False, False]
     assert [contrast.comparison.outcome for contrast in found] == ["told apart", "open", "not tested"]
-    assert found[2].result == "not tested, since “hiding words costs” could not be told"
+    assert found[2].result == "not tested, since “hiding words costs” is not significant"
     assert found[2].comparison.effect > 20  # it is there all the same, and nothing is claimed of it
     again = registered(HIDDEN, MORE, WORDS).contrasts
     assert [contrast.claimed for contrast in again] == [True, True, False]
@@ -129,14 +129,14 @@ def test_the_order_is_in_the_page_the_terminal_and_the_files(registered, results
     for text in ((folder / "answer.md").read_text(), answer_text(found)):
         places = [text.index(contrast["text"]) for contrast in (HIDDEN, WORDS, MORE)]
         assert places == sorted(places)
-        assert "told: video" in text
+        assert "significant: video" in text
     assert check(found, folder / "answer.md").differences == ()
     assert found.sentence.startswith(
         "Of 3 registered contrasts, tested in their order, 1 may be claimed: hiding video helps: +"
     )
     claimed, rest = found.sentence.split(" Not claimed: ")
     assert "hiding words costs" not in claimed
-    assert "cannot be told from none with 3 seeds" in rest
+    assert "not significant with 3 seeds" in rest
     assert "more video is better: not tested, since" in rest
     write(registered(), results)
     assert not (folder / "contrasts.csv").exists()
@@ -163,7 +163,7 @@ def test_what_is_not_tested_is_said_once_for_all_that_stand_behind(registered):
         "Of 3 registered contrasts, tested in their order, none may be claimed. "
     )
     assert (
-        "; not tested, since “hiding words costs” could not be told: more video is better; "
+        "; not tested, since “hiding words costs” is not significant: more video is better; "
         "much more video is better. " in found.sentence
     )
     claimed, rest = contrasts.by_claim(found.contrasts)
@@ -190,11 +190,11 @@ def test_only_seeds_of_all_its_cells_are_used_and_the_others_are_named(registere
 def test_a_contrast_whose_runs_are_missing_stops_the_order(registered):
     found = registered(HIDDEN, WORDS, skip={(2, seed) for seed in range(3)}).contrasts
     assert found[0].comparison is None
-    assert found[0].result == "cannot be told yet: video_ratio=0.5 text_ratio=0.0: it has no complete run"
+    assert found[0].result == "cannot be compared yet: video_ratio=0.5 text_ratio=0.0: it has no complete run"
     assert found[1].after == "hiding video helps"
     assert contrasts.exact(found)["effect"].null_count() == 2
     lonely = registered(MORE, skip={(0, 0), (1, 0), (4, 1), (4, 2)}).contrasts[0]
-    assert lonely.result == "cannot be told yet: no seed is complete in all 4 of its cells"
+    assert lonely.result == "cannot be compared yet: no seed is complete in all 4 of its cells"
 
 
 def test_one_seed_tells_no_contrast(registered):

@@ -89,6 +89,9 @@ def test_collapsed_runs_are_counted_and_named(ratios, rank, found):
     label = label_of(RATIOS[4])
     assert said.training[label].collapsed == (1,)
     assert "1 of 18 runs collapsed (val text-to-video R@1 not above 1.0 %" in said.caveats[0]
+    for cell in range(5):
+        rank(cell, 1, np.full(QUERIES, 17))
+    assert "; and 1 more cell. " in found().caveats[0]
     assert f"{label}: 2 of 3 train, 9 to 99 %" in said.caveats[0]
     assert "A comparison of means says little of such cells." in said.caveats[0]
 

@@ -108,7 +108,7 @@ def dashed(found):
     """Where its picture has a line of chance, and what the words below it say of that."""
     picture = pictures.sweep(found)
     lines = [shape.y0 for shape in picture.moving.layout.shapes]
-    return lines, "The dashed line is what a guess reaches." in picture.caption
+    return lines, "The dashed line is the chance level." in picture.caption
 
 
 @pytest.mark.parametrize("known", [None, "constant", "measured"])

@@ -21,7 +21,7 @@ def test_a_comparison_after_holm_says_over_how_many_comparisons():
     cells["y"] = constant(40.5, 39.0, 41.0, 40.0)
     family = stats.compare_family(cells, "base")
     assert "holds after Holm over 2 comparisons" in wording.comparison(family["x"])
-    assert wording.comparison(family["y"]).startswith("y and base cannot be told apart with 4 seeds")
+    assert wording.comparison(family["y"]).startswith("y and base do not differ significantly with 4 seeds")
 
 
 def test_what_only_holm_forbids_is_said_to_be_so():
@@ -40,12 +40,12 @@ def test_an_open_comparison_says_how_many_seeds_a_fresh_study_would_need():
     found = stats.compare(a, b)
     needed = stats.seeds_needed(found.components, 5.0)
     text = wording.comparison(found, worth=5.0)
-    assert "cannot be told apart with 3 seeds" in text
+    assert "do not differ significantly with 3 seeds" in text
     seeds = float(f"{needed:.1g}")  # an order of magnitude, and no invitation to add seeds
     assert text.endswith(
         f"a fresh study would need on the order of {seeds:.0f} seeds to see a difference of 5.0"
     )
-    assert text.startswith(f"A and B cannot be told apart with 3 seeds (difference {found.effect:.1f}")
+    assert text.startswith(f"A and B do not differ significantly with 3 seeds (difference {found.effect:.1f}")
 
 
 def test_a_difference_that_would_have_been_seen_is_called_so():

@@ -183,7 +183,7 @@ def test_the_study_view_shows_its_answer_as_one_number_and_a_picture(ratios, ope
     (number,) = page.metric
     assert number.value.endswith(" %")
     assert "against" in number.delta
-    assert "random ranks reach 0.2" in said(page).replace("\\", "")
+    assert "chance level 0.2" in said(page).replace("\\", "")
     chance = json.loads(page.get("plotly_chart")[0].proto.spec)["layout"]["shapes"][0]
     assert chance["y0"] == pytest.approx(0.2)
     words = said(page)

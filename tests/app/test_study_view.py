@@ -83,7 +83,7 @@ def test_registered_contrasts_are_told_in_their_order(ratios, opened):
     assert table["contrast"].tolist() == ["hiding video helps", "more is better"]
     assert table.columns[1].startswith("difference"), "in sight, beside the contrast"
     assert table.columns[-2:].tolist() == ["of", "against"]
-    assert table["result"].tolist() == ["told: video_ratio=0.5 or 0.9 is better", "cannot be told"]
+    assert table["result"].tolist() == ["significant: video_ratio=0.5 or 0.9 is better", "not significant"]
     assert "tested in their order, 1 may be claimed" in words(page)
 
 

@@ -27,6 +27,8 @@ BEFORE = {"processes": 1}
 ALONE = "†"
 """Behind a difference whose interval is over queries alone, where others have one over seeds."""
 
+SMOKE = "This is a smoke test: it tries the whole path and answers nothing."
+
 FRONT_LEGEND = (
     "The front is chosen by val. Intervals are over the queries of test; FLOPs are counted, not sampled, and "
     "have none. Front by test: in how many resamples of the test queries the cell is on the front."
@@ -94,7 +96,7 @@ def unequal_seeds(seeds: Mapping[str, Collection[int]]) -> list[str]:
     odd = {cell: values for cell, values in sorted(sets.items()) if values != usual}
     if not odd:
         return []
-    listed = _some([f"{cell} ({_join(values) or 'none'})" for cell, values in odd.items()])
+    listed = some([f"{cell} ({_join(values) or 'none'})" for cell, values in odd.items()])
     return [
         f"Unequal seeds: most cells have {_join(usual) or 'none'}, but not {listed}; they are ranked beside "
         "cells with other seeds."
@@ -108,7 +110,7 @@ def unequal_budgets(budgets: Mapping[str, str]) -> list[str]:
         kinds.setdefault(budget, []).append(cell)
     if len(kinds) < 2:
         return []
-    listed = "; ".join(f"{budget}: {_some(cells)}" for budget, cells in sorted(kinds.items()))
+    listed = "; ".join(f"{budget}: {some(cells)}" for budget, cells in sorted(kinds.items()))
     return [f"Unequal budgets, so differences may be due to training longer ({listed})."]
 
 
@@ -137,10 +139,10 @@ def missing_runs(
     if lost:
         out.append(
             f"{len(lost)} of {total} runs failed and are not in the table, which favours cells "
-            f"that fail when they do badly: {_some(lost)}."
+            f"that fail when they do badly: {some(lost)}."
         )
     if absent:
-        out.append(f"{len(absent)} of {total} runs are not done yet: {_some(absent)}.")
+        out.append(f"{len(absent)} of {total} runs are not done yet: {some(absent)}.")
     return out
 
 
@@ -153,19 +155,19 @@ def confounded(cell: str, diffs: Mapping[str, Collection[str]], settings: Collec
     axes, out = sorted(diffs[cell]), []
     if len(axes) > 1:
         out.append(
-            f"{cell} differs from the baseline in {len(axes)} axes ({_some(axes)}), so its effect cannot be "
+            f"{cell} differs from the baseline in {len(axes)} axes ({some(axes)}), so its effect cannot be "
             "put down to one of them."
         )
     elif len(settings) > 1:
         out.append(
-            f"{cell} differs from the baseline in {len(settings)} settings ({_some(sorted(settings))}), so "
+            f"{cell} differs from the baseline in {len(settings)} settings ({some(sorted(settings))}), so "
             "its effect cannot be put down to one of them."
         )
     several = sorted(name for name, axes in diffs.items() if len(axes) > 1)
     if set(several) - {cell}:
         out.append(
             f"{len(several)} of {len(diffs)} compared cells differ from the baseline in two or more axes "
-            f"({_some(several, 3)}): their differences cannot be put down to one of them."
+            f"({some(several, 3)}): their differences cannot be put down to one of them."
         )
     return out
 
@@ -188,10 +190,10 @@ def beside_other_work(waits: Mapping[str, float | None]) -> list[str]:
     found = {run: wait for run, wait in waits.items() if wait is not None and disturbed(wait)}
     if not found:
         return []
-    without = f"threads were without a core for up to {100 * max(found.values()):.0f} % of the time"
+    wait = f"the threads of a run together waited up to {max(found.values()):.2f} seconds for a core in each"
     return [
         f"The speed of {len(found)} of {_count(len(waits), 'run')} was measured beside other work "
-        f"({without}) and is too low: {_some(list(found))}."
+        f"({wait} second of training) and is too low: {some(list(found))}."
     ]
 
 
@@ -200,7 +202,7 @@ def unequal_code(versions: Mapping[str, str]) -> list[str]:
     counts = Counter(versions.values())
     if len(counts) < 2:
         return []
-    listed = _some([f"{version} ({_count(n, 'run')})" for version, n in sorted(counts.items())])
+    listed = some([f"{version} ({_count(n, 'run')})" for version, n in sorted(counts.items())])
     return [f"Runs were made by different versions of the code, which may make a difference: {listed}."]
 
 
@@ -288,7 +290,7 @@ def table_legend(
     alone: whether some differences have an interval over queries alone.
     """
     text = (
-        f"{naming.first(metric)} with its 95 % interval {cells}. Cells are selected by val and reported by "
+        f"{naming.first(metric)} with its 95 % interval {cells}. Cells are selected on val and reported on "
         "test."
     )
     if not comparisons or not against:
@@ -321,6 +323,7 @@ def _join(values: Collection[int]) -> str:
     return ", ".join(str(v) for v in values)
 
 
-def _some(items: Sequence[str], most: int = 5) -> str:
+def some(items: Sequence[str], most: int = 5) -> str:
+    """The first of them, and how many more there are; semicolons between items that have commas."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more
+    return ("; " if any("," in item for item in items[:most]) else ", ").join(items[:most]) + more

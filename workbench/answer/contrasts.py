@@ -30,7 +30,7 @@ class Registered:
     why: str = ""
     """Why it cannot be made yet."""
     after: str = ""
-    """The contrast that could not be told, so that this one is not tested; empty where it is."""
+    """The contrast that is not significant, so that this one is not tested; empty where it is."""
     left_out: tuple[int, ...] = ()
     """Seeds that some of its cells have and others lack."""
 
@@ -40,7 +40,7 @@ class Registered:
 
     @property
     def result(self) -> str:
-        """As in `told: a beats b`, `cannot be told` and `not tested, since ...`."""
+        """As in `significant: a is better`, `not significant` and `not tested, since ...`."""
         return sentences.contrast_result(self.comparison, self.why, self.after)
 
     @property

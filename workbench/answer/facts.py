@@ -57,7 +57,7 @@ def limiting(
 
 
 def _of_contrasts(asked: StudyRecord, contrasts: Sequence[Registered]) -> list[str]:
-    """Of each contrast the seeds that it leaves out, and of the one that could not be told what it missed."""
+    """Of each contrast the seeds that it leaves out; what the one that is not significant may have missed."""
     found = [s for contrast in contrasts for s in caveats.seeds_of_contrast(contrast.text, contrast.left_out)]
     failed = next((contrast for contrast in contrasts if not contrast.claimed), None)
     if failed is not None and failed.comparison is not None:
@@ -198,7 +198,7 @@ def _unequal_files(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
         if len(versions) > 1
     ]
     if changed:
-        runs = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        runs = caveats.some(changed)
         found.append(f"Begun by one version of the user's own files and ended by another: {runs}.")
     return found
 

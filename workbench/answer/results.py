@@ -158,6 +158,8 @@ def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> 
         said = f"{sentences.contrasts(*contrasts.by_claim(registered), len(registered))} {said}"
     if before.nothing:
         said = f"{before.nothing} {said}"
+    if asked.smoke:
+        said = f"{caveats.SMOKE} {said}"
     if asked.note:
         said += f" {asked.note}"
     limits = [*before.caveats, *of_looks, *refusal(asked)]

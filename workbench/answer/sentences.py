@@ -18,7 +18,7 @@ MOST_LISTED = 4
 
 NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
 ORDER_OF_CONTRASTS = (
-    "Registered contrasts, tested in this order at the same level, up to the first that cannot be told:"
+    "Registered contrasts, tested in this order at the same level, up to the first that is not significant:"
 )
 LONE_CONTRAST = "The registered contrast, the only test of the study:"
 BOTH_SIDES = "the interval reaches to both sides of the rule"
@@ -50,7 +50,7 @@ def effects(found: stats.FactorEffects, measure: Metric, says: Mapping[str, str]
         told = next(e.claimed_interval for e in found.effects if e.claimed_interval is not None)
         rest = (
             f" ({_scale(measure)} from the mean of all cells, with {wording.percent(told.level)} intervals; "
-            f"told after Holm over {wording.family(found.family)})"
+            f"significant after Holm over {wording.family(found.family)})"
         )
     text = f"On average over the other choices, {'; '.join(parts)}{rest}."
     if joint := [effect for effect in found.of_two_axes if effect.distinguishable]:
@@ -142,7 +142,7 @@ def verdict_rule(found: stats.Family, level: float) -> str:
     """When a claim holds, as a sentence."""
     text = (
         f"A claim holds when the whole {wording.percent(level)} interval of its figure satisfies the rule, "
-        "does not when the whole interval fails it, and cannot be told otherwise"
+        "does not when the whole interval fails it, and is open otherwise"
     )
     if found.size == 1:
         return f"{text}."
@@ -172,16 +172,16 @@ def contrast(text: str, c: stats.Comparison | None, why: str, after: str) -> str
 def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
     """What came of a registered contrast, in a few words."""
     if after:
-        return f"not tested, since \u201c{after}\u201d could not be told"
+        return f"not tested, since \u201c{after}\u201d is not significant"
     if c is None:
-        return f"cannot be told yet: {why}"
+        return f"cannot be compared yet: {why}"
     if c.winner is None:
-        return wording.ONE_SEED if c.outcome == "one seed" else "cannot be told"
-    return f"told: {c.winner} is better"
+        return wording.ONE_SEED if c.outcome == "one seed" else "not significant"
+    return f"significant: {c.winner} is better"
 
 
 def not_tested(contrasts: Sequence[str], after: str) -> str:
-    """One sentence on several contrasts that stand behind the one that could not be told."""
+    """One sentence on several contrasts that stand behind one that is not significant."""
     return f"{contrast_result(None, '', after)}: {'; '.join(contrasts)}"
 
 
@@ -209,7 +209,10 @@ def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> s
         f"of them have. {'It' if len(found) == 1 else 'Each'} is tested at {wording.percent(alpha)}"
     )
     if len(found) > 1:
-        text += " in this order, up to the first that cannot be told; p is the largest so far"
+        text += (
+            " in this order, up to the first that is not significant (fixed-sequence test); p is the largest "
+            "so far"
+        )
     if not claimed or claimed[0].level == LEVEL:
         return f"{text}. Intervals are at 95 %."
     level = wording.percent(claimed[0].level)

@@ -103,7 +103,7 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
     limits = interval(c.interval, _decimals(c))
     holm = _after_holm(c, ", not") if c.interval.excludes_zero() else ""
     return (
-        f"{c.a} and {c.b} cannot be told apart with {_seeds(c)} "
+        f"{c.a} and {c.b} do not differ significantly with {_seeds(c)} "
         f"(difference {c.effect:.{_decimals(c)}f} {c.unit}, {limits}{holm}){_outlook(c, worth)}"
     )
 
@@ -120,7 +120,7 @@ def signed(c: stats.Comparison) -> str:
         return f"{c.effect:+.{_decimals(c)}f} {c.unit} in the models of one seed{limits}"
     if c.outcome == "open" and c.interval is not None:
         limits = interval(c.interval, _decimals(c))
-        return f"{c.effect:+.{_decimals(c)}f} {c.unit} cannot be told from none with {_seeds(c)} ({limits})"
+        return f"{c.effect:+.{_decimals(c)}f} {c.unit}, not significant with {_seeds(c)} ({limits})"
     return comparison(c)
 
 
@@ -153,7 +153,7 @@ def _one_seed(c: stats.Comparison) -> str:
         return f"{seen}{limits}; `--seeds 3` tells whether that is luck"
     seen = "they had the same result" if c.effect == 0 else f"{c.ahead} was ahead by {_difference(c)}"
     return (
-        f"{c.a} and {c.b} cannot be told apart: {WITHOUT_INTERVAL[c.outcome]}; in these trained models "
+        f"{c.a} and {c.b} cannot be compared: {WITHOUT_INTERVAL[c.outcome]}; in these trained models "
         f"{seen}{limits}, which says nothing about other seeds"
     )
 
@@ -252,7 +252,7 @@ def _against_baseline(asked: StudyRecord, key: str, comparisons: Mapping[str, st
     if (c := comparisons.get(key)) is None:
         return " (not compared yet)"
     if c.winner is None or c.shown is None:
-        why = "not tested" if c.family is None else ONE_SEED if c.outcome == "one seed" else "not told apart"
+        why = "not tested" if c.family is None else ONE_SEED if c.outcome == "one seed" else "not significant"
         return f" ({c.effect:+.1f}, {why})"
     verb = "beats it" if c.winner == c.a else "loses to it"
     return f" ({verb} by {abs(c.effect):.1f}, {interval(c.shown, negated=c.effect < 0)})"

@@ -44,7 +44,7 @@ FIELD, BESIDE = (56, 54), (70, 206)
 
 
 def sweep_figure(table: pl.DataFrame, *, axis: str, metric: str, chance: float | None = None) -> go.Figure:
-    """The metric over an axis with its intervals; one colour a curve. chance: what random ranks reach."""
+    """The metric over an axis with its intervals; one colour a curve. chance: the chance level."""
     panels = _texts(table, "panel")
     figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=[safe(p) for p in panels])
     curves = _texts(table, "curve")

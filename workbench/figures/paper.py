@@ -66,7 +66,7 @@ def sweep(
 ) -> Figure:
     """The metric over an axis with its intervals; a panel for each value of the third axis.
 
-    chance: what random ranks reach.
+    chance: the chance level.
     """
     panels, curves = _texts(table, "panel"), _texts(table, "curve")
     figure, parts = _panels(len(panels), width=5.2 if len(panels) == 1 else 3.4)

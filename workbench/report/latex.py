@@ -52,7 +52,7 @@ def table(answer: Answer, provenance: Sequence[str], *, text_width: float = fit.
         for name, head in rows.print_heads(answer).items()
         if any(content[name])
     ]
-    caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected by val."
+    caption = f"{answer.asked.question} {rows.legend(answer)} Bold: selected on val."
     fitted = fit.fit(columns, text_width=text_width)
     return environment(fitted, caption, answer.asked.report, provenance)
 

@@ -94,8 +94,8 @@ def sweep(answer: Answer) -> Picture | None:
     if where is None or table is None or table.is_empty():
         return None
     axis, metric, connected = naming.axis(where.x, says), answer.metric, where.connected
-    chance, guesses = answer.guess, "random ranks reach" if answer.chance is not None else "a guess reaches"
-    of_chance = "" if chance is None else f" The dashed line is what {guesses}."
+    chance = answer.guess
+    of_chance = "" if chance is None else " The dashed line is the chance level."
     over = f"{naming.first(answer.title)} over {axis}"
     return Picture(
         name="sweep",

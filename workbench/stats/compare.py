@@ -81,7 +81,7 @@ class Comparison:
 
     @property
     def winner(self) -> str | None:
-        """The cell that may be said to beat the other; None when they cannot be told apart."""
+        """The cell that may be said to beat the other; None when they do not differ significantly."""
         if self.p_adjusted is None or self.family is None or self.p_adjusted >= self.family.alpha:
             return None
         return self.ahead

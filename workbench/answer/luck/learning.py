@@ -168,7 +168,7 @@ def _say_training(asked: StudyRecord, training: Mapping[str, collapse.Training],
         for label, one in list(lost.items())[: sentences.MOST_LISTED]
     )
     more = len(lost) - sentences.MOST_LISTED
-    listed += f"; and {more} more cells" if more > 0 else ""
+    listed += f"; and {more} more cell{'s' if more > 1 else ''}" if more > 0 else ""
     number = sum(len(one.collapsed) for one in lost.values())
     return f"{number} of {runs} runs collapsed ({rule}): {listed}. {rest}"
 

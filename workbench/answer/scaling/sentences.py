@@ -29,7 +29,7 @@ def crossing(one: scaling.Crossing, budget: InWords) -> str:
     if one.at is not None:
         return f"In the means {both} cross at {budget(one.at)} ({_limits(one, budget)})."
     if one.low is None and one.high is None:
-        return f"Whether and where {both} cross cannot be told."
+        return f"Whether and where {both} cross is open."
     return (
         f"In the means {both} do not cross once in the range; a crossing is possible {_limits(one, budget)}."
     )
@@ -61,7 +61,7 @@ def standing(one: scaling.Crossing) -> str:
         return "no single crossing; where they may cross, the limits say"
     if one.low is not None and one.high is not None:
         return "they cross"
-    return "cannot be told" if one.low is None and one.high is None else "one side is open"
+    return "open" if one.low is None and one.high is None else "one side is open"
 
 
 def limits(mean: float, low: float, high: float, *, signed: bool = False) -> str:
@@ -75,9 +75,9 @@ def legend(title: str, axis: str, seeds: str) -> str:
     return (
         f"{title} over the budget ({axis}) with 95 % intervals over seeds and queries, seeds {seeds}. "
         "Between two budgets a curve is a straight line over the logarithm of the budget, since few points "
-        "bear no other form. An arm may be the best where none is told to be better, and two curves may "
-        "cross where they cannot be told apart; both at 95 %, each for itself. A dash stands for a limit "
-        "outside of the budgets that were run. All this describes; what may be claimed stands elsewhere."
+        "bear no other form. An arm may be the best where none is significantly better, and two curves "
+        "may cross where they do not differ significantly; both at 95 %, each for itself. A dash stands for "
+        "a limit outside of the budgets that were run. All this describes; claims stand elsewhere."
     )
 
 

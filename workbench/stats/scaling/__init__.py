@@ -8,8 +8,8 @@ whether the fourth point fits it is a matter of its own noise. So a curve is wha
 each budget, and a straight line over x between neighbours. Whatever is read from it (a value, a difference of
 two arms, a slope) is a weighted sum of cells, and has the interval over seeds and queries of any contrast
 (`components`). Where two curves cross is found by turning that test round (Fieller): all budgets at which the
-two cannot be told apart. If the curves between the budgets are bent, the crossing of the straight lines is
-meant; how far that is from the truth is measured in `tests/stats/test_scaling.py`.
+two do not differ significantly. If the curves between the budgets are bent, the crossing of the straight
+lines is meant; how far that is from the truth is measured in `tests/stats/test_scaling.py`.
 
 Beyond the largest budget nothing was measured. `meeting` says where two arms would meet if their difference
 went on along the straight line through all budgets, and says no more than that.
@@ -93,7 +93,7 @@ class Crossing:
     high: float | None
     """None where it reaches to the largest one or above."""
     ahead: str
-    """The arm that is better at every budget of the range; empty where some cannot be told."""
+    """The arm that is better at every budget of the range; empty where some are open."""
 
 
 @dataclass(frozen=True, kw_only=True)

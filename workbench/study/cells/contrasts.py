@@ -14,7 +14,7 @@ from workbench.naming import Value
 class Contrast:
     """A difference that is registered before any run: the mean of some cells minus the mean of others.
 
-    Contrasts of a study are tested in their order at 5 % each, up to the first that cannot be told, see
+    Contrasts of a study are tested in their order at 5 % each, up to the first that is not significant, see
     `workbench.stats.families`. First comes what matters most, or what is surest to be seen.
     """
 
