@@ -59,9 +59,9 @@ class Block(nn.Module):
         self.mlp = Mlp(width, 4 * width).apply(initialise)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, memory: Tensor | None = None) -> Tensor:
-        own = self.norm1(x)
-        keys = own if memory is None or self.norm_memory is None else self.norm_memory(memory)
-        x = x + self.attention(own, keys, bias)[0]
+        normed = self.norm1(x)
+        keys = normed if memory is None or self.norm_memory is None else self.norm_memory(memory)
+        x = x + self.attention(normed, keys, bias)[0]
         return x + self.mlp(self.norm2(x))
 
 
@@ -208,11 +208,11 @@ class CaptionDecoder(nn.Module):
         written = [""] * len(memory)
         for rows, begun in self.vocabulary.by_length(prompts or written):
             tokens = self.search(memory[rows], begun.to(memory.device), beams=beams).tolist()
-            for row, own in zip(rows, tokens, strict=True):
-                written[row] = self._said(own)
+            for row, caption in zip(rows, tokens, strict=True):
+                written[row] = self._decoded(caption)
         return written
 
-    def _said(self, tokens: list[int]) -> str:
+    def _decoded(self, tokens: list[int]) -> str:
         """The words of a row of `search` up to its end."""
         marks = {self.bos, self.vocabulary.pad}
         end = (tokens + [self.eos]).index(self.eos)

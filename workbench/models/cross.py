@@ -42,8 +42,8 @@ class FusionBlock(nn.Module):
 
         A block that crosses leaves that part out where no keys are given. weight: of the keys, [B, k].
         """
-        own = self.norm1(x)
-        y, share = self.attention(own, own, bias, show and keys is None)
+        normed = self.norm1(x)
+        y, share = self.attention(normed, normed, bias, show and keys is None)
         x = x + y
         if self.crosses and keys is not None:
             y, share = self.cross(self.norm_query(x), self.norm_keys(keys), keys_bias, show, weight)

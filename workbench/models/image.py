@@ -47,7 +47,7 @@ class ImageVideoEncoder(VideoEncoder):
 
         Of several processes that share a batch, one may have none of them while others do.
         """
-        own = [] if self.project_image is None else [*self.project.parameters(), self.time]
+        unread = [] if self.project_image is None else [*self.project.parameters(), self.time]
         if image and self.project_image is not None:
-            own = [*self.project_image.parameters()]
-        return sum((0 * p.sum() for p in own), self.space.new_zeros(()))
+            unread = [*self.project_image.parameters()]
+        return sum((0 * parameter.sum() for parameter in unread), self.space.new_zeros(()))

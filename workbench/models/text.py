@@ -84,13 +84,13 @@ class Vocabulary:
         self.last: int | None = around[1] if around else None
         """Put behind a sentence, None where nothing is."""
         names = "[PAD]", "<pad>"
-        own = any(tokenizer.token_to_id(name) is not None for name in names)
+        pads = any(tokenizer.token_to_id(name) is not None for name in names)
         # CLIP pads with its end token.
-        self.pad = self.last if self.last is not None and not own else self._special(*names)
+        self.pad = self.last if self.last is not None and not pads else self._special(*names)
 
     def _found(self, *names: str) -> int | None:
-        found = (self.tokenizer.token_to_id(name) for name in names)
-        return next((one for one in found if one is not None), None)
+        numbers = (self.tokenizer.token_to_id(name) for name in names)
+        return next((number for number in numbers if number is not None), None)
 
     def _special(self, *names: str) -> int:
         if (number := self._found(*names)) is None:
@@ -171,11 +171,11 @@ class Vocabulary:
 
     def by_length(self, captions: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
         """For every count n of tokens that there is: which captions have so many, and their tokens [b, n]."""
-        some: dict[int, list[int]] = {}
+        rows_of: dict[int, list[int]] = {}
         tokens = [ids[: self.length] for ids in _ids(self.tokenizer, captions)]
-        for row, own in enumerate(tokens):
-            some.setdefault(len(own), []).append(row)
-        for count, rows in some.items():
+        for row, caption in enumerate(tokens):
+            rows_of.setdefault(len(caption), []).append(row)
+        for count, rows in rows_of.items():
             chosen = [tokens[row] for row in rows]
             yield rows, torch.tensor(chosen, dtype=torch.int64).view(len(rows), count)
 

@@ -129,8 +129,8 @@ class VideoEncoder(nn.Module):
 
     @property
     def counted(self) -> Sequence[nn.Module]:
-        own = [] if self.attn_pool is None else [self.attn_pool]
-        return [self.project, *self.blocks, *own]
+        pool = [] if self.attn_pool is None else [self.attn_pool]
+        return [self.project, *self.blocks, *pool]
 
     @property
     def extra_tokens(self) -> int:
@@ -208,10 +208,10 @@ class VideoEncoder(nn.Module):
 
         run: of tokens without padding, what runs a block in place of the encoder, by its number from 0.
         """
-        front = [one for one in (self.cls, self.registers) if one is not None]
+        front = [extra for extra in (self.cls, self.registers) if extra is not None]
         x, attend = tokens, None
         if front:
-            x = torch.cat([*(one.expand(len(x), -1, -1).to(x.dtype) for one in front), x], dim=1)
+            x = torch.cat([*(extra.expand(len(x), -1, -1).to(x.dtype) for extra in front), x], dim=1)
         if keep is not None:
             # Without a token in front, nothing but padding would leave nothing to attend to.
             seen = F.pad(keep, (self.extra_tokens, 0), value=True) if front else _never_empty(keep)

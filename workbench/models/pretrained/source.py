@@ -156,13 +156,13 @@ def tubelet_filter(weight: Tensor, *, patch: int, tubelet: int) -> Tensor:
 
 def resampled(position: Tensor, grid: Grid) -> Tensor:
     """Positions [t, h, w, D] at the places of another grid: bicubic in space, linear in time."""
-    own = position.shape[1:3]
+    size, old_size = [grid.height, grid.width], position.shape[1:3]
     frames = [
-        resample_abs_pos_embed(one.flatten(0, 1)[None], [grid.height, grid.width], own, num_prefix_tokens=0)
-        for one in position
+        resample_abs_pos_embed(frame.flatten(0, 1)[None], size, old_size, num_prefix_tokens=0)
+        for frame in position
     ]
     space = torch.cat(frames).unflatten(1, (grid.height, grid.width))
     if len(space) == grid.time:
         return space
-    moved = space.flatten(1).T[None]  # [1, h * w * D, t]
-    return F.interpolate(moved, grid.time, mode="linear")[0].T.reshape(grid.time, *space.shape[1:])
+    places = space.flatten(1).T[None]  # [1, h * w * D, t]
+    return F.interpolate(places, grid.time, mode="linear")[0].T.reshape(grid.time, *space.shape[1:])

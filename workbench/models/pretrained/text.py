@@ -130,13 +130,13 @@ def _pool(place: str, name: str) -> Pool | None:
     file = source.file_of(place, "1_Pooling/config.json")
     if file is None:
         return None
-    said = json.loads(file.read_text(encoding="utf-8"))
+    pooling = json.loads(file.read_text(encoding="utf-8"))
     modes = [
         key.removeprefix("pooling_mode_")
-        for key, value in said.items()
+        for key, value in pooling.items()
         if key[:13] == "pooling_mode_" and value is True
     ]
-    modes = modes or [said.get("pooling_mode", "")]
+    modes = modes or [pooling.get("pooling_mode", "")]
     if modes in (["mean_tokens"], ["mean"]):
         return "mean"
     if modes in (["cls_token"], ["cls"]):

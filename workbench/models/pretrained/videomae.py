@@ -59,8 +59,8 @@ def build(backbone: str, shape: Mapping[str, int], *, tubelet: int, weights: boo
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unavailable(backbone, error) from error
-    model, said = loaded
-    if missing := sorted(said["missing_keys"]):
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
         raise UserError(f"{backbone} lacks {len(missing)} tensors of a VideoMAE: {missing[0]}, …")
     _take_over(vit, model)
     project = model.embeddings.patch_embeddings.projection
@@ -126,8 +126,8 @@ def _sines(config: Any) -> Tensor:
 def _statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of its input, ImageNet's where it names none."""
     if file := source.file_of(name, "preprocessor_config.json"):
-        said = json.loads(file.read_text(encoding="utf-8"))
-        return tuple(said.get("image_mean", MEAN)), tuple(said.get("image_std", STD))
+        preprocessor = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(preprocessor.get("image_mean", MEAN)), tuple(preprocessor.get("image_std", STD))
     return MEAN, STD
 
 

@@ -70,9 +70,9 @@ def from_file(backbone: str, path: str, shape: Mapping[str, int]) -> Source:
 def check_shape(backbone: str, vit: VisionTransformer, shape: Mapping[str, int]) -> None:
     """Refuses to bend published weights into another shape."""
     first: Any = vit.blocks[0]
-    own = {"embed_dim": vit.embed_dim, "depth": len(vit.blocks), "num_heads": first.attn.num_heads}
+    published = {"embed_dim": vit.embed_dim, "depth": len(vit.blocks), "num_heads": first.attn.num_heads}
     fields = {"embed_dim": "width", "depth": "depth", "num_heads": "heads"}
-    for name, value in own.items():
+    for name, value in published.items():
         if shape.get(name, value) != value:
             raise UserError(f"{backbone} as published has video.{fields[name]}={value}; 0 takes it over")
 

@@ -101,14 +101,14 @@ def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, T
     Whatever kernel runs in the block, which need not show its scores: they are formed once more from the
     queries and keys of that very pass, for the class token alone.
     """
-    made: list[Tensor] = []
-    hook = block.attn.qkv.register_forward_hook(lambda module, given, out: made.append(out.detach()))
+    projected: list[Tensor] = []
+    hook = block.attn.qkv.register_forward_hook(lambda module, given, out: projected.append(out.detach()))
     try:
         with as_written(block):  # compiled code may have been made for a block without the hook
             y: Tensor = block(x)
     finally:
         hook.remove()
-    query, key, _ = made[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key, _ = projected[0].unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key = block.attn.q_norm(query[:, :, :1]), block.attn.k_norm(key)  # [B, heads, 1 or 1 + n, ...]
     with torch.autocast(x.device.type, enabled=False):  # see `FrameSelector.share`
         query, key = at_least_float32(query), at_least_float32(key)
@@ -163,8 +163,8 @@ class FrameSelector(nn.Module):
 
 def highest(score: Tensor, count: int) -> Tensor:
     """Numbers of the highest scores of each row in ascending order, int64 [B, count]; of equals the first."""
-    found: Tensor = score.detach().argsort(dim=1, descending=True, stable=True)[:, :count].sort(dim=1).values
-    return found
+    best: Tensor = score.detach().argsort(dim=1, descending=True, stable=True)[:, :count]
+    return best.sort(dim=1).values
 
 
 def ceil_count(share: float, whole: int) -> int:
