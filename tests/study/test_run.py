@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from support import begun, run_dirs, starts, until
 
+from workbench.report.__main__ import main as report
 from workbench.runner import work as runner
 from workbench.tracking.forward import unsent
 from workbench.tracking.run_dir import RunDir
@@ -72,8 +73,16 @@ def test_another_budget_lives_beside_the_first_one(write_study, study, capsys):
 def test_runs_of_a_smoke_test_are_not_taken_for_those_of_another_plan(write_study, study, capsys):
     name = write_study()
     assert study(name, "--smoke") == 0
-    assert study(name, "--seeds", "1") == 0
+    smoke = "This is a smoke test: it tries the whole path and answers nothing."
+    assert f"Answer: {smoke}" in capsys.readouterr().out
+    assert report([name]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(smoke)
+    assert report([name, "--share", "one.html"]) == 0
+    assert smoke in Path("one.html").read_text()
     capsys.readouterr()
+    assert smoke in Path(f"results/reports/{name}-smoke/answer.md").read_text()
+    assert study(name, "--seeds", "1") == 0
+    assert smoke not in capsys.readouterr().out
     assert study(name, "--seeds", "1", "--status") == 0
     for text in (capsys.readouterr().out, Path(f"results/reports/{name}/answer.md").read_text()):
         assert "4 complete runs of this study are of a smoke test, which answers nothing." in text
