@@ -104,8 +104,9 @@ class StudyRecord:
 
     @property
     def separating(self) -> str:
-        """The axes that separate comparisons, in words."""
-        return " and ".join(naming.axis(axis, self.says) for axis in self.within)
+        """The axes that separate comparisons, in words; two that are called alike are named once."""
+        *names, last = dict.fromkeys(naming.axis(axis, self.says) for axis in self.within)
+        return f"{', '.join(names)} and {last}" if names else last
 
     def stratum(self, key: str) -> str:
         """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""

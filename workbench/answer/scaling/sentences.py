@@ -47,9 +47,12 @@ def meeting(one: scaling.Crossing, budget: InWords) -> list[str]:
 
 def agreement(one: scaling.Agreement, budget: InWords, largest: str) -> str:
     """What a budget says of the order at the largest one."""
+    limits = f"at least {100 * one.low:.0f} and at most {100 * one.high:.0f} % in 95 % of studies"
+    if one.low == 0 and one.high == 1:
+        limits = "none or all of them may, with so few seeds"
     return (
         f"{100 * one.share:.0f} % of the pairs stand at {budget(one.budget)} in the order that they have at "
-        f"{largest} (at least {100 * one.low:.0f} and at most {100 * one.high:.0f} % in 95 % of studies)."
+        f"{largest} ({limits})."
     )
 
 
