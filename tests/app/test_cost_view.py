@@ -1,5 +1,7 @@
 """The Cost view: which costs and budgets are shown, and what the address changes."""
 
+import json
+
 from reading import said
 from synthetic import grid, write_study
 
@@ -56,6 +58,23 @@ def test_a_budget_that_is_none_is_refused_with_one_sentence(results, opened):
         assert not page.exception
         assert len(page.warning) == 1, value
         assert page.slider(key="address: budget_step").value == 40
+
+
+def test_of_many_names_those_on_the_front_stand_beside_their_points_and_inside_the_picture(results, opened):
+    systems = grid(system=[f"system{i:02}" for i in range(18)])
+    level = {axes["system"]: i for i, axes in enumerate(systems)}
+    write_study(
+        results, "systems", systems, (0,), baseline=systems[0], spread=0.0,
+        quality=lambda axes: {0: 20.0, 9: 40.0, 17: 60.0}.get(level[axes["system"]], 5.0),
+        cost=lambda axes: 0.1 + level[axes["system"]] / 20,
+    )  # fmt: skip
+    page = opened(view="cost", costs=["cost/train_gflops_per_clip"])
+    assert not page.exception, page.exception[0].value
+    (cells,) = [t for t in json.loads(page.get("plotly_chart")[0].proto.spec)["data"] if t.get("text")]
+    named = {word: place for word, place in zip(cells["text"], cells["textposition"], strict=True) if word}
+    places = {word.split()[-1]: place for word, place in named.items()}
+    assert places == {"system00": "top right", "system09": "top right", "system17": "top left"}
+    assert len(cells["hovertext"]) == 18, "the others are named where somebody points"
 
 
 def test_one_cost_can_be_chosen(results, opened):

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
+from workbench.figures.point_labels import screen_names
 from workbench.figures.style import (
     BESIDE_AXIS,
     CLOCKS,
@@ -158,8 +159,7 @@ def cost_figure(table: pl.DataFrame, *, metric: str) -> go.Figure:
                     error_y=None if many else _bars(mine),
                     mode="markers+text",
                     cliponaxis=False,
-                    text=[safe(word) for word in mine["beside"]],
-                    textposition="top right",
+                    **screen_names(mine, part),
                     marker={
                         "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
                         "color": SCREEN_COLOURS[i % len(SCREEN_COLOURS)],

@@ -1,12 +1,16 @@
-"""Names beside points of a matplotlib picture, of which none covers another one or a point."""
+"""Names beside points, of which none covers another one or a point: of a picture for print all of them, of
+one for a screen, whose width nobody knows, those that have room at any."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
+
+from workbench.figures.style import safe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +24,30 @@ LINE_FROM = 12
 """A name that stands so far away is connected with its point."""
 POINT = 5
 """Half of the side of the square that a point takes."""
+
+
+MOST_NAMES = 8
+"""Names in a panel of a screen; of more, those on the front alone, and the others where somebody points."""
+SHORT = 4
+"""Letters of what is no name but a number, for which there is room at every point."""
+
+
+def screen_names(points: pl.DataFrame, panel: pl.DataFrame) -> dict[str, Any]:
+    """The texts of a plotly trace and where they stand: those of points at the right edge to their left, so
+    that they are not cut.
+
+    points: of the trace, with x, beside and on_front; panel: all points of the panel, these among them.
+    """
+    long = panel.filter(pl.col("beside").str.len_chars() > SHORT).height
+    shown = points.select(
+        pl.when(pl.col("on_front") | (long <= MOST_NAMES)).then("beside").otherwise(pl.lit(""))
+    ).to_series()
+    low, high = panel.select(pl.col("x").min().alias("low"), pl.col("x").max().alias("high")).row(0)
+    right = [x > low + (high - low) * 2 / 3 for x in points["x"]]
+    return {
+        "text": [safe(word) for word in shown],
+        "textposition": ["top left" if far else "top right" for far in right],
+    }
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
