@@ -112,9 +112,7 @@ class Recipe(AttendingWords, HardPairs):
         caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
         if weights.mvm and draw.video_mask is not None:
             beside = None if condition == "none" else caption(condition == "masked")
-            decoded = pick(
-                self._decoded(clip(True), beside, keep), draw.video_mask
-            )  # [hidden patches, d]
+            decoded = pick(self._decoded(clip(True), beside, keep), draw.video_mask)  # [hidden patches, d]
             hidden = self.video.patches(batch.video, draw.video_mask).flatten(0, 1)
             terms["mvm"] = losses.mvm_l1(self.pixel_head(decoded), hidden / 255)
         if weights.mlm and draw.text_mask is not None:
