@@ -119,6 +119,8 @@ def test_a_data_set_by_name_is_what_a_study_would_take(
         ("folder:nowhere", "there is no folder nowhere"),
         ("moving_shapes:here", "moving_shapes takes no place"),
         ("nothing:here", "there is no folder nothing:here"),
+        ("nothing:here", "no data set 'nothing'; there are activitynet, "),
+        ("activitynet", "caption annotations need a place: --data activitynet:PATH"),
     ],
 )
 def test_a_name_with_a_wrong_place(capsys: pytest.CaptureFixture[str], place: str, message: str) -> None:
@@ -126,6 +128,28 @@ def test_a_name_with_a_wrong_place(capsys: pytest.CaptureFixture[str], place: st
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_videos_are_looked_for_as_benchmarks_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "far").mkdir()
+    video(tmp_path / "far" / "a.mp4", 1)
+    own = tmp_path / "own"
+    (own / "__MACOSX").mkdir(parents=True)
+    (own / "__MACOSX" / "._a.mp4").write_bytes(b"\0\5\x16\7")
+    (own / "linked").symlink_to(tmp_path / "far")
+    code, out, _ = run(capsys, str(own))
+    assert (code, out.splitlines()[0]) == (0, "1 videos: 1 fine, 0 refused")
+
+
+def test_an_archive_cannot_be_checked_or_made_into_shards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.zip").write_bytes(b"x")
+    assert run(capsys, str(tmp_path / "own.zip"))[0] == 2
+    assert main(["shard", str(tmp_path / "own.zip"), "--into", str(tmp_path / "set")]) == 2
+    assert capsys.readouterr().err.endswith("own.zip is a file; unpack it, and give the folder\n")
+    assert main(["shard", "nosuch:/x", "--into", str(tmp_path / "set")]) == 2
+    assert "no data set 'nosuch'; there are activitynet, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["nowhere", "."])

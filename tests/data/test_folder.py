@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from workbench.config import DataConfig
-from workbench.data import describe, prepare, read_index
+from workbench.data import describe, named_place, prepare, read_index
 from workbench.data.decode import decoder_names, encode
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
+from workbench.study.cells.options import Options
 
 DATA = DataConfig(name="folder", frames=4, size=32)
 
@@ -140,6 +141,19 @@ def test_captions_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ([("a.mp4", "x", "train"), ("b.mp4", "y", "")], "video,caption,split", "1 videos have no split"),
         ([("a.mp4", "x", "train")], "video,caption,split", "no video is in the split test"),
         ([("a.mp4", "x")], "video,caption", "too few to split"),
+        ([("a.mp4", "x")], "Video,Caption", r"columns video,caption\[,split\], each once, not Video,Caption"),
+        ([("a.mp4", "x", "y")], "video,caption,caption", "each once, not video,caption,caption"),
+        ([("a.mp4", "x", "test"), ("b.mp4", "y", "val")], "video,caption,split", "0 videos are in the split"),
+        (
+            [("a.mp4", "x", "test"), ("b.mp4", "y", "val"), ("c.mp4", "z", "train")],
+            "video,caption,split",
+            "1 videos are in the split train; at least 2 are needed",
+        ),
+        (
+            [("a.mp4", "one\ntwo\nthree"), ("b.mp4", "")],
+            "video,caption",
+            r"csv, line 5: the caption is empty",
+        ),
     ],
 )
 def test_a_wrong_captions_file_is_named(
@@ -149,6 +163,32 @@ def test_a_wrong_captions_file_is_named(
     with pytest.raises(UserError, match=message) as caught:
         describe(DATA, source)
     assert "\n" not in str(caught.value)
+
+
+def test_a_quote_that_is_not_closed_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.mp4,clip {i}\n" for i in range(6))
+    (tmp_path / "captions.csv").write_text(f'video,caption\n{rows}7.mp4,"a clip\n8.mp4,a clip\n')
+    with pytest.raises(UserError, match=r"is not a CSV file behind 5\.mp4: .*a quote ends with one"):
+        describe(DATA, str(tmp_path))
+
+
+def test_a_path_may_begin_with_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert named_place("folder:~/own") == ("folder", str(tmp_path / "own"))
+    assert named_place("moving_shapes") == ("moving_shapes", None)
+    assert Options(data="folder:~/own").source("folder") == str(tmp_path / "own")
+
+
+def test_a_path_in_place_of_a_name_is_understood(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"did you mean folder:{tmp_path}"):
+        describe(DataConfig(name=str(tmp_path)))
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "own.zip").write_bytes(b"x")
+    for name in ("folder", "msrvtt"):
+        with pytest.raises(UserError, match=r"own\.zip is a file; unpack it"):
+            describe(DataConfig(name=name), str(tmp_path / "own.zip"))
 
 
 def test_no_folder_and_no_captions_are_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -139,6 +140,28 @@ def read_index(
     return index
 
 
+def named_place(place: str) -> tuple[str, str | None]:
+    """Name and path of `NAME` or `NAME:PATH`, as `--data` takes it. A path may begin with `~`, which a shell
+    leaves as it is behind a colon."""
+    name, _, source = place.partition(":")
+    return name, os.path.expanduser(source) or None
+
+
+def place_of(place: str) -> tuple[str, str | None]:
+    """As `named_place`, where a folder of one's own may be given by its path alone. Raises `UserError` where
+    it is neither."""
+    from workbench.data.index import check_folder_there
+
+    name, source = named_place(place)
+    if Path(place).is_dir():
+        return "folder", place
+    if name in names():
+        return name, source
+    if Path(place).is_file():
+        check_folder_there(Path(place))
+    raise UserError(f"there is no folder {place}, and no data set {name!r}; there are {', '.join(names())}")
+
+
 def check_source(name: str, source: str | None) -> None:
     """Refuses a data set whose path is missing, and a path for one that takes none."""
     wanted = getattr(load(name), "SOURCE", "")
@@ -208,6 +231,8 @@ def load(name: str) -> ModuleType:
     """The module of a data set. Raises `UserError` for a name that is none."""
     place = _places(tuple(__path__)).get(name)
     if place is None:
+        if Path(name).is_dir():
+            raise UserError(f"no data set {name!r}; did you mean folder:{name}?")
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
     return extensions.module(place)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from workbench import data as datasets
 from workbench.config import DataConfig
 from workbench.data import folder
+from workbench.data.annotations.tree import walk
 from workbench.data.build import DEADLINE
 from workbench.data.index import PICTURES, VIDEOS, Clip, Index, Survey, absent
 from workbench.data.progress import Progress
@@ -63,24 +64,19 @@ def check(place: str, *, progress: bool = True) -> Report:
 
     place: a folder of videos, with or without `captions.csv`, or `NAME:PATH` as a study takes it.
     """
-    name, colon, source = place.partition(":")
-    if colon and name in datasets.names() and not Path(place).exists():
-        datasets.check_source(name, source)
-        return _named(name, source, progress)
-    path = Path(place)
-    if not path.is_dir():
-        raise UserError(f"there is no folder {path}")
-    if (path / folder.CAPTIONS).exists():
-        return _named("folder", place, progress)
-    return _report(path, None, "", progress)
+    name, source = datasets.place_of(place)
+    if name == "folder" and source == place and not (Path(place) / folder.CAPTIONS).exists():
+        return _report(Path(place), None, "", progress)
+    datasets.check_source(name, source)
+    return _named(name, source, progress)
 
 
-def _named(name: str, source: str, progress: bool) -> Report:
+def _named(name: str, source: str | None, progress: bool) -> Report:
     """A data set by name. Where its index cannot be used, the videos that lie at the place are looked at."""
     try:
         index = datasets.read_index(DataConfig(name=name), source, usable=False)
     except UserError as error:
-        if not Path(source).is_dir():
+        if source is None or not Path(source).is_dir():
             raise
         return _report(Path(source), None, str(error), progress)
     with TemporaryDirectory() as cache:
@@ -114,7 +110,7 @@ def _report(path: Path, index: Index | None, problem: str, progress: bool) -> Re
 
 
 def _media(path: Path, suffixes: Collection[str]) -> list[str]:
-    return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in suffixes)
+    return sorted(name for name in walk(path) if PurePosixPath(name).suffix.lower() in suffixes)
 
 
 def _named_clips(clips: Sequence[Clip]) -> dict[str, Clip]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from workbench.data.digests import Digests
-from workbench.data.index import Clip, Index
+from workbench.data.index import Clip, Index, check_folder_there
 from workbench.data.store import SPLITS
 from workbench.errors import UserError
 
@@ -33,8 +33,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     """Reads `captions.csv`. The digest covers captions, splits and the content of every video."""
     assert source is not None, "SOURCE says so"
     folder = Path(source)
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}")
+    check_folder_there(folder)
     videos = _read(folder)
     splits, notes = _split(videos)
     clips = tuple(
@@ -56,12 +55,15 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
     found: dict[str, tuple[list[str], str]] = {}
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            if "video" not in columns or "caption" not in columns:
-                raise UserError(f"{path} needs a header with the columns video,caption[,split]")
-            for number, row in enumerate(reader, start=2):
-                where = f"{path}, line {number}"
+            reader = csv.DictReader(stream, strict=True)
+            columns = list(reader.fieldnames or [])
+            if columns.count("video") != 1 or columns.count("caption") != 1:
+                raise UserError(
+                    f"{path} needs a header with the columns video,caption[,split], each once, not "
+                    f"{','.join(columns)[:120] or 'nothing'}"
+                )
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
                 if None in row:
                     raise UserError(f"{where} has more fields than the header; quote a caption with commas")
                 name, caption = _video(where, row["video"]), _caption(where, row["caption"])
@@ -72,8 +74,14 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
                 captions.append(caption)
     except FileNotFoundError as error:
         raise UserError(f"{folder} has no {CAPTIONS} with the columns video,caption[,split]") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except csv.Error as error:
+        after = f"behind {', '.join(list(found)[-1:])}" if found else "at its begin"
+        raise UserError(
+            f"{path} is not a CSV file {after}: {error}; a caption that begins with a quote ends with one, "
+            "and quotes inside it are doubled"
+        ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if not found:
@@ -121,6 +129,8 @@ def _split(videos: dict[str, tuple[list[str], str]]) -> tuple[dict[str, str], tu
     if "test" not in splits.values():
         raise UserError("no video is in the split test; name some, or leave the column out altogether")
     if "val" in splits.values():
+        if (left := list(splits.values()).count("train")) < 2:
+            raise UserError(f"{left} videos are in the split train; at least 2 are needed")
         return splits, ()
     train = sorted((name for name, split in splits.items() if split == "train"), key=_rank)
     if len(train) < 3:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from workbench.errors import UserError
+
 PICTURES = frozenset(".jpg .jpeg .png .webp".split())
 """Suffixes of files that show one picture."""
 VIDEOS = frozenset(
@@ -25,6 +27,14 @@ def absent(path: Path) -> str:
         return "" if path.stat().st_size else "the file is empty"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+
+
+def check_folder_there(path: Path) -> None:
+    """Raises `UserError` where there is no such folder; an archive is to be unpacked by whoever has it."""
+    if path.is_file():
+        raise UserError(f"{path} is a file; unpack it, and give the folder")
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path}")
 
 
 class Member(NamedTuple):

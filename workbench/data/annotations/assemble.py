@@ -195,6 +195,8 @@ def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tu
     if absent:
         raise UserError(f"the annotations have no captions for {' and '.join(absent)}")
     if any(clip.split == "val" for clip in clips):
+        if sum(clip.split == "train" for clip in clips) < 2:
+            raise UserError("the annotations have one clip for train; at least 2 are needed")
         return clips, ()
     test = [clip for clip in clips if clip.split == "test"]
     train = sorted((c for c in clips if c.split == "train"), key=lambda c: _rank(c.path))

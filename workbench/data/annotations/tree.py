@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from workbench.data.index import PICTURES, VIDEOS
-from workbench.errors import UserError
+from workbench.data.index import PICTURES, VIDEOS, check_folder_there
 
 MEDIA = VIDEOS | PICTURES
 SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{1,5}|\.")
@@ -35,8 +34,7 @@ class Tree:
 
         kinds: suffixes of what is looked for, `VIDEOS` or `PICTURES`: beside a video lies its thumbnail.
         """
-        if not root.is_dir():
-            raise UserError(f"there is no folder {root}")
+        check_folder_there(root)
         files, media = defaultdict(list), defaultdict(list)
         for path in sorted(walk(root), key=lambda path: (path.count("/"), path)):
             name = PurePosixPath(path).name

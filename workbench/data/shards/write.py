@@ -57,14 +57,12 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
     if clips < 1:
         raise UserError(f"--clips is how many clips a shard has, 1 or more, not {clips}")
     check_folder(into, "--into")
-    name, _, source = place.partition(":")
-    if name not in datasets.names() or Path(place).is_dir():
-        name, source = "folder", place
-    index = datasets.read_index(DataConfig(name=name), source or None)
+    name, source = datasets.place_of(place)
+    index = datasets.read_index(DataConfig(name=name), source)
     into.mkdir(parents=True, exist_ok=True)
     head = {"version": VERSION, "digest": index.digest, "clips": clips}
     known = _known(into, head)
-    origin = Origin(name, index.shared, datasets.more_tasks(name, source or None), index.notes)
+    origin = Origin(name, index.shared, datasets.more_tasks(name, source), index.notes)
     head |= {"of": origin._asdict()}
     found, missing = 0, []
     parts = dict(_parts(index.clips, clips))
@@ -75,7 +73,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
                 found += 1
                 continue
             if videos is None:  # drawn clips are drawn when the first shard needs them
-                videos = module.videos(index, source or None, Path(cache), progress)
+                videos = module.videos(index, source, Path(cache), progress)
             with replacing(into / file) as temporary:
                 missing += _write(temporary, part, videos, ".jpg" if index.pictures else ".mp4")
             sha256 = locations.sha256(str(into / file))
