@@ -101,8 +101,8 @@ def _possible(request: Request, config: RunConfig, recipe: type[BaseRecipe]) -> 
         if refusal := tasks.refusal(request.tasks, [recipe]):
             raise UserError(refusal)
         return list(dict.fromkeys(request.tasks))
-    name, _, source = (request.data or config.data.name).partition(":")
-    more = datasets.more_tasks(name, source or None) if name in datasets.names() else ()
+    name, source = datasets.named_place(request.data or config.data.name)
+    more = datasets.more_tasks(name, source) if name in datasets.names() else ()
     able = tasks.possible(list(dict.fromkeys([*config.tasks, *more])), recipe)
     if not able:
         raise UserError(tasks.refusal(config.tasks, [recipe]))
@@ -120,7 +120,7 @@ def _askable(request: Request, wanted: Sequence[str], store: FrameStore) -> list
 def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore, list[str]]:
     """The data and their frames, decoded where they are not there yet, by the rule of the run's own data; and
     what follows from that rule where they are pictures."""
-    name, _, source = request.data.partition(":")
+    name, source = datasets.named_place(request.data)
     data, pictures = replace(config.data, text="captions"), False
     ready = bool(data.digest) and is_ready(store_path(data, request.root))
     # The run's own data need no place where they are prepared.
@@ -128,13 +128,13 @@ def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore,
         if name not in ("", data.name):
             data = replace(data, name=name, clips=0)
         own = data.digest if not request.data else ""
-        described = datasets.describe(replace(data, digest=""), source or None, root=request.root)
+        described = datasets.describe(replace(data, digest=""), source, root=request.root)
         data, pictures = described.data, described.pictures
         if own and data.digest != own:
             raise UserError(f"the data {data.name} of {request.run} have changed; name them by --data")
     path = datasets.prepare(
         data,
-        source=source or None,
+        source=source,
         root=request.root,
         progress=request.progress,
         allow_bad_eval=request.allow_bad_eval,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.data import named_place
 from workbench.errors import UserError
 from workbench.naming import PLAIN
 
@@ -51,8 +52,7 @@ class Options:
     def source(self, name: str) -> str | None:
         """Path of a data set, where one is given. A machine fact: it never enters a configuration."""
         named = (*self.more_data, *(one for one, _ in self.mix), self.pretrain_data, self.data)
-        given = dict(one.partition(":")[::2] for one in named)
-        return given.get(name) or None
+        return dict(map(named_place, named)).get(name)
 
     def __str__(self) -> str:
         data = " ".join((self.data, *self.more_data))
