@@ -237,7 +237,7 @@ def test_the_lead_over_masked_pairs_grows_with_the_ranking_only(tmp_path):
     for rank in (0.0, 1.0):
         recipe = build(words, weights=clover.Weights(mlm=0, rank=rank))
         optimizer = torch.optim.AdamW(recipe.parameters(), lr=3e-3)
-        for step in range(60):
+        for step in range(100):
             loss = sum(recipe(batch, drawn(recipe, batch, seed=step)).values())
             optimizer.zero_grad()
             loss.backward()

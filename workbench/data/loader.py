@@ -164,7 +164,7 @@ class Loader(Batches):
         chosen = self._clips_in(epoch)[offset * self.batch_size :][: self.batch_size]
         row = self.first[chosen]
         if self.several:
-            rng = np.random.default_rng([self.seed, epoch, offset, 3])
+            rng = np.random.default_rng([self.seed, epoch, offset])
             row = row + rng.integers(0, self.count[chosen])
         return self.clips[chosen], self.order[row]
 
@@ -184,7 +184,7 @@ class Loader(Batches):
         own = self.own if own is None else own
         if self.data is None:
             return np.take(self.frames, clips[own], axis=0)
-        # Streams of their own, as captions have: how many a clip has changes no frames, and frames no crops.
+        # Streams of their own: how many captions a clip has changes no frames, and frames no crops.
         here = [self.seed, *divmod(step, self.per_epoch)]
         taken = frames_of(self.frames, clips, self.data, np.random.default_rng([*here, 1]), own)
         return augmented(taken, len(clips), self.data, np.random.default_rng([*here, 2]), own)
