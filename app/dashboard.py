@@ -31,6 +31,12 @@ OBJECTS = 50_000
 # The title of the browser's tab, kept in the session so that it does not flicker at each run of the script.
 TITLE = "title of the tab"
 
+# Streamlit's buttons of a table stand above it, on a telephone always: below the row before, not upon it.
+ROOM = (
+    "<style>@media (max-width: 640px), (hover: none) {[data-testid=stElementContainer]"
+    ":has([data-testid=stDataFrame]) {margin-top: 2rem}}</style>"
+)
+
 # `streamlit run` puts this folder on the path, not the one that holds `app` and `workbench`.
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
@@ -47,6 +53,7 @@ def main() -> None:
 
     # No icon: an emoji or a Material name would be fetched from the internet.
     st.set_page_config(page_title=st.session_state.get(TITLE, "Workbench"), layout="wide")
+    st.html(ROOM)
     address.begin()
     results = _results()
     store = open_store(str(results))

@@ -223,7 +223,7 @@ def scrolled(least: int) -> Iterator[None]:
         yield
         return
     place = f"scrolled-{least}"
-    inside = f".st-key-{place} [data-testid=stPlotlyChart]"
+    inside = f".st-key-{place} [data-testid=stFullScreenFrame]"  # whose width plotly is given
     st.html(f"<style>.st-key-{place} {{overflow-x: auto}} {inside} {{min-width: {least}px}}</style>")
     with st.container(key=place):
         yield
