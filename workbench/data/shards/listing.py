@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from workbench.data.shards import locations
+import workbench.data.shards.locations as locations
 from workbench.errors import UserError
 
 LIST = "shards.json"
