@@ -1,5 +1,8 @@
 """Importances find the axis that matters, say how sure they are, and keep silent about few trials."""
 
+import subprocess
+import sys
+
 import numpy as np
 import optuna
 import pytest
@@ -58,3 +61,9 @@ def test_few_trials_tell_nothing_and_pruned_ones_do_not_count():
     )
     assert importances([*few, pruned], [MAXIMIZE]) is None
     assert importances(trials(MIN_TRIALS, quality), [MAXIMIZE], resamples=3) is not None
+
+
+def test_looking_at_a_study_does_not_wait_for_what_computes_importances():
+    code = "import sys, workbench.study.search; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

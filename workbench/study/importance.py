@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -51,6 +50,9 @@ def importances(
 
 
 def _shares(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], names: list[str]) -> Any:
+    # It loads scikit-learn, for which whoever only looks at a study would wait a second.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     study = optuna.create_study(directions=list(directions))
     study.add_trials(trials)
     with warnings.catch_warnings():
