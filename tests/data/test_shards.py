@@ -197,6 +197,12 @@ class TestRead:
         ]
         assert all(one.own == {} for one in found), "what other programs say of splits is not ours"
 
+    def test_halves_of_signs_are_joined_or_replaced(self, tmp_path: Path) -> None:
+        files = [("0.mp4", b"x"), ("0.json", rb'{"captions": ["a \ud83d b", "a \ud83d\ude00 b"]}')]
+        (tmp_path / "a.tar").write_bytes(tar_of(files))
+        (found,) = scan.scan(str(tmp_path / "a.tar"))
+        assert found.captions == ("a \ufffd b", "a \U0001f600 b")
+
     def test_what_was_found_is_kept_until_the_shard_changes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
