@@ -27,6 +27,7 @@ COSTS = (pictures.THROUGHPUT, pictures.PER_CLIP, pictures.FLOPS)
 PICTURES: dict[str, Callable[[Answer], Picture | None]] = {
     "sweep": pictures.sweep,
     "grid": pictures.grid,
+    "contrasts": pictures.contrasts,
     "differences": pictures.differences,
     "factors": pictures.factors,
     "interactions": partial(pictures.factors, interactions=True),
@@ -64,6 +65,9 @@ def render(runs: Runs) -> None:
     if found("grid") is not None:
         _show(runs, answer, [found("grid")], "")
     _learning(runs, answer)
+    if found("contrasts") is not None:
+        st.subheader("Registered contrasts", divider="gray")
+        _show(runs, answer, [found("contrasts")], "", leads=False)
     st.subheader("Against the baseline", divider="gray")
     _show(runs, answer, [found("differences")], "No cell can be compared with the baseline yet.")
     st.subheader("Factor effects and interactions", divider="gray")

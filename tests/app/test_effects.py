@@ -57,6 +57,22 @@ def test_one_seed_has_intervals_over_queries_and_no_claim(ratios, opened):
     assert any("one seed: no interval and no test" in c for c in captions(page))
 
 
+def test_registered_contrasts_have_a_picture(ratios, opened):
+    sides = [
+        {
+            "cells": [key_of(axes) for axes in RATIOS if axes["video_ratio"] == ratio],
+            "axes": {"video_ratio": ratio},
+        }
+        for ratio in (0.9, 0.0)
+    ]
+    ratios(contrasts=[{"text": "hiding video helps", "of": sides[0], "against": sides[1]}])
+    page = opened(view="effects")
+    assert not page.exception
+    assert any(
+        c.startswith("The registered contrasts in their order: difference, with 95 %") for c in captions(page)
+    )
+
+
 def test_grouping_averages_over_the_other_axes(results, opened):
     write_study(results, "ratios", STRATEGIES, baseline=STRATEGIES[0], steps=8)
     page = opened(["The numbers"], view="effects", by=["strategy", "video_ratio"])
