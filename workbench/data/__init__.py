@@ -153,11 +153,11 @@ def place_of(place: str) -> tuple[str, str | None]:
     from workbench.data.index import check_folder_there
 
     name, source = named_place(place)
-    if Path(place).is_dir():
+    if os.path.isdir(place):
         return "folder", place
     if name in names():
         return name, source
-    if Path(place).is_file():
+    if os.path.isfile(place):
         check_folder_there(Path(place))
     raise UserError(f"there is no folder {place}, and no data set {name!r}; there are {', '.join(names())}")
 
@@ -231,7 +231,7 @@ def load(name: str) -> ModuleType:
     """The module of a data set. Raises `UserError` for a name that is none."""
     place = _places(tuple(__path__)).get(name)
     if place is None:
-        if Path(name).is_dir():
+        if os.path.isdir(name):  # also of a name too long for a path
             raise UserError(f"no data set {name!r}; did you mean folder:{name}?")
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
     return extensions.module(place)
