@@ -80,6 +80,7 @@ CHECKED = (
     "mask_ratio",
     "scaling",
     "mask_strategy",
+    "mac_claims",
     "align_or_predict",
     "text_masking",
     "unmasked_tuning",
