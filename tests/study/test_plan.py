@@ -116,6 +116,7 @@ def test_smoke_budget_and_data_change_the_keys(tmp_path):
 def test_seeds_are_a_number_or_a_list():
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("0,4, 7") == (0, 4, 7)
+    assert parse_seeds("100,") == (100,)
     for bad in ("", "0", "a", "1,1", "-1", "1.5", "1,,2", "20251124"):
         with pytest.raises(UserError, match="--seeds"):
             parse_seeds(bad)

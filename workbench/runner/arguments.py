@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--trials", type=int, default=0, help="of a search: how many in all, those that are done included")
     add("--single", action="store_true", help="of a search: the best metric alone, with pruning")
     add("--confirm", type=int, default=0, help="of a search: run so many of its best again with fresh seeds")
-    add("--seeds", default="", help="how many (3) or which (0,1,2)")
+    add("--seeds", default="", help="how many (3) or which (0,1,2, or 7, for one)")
     add("--budget", default="", help=BUDGET)
     add(
         "--set",

@@ -88,10 +88,11 @@ MOST_SEEDS = 1000
 
 
 def parse_seeds(text: str, first: int = 0) -> tuple[int, ...]:
-    """`3` stands for the seeds 0, 1 and 2, or as many from another first one; `0,4,7` for exactly these."""
-    parts = [part.strip() for part in text.split(",")]
+    """`3` stands for the seeds 0, 1 and 2, or as many from another first one; `0,4,7` for exactly these, and
+    `7,` for this one alone."""
+    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds is how many (3) or which (0,1,2), not {text!r}")
+        raise UserError(f"--seeds is how many (3) or which (0,1,2, or 7, for one), not {text!r}")
     numbers = [int(part) for part in parts]
     if len(numbers) == 1 and "," not in text:
         if numbers[0] > MOST_SEEDS:
