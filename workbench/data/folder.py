@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from workbench.data.annotations.reading import one_line
 from workbench.data.digests import Digests
 from workbench.data.index import Clip, Index, check_folder_there
 from workbench.data.store import SPLITS
@@ -100,7 +101,7 @@ def _video(where: str, name: str | None) -> str:
 
 
 def _caption(where: str, text: str | None) -> str:
-    caption = " ".join((text or "").replace("\0", " ").split())
+    caption = one_line(text or "")
     if not caption:
         raise UserError(f"{where}: the caption is empty")
     if len(caption) > LONGEST:

@@ -241,14 +241,12 @@ def contrasts(answer: Answer) -> Picture | None:
     table = figures.contrasts_table(made)
     if table is None:
         return None
-    title, level = f"difference ({answer.asked.measure.in_units})", _level(made.values())
-    return Picture(
-        name="contrasts",
-        caption=f"The registered contrasts in their order: difference, {differences_vary(made)}; coloured "
-        "where it may be claimed.",
-        drawn=lambda: paper.effects(table, title=title, rule=IN_ORDER, intervals=level),
-        moving=figures.effects_figure(table, title=title, rule=IN_ORDER),
+    caption = (
+        f"The registered contrasts in their order: difference, {differences_vary(made)}; coloured where it "
+        "may be claimed."
     )
+    title = f"difference ({answer.asked.measure.in_units})"
+    return _intervals("contrasts", caption, table, title, IN_ORDER, made.values())
 
 
 def differences(answer: Answer) -> Picture | None:
@@ -264,13 +262,8 @@ def differences(answer: Answer) -> Picture | None:
     kind = differences_vary(answer.comparisons) + (" (none where there is one seed)" if answer.alone else "")
     title = f"difference to {plain(baseline)} ({unit})"
     rule = HOLM if any(c.family is not None for c in answer.comparisons.values()) else ""
-    level = _level(answer.comparisons.values())
-    return Picture(
-        name="effects",
-        caption=f"Difference to {baseline} {kind}{which}.",
-        drawn=lambda: paper.effects(table, title=title, rule=rule, intervals=level),
-        moving=figures.effects_figure(table, title=title, rule=rule),
-    )
+    caption = f"Difference to {baseline} {kind}{which}."
+    return _intervals("effects", caption, table, title, rule, answer.comparisons.values())
 
 
 def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
@@ -284,23 +277,31 @@ def factors(answer: Answer, *, interactions: bool = False) -> Picture | None:
         return None
     title = "beyond its two main effects" if interactions else "difference to the mean of all cells"
     rule = HOLM if answer.effects.tested and answer.effects.family is not None else ""
-    level = _level(answer.effects.effects)
     kind = sentences.effects_vary(answer.effects)
     if rule:
         kind += "; coloured where it is not zero after that"
     what = "each pair of levels" if interactions else "each level of an axis"
+    seeds = sentences.effects_seeds(answer.effects)
+    caption = f"{naming.first(answer.title)}: {what}, {title}, {kind}. {seeds}"
+    name = "interactions" if interactions else "factors"
+    return _intervals(name, caption, table, title, rule, answer.effects.effects)
+
+
+def _intervals(
+    name: str, caption: str, table: pl.DataFrame, title: str, rule: str,
+    found: Iterable[stats.Comparison | stats.Effect],
+) -> Picture:  # fmt: skip
+    """Differences below each other with their intervals, whose levels are those of `found`.
+
+    table: in the form of `figures.effects_table`; rule: see `figures.effects_figure`.
+    """
+    levels = f"95 % intervals{wording.at_claims(found)}"
     return Picture(
-        name="interactions" if interactions else "factors",
-        caption=f"{naming.first(answer.title)}: {what}, {title}, {kind}. "
-        f"{sentences.effects_seeds(answer.effects)}",
-        drawn=lambda: paper.effects(table, title=title, rule=rule, intervals=level),
+        name=name,
+        caption=caption,
+        drawn=lambda: paper.effects(table, title=title, rule=rule, intervals=levels),
         moving=figures.effects_figure(table, title=title, rule=rule),
     )
-
-
-def _level(found: Iterable[stats.Comparison | stats.Effect]) -> str:
-    """Of which level the intervals in a picture are."""
-    return f"95 % intervals{wording.at_claims(found)}"
 
 
 def parallel(answer: Answer, reads: Sequence[str] = ()) -> Picture | None:

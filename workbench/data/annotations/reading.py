@@ -105,6 +105,11 @@ def whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def one_line(text: str) -> str:
+    """A caption as it is kept: `whole`, with single spaces."""
+    return " ".join(whole(text).replace("\0", " ").split())
+
+
 def name_of(path: Path, value: Any, what: str = "a video") -> str:
     """What a video or something else is called: text, or a whole number, whose digits are its name."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -128,7 +133,7 @@ def caption_of(path: Path, text: Any) -> str:
         text = " ".join(text)
     if not isinstance(text, str):
         raise UserError(f"{path}: a caption is text, not {text!r:.60}")
-    caption = " ".join(whole(text).replace("\0", " ").split())
+    caption = one_line(text)
     if len(caption) > LONGEST:
         raise UserError(f"{path}: a caption has at most {LONGEST} characters, one has {len(caption)}")
     return caption

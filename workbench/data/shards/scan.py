@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 import workbench.data.shards.locations as locations
-from workbench.data.annotations.reading import whole
+from workbench.data.annotations.reading import one_line
 from workbench.data.digests import SETTLED
 from workbench.data.index import PICTURES, SPLITS, VIDEOS
 from workbench.data.shards.listing import LIST, listed
@@ -157,7 +157,7 @@ def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) ->
     captions = said.get("captions")
     if not isinstance(captions, list):
         captions = [_text(stream, files, "txt") or said.get("caption")]
-    captions = [" ".join(whole(one).replace("\0", " ").split()) for one in captions if isinstance(one, str)]
+    captions = [one_line(one) for one in captions if isinstance(one, str)]
     captions = list(filter(None, captions))
     if not captions:
         return Sample(key, "it has no caption", own=own)

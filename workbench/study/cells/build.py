@@ -165,7 +165,7 @@ def _as_read(config: RunConfig) -> RunConfig:
 
 def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
     """The same run on the data of `--data`, and before that on those of `--pretrain-data`."""
-    names = {config.data.name: options.data.partition(":")[0]} if options.data else {}
+    names = {config.data.name: datasets.named_place(options.data)[0]} if options.data else {}
     if options.pretrain_data:
         others = {data.name for data in config.all_data} - {config.data.name}
         if len(others) != 1 or (others & {data.name for data in config.evaluate_on}) != others:
@@ -173,7 +173,7 @@ def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
                 f"study {study.name} does not train on other data first; --pretrain-data is for a study "
                 "whose runs do, and are evaluated on both, such as transfer"
             )
-        names[others.pop()] = options.pretrain_data.partition(":")[0]
+        names[others.pop()] = datasets.named_place(options.pretrain_data)[0]
         own = names.get(config.data.name, config.data.name)
         if list(names.values()).count(own) > 1 or (len(names) == 1 and own in names.values()):
             raise UserError(
@@ -190,7 +190,7 @@ def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
 def _mixed(config: RunConfig, options: Options) -> RunConfig:
     """The same run, which reads the data of `--mix` by turns with its own and is evaluated on them too."""
     some = [
-        Mixed(data=replace(config.data, name=one.partition(":")[0], digest=""), share=share)
+        Mixed(data=replace(config.data, name=datasets.named_place(one)[0], digest=""), share=share)
         for one, share in options.mix
     ]
     stages = [
