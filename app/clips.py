@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import address, scripts
+from app import address, browser_scripts
 from app.markdown import escaped
 from app.runs import Runs
 from app.widgets import among
@@ -97,7 +97,7 @@ def autoplay() -> bool:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         chosen = address.choose("play", "Clips play", options, "on", form="buttons")
         with st.container(width="content"):
-            scripts.player()
+            browser_scripts.player()
     return chosen == "on"
 
 

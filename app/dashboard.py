@@ -72,11 +72,11 @@ def main() -> None:
         titles = {name: view.TITLE for name, view in views.items()}
         first = next(iter(titles))
         chosen = address.choose("view", "View", titles, first, form="radio", on_change=address.leave)
-    from app import scripts
+    from app import browser_scripts
 
     st.session_state[TITLE] = f"{titles[chosen]} · {name}" if name else "Workbench"
     st.set_page_config(page_title=st.session_state[TITLE])
-    scripts.close_menu(f"{name} {chosen}")
+    browser_scripts.close_menu(f"{name} {chosen}")
     if not name:
         st.fragment(_wait, run_every=LOOK)(store)
         _empty(results)

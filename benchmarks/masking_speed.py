@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 
-from turns import parser, step_times
+from interleaved_timing import parser, step_times
 
 from workbench.masking.video import PerFrameMasking
 from workbench.recipes import mac

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 
-from turns import parser, step_times
+from interleaved_timing import parser, step_times
 
 from workbench import recipes
 from workbench.train.session import Session

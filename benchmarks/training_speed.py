@@ -33,7 +33,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from peers import CONTRASTS, RECONSTRUCTIONS, Peer, Work
+from reference_models import CONTRASTS, RECONSTRUCTIONS, Peer, Work
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 

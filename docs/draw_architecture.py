@@ -28,7 +28,7 @@ ROWS = (
 """Boxes from top to bottom."""
 SINGLE = {
     "workbench.study.__main__": "python -m workbench.study",
-    "workbench.study.show": "python -m workbench.study",
+    "workbench.study.text_output": "python -m workbench.study",
     "workbench.commands": "python -m workbench.study",
     "workbench.losses": "losses, targets",
     "workbench.transport": "losses, targets",

@@ -89,7 +89,7 @@ LAYERS = {
     "study.spec study.plan study.outcome study.storage study.ledger study.search",
     "workbench/study/__main__.py": f"{CORE} data tasks tracking study runner answer report train.session",
     "workbench/study/cells/check.py": f"{CORE} tasks train.session study",
-    "workbench/study/show.py": f"{CORE} tasks tables answer report tracking study",
+    "workbench/study/text_output.py": f"{CORE} tasks tables answer report tracking study",
     "workbench/study/*": f"{CORE} stats.looks data recipes tasks tracking study",
     "studies/*": "config recipes masking models study.spec study.stages data",
     "app/*": "errors metrics extensions tasks tracking.runs tracking.curves tracking.run_dir tracking.files "

@@ -17,7 +17,7 @@ from toys import Config as ToyConfig
 from workbench import losses
 from workbench.config import Budget, OptimConfig, Stage
 from workbench.errors import UserError
-from workbench.masking import places
+from workbench.masking import positions
 from workbench.recipe.batch import Batch, BatchRng, Draw, Layout, Text
 from workbench.train import loop
 from workbench.train.cost import StepCounter
@@ -36,23 +36,23 @@ class TestPlaces:
     def test_a_mask_that_says_its_number_is_read_as_one_that_does_not(self):
         mask = torch.rand(5, 7, generator=torch.Generator().manual_seed(0)) < 0.4
         x = torch.randn(5, 7, 3)
-        known = places.counted(mask.clone(), int(mask.sum()))
+        known = positions.counted(mask.clone(), int(mask.sum()))
         for one in (mask, known):
-            assert torch.equal(torch.stack(places.places(one), 1), mask.nonzero())
-            assert torch.equal(places.pick(x, one), x[mask])
-        even = places.counted_each(torch.tensor([[True, False, True], [False, True, True]]), 2)
-        assert places.columns(even).tolist() == [[0, 2], [1, 2]]
-        assert places.columns(places.opposite(even)).tolist() == [[1], [0]]
-        assert places.total_of(places.opposite(even)) == 2
-        assert places.total_of(places.some_rows(even, slice(1, 2))) == 2
-        assert places.total_of(places.some_rows(known, slice(1, 2))) is None, "rows differ"
+            assert torch.equal(torch.stack(positions.places(one), 1), mask.nonzero())
+            assert torch.equal(positions.pick(x, one), x[mask])
+        even = positions.counted_each(torch.tensor([[True, False, True], [False, True, True]]), 2)
+        assert positions.columns(even).tolist() == [[0, 2], [1, 2]]
+        assert positions.columns(positions.opposite(even)).tolist() == [[1], [0]]
+        assert positions.total_of(positions.opposite(even)) == 2
+        assert positions.total_of(positions.some_rows(even, slice(1, 2))) == 2
+        assert positions.total_of(positions.some_rows(known, slice(1, 2))) is None, "rows differ"
 
     def test_a_wrong_number_is_noticed_where_the_host_sees_the_values(self):
         mask = torch.tensor([[True, True], [False, False]])
         with pytest.raises(AssertionError, match="holds where it says"):
-            places.counted(mask, 3)
+            positions.counted(mask, 3)
         with pytest.raises(AssertionError, match="holds where it says"):
-            places.counted_each(mask, 1)
+            positions.counted_each(mask, 1)
 
     def test_captions_on_an_accelerator_are_known_to_the_host(self, batch):
         text = batch.text
@@ -66,7 +66,7 @@ def fake(value, mode, device):
     """Tensors that have a shape, lie on a device, and have no values at all."""
     if isinstance(value, torch.Tensor):
         there = mode.from_tensor(value).detach().to(device)
-        for name in (places.TOTAL, places.EACH):
+        for name in (positions.TOTAL, positions.EACH):
             if hasattr(value, name):
                 setattr(there, name, getattr(value, name))
         return there
@@ -116,13 +116,13 @@ def quiet(name):
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_step_asks_the_device_for_nothing(name, device, vocabulary, batch, monkeypatch):
-    monkeypatch.setattr(places, "_seen", lambda mask: False)
+    monkeypatch.setattr(positions, "_seen", lambda mask: False)
     asks_nothing(build(name, vocabulary, config=quiet(name)), batch, device)
 
 
 def test_a_question_to_the_device_would_be_noticed(vocabulary, batch, monkeypatch):
-    monkeypatch.setattr(places, "_seen", lambda mask: False)
-    monkeypatch.setattr(places, "total_of", lambda mask: None)
+    monkeypatch.setattr(positions, "_seen", lambda mask: False)
+    monkeypatch.setattr(positions, "total_of", lambda mask: None)
     with pytest.raises(DynamicOutputShapeException):
         asks_nothing(build("mac", vocabulary), batch, "cuda")
 
@@ -150,7 +150,7 @@ def test_where_attention_hides_each_mask_is_asked_for_once(vocabulary, batch, mo
     patches, words = draw.video_mask, draw.text_mask
     assert patches.any()
     assert words.any()
-    assert places.total_of(patches) is None
+    assert positions.total_of(patches) is None
     with Questions() as questions:
         found = recipe(batch, draw)
     assert questions.count == 2

@@ -11,12 +11,14 @@ import streamlit as st
 from app import address, widgets
 from app.clips import autoplay, choose_clip, choose_split, clips_of
 from app.markdown import escaped
-from app.predictions import answers, caption, kept, moments, pixels, places
+from app.predictions import answers, caption, grounding, pixels, pointing, selection
 from app.predictions.request import Request
 from app.runs import Runs
 from workbench.errors import UserError
 from workbench.inspection.abilities import able
-from workbench.tasks import captioning, grounding, pointing, video_qa
+from workbench.tasks import captioning, video_qa
+from workbench.tasks.grounding import NEEDS as GROUNDING_NEEDS
+from workbench.tasks.pointing import NEEDS as POINTING_NEEDS
 
 TITLE = "Predictions"
 ORDER = 55
@@ -44,14 +46,14 @@ KINDS = {
     "pixels": Kind("hidden patches", (("reconstruct",),), "predicts no pixels of hidden patches"),
     "caption": Kind("a caption", captioning.NEEDS, "writes no captions"),
     "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
-    "places": Kind("where", pointing.NEEDS, "points at no places"),
-    "moments": Kind("when", grounding.NEEDS, "embeds no clips, so that it finds no times"),
+    "places": Kind("where", POINTING_NEEDS, "points at no places"),
+    "moments": Kind("when", GROUNDING_NEEDS, "embeds no clips, so that it finds no times"),
     "kept": Kind(
         "what is read", (("kept",),), "reads all that its mask leaves of a clip and selects nothing"
     ),
 }
-SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": places.show,
-        "moments": moments.show, "kept": kept.show}  # fmt: skip
+SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": pointing.show,
+        "moments": grounding.show, "kept": selection.show}  # fmt: skip
 
 
 def render(runs: Runs) -> None:

@@ -18,7 +18,7 @@ from workbench.report.check import check
 from workbench.report.latex import escape
 from workbench.report.page import page
 from workbench.report.write import write
-from workbench.study.show import answer_text
+from workbench.study.text_output import answer_text
 
 
 def side(fits, **axes):

@@ -8,8 +8,8 @@ import pytest
 from synthetic import BASE, QUERIES, RATIOS, grid, key_of, label_of
 
 from workbench.answer.evidence import gather
-from workbench.answer.luck.learning import learned
 from workbench.answer.study_record import load
+from workbench.answer.validity.learning import learned
 from workbench.tracking.run_dir import RunDir
 
 VAL = (1,) * QUERIES

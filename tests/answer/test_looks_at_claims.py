@@ -6,8 +6,8 @@ import pytest
 from synthetic import RATIOS, key_of
 
 from workbench.answer.evidence import gather, looks_file
-from workbench.answer.luck import looks
 from workbench.answer.study_record import load
+from workbench.answer.validity import looks
 from workbench.errors import UserError
 from workbench.stats.looks import Look
 

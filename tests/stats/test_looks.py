@@ -102,7 +102,7 @@ SEQUENCES = {1: [3], 2: [3, 5], 3: [3, 5, 8], 5: [3, 5, 8, 12, 20], 8: range(3, 
     ("looks", "stated"), [(1, 5.0), (2, 8.8), (3, 11.8), (5, 16.8), (8, 16.7), (18, 23.2)]
 )
 def test_unplanned_looks_cost_what_is_stated(looks, stated):
-    """One comparison by a t test over seeds; the table in docs/statistics_luck.md."""
+    """One comparison by a t test over seeds; the table in docs/statistics_validity.md."""
     studies = 20 * STUDIES
     x = np.random.default_rng(13).standard_normal((studies, 20))
     p = [p_values(estimate(x[:, :n, None], np.ones(1))) for n in SEQUENCES[looks]]

@@ -10,7 +10,7 @@ from small import run_config
 from workbench.config import DataConfig, Stage
 from workbench.data import Described
 from workbench.recipes import clipbert, mac
-from workbench.study import show
+from workbench.study import text_output
 from workbench.study.outcome import Entry
 from workbench.study.plan import Options, Plan, make_plan
 from workbench.study.spec import Study
@@ -28,7 +28,9 @@ def plan_of(tmp_path: Path, data: str) -> Plan:
 
 
 def text(plan: Plan) -> list[str]:
-    return show.plan_text(plan, [Entry(run=run, state="missing") for run in plan.runs], {}).splitlines()
+    return text_output.plan_text(
+        plan, [Entry(run=run, state="missing") for run in plan.runs], {}
+    ).splitlines()
 
 
 def test_a_run_on_pictures_has_one_frame_and_says_so(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from test_plan import config, plan_of
 from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 from workbench.study.plan import Options
-from workbench.study.show import plan_text
-from workbench.study.spec import Claim, Contrast, Study, under
+from workbench.study.spec import Claim, Contrast, Study, with_recipe
+from workbench.study.text_output import plan_text
 
 
 def configure(trial):
@@ -81,8 +81,8 @@ def test_contrasts_belong_to_the_default_recipe():
     study = Study(
         question="?", configure=configure, contrasts=(MORE,), recipes=("mac", "simvtp"), recipe="mac"
     )
-    assert under(study, "mac").contrasts == (MORE,)
-    assert under(study, "simvtp").contrasts == ()
+    assert with_recipe(study, "mac").contrasts == (MORE,)
+    assert with_recipe(study, "simvtp").contrasts == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from support import run_dirs
 
 from workbench.errors import UserError
 from workbench.report.__main__ import main as report
-from workbench.study.spec import Contrast, Study, load, under
+from workbench.study.spec import Contrast, Study, load, with_recipe
 
 STUDY = """
 from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
@@ -105,7 +105,7 @@ def test_under_a_recipe_a_study_may_have_another_metric_and_contrasts_of_its_own
         by_recipe={"slan": {"metric": "pointing", "contrasts": (held,), "says": {"x": "{value}"}}},
     )  # fmt: skip
     assert study.direction == "minimize"
-    other, own = under(study, "simvtp"), under(study, "slan")
+    other, own = with_recipe(study, "simvtp"), with_recipe(study, "slan")
     assert (other.metric, other.direction, other.contrasts) == ("t2v_meanr", "minimize", ())
     assert (own.metric, own.direction, own.contrasts) == ("pointing", "maximize", (held,))
     assert own.question == "How much, under slan?"
@@ -116,5 +116,5 @@ def test_under_a_recipe_a_study_may_have_another_metric_and_contrasts_of_its_own
 def test_a_study_is_given_its_recipe_once(fake):
     plain = load(fake)
     assert (plain.name, plain.recipe) == ("fake", "mac")
-    assert under(plain, "mac") == under(plain, "") == plain
-    assert under(plain, "simvtp").name == "fake-simvtp"
+    assert with_recipe(plain, "mac") == with_recipe(plain, "") == plain
+    assert with_recipe(plain, "simvtp").name == "fake-simvtp"

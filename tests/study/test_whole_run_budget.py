@@ -7,8 +7,8 @@ from workbench.errors import UserError
 from workbench.study import spec
 from workbench.study.outcome import Entry
 from workbench.study.plan import Options, make_plan
-from workbench.study.show import plan_text
 from workbench.study.stages import pretrain, pretrain_then_align, with_budget
+from workbench.study.text_output import plan_text
 
 
 def stages(*amounts, unit="pflops"):

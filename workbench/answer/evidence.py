@@ -39,7 +39,7 @@ class Evidence:
     groups: Sequence[str] | None
     """[Q], the clip of each query; None where each query counts by itself."""
     looks: tuple[Look, ...]
-    """With which seeds the study's answer was given before, see `workbench.answer.luck.looks`."""
+    """With which seeds the study's answer was given before, see `workbench.answer.validity.looks`."""
     val_captions: tuple[int, ...] | None
     """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]

@@ -14,9 +14,9 @@ from workbench.answer import caveats, contrasts, facts, search, sentences, wordi
 from workbench.answer.contrasts import Registered
 from workbench.answer.effects import over_holes, refusal
 from workbench.answer.evidence import Evidence, gather
-from workbench.answer.luck import learning, looks
 from workbench.answer.scaling.curves import Scaling, curves
 from workbench.answer.study_record import StudyRecord
+from workbench.answer.validity import learning, looks
 from workbench.answer.verdicts import Verdict, is_counted, judge, verdict_level
 from workbench.errors import UserError
 from workbench.stats.chance import FromChance

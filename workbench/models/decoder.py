@@ -10,7 +10,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from workbench.fields import at_least, divides
-from workbench.masking.places import columns
+from workbench.masking.positions import columns
 from workbench.masking.video import Grid
 from workbench.models.cross import FusionBlock, fit, initialise, padding
 

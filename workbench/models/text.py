@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel, PreTrainedModel
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
-from workbench.masking.places import columns, opposite
+from workbench.masking.positions import columns, opposite
 from workbench.models.pretrained import text as published
 from workbench.models.video import Encoded
 from workbench.recipe.batch import Layout, Text

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from workbench.errors import UserError
 from workbench.fields import added, at_least, divides, one_of
-from workbench.masking.places import columns, opposite, places
+from workbench.masking.positions import columns, opposite, places
 from workbench.masking.video import Grid
 from workbench.models.pretrained import videomae, vit
 from workbench.models.pretrained.source import Source, Stem, resampled, tubelet_filter

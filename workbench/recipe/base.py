@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import UserError
-from workbench.masking.places import counted, counted_each
+from workbench.masking.positions import counted, counted_each
 from workbench.masking.video import Grid, floor_count
 from workbench.models.encoder import Encoder
 from workbench.models.text import Vocabulary
@@ -125,7 +125,7 @@ class BaseRecipe(nn.Module, ABC):
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
         """Both sides at once: a recipe may look at one side, or run itself, to hide the other.
 
-        The masks say how much they hide as far as that is known (see `masking.places`).
+        The masks say how much they hide as far as that is known (see `masking.positions`).
         """
         video, text = self.config.video_masking, self.config.text_masking
         rows, known = len(batch.text.tokens), batch.text.known

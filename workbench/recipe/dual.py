@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, not_negative
-from workbench.masking.places import some_rows
+from workbench.masking.positions import some_rows
 from workbench.masking.text import TextMasking
 from workbench.masking.video import VideoMasking
 from workbench.models.text import TextConfig, TextEncoder

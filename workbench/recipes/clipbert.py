@@ -26,7 +26,7 @@ from workbench import losses
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of
-from workbench.masking.places import counted, counted_each, each_of, pick
+from workbench.masking.positions import counted, counted_each, each_of, pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import Grid, TubeMasking
 from workbench.models.encoder import Encoder

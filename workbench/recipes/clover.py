@@ -29,7 +29,7 @@ from torch import Tensor
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import not_negative, one_of
-from workbench.masking.places import pick
+from workbench.masking.positions import pick
 from workbench.masking.text import ContentWordMasking, TextMasking
 from workbench.masking.video import BlockMasking, VideoMasking
 from workbench.models.encoder import Encoder

@@ -33,7 +33,7 @@ from workbench import losses
 from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import at_least, share
-from workbench.masking.places import counted_each, pick
+from workbench.masking.positions import counted_each, pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
 from workbench.models.encoder import Encoder

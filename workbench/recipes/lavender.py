@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.distributed import own_rows
 from workbench.fields import one_of
-from workbench.masking.places import counted, pick, total_of
+from workbench.masking.positions import counted, pick, total_of
 from workbench.models.fusion import seq2seq
 from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.base import Phase

@@ -30,7 +30,7 @@ from workbench import losses
 from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import one_of, positive
-from workbench.masking.places import pick
+from workbench.masking.positions import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import CellMasking, VideoMasking
 from workbench.models.cross import CrossStack

@@ -35,7 +35,7 @@ from workbench import losses
 from workbench.distributed import gather, own_rows, size
 from workbench.errors import UserError
 from workbench.fields import at_least, share
-from workbench.masking.places import counted, how_many
+from workbench.masking.positions import counted, how_many
 from workbench.masking.video import floor_count, lowest
 from workbench.models.caption import BOS, EOS, CaptionDecoder, check_marks
 from workbench.models.encoder import Encoder

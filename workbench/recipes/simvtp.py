@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
-from workbench.masking.places import pick
+from workbench.masking.positions import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import TubeMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, PixelDecoder

@@ -28,7 +28,7 @@ from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least
 from workbench.masking.attended import attended
-from workbench.masking.places import places
+from workbench.masking.positions import places
 from workbench.masking.video import BoxMasking, VideoMasking, check_ratio
 from workbench.models.codebook import Codebook
 from workbench.models.text import Vocabulary

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from workbench import losses
 from workbench.errors import UserError
 from workbench.fields import at_least, one_of, share
-from workbench.masking.places import pick, places
+from workbench.masking.positions import pick, places
 from workbench.masking.video import CellOrBoxMasking, VideoMasking
 from workbench.models.codebook import Codebook
 from workbench.models.encoder import Encoder

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from workbench import losses, targets
 from workbench.distributed import gather, own_rows
 from workbench.errors import UserError
-from workbench.masking.places import pick
+from workbench.masking.positions import pick
 from workbench.masking.text import TextMasking, WholeWordMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking, lowest
 from workbench.models.decoder import DecoderConfig, PixelDecoder

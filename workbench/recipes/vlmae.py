@@ -27,7 +27,7 @@ from workbench import losses, targets
 from workbench.distributed import gather
 from workbench.errors import UserError
 from workbench.fields import share
-from workbench.masking.places import pick
+from workbench.masking.positions import pick
 from workbench.masking.text import TextMasking, TokenMasking
 from workbench.masking.video import PerFrameMasking, VideoMasking
 from workbench.models.decoder import DecoderConfig, HiddenDecoder

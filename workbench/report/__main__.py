@@ -102,9 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(options: argparse.Namespace) -> int:
     from workbench.answer.facts import odd_records
-    from workbench.answer.luck.looks import note
     from workbench.answer.results import answer
     from workbench.answer.study_record import load_asked
+    from workbench.answer.validity.looks import note
 
     results = Path(options.results)
     if options.format not in ("", INTERVAL, DEVIATION):

@@ -21,7 +21,7 @@ from workbench.stats.compare import (
 from workbench.stats.components import Components
 from workbench.stats.effects import Effect, FactorEffects, adjust_together, distinct_tests, factor_effects
 from workbench.stats.families import Family, claimed_level, holm, in_order
-from workbench.stats.holes import blocks, shared_effects
+from workbench.stats.incomplete_grids import blocks, shared_effects
 from workbench.stats.inputs import Runs
 from workbench.stats.intervals import Interval, Summary, iqm, summarise, summarise_cells
 from workbench.stats.pareto import ParetoPoint, pareto, pareto_front

@@ -10,7 +10,7 @@ The captions of a clip need not be independent, nor the seeds of a cell: a model
 still has favourites, such as the brightest clip, and may have them for every caption and with every seed. So
 captions of one clip are taken to hit or to miss together, with all seeds, and a mean over seeds is judged
 like one run. That is the case with the widest spread; where seeds are independent it costs power and no
-errors (`docs/statistics_luck.md`).
+errors (`docs/statistics_validity.md`).
 """
 
 from __future__ import annotations

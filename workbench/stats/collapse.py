@@ -3,7 +3,7 @@
 Some contrastive runs stay near chance. A cell of which one run in five does so has a mean that three seeds
 mostly do not show: none of them collapses, they agree well, and a test of means is sure of a number that is
 wrong. No test mends that. So two things are said instead of one: how many of n runs train, with an exact
-interval, and how the runs that train compare. `docs/statistics_luck.md` has the figures.
+interval, and how the runs that train compare. `docs/statistics_validity.md` has the figures.
 """
 
 from __future__ import annotations

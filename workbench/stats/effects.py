@@ -75,7 +75,7 @@ class FactorEffects:
     family: Family | None = None
     """What the effects are tested together with; None where they are shown without a test."""
     over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Of a grid with holes: factor -> over how many of how many cells, see `workbench.stats.holes`."""
+    """Of an incomplete grid: factor -> cells used, of how many (see `workbench.stats.incomplete_grids`)."""
 
     @property
     def tested(self) -> bool:

@@ -3,7 +3,7 @@
 Whoever adds seeds until a claim appears makes false claims more often than 5 %: each look is another chance.
 Looks that are planned beforehand may each spend a part of the 5 %, and since the parts add up to no more,
 neither do the errors (Bonferroni's inequality), whatever the seeds share and whichever comparisons Holm
-corrects at each look. `docs/statistics_luck.md` has the figures.
+corrects at each look. `docs/statistics_validity.md` has the figures.
 """
 
 from __future__ import annotations

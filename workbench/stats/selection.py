@@ -2,7 +2,7 @@
 
 A lucky seed raises val and test alike, so the test score of the cell that val selects is too high: among 12
 equal cells whose seeds have a standard deviation of 6 points, by about 8 points with one seed and by 3 to 5
-with a few (`docs/statistics_luck.md`). Leaving out one seed at a time gives a score that no selection has
+with a few (`docs/statistics_validity.md`). Leaving out one seed at a time gives a score that no selection has
 touched.
 
 Legend: n = seeds, C = clusters of queries (clips), k = cells.

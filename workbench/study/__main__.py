@@ -19,7 +19,7 @@ from workbench.runner.arguments import parser
 from workbench.runner.device import pin_device
 from workbench.runner.screen import Screen
 from workbench.runner.terminal import lasting_output
-from workbench.study import show, spec
+from workbench.study import spec, text_output
 from workbench.study.cells.confirm import planned
 from workbench.study.cells.options import Options, parse_mix, parse_seeds
 from workbench.study.plan import Plan
@@ -52,7 +52,7 @@ def main(
 
 def _main(options: argparse.Namespace, module: str, prepare: Callable[..., Path]) -> int:
     if options.study is None:
-        print(show.listing(spec.questions()))
+        print(text_output.listing(spec.questions()))
         return COMPLETE
     return _settled(options, lambda: _study(options, module, prepare))
 
@@ -188,9 +188,9 @@ def _look(plan: Plan, options: argparse.Namespace, results: Path) -> int:
     except NotBegun:
         entries, others = recorded(plan, results), []
     if options.plan:
-        print(show.plan_text(plan, entries, measured_seconds(plan, results)))
+        print(text_output.plan_text(plan, entries, measured_seconds(plan, results)))
     else:
-        print(show.status_text(plan, entries, show.beside(plan, others, results)))
+        print(text_output.status_text(plan, entries, text_output.beside(plan, others, results)))
     return COMPLETE
 
 
@@ -314,9 +314,9 @@ def _work(
 
 
 def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
-    from workbench.answer.luck.looks import note
     from workbench.answer.results import answer
     from workbench.answer.study_record import StudyRecord
+    from workbench.answer.validity.looks import note
     from workbench.report.write import write
     from workbench.study.description import describe
 
@@ -329,16 +329,16 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
         return INTERRUPTED
     asked = StudyRecord.of(describe(ledger.plan, results, ledger.importances()))
     found = answer(asked, results)
-    print(show.answer_text(found))
+    print(text_output.answer_text(found))
     if found.cells.height:
         print(f"\nTables and pictures: {write(found, results)}")
         note(asked, found.evidence, results)
     if ledger.exhausted:
         print(f"\nThere is nothing new to try after {done} trials.")
     if ledger.exhausted or done >= ledger.plan.expected:
-        print("\n" + show.look_further(results, options.results, options.mlflow))
+        print("\n" + text_output.look_further(results, options.results, options.mlflow))
         return COMPLETE
-    print("\n" + show.status_text(ledger.plan, entries))
+    print("\n" + text_output.status_text(ledger.plan, entries))
     print("After removing the cause, --retry tries failed runs again.")
     return GAPS
 

@@ -16,7 +16,7 @@ from workbench.metrics import full_name
 from workbench.study.cells.build import Builder, Cell
 from workbench.study.cells.contrasts import registered
 from workbench.study.cells.options import Options
-from workbench.study.spec import Choice, Study, alone, under
+from workbench.study.spec import Choice, Study, single_objective, with_recipe
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
@@ -160,7 +160,7 @@ class Plan:
             "trials": self.trials,
             "claims": [asdict(claim) for claim in study.claims],
             "contrasts": list(self.contrasts),
-            **({} if self.options.smoke else study.luck),  # nothing is claimed of a smoke test
+            **({} if self.options.smoke else study.fixed_rules),  # nothing is claimed of a smoke test
             **({"chosen": self.chosen, "note": self.note} if self.chosen else {}),
             "smoke": self.options.smoke,
             "plan": str(self.options),
@@ -171,9 +171,9 @@ class Plan:
 def make_plan(study: Study, options: Options, root: Path) -> Plan:
     """Enumerates the cells; of a search, looks what it may propose. Prepares nothing; the digests
     of one's own files are kept in the data root, so that they are read once."""
-    study = under(study, options.recipe)
+    study = with_recipe(study, options.recipe)
     if options.single:
-        study = alone(study)
+        study = single_objective(study)
     build = Builder(study, options, root)
     if study.mode == "search":
         return _search(study, options, build)

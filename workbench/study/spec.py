@@ -129,9 +129,9 @@ class Study:
     in {3: 0.01, 5: 0.015, 8: 0.025}. With any other number of seeds nothing is then claimed."""
     recipes: tuple[str, ...] = ()
     """What `--recipe` may choose, for `configure` to read as `trial.recipe`; the first is the default. Under
-    another one the study is a study of its own, see `under`."""
+    another one the study is a study of its own, see `with_recipe`."""
     recipe: str = ""
-    """The one that is asked for; set by `under`."""
+    """The one that is asked for; set by `with_recipe`."""
     by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Recipe -> fields that the study has otherwise under it, such as its metric and its contrasts; of the
     default one they are those given here."""
@@ -141,7 +141,7 @@ class Study:
     """Name of the file, set by `load`; with the recipe appended where that is not the default."""
 
     @property
-    def luck(self) -> dict[str, Any]:
+    def fixed_rules(self) -> dict[str, Any]:
         """What is fixed beforehand about collapse and looks, as it stands in `study.json`."""
         return {"collapse": self.collapse, "looks": {str(n): alpha for n, alpha in self.looks.items()}}
 
@@ -236,7 +236,7 @@ def load(name: str) -> Study:
     return replace(study, name=name, recipe=next(iter(study.recipes), ""))
 
 
-def under(study: Study, recipe: str) -> Study:
+def with_recipe(study: Study, recipe: str) -> Study:
     """The study under another of its recipes: the same question with runs, ledger and report of its own.
 
     Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
@@ -256,7 +256,7 @@ def under(study: Study, recipe: str) -> Study:
     return replace(study, name=f"{study.name}-{recipe}", recipe=recipe, **own)
 
 
-def alone(study: Study) -> Study:
+def single_objective(study: Study) -> Study:
     """The search for the metric alone, with pruning: a study of its own beside that for the front."""
     if not study.cost:
         allowed = ", ".join(name for name, file in find().items() if _written(file, "cost"))

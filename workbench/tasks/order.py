@@ -35,7 +35,7 @@ import numpy as np
 from workbench.data.moving_shapes.grammar import WORDS, ParsedCaption, backwards, changed, parse, say, swapped
 from workbench.errors import UserError
 from workbench.metrics import Metric, Queries
-from workbench.tasks.drops import drop_metrics, drops
+from workbench.tasks.frame_change_drops import drop_metrics, drops
 
 if TYPE_CHECKING:
     from workbench.tasks.gallery import Judged, TaskResult

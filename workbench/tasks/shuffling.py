@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.tasks.drops import drop_metrics, drops
+from workbench.tasks.frame_change_drops import drop_metrics, drops
 
 if TYPE_CHECKING:
     from workbench.tasks.gallery import Judged, TaskResult

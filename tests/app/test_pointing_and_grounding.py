@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from app.predictions.kept import verdict as read
-from app.predictions.moments import line_of_time
-from app.predictions.moments import verdict as times
-from app.predictions.places import FOUND, NAMED, OTHER, marked, verdict
+from app.predictions.grounding import line_of_time
+from app.predictions.grounding import verdict as times
+from app.predictions.pointing import FOUND, NAMED, OTHER, marked, verdict
+from app.predictions.selection import verdict as read
 
 BOXES = [[0.0, 0.25, 0.5, 0.75], [0.75, 0.5, 1.0, 1.0]]
 ANSWER = {

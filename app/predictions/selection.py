@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import address, frames
 from app.markdown import escaped
-from app.predictions.places import FOUND
+from app.predictions.pointing import FOUND
 from app.predictions.request import Request
 
 DRAWS = 100
