@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def tree() -> dict[str, str]:
     """Paths of the annotated tree and their notes."""
-    block = README.split("## The tree")[1].split("```")[1]
+    block = README.split("## Repository layout")[1].split("```")[1]
     found, parent = {}, ""
     for line in block.strip("\n").splitlines():
         name, _, note = line.strip().partition(" ")
