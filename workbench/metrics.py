@@ -194,8 +194,15 @@ RUN = (
     _cost("cost/parameters_m", "trained parameters", "millions"),
     _cost("cost/train_gflops_per_clip", "training GFLOPs per clip", counted=True, short="GFLOPs/clip"),
     _cost("cost/train_pflops", "training PFLOPs per run", counted=True, short="PFLOPs"),
-    _cost("cost/video_gflops_per_clip", "video encoder, GFLOPs per clip", counted=True),
-    _cost("cost/text_gflops_per_clip", "text encoder, GFLOPs per clip", counted=True),
+    _cost(
+        "cost/video_gflops_per_clip",
+        "video encoder, GFLOPs per clip",
+        counted=True,
+        short="video GFLOPs/clip",
+    ),
+    _cost(
+        "cost/text_gflops_per_clip", "text encoder, GFLOPs per clip", counted=True, short="text GFLOPs/clip"
+    ),
     _cost("speed/train_seconds", "training time per run", "s", short="training"),
     Metric(name="speed/clips_per_s", label="clips per second", low=0.0, short="clips/s"),
     Metric(name="speed/cores_used", label="processor cores used", low=0.0),

@@ -85,7 +85,7 @@ def test_one_seed_claims_nothing(ratios, answered):
     assert "in these models (95 % interval" in found.sentence
     assert found.sentence.endswith("over queries); `--seeds 3` tells whether that is luck.")
     assert not any(found.standing(key_of(axes)) for axes in RATIOS)
-    assert any("nothing can be told from the luck of a seed" in caveat for caveat in found.caveats)
+    assert any("the variation between seeds cannot be estimated" in caveat for caveat in found.caveats)
     assert found.cells["low"].null_count() == 0  # over queries
 
 
@@ -317,8 +317,8 @@ MEDIAN = CLAIM | {"metric": "t2v_medr", "figure": "difference", "at_least": 1.0}
 @pytest.mark.parametrize(
     ("base", "arm", "verdict", "reason"),
     [
-        ((5.0, 6.0, 7.0), (7.0, 8.0, 9.0), OPEN, "the figure is the same in each seed"),
-        ((5.0, 5.0, 5.0), (7.0, 7.0, 7.0), OPEN, "all seeds gave the same answers"),
+        ((5.0, 6.0, 7.0), (7.0, 8.0, 9.0), OPEN, "the figure is the same for every seed"),
+        ((5.0, 5.0, 5.0), (7.0, 7.0, 7.0), OPEN, "all seeds gave identical answers"),
         ((5.0,), (7.0,), OPEN, "one seed says nothing"),
         ((5.0, 6.0, 7.0), (7.0, 8.1, 8.9), HOLDS, ""),
         ((5.0, 6.0, 7.0), (5.0, 6.0, 7.0), DOES_NOT, ""),
@@ -336,4 +336,4 @@ def test_a_ratio_without_any_spread_is_open_too(results, answered, change):
     values = ((100.0, 200.0, 300.0), (300.0, 600.0, 900.0))
     found = verdict_on(results, answered, change, FASTER, values)
     assert (found.verdict, found.measured) == (OPEN, "3.00x")
-    assert "the same in each seed" in found.reason
+    assert "the same for every seed" in found.reason

@@ -19,7 +19,7 @@ def test_the_detectable_difference_is_stated_with_gallery_and_seeds():
     ]
     two = stats.compare(cell(2, 400, 45.0, 9.0, 1), cell(2, 400, 44.0, 9.0, 2))
     assert caveats.smallest_difference(two, 100.0) == [
-        "With 2 seeds and 400 clips, no difference between A and B could be seen."
+        "With 2 seeds and 400 clips, no difference between A and B could be detected."
     ]
 
 
@@ -29,7 +29,7 @@ def test_a_comparison_carries_its_own_caveats():
     assert found[0] == "1 seed of A (2) left out: the other arm lacks it."
     assert any("Only 20 clips" in text for text in found)
     once = caveats.of_comparison(stats.compare({0: [1.0] * 50}, {0: [0.0] * 50}))
-    assert "1 seed: nothing can be told from the luck of a seed." in once
+    assert "1 seed: the variation between seeds cannot be estimated." in once
     same = stats.compare({s: [1.0] * 50 for s in "01"}, {s: [0.0] * 50 for s in "01"})
     assert any("does the seed reach the training?" in text for text in caveats.of_comparison(same))
 

@@ -51,7 +51,9 @@ def test_random_ranks_are_nothing_that_was_learned(ratios, rank, found):
             rank(cell, seed, rng.integers(1, QUERIES + 1, QUERIES))
     said = found()
     assert not said.best.significant
-    assert said.nothing.startswith("Nothing was learned that can be told from chance: the best of 6 cells")
+    assert said.nothing.startswith(
+        "Nothing was learned that is distinguishable from chance: the best of 6 cells"
+    )
     assert "random ranks 0.2 %" in said.nothing
     assert "after Bonferroni over 6 cells; it would take 1.0 %" in said.nothing
     assert "12 of 12 runs collapsed" in said.caveats[0]
@@ -192,4 +194,4 @@ def test_an_answer_on_random_ranks_says_so_first(ratios, rank, answered):
     rng = np.random.default_rng(0)
     for cell in range(len(RATIOS)):
         rank(cell, 0, rng.integers(1, QUERIES + 1, QUERIES))
-    assert answered().sentence.startswith("Nothing was learned that can be told from chance")
+    assert answered().sentence.startswith("Nothing was learned that is distinguishable from chance")

@@ -35,7 +35,7 @@ def test_seeds_that_all_gave_the_same_answers_are_not_called_one_seed(ratios, an
         folder = results / "runs/ratios"
         shutil.copy(folder / f"{key_of(axes)}-s0/ranks.npz", folder / f"{key_of(axes)}-s1/ranks.npz")
     text = page(answered(), [])
-    assert "all seeds gave the same answers and count as one: no interval and no test" in text
+    assert "all seeds gave identical answers, so they count as one: no interval and no test" in text
 
 
 def test_cells_of_one_seed_beside_others_are_marked_row_by_row(ratios, answered):

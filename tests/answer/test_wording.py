@@ -43,14 +43,14 @@ def test_an_open_comparison_says_how_many_seeds_a_fresh_study_would_need():
     assert "do not differ significantly with 3 seeds" in text
     seeds = float(f"{needed:.1g}")  # an order of magnitude, and no invitation to add seeds
     assert text.endswith(
-        f"a fresh study would need on the order of {seeds:.0f} seeds to see a difference of 5.0"
+        f"a fresh study would need on the order of {seeds:.0f} seeds to detect a difference of 5.0"
     )
     assert text.startswith(f"A and B do not differ significantly with 3 seeds (difference {found.effect:.1f}")
 
 
 def test_a_difference_that_would_have_been_seen_is_called_so():
     a, b = cell(8, 400, 45.0, 0.1, seed=1), cell(8, 400, 45.0, 0.1, seed=2)
-    assert "a difference of 20.0 would have been seen" in wording.comparison(stats.compare(a, b), 20.0)
+    assert "a difference of 20.0 would have been detected" in wording.comparison(stats.compare(a, b), 20.0)
 
 
 def test_when_the_gallery_is_too_small_no_number_of_seeds_is_promised():
@@ -59,7 +59,7 @@ def test_when_the_gallery_is_too_small_no_number_of_seeds_is_promised():
     a = {s: taste + rng.standard_normal(40) for s in range(5)}
     b = {s: rng.standard_normal(40) for s in range(5)}
     text = wording.comparison(stats.compare(a, b), worth=2.0)
-    assert "even 1,000 seeds would not do to see a difference of 2.0 with these 40 clips" in text
+    assert "even 1,000 seeds would not be enough to detect a difference of 2.0 with these 40 clips" in text
 
 
 def test_sentences_for_one_seed_repeated_seeds_constants_and_identity():
@@ -67,7 +67,7 @@ def test_sentences_for_one_seed_repeated_seeds_constants_and_identity():
     assert wording.comparison(one).startswith("A is ahead of B by 50.0 points of R@1 in these models (95 % ")
     assert wording.comparison(one).endswith("over queries); `--seeds 3` tells whether that is luck")
     same = stats.compare({s: [1.0, 2.0] for s in range(3)}, {s: [1.0, 0.0] for s in range(3)})
-    assert "all seeds gave the same answers and count as one" in wording.comparison(same)
+    assert "all seeds gave identical answers, so they count as one" in wording.comparison(same)
     shifted = stats.compare(constant(1.0, 2.0), constant(0.0, 1.0), unit="ms")
     assert "differed by exactly 1.0 ms in each of 2 seeds" in wording.comparison(shifted)
     equal = stats.compare(constant(1.0, 2.0), constant(1.0, 2.0))

@@ -163,19 +163,19 @@ def test_every_table_of_the_page_is_compared_and_so_is_the_answer(ratios, report
     report("ratios")
     page = (results / SAVED / "answer.md").read_text()
     titles = [table.heading for table in read_markdown(page)]
-    assert titles[:3] == ["The claims", "Every cell", "What each choice does on average"]
-    assert titles[-1] == "Where it comes from"
+    assert titles[:3] == ["The claims", "Every cell", "Average effect of each choice"]
+    assert titles[-1] == "Provenance"
     for old, new, said in (
         (
             r"\| holds",
-            "| does not",
-            "The claims: claim=masking is better: verdict was does not, is now holds",
+            "| does not hold",
+            "The claims: claim=masking is better: verdict was does not hold, is now holds",
         ),
         (r"\| -19\.\d", "| -1.0", "axis=video mask ratio choice=0: effect was -1.0"),
         (
             key_of(BASE),
             "0" * 12,
-            "Where it comes from: cell=video_ratio=0.0 text_ratio=0.0: key was 000000000000",
+            "Provenance: cell=video_ratio=0.0 text_ratio=0.0: key was 000000000000",
         ),
         ("Best on val", "Second best on val", "the answer is now: "),
         ("## The claims", "## Claims", "Claims: this table is none of the report's"),
@@ -201,7 +201,7 @@ def test_the_tables_of_a_search_are_compared_too(results, report):
     assert report("search", "--check", path)[0] == 0
     for old, new, said in (
         (r"\d+ % *\|\n\nThe front", "1 % |\n\nThe front", "The Pareto front: ratio="),
-        (r"70 % \[50", "71 % [50", "What mattered: axis=ratio: importance was 71"),
+        (r"70 % \[50", "71 % [50", "Axis importance: axis=ratio: importance was 71"),
     ):
         changed = re.sub(old, new, page, count=1)
         assert changed != page
@@ -245,7 +245,7 @@ def test_under_its_name_other_tables_than_that_of_the_cells_are_compared_too(rat
     page = read_markdown((results / SAVED / "answer.md").read_text())
     cells, choices = (
         next(table for table in page if table.heading == heading)
-        for heading in ("Every cell", "What each choice does on average")
+        for heading in ("Every cell", "Average effect of each choice")
     )
 
     def markdown(table, columns):
@@ -258,7 +258,7 @@ def test_under_its_name_other_tables_than_that_of_the_cells_are_compared_too(rat
     findings.write_text("# Mine\n\n## `ratios`\n\n" + "\n\n".join(parts) + "\n")
     code, out, _ = report("ratios", "--check", findings)
     many = len(choices.rows)
-    assert (code, f"What each choice does on average: {many} of {many} rows x 1 of 2 columns" in out) == (
+    assert (code, f"Average effect of each choice: {many} of {many} rows x 1 of 2 columns" in out) == (
         0,
         True,
     )
@@ -266,7 +266,7 @@ def test_under_its_name_other_tables_than_that_of_the_cells_are_compared_too(rat
     wrong = effect.replace("[", "[9")
     findings.write_text(findings.read_text().replace(effect, wrong, 1))
     code, out, _ = report("ratios", "--check", findings)
-    assert (code, out.count("What each choice does on average: ")) == (1, 2)
+    assert (code, out.count("Average effect of each choice: ")) == (1, 2)
     assert f"effect was {wrong}, is now {effect}" in out
 
 

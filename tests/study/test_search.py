@@ -175,11 +175,11 @@ def test_a_search_ends_when_there_is_nothing_new_to_try(place, study, capsys):
 def test_the_report_of_a_search_has_its_front_and_what_mattered(write, study, capsys):
     write(FRONT)
     assert study("fake", "--trials", "24") == 0
-    assert "What mattered:" in capsys.readouterr().out
+    assert "Axis importance:" in capsys.readouterr().out
     assert report(["fake", "--results", "results"]) == 0
     page = Path("results/reports/fake/answer.md").read_text()
     assert "## The Pareto front" in page
-    assert "## What mattered" in page
+    assert "## Axis importance" in page
     description = json.loads(Path("results/runs/fake/study.json").read_text())
     rows = description["importances"]["axes"]
     assert {row["axis"] for row in rows} == {"hidden", "decay", "where"}

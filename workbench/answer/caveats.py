@@ -63,7 +63,7 @@ def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list
     reach: the largest difference that the metric can have, in its units; None where there is no largest.
     """
     if c.components is None or c.estimate is None:
-        return [f"{_count(len(c.seeds), 'seed')}: nothing can be told from the luck of a seed."]
+        return [f"{_count(len(c.seeds), 'seed')}: the variation between seeds cannot be estimated."]
     if c.estimate.error == 0:
         return []
     tests = 1 if c.family is None else c.family.size
@@ -72,7 +72,7 @@ def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list
     given = _count(len(c.seeds), "seed") + (f" and {c.clusters} clips" if c.clusters > 1 else "")
     holm = f" after Holm over {wording.family(c.family)}" if c.family is not None and tests > 1 else ""
     if reach is not None and smallest > reach:
-        return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be seen."]
+        return [f"With {given}{holm}, no difference between {c.a} and {c.b} could be detected."]
     missed = f"one in five differences of {smallest:.3g} {c.unit} between {c.a} and {c.b} is missed"
     return [f"With {given}{holm}, {missed}, and more of the smaller ones."]
 

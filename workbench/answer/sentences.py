@@ -142,7 +142,7 @@ def verdict_rule(found: stats.Family, level: float) -> str:
     """When a claim holds, as a sentence."""
     text = (
         f"A claim holds when the whole {wording.percent(level)} interval of its figure satisfies the rule, "
-        "does not when the whole interval fails it, and is open otherwise"
+        "does not hold when the whole interval fails it, and is open otherwise"
     )
     if found.size == 1:
         return f"{text}."

@@ -1,7 +1,7 @@
-"""Verdicts on published claims: holds, does not, open; by rule, from the interval of a figure.
+"""Verdicts on published claims: holds, does not hold, open; by rule, from the interval of a figure.
 
 A claim says that a figure is at least so much. It *holds* when the whole interval of the figure is at or
-above that, it *does not* when the whole interval is below, and otherwise it is *open*. The level of
+above that, it *does not hold* when the whole interval is below, and otherwise it is *open*. The level of
 the interval is 1 - 0.05 / m, m being all that the answer tests. What is counted, as its metric says (FLOPs,
 tokens, passes), decides without an interval. Anything else needs two seeds that do not agree in all.
 """
@@ -21,7 +21,7 @@ from workbench.answer.evidence import Evidence
 from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
 
-HOLDS, DOES_NOT, OPEN = "holds", "does not", "open"
+HOLDS, DOES_NOT, OPEN = "holds", "does not hold", "open"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from workbench.stats.power import MOST_SEEDS, detectable, seeds_needed
 WITHOUT_CLAIMS = "shown without claims, which a study has for its registered contrasts or its planned looks"
 WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
     "one seed": "one seed says nothing about other seeds",
-    "repeated seeds": "all seeds gave the same answers and count as one",
-    "constant": "the figure is the same in each seed; without any spread there is nothing to judge that by",
+    "repeated seeds": "all seeds gave identical answers, so they count as one",
+    "constant": "the figure is the same for every seed, so its uncertainty cannot be estimated",
 }
 """Why the verdict on a figure without an interval is open."""
 ONE_SEED = "not claimed: one seed"
@@ -94,8 +94,8 @@ def comparison(c: stats.Comparison, worth: float | None = None) -> str:
         return _one_seed(c)
     if c.outcome == "constant":
         return (
-            f"{c.a} and {c.b} differed by exactly {_difference(c)} in each of {_seeds(c)}; "
-            "without any spread there is nothing to judge that by"
+            f"{c.a} and {c.b} differed by exactly {_difference(c)} in each of {_seeds(c)}, "
+            "so the uncertainty of this difference cannot be estimated"
         )
     if c.outcome == "equal":
         return f"{c.a} and {c.b} had the same results throughout, in all {_seeds(c)}"
@@ -171,13 +171,13 @@ def _outlook(c: stats.Comparison, worth: float | None) -> str:
     if needed is None:
         limit = detectable(c.components, MOST_SEEDS, family=tests, level=level)
         return (
-            f"; even {MOST_SEEDS:,} seeds would not do to see a difference of {size} with these "
+            f"; even {MOST_SEEDS:,} seeds would not be enough to detect a difference of {size} with these "
             f"{c.clusters} clips: the limit is about {limit:.{_decimals(c)}f}"
         )
     if needed <= len(c.seeds):
-        return f"; a difference of {size} would have been seen with a chance of at least 80 %"
+        return f"; a difference of {size} would have been detected with a probability of at least 80 %"
     seeds = float(f"{needed:.1g}")
-    return f"; a fresh study would need on the order of {seeds:,.0f} seeds to see a difference of {size}"
+    return f"; a fresh study would need on the order of {seeds:,.0f} seeds to detect a difference of {size}"
 
 
 def _difference(c: stats.Comparison) -> str:

@@ -167,7 +167,7 @@ def curves(
     clocks: Sequence[str] = CLOCKS,
     owners: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Learning curves over each clock; bars or a band reach from the least to the most of the seeds.
+    """Learning curves over each clock; error bars or a band span the minimum to the maximum over seeds.
 
     owners: key of a dotted curve -> key of the one whose colour it has.
     """

@@ -35,14 +35,14 @@ class About:
             f"<h1>{title}</h1>",
             f"<p>{html.escape(self.answer)}</p>",
             *(f"<h2>{html.escape(caption)}</h2>\n{chart}" for caption, chart in charts),
-            f"<h2>Where it comes from</h2>\n<ul>{lines}</ul>",
+            f"<h2>Provenance</h2>\n<ul>{lines}</ul>",
             "</body></html>\n",
         ]
         return "\n".join(parts)
 
     def inside(self, caption: str) -> Mapping[str, str]:
         """The same for the inside of an image file, see `workbench.figures.paper.written`."""
-        words = f"{caption} {self.answer} Where it comes from: {'; '.join(self.provenance)}."
+        words = f"{caption} {self.answer} Provenance: {'; '.join(self.provenance)}."
         return {"title": self.title, "words": words}
 
 

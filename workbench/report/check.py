@@ -15,6 +15,7 @@ from workbench.answer import search
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import macros, rows
+from workbench.report.former import renewed, renewed_table
 from workbench.report.page import (
     CELLS,
     CHOICES,
@@ -63,7 +64,7 @@ def check(answer: Answer, path: Path) -> Checked:
     backticks, those of its contrasts, claims, choices and curves.
     """
     text = _text(path)
-    saved = raw = READERS[path.suffix](text)
+    saved = raw = [renewed_table(table) for table in READERS[path.suffix](text)]
     defined = macros.read(text, answer) if path.suffix == ".tex" else {}
     if path.suffix == ".tex":
         saved = [_named(answer, table, printed) for table in saved]
@@ -83,7 +84,7 @@ def check(answer: Answer, path: Path) -> Checked:
     differences = [
         f"the answer is now: {said}"
         for said in (lead(answer) if whole_page else ())
-        if not paragraphs(unescaped(said)) <= paragraphs(unescaped(text))
+        if not paragraphs(unescaped(said)) <= paragraphs(renewed(unescaped(text)))
     ]
     compared = []
     for old, new in pairs:
@@ -127,7 +128,7 @@ def check_pivot(found: Pivot, path: Path) -> Checked:
     others = set(now.columns) - set(identity)
     differences, compared = list[str](), list[str]()
     names = _former_heads(found) if path.suffix == ".md" else {}
-    for read in READERS[path.suffix](text):
+    for read in map(renewed_table, READERS[path.suffix](text)):
         table = replace(read, columns=tuple(names.get(name, name) for name in read.columns))
         if set(identity) <= set(table.columns) and others & set(table.columns):
             more, size = _compare(table, now, identity, identity)
@@ -155,7 +156,7 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if path.suffix not in READERS:
-        raise UserError(f"--check reads {', '.join(READERS)}, not {path.name!r}")
+        raise UserError(f"--check must be given a file in {', '.join(READERS)}, not {path.name!r}")
     return to_markdown(text) if path.suffix == ".html" else text
 
 

@@ -17,10 +17,11 @@ from workbench.answer.study_record import PLAIN, StudyRecord
 from workbench.report import rows
 from workbench.tables import markdown as plain
 
-CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "What mattered", "Every cell"
+CLAIMS, FRONT, MATTERED, CELLS = "The claims", "The Pareto front", "Axis importance", "Every cell"
 CONTRASTS = "The registered contrasts"
-OVER, CROSSINGS, ORDER = "What more compute brings", "Where curves cross", "What a small budget foretells"
-CHOICES, ORIGIN = "What each choice does on average", "Where it comes from"
+OVER, CROSSINGS = "Effect of compute", "Where curves cross"
+ORDER = "How well a small budget predicts the order"
+CHOICES, ORIGIN = "Average effect of each choice", "Provenance"
 """The headings above tables, by which `check` finds them again."""
 
 FACTS = {
@@ -66,7 +67,7 @@ def page(answer: Answer, pictures: Sequence[tuple[str, str]]) -> str:
     if answer.effects is not None:
         parts += [f"## {CHOICES}", *_effects(answer)]
     if pictures:
-        parts += ["## Pictures", "[All of them to move in](figures.html); each also as PDF."]
+        parts += ["## Figures", "[Interactive versions](figures.html); each figure is also there as a PDF."]
         parts += [f"![{plain(caption)}]({name}.png)\n\n{plain(caption)}" for name, caption in pictures]
     parts += [f"## {ORIGIN}", "\n".join(f"- {plain(line)}" for line in provenance(answer))]
     parts += [tables.to_markdown(_keys(answer))]

@@ -213,8 +213,8 @@ def curves(
     which = "" if len(keys) == answer.cells.height else f", {len(keys)} of {answer.cells.height} cells"
     return Picture(
         name="curves",
-        caption=f"{naming.first(tasks.title(metric))} during training{which}; bars reach from the least to "
-        "the most of the seeds.",
+        caption=f"{naming.first(tasks.title(metric))} during training{which}; error bars span the minimum "
+        "to the maximum over seeds.",
         drawn=lambda: paper.curves(table, labels, metric=metric, clocks=clocks),
         moving=figures.curves_figure(table, labels, metric=metric, clocks=clocks),
     )

@@ -162,7 +162,7 @@ def answer_text(answer: Answer) -> str:
         lines += ["The Pareto front:", tables.to_text(table), "", caveats.FRONT_LEGEND, ""]
     if asked.importances:
         table = search.importance_table(asked)
-        lines += ["What mattered:", tables.to_text(table), "", caveats.IMPORTANCE_LEGEND, ""]
+        lines += ["Axis importance:", tables.to_text(table), "", caveats.IMPORTANCE_LEGEND, ""]
     if answer.contrasts:
         table = contrasts.table(answer.contrasts)
         lines += ["The registered contrasts:", tables.to_text(table), "", answer.contrasts_legend, ""]

@@ -51,10 +51,10 @@ _LABELS = {
     "cider": "CIDEr-D",
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
-    "parsed": "captions that the grammar makes",
-    "slots": "parts of captions that are right",
+    "parsed": "captions that fit the grammar",
+    "slots": "slot accuracy",
     **{slot: _SAID[slot] for slot in WORDS},
-    "exact": "captions with all parts right",
+    "exact": "captions with all slots right",
     "order": "captions with the right actions in the right order, of those with the right actions",
 }
 _CORPUS = ("bleu4", "order")
@@ -66,7 +66,7 @@ CHANCE = {slot: 100.0 / len(WORDS[slot]) for slot in WORDS} | {
 }
 """In percent, of values chosen at random; two actions differ."""
 _BESIDE = {
-    "common": "the commonest value of every part",
+    "common": "majority value of every slot",
     "random": "a random training caption",
     "chance": "chance",
     "own": "the clips' own captions",

@@ -40,7 +40,7 @@ WHAT = {slot: slot for slot in WORDS} | {"first": "first action", "second": "sec
 
 def _metrics(what: str, words: str) -> Iterator[Metric]:
     queries = Queries(file=FILE, values=what, ids=f"{what}_id")
-    baselines = {"majority": "always the commonest", "chance": "chance"}
+    baselines = {"majority": "majority class", "chance": "chance"}
     labels = {"": f"{words} by its captions"} | {
         f"_{n}": f"{words}, {label}" for n, label in baselines.items()
     }

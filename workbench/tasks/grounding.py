@@ -36,15 +36,13 @@ AT_LEAST = {"iou30": 0.3, "iou50": 0.5, "iou70": 0.7}
 EQUAL = 1e-6
 """Difference of scores up to which they count as the same: similarities are float32."""
 LABELS = {
-    "miou": "mean overlap of found and true times",
-    **{f"r1_{name}": f"times found with an overlap of {least}" for name, least in AT_LEAST.items()},
+    "miou": "mIoU of predicted segments",
+    **{f"r1_{name}": f"R@1 at IoU {least}" for name, least in AT_LEAST.items()},
 }
-FIELD = {"miou": "mIoU", **{f"r1_{name}": f"R@1 at IoU {least}" for name, least in AT_LEAST.items()}}
-"""What the field calls them."""
 BASELINES = {
-    "chance": "any segment",
-    "prior": "always the segment that suits the training clips",
-    "ceiling": "the best segment of whole steps",
+    "chance": "random segment",
+    "prior": "best constant segment on the training clips",
+    "ceiling": "best segment on the step grid",
 }
 
 
@@ -67,7 +65,7 @@ def _metrics(what: str, label: str) -> tuple[Metric, ...]:
         name=name,
         label=label,
         unit="%",
-        difference=f"points of {FIELD[what]}",
+        difference="points of mIoU" if what == "miou" else "",
         low=0.0,
         high=100.0,
         queries=Queries(file=FILE, values=what, ids="id", groups="clip"),

@@ -61,14 +61,14 @@ def _metric(name: str, label: str, chance: int, *, ids: str = "") -> Metric:
 
 _SLOTS = {slot: slot for slot in WORDS} | {"first": "first action", "second": "second action"}
 METRICS = (
-    _metric("order_pairs", "captions told from those with their actions swapped", 50),
-    _metric("foils", f"captions told from {FOILS} that differ in one part", 20),
+    _metric("order_pairs", "accuracy, caption against action-swapped caption", 50),
+    _metric("foils", f"accuracy, caption against {FOILS} foils that differ in one slot", 20),
     *(
-        _metric(f"foils_{slot}", f"captions told from {FOILS} of another {words}", 20)
+        _metric(f"foils_{slot}", f"accuracy, caption against {FOILS} foils with another {words}", 20)
         for slot, words in _SLOTS.items()
     ),
-    _metric("order_halves", "swapped captions chosen for exchanged halves (jumps are visible)", 50),
-    _metric("order_reversal", "captions of the reversal chosen for reversed frames", 50, ids="reversal_"),
+    _metric("order_halves", "swapped caption preferred for exchanged halves (the cut is visible)", 50),
+    _metric("order_reversal", "caption of the reversal preferred for reversed frames", 50, ids="reversal_"),
     *drop_metrics(STILL, "still", "still_drop", "one frame repeated", "repeating one frame"),
 )
 NEEDS = (("embed_video", "embed_text"), ("match",))
@@ -82,7 +82,7 @@ def evaluate(judged: Judged) -> TaskResult:
     part = judged.gallery
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if not parsed:
-        raise UserError(f"order asks of captions of moving_shapes, and none of {part.store.name} is one")
+        raise UserError(f"order asks about captions as in moving_shapes, and {part.store.name} has none")
     if not judged.scores:
         return TaskResult(values={})
     rows, asked = np.array(list(parsed)), list(parsed.values())

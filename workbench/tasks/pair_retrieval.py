@@ -29,8 +29,8 @@ SEED = 20_221_202
 """Of the fixed gallery."""
 FILE = "pair_retrieval.npz"
 METRICS = (
-    *rank_metrics_of(FILE, "rerank20_", f"best {CANDIDATES} judged as pairs"),
-    *rank_metrics_of(FILE, "gallery100_", f"all pairs of a gallery of {GALLERY}"),
+    *rank_metrics_of(FILE, "rerank20_", f"top {CANDIDATES} re-ranked by the matching head"),
+    *rank_metrics_of(FILE, "gallery100_", f"matching head, gallery of {GALLERY}"),
     Metric(name="cost/pair_retrieval_pairs", label="pairs judged in an evaluation", direction="minimize"),
     Metric(
         name="cost/pair_retrieval_pflops",

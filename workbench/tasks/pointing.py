@@ -49,12 +49,12 @@ def _metric(name: str, label: str, *, first: str = "", counted: bool = False) ->
 
 
 METRICS = (
-    _metric("pointing", "places in the named actor's box"),
-    _metric("pointing_choice", "places in an actor's box that are in the named one's", first="choice_"),
-    _metric("pointing_iou", "overlap of the best region with the named actor's box"),
-    _metric("pointing_centre", "named actors found by the middle of the picture", counted=True),
-    _metric("pointing_area", "named actors found by any place", counted=True),
-    _metric("pointing_foil", "named actors found by the middle of an actor, whichever", counted=True),
+    _metric("pointing", "pointing accuracy, named actor"),
+    _metric("pointing_choice", "share of hits on an actor that hit the named one", first="choice_"),
+    _metric("pointing_iou", "IoU of the best region with the named actor's box"),
+    _metric("pointing_centre", "pointing accuracy of the frame centre", counted=True),
+    _metric("pointing_area", "pointing accuracy of a random point", counted=True),
+    _metric("pointing_foil", "pointing accuracy of the centre of a random actor", counted=True),
 )
 NEEDS = (("regions",), ("attended",))
 KNOWN = (("box",),)
@@ -77,7 +77,7 @@ def evaluate(judged: Judged) -> TaskResult:
     part, truth = judged.gallery, truth_of(judged.gallery.store).boxes
     parsed = {row: said for row, caption in enumerate(part.captions) if (said := parse(caption)) is not None}
     if truth is None or not parsed:
-        raise UserError(f"pointing asks about actors of drawn clips, and {part.store.name} has none")
+        raise UserError(f"pointing asks about actors of synthetic clips, and {part.store.name} has none")
     if not (judged.can("regions") or judged.can("attended")):
         return TaskResult(values={})
     rows = np.array(list(parsed))

@@ -51,11 +51,11 @@ WHAT = {
 
 def _metrics(what: str, words: str) -> Iterator[Metric]:
     ways = {
-        "linear": f"{words} by a linear probe",
-        "knn": f"{words} by {NEIGHBOURS} nearest neighbours",
-        "pixels": f"{words} by a linear probe of pixels",
+        "linear": f"{words} accuracy, linear probe",
+        "knn": f"{words} accuracy, {NEIGHBOURS} nearest neighbours",
+        "pixels": f"{words} accuracy, linear probe on pixels",
     }
-    baselines = {"majority": f"{words}, always the commonest", "chance": f"{words}, chance"}
+    baselines = {"majority": f"{words}, majority class", "chance": f"{words}, chance"}
     for way, label in (ways | baselines).items():
         name = f"probe_{what}_{way}"
         queries = Queries(file=FILE, values=f"{what}_{way}", ids=f"{what}_id")

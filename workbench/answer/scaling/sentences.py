@@ -61,7 +61,7 @@ def standing(one: scaling.Crossing) -> str:
     if one.ahead:
         return f"{one.ahead} is ahead everywhere"
     if one.at is None and (one.low is not None or one.high is not None):
-        return "no single crossing; where they may cross, the limits say"
+        return "no single crossing; limits give the range in which they may cross"
     if one.low is not None and one.high is not None:
         return "they cross"
     return "open" if one.low is None and one.high is None else "one side is open"
@@ -77,10 +77,11 @@ def legend(title: str, axis: str, seeds: str) -> str:
     """What the tables of curves show."""
     return (
         f"{title} over the budget ({axis}) with 95 % intervals over seeds and queries, seeds {seeds}. "
-        "Between two budgets a curve is a straight line over the logarithm of the budget, since few points "
-        "bear no other form. An arm may be the best where none is significantly better, and two curves "
-        "may cross where they do not differ significantly; both at 95 %, each for itself. A dash stands for "
-        "a limit outside of the budgets that were run. All this describes; claims stand elsewhere."
+        "Between two budgets a curve is a straight line over the logarithm of the budget, because so few "
+        "points cannot support another form. An arm is a candidate for the best where no other arm is "
+        "significantly better; two curves may cross where they do not differ significantly; both at 95 %, "
+        "without correction for several tests. A dash stands for a limit outside the budgets that were run. "
+        "This table is descriptive; it makes no claims."
     )
 
 

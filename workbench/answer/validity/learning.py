@@ -34,7 +34,7 @@ class Learned:
     selected: Mapping[str, selection.Selected]
     """Stratum -> what selecting by val reaches there; the stratum is empty where cells are not separated."""
     nothing: str
-    """Said before anything else where nothing was learned that can be told from chance; else empty."""
+    """Said before anything else where nothing distinguishable from chance was learned; else empty."""
     caveats: tuple[str, ...]
     """On runs that collapsed or may do so, and on the score of what was selected."""
 
@@ -144,7 +144,7 @@ def _say_chance(asked: StudyRecord, found: chance.FromChance) -> str:
     corrected = f" after Bonferroni over {found.cells} cells" if found.cells > 1 else ""
     p = "p below 0.001" if found.p_adjusted < 0.001 else f"p {found.p_adjusted:.2g}"
     at = "no value would do" if found.needed is None else f"it would take {_number(asked, found.needed)}"
-    return f"Nothing was learned that can be told from chance: {reached} ({p}{corrected}; {at})."
+    return f"Nothing was learned that is distinguishable from chance: {reached} ({p}{corrected}; {at})."
 
 
 def _say_training(asked: StudyRecord, training: Mapping[str, collapse.Training], threshold: float) -> str:
