@@ -216,3 +216,12 @@ def test_a_temperature_starts_where_it_is_told_and_never_falls_below_a_hundredth
     hot = Temperature(0.05, learned=True)
     torch.nn.init.constant_(hot.log_scale, 10.0)
     assert hot().item() == pytest.approx(100)
+
+
+@pytest.mark.parametrize("start", [0.01, 0.001])
+def test_a_temperature_at_its_bound_can_rise_again(start):
+    temperature = Temperature(start, learned=True)
+    optimizer = torch.optim.SGD(temperature.parameters(), lr=1e-3)
+    temperature().backward()  # a loss that wants a smaller scale
+    optimizer.step()
+    assert temperature().item() == pytest.approx(100 * math.exp(-0.1), rel=1e-4)

@@ -13,6 +13,7 @@ from workbench.errors import UserError
 from workbench.models.pooler import Coordinator
 from workbench.models.video import Encoded
 from workbench.recipe.batch import BatchRng, Draw
+from workbench.recipes import internvideo
 from workbench.train.cost import StepCounter
 from workbench.train.loop import train
 from workbench.train.session import try_to_build, untrained
@@ -144,6 +145,29 @@ class TestStages:
         stages = [Stage(objective=name, budget=Budget(unit="steps", amount=1)) for name in stages]
         found = untrained(recipe_of(vocabulary), stages)
         assert found & {"embed_video", "embed_text", "generate"} == lacking
+
+
+@pytest.mark.parametrize("stage", ["predict", "contrast"])
+def test_a_probe_reads_what_each_phase_trains(vocabulary, batch, stage):
+    recipe = recipe_of(vocabulary)
+    before = recipe.features(batch.video)
+    draw = recipe.draw(batch, BatchRng.seeded(0), objective=stage)
+    sum(recipe(batch, draw, objective=stage).values()).backward()
+    with torch.no_grad():
+        for name, parameter in recipe.named_parameters():
+            if parameter.grad is not None and recipe.learns(name, stage):
+                parameter.sub_(parameter.grad.sign(), alpha=0.01)
+    assert before.shape == (8, recipe.grid.tokens, 2 * recipe.video.width)
+    assert not torch.allclose(recipe.features(batch.video), before, atol=1e-3)
+
+
+def test_the_joint_contrast_alone_trains_embeddings(vocabulary):
+    def named(**changes):
+        alone = internvideo.Weights(mvm=0, vtc=0, lm=0, joint=1)
+        return recipe_of(vocabulary, weights=alone, **changes).trained_by("embed_video")
+
+    assert set(named()) == {"recipe", "align", "coordinate"}
+    assert "recipe" not in named(coordinate="off")
 
 
 def test_every_pass_is_counted_and_how_many_tokens_it_read(vocabulary, batch):

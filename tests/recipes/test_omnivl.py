@@ -294,8 +294,13 @@ class TestClasses:
         said = recipe.writer(states[:, :-1], recipe.video(video).tokens)
         assert before.item() == pytest.approx(losses.lm(said, tokens[:, 1:], valid[:, 1:]).item(), rel=1e-5)
 
-    def test_negatives_are_of_another_class_and_of_the_same_kind(self, store, words, batch, monkeypatch):
-        recipe, never, draws = made(store, words, replace(TINY, labelled=1.0)), [], losses.hard_negatives
+    @pytest.mark.parametrize("labels", [True, False])
+    def test_negatives_are_of_another_class_and_of_the_same_kind(
+        self, store, words, batch, monkeypatch, labels
+    ):
+        """Also where labels do not count in the contrast: a class name fits every sample of its class."""
+        config, draws = replace(TINY, labelled=1.0, labels=labels), losses.hard_negatives
+        recipe, never = made(store, words, config), []
         truth = replace(data.truth_of(store), labels=["spins then grows", "up then down"] * 8)
         recipe.attach([truth])
         monkeypatch.setattr(losses, "hard_negatives", lambda s, p, c: never.append(p) or draws(s, p, c))

@@ -279,6 +279,19 @@ def test_regions_are_trained_by_what_reads_them(vocabulary, named, trained):
     assert build(vocabulary, weights=weights(**named)).trained_by("regions") == trained
 
 
+@pytest.mark.parametrize("adapt", [False, True])
+def test_what_judges_pairs_trains_the_choice_of_regions_as_if_it_weighed_their_attention(
+    vocabulary, batch, adapt
+):
+    """The norm before attention would take the scale of weighted tokens away, and its gradient."""
+    recipe = build(vocabulary, weights=weights(vtm=1.0), adapt=adapt)
+    draw = drawn(recipe, batch)
+    recipe(batch, draw)["vtm"].backward()
+    found = recipe.region_head.weight.grad.norm().item()
+    rest = recipe.match_head.weight.grad.norm().item()
+    assert found > 1e-3 * rest, (found, rest)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -35,6 +35,12 @@ def moved(recipe):
     return recipe
 
 
+def test_attention_means_nothing_where_no_term_reads_both_sides(vocabulary):
+    assert build(vocabulary).trained_by("attended") == ("recipe",)
+    neither = replace(vlmae.Weights(), vtm=0, mlm=0)
+    assert build(vocabulary, weights=neither).trained_by("attended") == ()
+
+
 def test_half_of_each_slot_is_hidden(vocabulary, batch):
     recipe = build(vocabulary)
     assert vlmae.Config().video_masking.ratio == 0.5

@@ -11,15 +11,25 @@ from torch import Tensor, nn
 from workbench.targets.precision import at_least_float32
 
 
+MAX_LOG_SCALE = torch.tensor(math.log(100.0)).item()
+"""CLIP's bound of the logarithm of the inverse temperature, as float32 has it."""
+
+
 class Temperature(nn.Module):
-    """Inverse temperature of a contrastive loss, learned or fixed; read as at most 100, CLIP's bound."""
+    """Inverse temperature of a contrastive loss, learned or fixed, at most 100 (CLIP's bound).
+
+    The parameter itself is bounded whenever it is read. A bounded copy would have no gradient above the bound,
+    and a scale that has passed 100 once could never fall again.
+    """
 
     def __init__(self, temperature: float, learned: bool) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned)
 
     def forward(self) -> Tensor:
-        return self.log_scale.clamp(max=math.log(100.0)).exp()
+        with torch.no_grad():
+            self.log_scale.clamp_(max=MAX_LOG_SCALE)
+        return self.log_scale.exp()
 
 
 def projection(width: int, embed: int) -> nn.Linear:
@@ -30,7 +40,7 @@ def projection(width: int, embed: int) -> nn.Linear:
 
 
 class ResidualProjection(nn.Module):
-    """To the shared space by two layers, the second around a residual, and a norm, as LocVTP has it."""
+    """LocVTP's projection to the shared space: two layers, the second with a residual connection, and a norm."""
 
     def __init__(self, width: int, embed: int) -> None:
         super().__init__()
@@ -38,14 +48,14 @@ class ResidualProjection(nn.Module):
         self.norm = nn.LayerNorm(embed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., width] to [..., embed]."""
+        """Maps [..., width] to [..., embed]."""
         x = self.enter(x)
         y: Tensor = self.norm(x + self.inner(F.gelu(x)))
         return y
 
 
 def perceptron(width: int, out: int) -> nn.Sequential:
-    """A head of two layers, the hidden one twice as wide, as VIOLET has for whatever it predicts."""
+    """A head of two layers with a hidden layer twice as wide, as VIOLET uses for all its predictions."""
     return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, out))
 
 
@@ -57,7 +67,8 @@ def unit(x: Tensor) -> Tensor:
 def judgement(head: nn.Module, pooled: Tensor) -> Tensor:
     """Logits of a head, [..., C], from vectors [..., D]; in float32 at least, also under autocast.
 
-    In bfloat16, whose steps are a hundredth of a score, many different pairs would get the same one.
+    In bfloat16, whose resolution is about a hundredth of a score, many different pairs would get equal
+    scores.
     """
     with torch.autocast(pooled.device.type, enabled=False):
         logits: Tensor = head(at_least_float32(pooled))

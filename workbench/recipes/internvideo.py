@@ -82,7 +82,9 @@ class Config(DualConfig):
         one_of("recipe.coordinate", self.coordinate, ("attention", "concat", "off"))
         at_least("recipe.coordinator_depth", self.coordinator_depth, 1)
         if self.video_masking is None or self.video.hidden != "drop":
-            raise UserError("internvideo predicts what was dropped: a video_masking, and video.hidden='drop'")
+            raise UserError(
+                "internvideo predicts what was dropped: it needs a video_masking and video.hidden='drop'"
+            )
         if self.text_masking is not None:
             raise UserError("internvideo predicts every word from those before it: it takes no text_masking")
         check_marks("internvideo", self.text)
@@ -125,10 +127,17 @@ class Recipe(DualEncoder):
         return parts if self.coordinator is None else {**parts, "coordinator": self.coordinator}
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
+        weights = self.config.weights
+        if ability in EMBEDDINGS:
+            joint = weights.joint and self.coordinator is not None
+            return (
+                *(("recipe",) if weights.vtc or joint else ()),
+                *(("contrast",) if weights.vtc else ()),
+                "align",
+                "coordinate",
+            )
         objectives = super().trained_by(ability)
-        if ability in (*EMBEDDINGS, "generate") and "recipe" in objectives:
-            objectives += ("contrast",)
-        return (*objectives, "coordinate") if ability in EMBEDDINGS else objectives
+        return (*objectives, "contrast") if ability == "generate" and objectives else objectives
 
     @classmethod
     def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
@@ -201,6 +210,10 @@ class Recipe(DualEncoder):
         if mask is not None:
             raise UserError("internvideo hides no words")
         return self.text.read(text).pooled
+
+    def features(self, video: Tensor) -> Tensor:
+        """Tokens [B, N, 2D] of both encoders side by side: each stage trains one of them."""
+        return torch.cat([self.video(video).tokens, self.generative(video).tokens], -1)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of clips [B, T, H, W, 3] which begin with their prompts, by the contrastive encoder."""

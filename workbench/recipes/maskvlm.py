@@ -101,6 +101,12 @@ class Recipe(AttendingWords, HardPairs):
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        weights = self.config.weights
+        if ability == "attended" and not (weights.vtm or weights.mlm):
+            return ()  # no term has words query patches
+        return super().trained_by(ability)
+
     def rates(self) -> dict[str, float]:
         return {"video.": self.config.encoder_rate, "text.": self.config.encoder_rate}
 

@@ -275,7 +275,9 @@ class Recipe(JudgingPairs, DualEncoder):
 
     def _match(self, samples: Samples, encoded: Encodings, whole: WholeBatch) -> Tensor:
         """3B pairs, true ones and hard negatives: of clips among the clips, of images among the images."""
-        order, keys = whole.order, whole.keys
+        order = whole.order
+        # A class name fits every sample of its class, whether or not labels count in the contrast.
+        keys = whole.keys._replace(label=gather(samples.named)[order])
         same, chance = keys.together(keys.label), gather(samples.chance)[order]  # of all by all, [., 2]
         with torch.autocast(order.device.type, enabled=False):  # see `losses.vtc`
             scores = gather((self.temperature() * encoded.video @ keys.text.T).detach())[order]
@@ -299,6 +301,8 @@ class Recipe(JudgingPairs, DualEncoder):
         states, tokens, valid = self.writer.words(samples.text)  # [B, S, D], [B, S], [B, S]
         parts = zip(encoded.seen, states[:, :-1].split(samples.counts), strict=True)
         logits = torch.cat([self.writer(part, kind.tokens) for kind, part in parts if kind is not None])
+        if size() > 1:  # a process may have no clips: all have gradients of the same parameters
+            logits = logits + 0 * encoded.video.sum()
         asked = valid[:, 1:] & (samples.named == 0)[:, None]
         return losses.lm(logits, tokens[:, 1:], asked)  # of [B, S - 1, V]
 

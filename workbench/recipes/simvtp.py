@@ -61,7 +61,7 @@ class Config(DualConfig):
         if self.text.depth or self.text.hidden != "replace" or self.video.hidden != "drop":
             raise UserError("simvtp needs text.depth=0, text.hidden='replace' and video.hidden='drop'")
         if self.text.width != self.video.width:
-            raise UserError("simvtp reads both sides with one encoder: text.width equals video.width")
+            raise UserError("simvtp reads both sides with one encoder: text.width must equal video.width")
         if (self.weights.mvm or self.weights.mlm) and not (self.video_masking and self.text_masking):
             raise UserError("simvtp predicts what is hidden: it needs a video and a text masking")
 
@@ -98,6 +98,8 @@ class Recipe(DualEncoder):
         if objective != "recipe" or not masked or not self.config.weights.vtm:
             return draw
         rows = len(batch.text.tokens)
+        if rows * rng.size == 1:
+            return draw  # a single clip has no wrong one
         return draw._replace(chosen={"shift": rng.integers(1, rows * rng.size, rows)})
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:

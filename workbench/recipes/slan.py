@@ -75,7 +75,7 @@ class Config(DualConfig):
         positive("recipe.sharpness", self.sharpness)
         if any(a < b for a, b in pairwise((ANCHORS, *self.levels, 1))):
             raise UserError(
-                f"slan has levels from {ANCHORS} regions down to 1, none more than before, not {self.levels}"
+                f"recipe.levels of slan must go down from {ANCHORS} regions at most, not be {self.levels}"
             )
         if self.video_masking is not None or self.text_masking is not None:
             raise UserError("slan finds regions and words in what is shown whole: it takes no masking")
@@ -89,7 +89,9 @@ class Located(NamedTuple):
     boxes: Tensor
     """[P, T, R, 4]"""
     seen: Tensor
-    """[P, T, R, D], what lies in them, times the weights of their choice."""
+    """[P, T, R, D], what lies in them."""
+    weight: Tensor
+    """[P, T, R], the weights of their choice: ones, with a gradient."""
     cosine: Tensor
     """[P, T, R, L], how alike they and the words are."""
 
@@ -170,7 +172,7 @@ class Recipe(HardPairs):
             if self.adaptor is not None:
                 boxes = self.adaptor(boxes, seen * weight[..., None], keys, no_padding)
                 seen = sample(tokens, boxes, cells)
-        return Located(boxes, seen * weight[..., None], cosines(self.region_head(seen), named))
+        return Located(boxes, seen, weight, cosines(self.region_head(seen), named))
 
     def match(self, video: Tensor, text: Text) -> Tensor:
         """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
@@ -189,4 +191,5 @@ class Recipe(HardPairs):
 
     def _judge(self, found: Located, words: Tensor, keep: Tensor) -> Tensor:
         """Logits [P, 2] (no match, match), of words [P, L, D] that query what lies in the regions."""
-        return judgement(self.match_head, self.fusion(found.seen.flatten(1, 2), words, keep).pooled)
+        seen, weight = found.seen.flatten(1, 2), found.weight.flatten(1)  # [P, T R, D] and [P, T R]
+        return judgement(self.match_head, self.fusion(seen, words, keep, weight=weight).pooled)

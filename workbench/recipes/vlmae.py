@@ -106,6 +106,12 @@ class Recipe(AttendingWords, HardPairs):
         parts["decoder"] = self.decoder
         return parts if self.teacher is None else parts | {"teacher": self.teacher}
 
+    def trained_by(self, ability: str) -> tuple[str, ...]:
+        weights = self.config.weights
+        if ability == "attended" and not (weights.vtm or weights.mlm):
+            return ()  # no term has words query patches
+        return super().trained_by(ability)
+
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
         if self.teacher is not None:
             follow(self.teacher, self.video, 0.0)  # which may have started from another run

@@ -184,7 +184,7 @@ class RecipeContract(Abilities):
         again = build(name, vocabulary).state_dict()
         assert all(torch.equal(value, again[key]) for key, value in recipe.state_dict().items())
 
-    @pytest.mark.parametrize("rows", [2, 8])
+    @pytest.mark.parametrize("rows", [1, 2, 8])
     def test_small_batches_and_empty_captions_do_no_harm(
         self, name: str, recipe: Any, batch: Any, vocabulary: Any, rows: int
     ) -> None:
