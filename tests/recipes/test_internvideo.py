@@ -13,7 +13,6 @@ from workbench.errors import UserError
 from workbench.models.pooler import Coordinator
 from workbench.models.video import Encoded
 from workbench.recipe.batch import BatchRng, Draw
-from workbench.recipes import internvideo
 from workbench.train.cost import StepCounter
 from workbench.train.loop import train
 from workbench.train.session import try_to_build, untrained
