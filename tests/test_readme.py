@@ -81,6 +81,7 @@ CHECKED = (
     "scaling",
     "mask_strategy",
     "mac_claims",
+    "mac_trend",
     "align_or_predict",
     "text_masking",
     "unmasked_tuning",
