@@ -25,6 +25,7 @@ from workbench.study.spec import Study
         Options(quick=True),
         Options(seeds=(0,), budget="2x", data="folder:/own videos/it's"),
         Options(seeds=(4, 7), single=True, trials=30),
+        Options(seeds=(7,)),
         Options(budget="2x", settings=("optim.betas=0.8,0.95", "optim.lr=0.0003")),
         Options(data="moving_shapes", more_data=("folder:/own", "other:/there")),
         Options(data="folder:/own", pretrain_data="webvid:/there"),

@@ -51,12 +51,13 @@ def _described(path: Path) -> dict[str, Any]:
 def arguments(plan: Plan) -> list[str]:
     """The arguments of `python -m workbench.study` that make this plan, without facts of the machine."""
     options = plan.options
+    comma = "," if len(options.seeds) == 1 else ""
     given = {
         "--recipe": options.recipe,
         "--trials": str(options.trials or ""),
         "--confirm": str(options.confirm or ""),
-        # "3" would stand for the seeds 0, 1 and 2, and a single seed can only be the first.
-        "--seeds": "1" if len(options.seeds) == 1 else ",".join(map(str, options.seeds)),
+        # "3" would stand for the seeds 0, 1 and 2; a comma makes it the seed 3 alone.
+        "--seeds": "1" if options.seeds == (0,) else ",".join(map(str, options.seeds)) + comma,
         "--budget": options.budget,
         "--data": options.data,
         "--pretrain-data": options.pretrain_data,
