@@ -67,6 +67,20 @@ def test_a_later_attempt_takes_the_place_of_a_complete_one_only_when_it_is_compl
     assert mirror._client.get_run(first).info.lifecycle_stage == "deleted", "it can be restored"
 
 
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_a_complete_attempt_counts_before_one_that_began_later_by_a_wrong_clock(mirror, attempt, state):
+    mirror.sync(attempt("there", "ahead", started=2000.0, state=state))
+    complete = attempt("here", "right", started=1000.0, value=55.0)
+    earlier_note = {"address": mirror.address, "state": "complete", "token": "right"}
+    complete.write_json("mlflow.json", earlier_note)  # of a version that noted what it had not sent
+    assert mirror.absent("mask", [complete]) == [complete]
+    mirror.sync(complete)
+    [run] = held(mirror)
+    assert (run.info.status, run.data.metrics["test/t2v_r1"]) == ("FINISHED", 55.0)
+    assert run.data.tags["mlflow.wb.token"] == "right"
+    assert mirror.absent("mask", [complete]) == []
+
+
 def test_what_an_earlier_attempt_failed_of_is_gone_after_success(mirror, make_run):
     run = make_run(state="failed", results=mirror.results)
     run.set_status("failed", failure="hang", reason="no progress")

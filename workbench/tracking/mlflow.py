@@ -70,7 +70,7 @@ class Mirror:
     def sync(self, directory: RunDir) -> str:
         """Sends what the store does not have of a run and returns its MLflow run id.
 
-        An MLflow run that holds a later attempt, or a complete one, of somebody else stays as it is.
+        An MLflow run that holds an attempt of somebody else that counts for more stays as it is, see `_ours`.
         Raises `UserError` where the directory is no run's, and where the store fails or does not answer.
         """
         return self._sync(directory)[0]
@@ -79,7 +79,7 @@ class Mirror:
         """The run id, and whether the MLflow run is now what the directory says."""
         status = directory.status()
         if status is None or not directory.identity():
-            raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
+            raise UserError(f"{directory.path} is not a run directory: run.json or status.json is missing")
         directory.identity("study", "key", "cell")
         sent = with_headlines(points(directory, status), study_of(directory))
         with explained(), wait_for_lock(directory.file("mlflow.lock")):
@@ -89,6 +89,7 @@ class Mirror:
                 run_id, new = self._replace(run_id, directory, status), True
             if ours:
                 self._send(run_id, directory, status, sent, new)
+            # Also where another attempt counts: then nothing of this one is left to be sent.
             token = str(directory.identity().get("token", ""))
             self._remember(directory, run_id, state=status.state, token=token)
         return run_id, ours
@@ -184,14 +185,15 @@ class Mirror:
     def _ours(self, run_id: str, directory: RunDir, status: Status) -> bool:
         """Whether the store has no attempt of somebody else that counts for more than this one.
 
-        Two machines may each have a directory of one cell and seed. The attempt begun last counts, but none
-        replaces a complete one before it is complete itself.
+        Two machines may each have a directory of one cell and seed. A complete attempt counts before all
+        others, whatever the clocks of the machines say; of two the one begun last does.
         """
         tags = self._client.get_run(run_id).data.tags
         if hidden_tag(tags, "token") in ("", str(directory.identity().get("token", ""))):
             return True
-        if tags.get("wb.state") == "complete" and status.state != "complete":
-            return False
+        theirs, ours = tags.get("wb.state") == "complete", status.state == "complete"
+        if theirs != ours:
+            return ours
         return status.started >= float(hidden_tag(tags, "started") or 0.0)
 
     def _contradicts(self, run_id: str, sent: Collection[Point], status: Status) -> bool:

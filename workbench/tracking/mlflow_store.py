@@ -98,7 +98,7 @@ def ends(client: MlflowClient, study: str) -> dict[tuple[str, int], tuple[str, s
 def lacks(there: Mapping[tuple[str, int], tuple[str, str]], directory: RunDir) -> bool:
     """Whether a run has ended and the store does not have it, or not that this attempt ended so.
 
-    What another machine's attempt became of is not for this one to say.
+    What became of another machine's attempt is not for this one to say, unless only this one is complete.
     """
     try:
         status, identity = directory.status(), directory.identity("key")
@@ -107,4 +107,6 @@ def lacks(there: Mapping[tuple[str, int], tuple[str, str]], directory: RunDir) -
     if status is None or status.state == "running":
         return False
     token, state = there.get((identity["key"], identity["seed"]), (None, ""))
-    return token is None or (token == str(identity.get("token", "")) and state != status.state)
+    if token is None or token == str(identity.get("token", "")):
+        return state != status.state
+    return status.state == "complete" and state != "complete"
