@@ -73,12 +73,12 @@ def scaling(answer: Answer) -> Picture | None:
     if answer.scaling is None or answer.scaling.grid is None:
         return None
     table = figures.scaling_table(curve_rows(answer.scaling))
-    axis, metric = f"{answer.scaling.axis}, doubling by doubling", answer.metric
+    axis, metric = f"{answer.scaling.axis} (log scale)", answer.metric
     chance = answer.guess
     return Picture(
         name="scaling",
         caption=f"{naming.first(answer.title)} over {answer.scaling.axis}, with 95 % intervals over seeds "
-        "and queries; a step to the right is a doubling, along which lines between budgets are straight.",
+        "and queries; on the logarithmic axis the lines between budgets are straight.",
         drawn=lambda: paper.sweep(table, axis=axis, metric=metric, connected=True, chance=chance),
         moving=figures.sweep_figure(table, axis=axis, metric=metric, chance=chance),
     )
