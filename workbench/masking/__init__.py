@@ -1,4 +1,4 @@
-"""Maskings: frozen dataclasses one can call. In every mask True means hidden."""
+"""Maskings are callable frozen dataclasses. In every mask True means hidden."""
 
 from workbench import extensions
 

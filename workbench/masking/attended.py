@@ -1,4 +1,4 @@
-"""What is hidden where a model looks: the masking needs attention, so a recipe draws it in `masks`."""
+"""Masking by attention. It needs the attention of a model, so a recipe samples it in its `masks`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from workbench.recipe.batch import BatchRng
 
 
 def attended(weight: Tensor, count: Tensor, rng: BatchRng) -> Tensor:
-    """Draws tokens without putting back, each with a probability in proportion to its weight.
+    """Samples tokens without replacement, with probabilities proportional to their weights.
 
-    The smallest of -log(u) / weight are drawn, which is the same in distribution. A weight of 0 is never
-    drawn as long as there are others.
+    It selects the smallest values of -log(u) / weight with u uniform, which has the same distribution. A
+    token of weight 0 is sampled only if no other is left.
 
     Args:
-        weight: not negative, [B, N].
-        count: int64 [B], how many are drawn of each row.
+        weight: non-negative weights [B, N].
+        count: int64 [B], number of tokens sampled in each row.
 
     Returns:
         Boolean mask [B, N], True = hidden.

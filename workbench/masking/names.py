@@ -1,4 +1,4 @@
-"""Which maskings there are, read from the source, so that listing them loads no torch."""
+"""The available maskings, read from the source, so that listing them does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.errors import UserError
 
 
 class Named(NamedTuple):
-    """A class of a masking."""
+    """The class of a masking and its description."""
 
     module: str
     about: str
@@ -30,12 +30,12 @@ def text() -> dict[str, str]:
 
 
 def strategy_name(name: str) -> str:
-    """What studies and pages call a masking: `per-frame` for `PerFrameMasking`."""
+    """The name of a masking in studies and on pages: `per-frame` for `PerFrameMasking`."""
     return "-".join(re.findall("[A-Z][a-z]+", name)[:-1]).lower()
 
 
 def load(name: str) -> type:
-    """The class of a masking; `UserError` lists those that exist when there is none."""
+    """The class of a masking. Raises `UserError`, which lists the available ones, for an unknown name."""
     known = _subclasses("video.py", "VideoMasking") | _subclasses("text.py", "TextMasking")
     if name not in known:
         raise UserError(f"there is no masking {name!r}; there are {', '.join(known)}")
@@ -44,13 +44,16 @@ def load(name: str) -> type:
 
 
 def _subclasses(file: str, base: str) -> dict[str, Named]:
-    """Ours, then those of the user's files, which may build on ours. `UserError` for a name they share."""
+    """Built-in maskings, then those of the user's files, which may subclass them.
+
+    Raises `UserError` if two have the same name.
+    """
     path = Path(__file__).with_name(file)
     found = _in(path, f"workbench.masking.{path.stem}", {base})
     for stem, theirs in extensions.files("maskings").items():
         for name, new in _in(theirs, f"workbench.masking.{stem}", {base, *found}).items():
             if name in found:
-                raise UserError(f"{theirs} defines {name} as {found[name].module} does; call it otherwise")
+                raise UserError(f"{theirs} defines {name} as {found[name].module} does; rename it")
             found[name] = new
     return found
 
@@ -59,7 +62,7 @@ def _in(file: Path, module: str, bases: set[str]) -> dict[str, Named]:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        extensions.module(module)  # says what is wrong with the file
+        extensions.module(module)  # raises an error that names the fault of the file
         raise
     found = {}
     for node in tree.body:
@@ -70,7 +73,7 @@ def _in(file: Path, module: str, bases: set[str]) -> dict[str, Named]:
 
 
 def _called(base: ast.expr) -> str:
-    """The name of a base class, `TubeMasking` also where it is written `video.TubeMasking`."""
+    """The name of a base class: `TubeMasking`, also if it is written `video.TubeMasking`."""
     if isinstance(base, ast.Attribute):
         return base.attr
     return base.id if isinstance(base, ast.Name) else ""

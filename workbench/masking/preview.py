@@ -1,4 +1,4 @@
-"""A picture of what a masking leaves for the encoder to see."""
+"""An image of the patches and words that a masking leaves visible to the encoder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from workbench.masking.video import Grid
 
 HIDDEN, HATCH = (150, 150, 158), (92, 92, 104)
-"""Two greys: hidden places are hatched, so that they are told from grey pixels of the clip."""
+"""Two greys: hidden tokens are hatched, so that they can be distinguished from grey pixels of the clip."""
 LINES = 16
-"""Lines of the hatching along the side of a frame, of 4 pixels each at least."""
+"""Number of hatching lines along the side of a frame; they are at least 4 pixels apart."""
 GAP = 4
 LINE = 14
 
@@ -30,7 +30,7 @@ def hide(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def darken(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Shows the tokens of a clip that are marked at a third of their brightness; arguments as of `hide`."""
+    """Shows the selected tokens of a clip at a third of their brightness; arguments as in `hide`."""
     pixels = _pixels(frames, mask, grid)
     out = frames.copy()
     out[pixels] = frames[pixels] // 3
@@ -38,14 +38,14 @@ def darken(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _pixels(frames: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Boolean [T, H, W] of a mask [N] over tokens."""
+    """The pixels that a mask [N] over tokens selects, Boolean [T, H, W]."""
     t, h, w, _ = frames.shape
     cells = mask.reshape(grid)
     return cells.repeat(t // grid.time, 0).repeat(h // grid.height, 1).repeat(w // grid.width, 2)
 
 
 def _hatched(height: int, width: int) -> np.ndarray:
-    """A grey frame uint8 [H, W, 3] with lines that fall to the left."""
+    """A grey frame, uint8 [H, W, 3], with diagonal lines that descend to the left."""
     period = max(4, height // LINES)
     down, across = np.indices((height, width))
     lines = (down + across) % period < period // 4
@@ -53,10 +53,10 @@ def _hatched(height: int, width: int) -> np.ndarray:
 
 
 def preview(clips: Tensor, mask: Tensor | None, grid: Grid, words: list[str]) -> Image.Image:
-    """Each clip as a row of frames, and below it what remains, with its words.
+    """An image with each clip as a row of frames, below it the visible patches, and its words.
 
     Args:
-        clips: uint8 [B, T, H, W, 3]; mask: Boolean [B, N] or None; words: a line of text for each clip.
+        clips: uint8 [B, T, H, W, 3]; mask: Boolean [B, N] or None; words: one line of text for each clip.
     """
     video = clips.cpu().numpy()
     batch, frames, height, width, _ = video.shape

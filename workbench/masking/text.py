@@ -1,7 +1,8 @@
-"""Which words of a caption are hidden.
+"""Maskings of captions.
 
 A text masking maps the layout of a batch of captions to a Boolean mask `[B, L]` over content tokens
-(no class or separator token), True = hidden. Two countings exist, because captions differ in length:
+(no class or separator token), True = hidden. There are two ways to count hidden tokens, because captions
+differ in length:
 
 * `equal=False` (hidden tokens are *replaced*): each caption hides `round(ratio * its own length)`.
 * `equal=True` (hidden tokens are *dropped*): every caption hides `int(ratio * L)` of the L positions,
@@ -23,7 +24,7 @@ from workbench.recipe.batch import BatchRng, Layout
 
 @dataclass(frozen=True, kw_only=True)
 class TextMasking(ABC):
-    """A share of a caption's tokens is hidden."""
+    """Hides a share of a caption's tokens, given by `ratio`."""
 
     ratio: float
 
@@ -31,7 +32,7 @@ class TextMasking(ABC):
         check_ratio("text", self.ratio)
 
     def __call__(self, text: Layout, rng: BatchRng, *, equal: bool) -> Tensor:
-        """Boolean mask [B, L], True = hidden. See the module for what `equal` counts."""
+        """Boolean mask [B, L], True = hidden. The docstring of the module explains `equal`."""
         score = self.order(text, rng)
         length = text.valid.shape[1]
         if equal:
@@ -41,7 +42,7 @@ class TextMasking(ABC):
         return (rank < count) & text.valid
 
     def counts(self, valid: Tensor) -> Tensor:
-        """How many tokens of each caption are hidden where they are replaced, [B]; valid: Boolean [B, L]."""
+        """Number of hidden tokens of each caption, [B], if they are replaced; valid: Boolean [B, L]."""
         return torch.round(self.ratio * valid.sum(1))
 
     @abstractmethod
@@ -51,7 +52,7 @@ class TextMasking(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenMasking(TextMasking):
-    """Single tokens, each alike (BERT, arXiv:1810.04805, without its 80/10/10 rule)."""
+    """Hides single tokens with equal probability (BERT, arXiv:1810.04805, without its 80/10/10 rule)."""
 
     def order(self, text: Layout, rng: BatchRng) -> Tensor:
         return rng.uniform(*text.valid.shape)
@@ -59,7 +60,7 @@ class TokenMasking(TextMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class WholeWordMasking(TextMasking):
-    """All pieces of a word together; the last word may be hidden in part, so that counts stay exact."""
+    """Hides whole words; the last one possibly in part, so that counts are exact."""
 
     def order(self, text: Layout, rng: BatchRng) -> Tensor:
         return rng.uniform(*text.valid.shape).gather(1, text.word)
@@ -67,9 +68,9 @@ class WholeWordMasking(TextMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class ContentWordMasking(TextMasking):
-    """Whole content words first, stop words only when those are used up.
+    """Hides whole content words first, and stop words only when no content word is left.
 
-    A stand-in for Clover's object and verb words (arXiv:2207.07885), which come from a scene-graph parser.
+    It replaces Clover's object and verb words (arXiv:2207.07885), which come from a scene-graph parser.
     """
 
     def order(self, text: Layout, rng: BatchRng) -> Tensor:

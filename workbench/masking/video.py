@@ -1,9 +1,9 @@
-"""Which space-time tokens of a clip are hidden.
+"""Maskings of the space-time tokens of clips.
 
 A video masking maps a token grid to a Boolean mask `[B, N]` over content tokens, N = T * H * W in
 time-major order, True = hidden. Every sample hides the same number of tokens (`hidden(grid)`), so the
-visible ones can be gathered into one rectangular batch before the encoder. All draws come from the
-random numbers that are passed in; the mask lives on their device.
+visible ones can be gathered into one rectangular batch before the encoder. All randomness comes from the
+generator that is passed in; the mask is on its device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workbench.masking import names
 from workbench.recipe.batch import BatchRng
 
 BOXES = 32
-"""Boxes that are drawn for a sample, more than it takes to reach any usual share."""
+"""Number of boxes sampled for each clip, more than any usual ratio needs."""
 
 
 class Grid(NamedTuple):
@@ -43,12 +43,12 @@ class Grid(NamedTuple):
 
 
 def floor_count(ratio: float, count: int) -> int:
-    """`int(ratio * count)` without the surprise that 0.29 * 100 is 28.999999999999996."""
+    """`int(ratio * count)` without the rounding error by which 0.29 * 100 is 28.999999999999996."""
     return math.floor(ratio * count + 1e-9)
 
 
 def lowest(score: Tensor, count: int) -> Tensor:
-    """Marks the `count` lowest scores along the last axis: `[..., N]` to Boolean `[..., N]`."""
+    """Selects the `count` lowest scores along the last axis: `[..., N]` to Boolean `[..., N]`."""
     mask = torch.zeros_like(score, dtype=torch.bool)
     if count:
         index = score.argsort(dim=-1, stable=True)[..., :count]
@@ -58,7 +58,7 @@ def lowest(score: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoMasking(ABC):
-    """A share of a clip's tokens is hidden."""
+    """Hides a fixed number of a clip's tokens, given by `ratio`."""
 
     ratio: float
 
@@ -67,7 +67,7 @@ class VideoMasking(ABC):
 
     @abstractmethod
     def hidden(self, grid: Grid) -> int:
-        """Number of tokens hidden in every sample."""
+        """Number of tokens that are hidden in every sample."""
 
     @abstractmethod
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
@@ -76,7 +76,7 @@ class VideoMasking(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomMasking(VideoMasking):
-    """Tokens drawn over the whole clip, as ViCLIP does (arXiv:2307.06942)."""
+    """Hides tokens at random positions of the whole clip (ViCLIP, arXiv:2307.06942)."""
 
     def hidden(self, grid: Grid) -> int:
         return floor_count(self.ratio, grid.tokens)
@@ -87,7 +87,10 @@ class RandomMasking(VideoMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class PerFrameMasking(VideoMasking):
-    """The same number of tokens in every temporal slot, at other places in each, as in MAC's figure."""
+    """Hides the same number of tokens in every temporal slot, at independent random positions.
+
+    It follows MAC's figure (arXiv:2212.00986).
+    """
 
     def hidden(self, grid: Grid) -> int:
         return grid.time * floor_count(self.ratio, grid.space)
@@ -99,7 +102,10 @@ class PerFrameMasking(VideoMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class TubeMasking(VideoMasking):
-    """One spatial mask for all temporal slots (VideoMAE, arXiv:2203.12602; SimVTP, arXiv:2212.03490)."""
+    """Hides the same spatial positions in all temporal slots.
+
+    It is the tube masking of VideoMAE (arXiv:2203.12602) and SimVTP (arXiv:2212.03490).
+    """
 
     def hidden(self, grid: Grid) -> int:
         return grid.time * floor_count(self.ratio, grid.space)
@@ -111,7 +117,7 @@ class TubeMasking(VideoMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameMasking(VideoMasking):
-    """Whole temporal slots; the share is rounded down to whole slots, so few slots mean coarse steps."""
+    """Hides whole temporal slots; the number is rounded down, so few slots give coarse steps."""
 
     def hidden(self, grid: Grid) -> int:
         return grid.space * floor_count(self.ratio, grid.time)
@@ -123,13 +129,14 @@ class FrameMasking(VideoMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class CellMasking(VideoMasking):
-    """Cells of neighbouring patches of a temporal slot, over the whole clip (MaskVLM, arXiv:2208.02131).
+    """Hides groups of `side` x `side` neighbouring patches within temporal slots (MaskVLM, arXiv:2208.02131).
 
-    Whole cells are counted; where the grid does not divide into them, one may be hidden in part.
+    The number of hidden patches is that of whole groups; if `side` does not divide the grid, a group may be
+    hidden in part.
     """
 
     side: int = 2
-    """Patches of a cell along height and width."""
+    """Patches of a group along height and width."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,7 +149,7 @@ class CellMasking(VideoMasking):
         return lowest(self.order(grid, batch, rng), self.hidden(grid))
 
     def order(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        """Scores [B, N], whole numbers and alike within a cell; the lowest are hidden first."""
+        """Scores [B, N], whole numbers that are equal within a group; the lowest are hidden first."""
         height, width = (-(-side // self.side) for side in (grid.height, grid.width))
         score = rng.uniform(batch, grid.time * height * width).argsort(1).argsort(1)
         score = score.view(batch, grid.time, height, width)
@@ -152,8 +159,10 @@ class CellMasking(VideoMasking):
 
 @dataclass(frozen=True, kw_only=True)
 class BoxMasking(VideoMasking):
-    """Boxes in space and time, each side below two thirds of the clip's, until the share is reached; of the
-    last box only a part (VIOLET, arXiv:2111.12681)."""
+    """Hides space-time boxes until the ratio is reached, the last only in part (VIOLET, arXiv:2111.12681).
+
+    Each side of a box is below two thirds of the grid's.
+    """
 
     def hidden(self, grid: Grid) -> int:
         return floor_count(self.ratio, grid.tokens)
@@ -162,38 +171,40 @@ class BoxMasking(VideoMasking):
         return lowest(self.order(grid, batch, rng), self.hidden(grid))
 
     def order(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        """Scores [B, N], by the first box that a token lies in; the lowest are hidden first."""
+        """Scores [B, N], given by the first box that contains a token; the lowest are hidden first."""
         covered = boxes(grid, rng.uniform(batch, BOXES, 3, 2))  # [B, BOXES, N]
         number = torch.arange(BOXES, device=covered.device)[:, None]
         first = torch.where(covered, number, BOXES).amin(1)
-        # Within a box from a random place on, so that no part of the clip is hidden more often.
+        # Within a box the order begins at a random token, so that no part of the clip is hidden more often.
         place = torch.arange(grid.tokens, device=covered.device) / grid.tokens
         return first + (place + rng.uniform(batch, 1)) % 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellOrBoxMasking(VideoMasking):
-    """Cells of 2 x 2 patches, the last one in part, or boxes: either for half of the samples (VIOLETv2,
-    arXiv:2209.01540)."""
+    """Hides groups of 2 x 2 patches or space-time boxes, each with probability 0.5 for a sample.
+
+    The last group or box is hidden only in part (VIOLETv2, arXiv:2209.01540).
+    """
 
     def hidden(self, grid: Grid) -> int:
         return floor_count(self.ratio, grid.tokens)
 
     def __call__(self, grid: Grid, batch: int, rng: BatchRng) -> Tensor:
-        # Within a cell by chance, so that no part of the last one is hidden more often.
+        # The order within a group is random, so that no part of the last one is hidden more often.
         cells = CellMasking(ratio=self.ratio).order(grid, batch, rng) + rng.uniform(batch, grid.tokens)
         whole = BoxMasking(ratio=self.ratio).order(grid, batch, rng)
         return lowest(torch.where(rng.uniform(batch, 1) < 0.5, cells, whole), self.hidden(grid))
 
 
 def boxes(grid: Grid, chance: Tensor) -> Tensor:
-    """Which tokens lie in each of K boxes a sample, Boolean [B, K, N].
+    """The tokens inside each of K random boxes of a sample, Boolean [B, K, N].
 
-    Every length below two thirds of the grid's side is as likely as another (1 is always allowed), then every
-    place is.
+    The length along each axis is uniform over those below two thirds of the grid's side (1 is always
+    allowed), then the position is uniform.
 
     Args:
-        chance: uniform numbers [B, K, 3, 2] in [0, 1), for length and place along time, height and width.
+        chance: uniform numbers [B, K, 3, 2] in [0, 1), for length and position along time, height and width.
     """
     inside = []
     for axis, side in enumerate(grid):
@@ -207,22 +218,22 @@ def boxes(grid: Grid, chance: Tensor) -> Tensor:
 
 
 BLOCKS = 16
-"""Rectangles that `BlockMasking` draws for each clip, of which it takes the first ones."""
+"""Number of rectangles that `BlockMasking` samples for each clip; it uses as many as it needs."""
 SMALLEST = 4
-"""Places of its smallest rectangle, as in BEiT."""
+"""Area of its smallest rectangle in patches, as in BEiT."""
 LOWEST_ASPECT = 0.3
-"""Height by width of its flattest rectangle, as in BEiT."""
+"""Smallest ratio of height to width of its rectangles, as in BEiT."""
 TIE = 1e-3
-"""Distances from the middle of a rectangle that differ by less count as alike (1 is its edge)."""
+"""Distances from the centre of a rectangle that differ by less count as equal (1 is its edge)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMasking(VideoMasking):
-    """A few rectangles of places, the same in every temporal slot (BEiT, arXiv:2106.08254).
+    """Hides a few rectangles, the same in every temporal slot (BEiT, arXiv:2106.08254).
 
-    Each has an area between 4 places and all that are to be hidden, and an aspect between 0.3 and 1 / 0.3,
-    drawn evenly on a logarithmic scale. They are put down one after the other until enough is hidden. Of the
-    last one only what is nearest to its middle, as much as is needed; should all be too little, they grow.
+    Areas lie between 4 patches and the number of patches to hide; aspect ratios lie between 0.3 and 1 / 0.3,
+    uniform on a logarithmic scale. Rectangles are placed one after another until enough is hidden. The last
+    one is trimmed to the patches nearest to its centre; if all together hide too little, they grow.
     """
 
     def hidden(self, grid: Grid) -> int:
@@ -238,15 +249,16 @@ class BlockMasking(VideoMasking):
         far = torch.maximum(down[..., None], across[..., None, :])  # [B, BLOCKS, H, W], below 1 inside
         turn = torch.arange(BLOCKS, device=far.device)[:, None, None]
         first = torch.where(far < 1, turn + far, BLOCKS + far).amin(1)  # [B, H, W]
-        # Places that are as far away come in any order, so that no part of the clip is hidden more often.
+        # Equally distant positions come in random order, so that no part of the clip is hidden more often.
         mask = lowest(first.flatten(1) + TIE * rng.uniform(batch, grid.space), count)
         return mask[:, None].expand(-1, grid.time, -1).flatten(1)
 
 
 def _far(start: Tensor, length: Tensor, side: int) -> Tensor:
-    """How far each of `side` places is from the middle of an interval, 1 at its ends: [..., side].
+    """Distance of each of `side` positions from the centre of an interval, 1 at its ends: [..., side].
 
-    start: where the interval lies, from 0 to 1, at one end or the other; length: of the interval, rounded.
+    start: position of the interval, from 0 (first possible) to 1 (last possible); length: its length, which
+    is rounded.
     """
     length = length.round().clamp(1, side)
     start = (start * (side - length + 1)).floor()
@@ -255,16 +267,16 @@ def _far(start: Tensor, length: Tensor, side: int) -> Tensor:
 
 
 def check_ratio(what: str, ratio: float) -> None:
-    """Refuses a ratio outside [0, 1): hiding everything leaves the encoder nothing to read."""
+    """Raises `UserError` for a ratio outside [0, 1): at 1 the encoder would have nothing to read."""
     number = isinstance(ratio, int | float) and not isinstance(ratio, bool)
     if not (number and 0 <= ratio < 1):
-        raise UserError(f"a {what} mask ratio is a share in [0, 1), not {ratio!r}")
+        raise UserError(f"a {what} mask ratio must be at least 0 and below 1, not {ratio!r}")
 
 
 def strategy(name: str) -> Callable[..., VideoMasking]:
-    """The masking that a study calls `random`, `per-frame`, ...; `UserError` lists those that exist.
+    """The masking that studies call `random`, `per-frame`, ...; `UserError` lists the available ones.
 
-    A class is found by its name: `PerFrameMasking` is `per-frame`.
+    The name of a class gives the name of its strategy: `PerFrameMasking` is `per-frame`.
     """
     known = {names.strategy_name(cls): cls for cls in names.video()}
     if name not in known:

@@ -1,1 +1,1 @@
-"""What every recipe is, and what it is given."""
+"""The base of every recipe, its inputs, and parts that several recipes share."""

@@ -1,4 +1,4 @@
-"""What recipes are able to do that encode each side, then read both together in a fusion encoder."""
+"""Abilities of recipes that encode each side and then read both together in a fusion encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AttendingWords:
     fusion: FusionEncoder
 
     def attended(self, video: Tensor, text: Text) -> Tensor:
-        """How much the words of each caption look at each token of its clip, [B, N]."""
+        """How much the words of each caption attend to each token of its clip, [B, N]."""
         words, keep = self.words_to_fuse(text)
         return self.fusion(self.video(video).tokens, words, keep, show=True).attended(keep)
 
@@ -35,10 +35,10 @@ class JudgingPairs:
     text: TextEncoder
     fusion: FusionEncoder
     match_head: nn.Module
-    """From a pair's pooled vector to two logits: no match, match."""
+    """Maps a pair's pooled vector to two logits: no match, match."""
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         return match_score(self.judge(self.video(video).tokens, self.text(text).tokens, text.layout.valid))
 
     def judge(self, video: Tensor, text: Tensor, keep: Tensor) -> Tensor:

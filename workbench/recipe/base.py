@@ -1,4 +1,4 @@
-"""What every recipe is: named losses of a batch, the encoders it runs, and what else it is able to do."""
+"""The base class of recipes: named losses of a batch, the encoders that it runs, and its other abilities."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ if TYPE_CHECKING:
 
 EMBEDDINGS = ("embed_video", "embed_text")
 ABILITIES = (*EMBEDDINGS, "match", "generate", "answer", "regions", "attended")
-"""Methods of a recipe whose results mean nothing before they are trained, see `BaseRecipe.trained_by`."""
+"""Methods of a recipe whose results are meaningless before they are trained, see `BaseRecipe.trained_by`."""
 
 
 SLICE = 4096
-"""Captions whose masks are drawn together where no more than counts are wanted."""
+"""Number of captions whose masks are sampled together when only counts of hidden words are needed."""
 
 
 class Phase(NamedTuple):
-    """A stretch of training of its own, computed by the recipe's method of the phase's name."""
+    """A training objective besides `recipe` and `align`; the recipe's method of the same name computes it."""
 
     trains: tuple[str, ...] = ()
-    """Parts that learn in it, by the beginnings of their parameters' names; empty for all."""
+    """Prefixes of the names of the parameters that it trains; empty for all."""
 
 
 class BaseRecipe(nn.Module, ABC):
-    """One published system: a subclass builds its parts, names its encoders and its losses.
+    """One published system: a subclass builds its parts, names its encoders and computes its losses.
 
-    Nothing is assumed of how the sides are encoded: they may share every weight, there may be no text
-    encoder, and pairs may be judged together only. What else a recipe can do is found by what it defines:
+    The base class does not assume how the sides are encoded: they may share all weights, there may be no text
+    encoder, and the recipe may only judge pairs. Other abilities of a recipe are the methods that it defines:
 
     - `embed_video(video, mask=None)`, `embed_text(text, mask=None)` -> unit vectors [B, E] (see `dual.py`)
     - `match(video, text)` -> logits [P] of pairs judged together
-    - `generate(video, prompts=None)` -> captions, a list of B that begin with B prompts, if there are any
+    - `generate(video, prompts=None)` -> B captions, which begin with the B prompts if there are any
     - `answer(video, question, choices)` -> logits [B, A]
     - `embed_steps(video)` -> unit vectors [B, T, E] of moments
-    - `regions(video, text)` -> boxes [B, t, R, 4], in shares of the picture (left, top, right, bottom), and
+    - `regions(video, text)` -> boxes [B, t, R, 4], in shares of the frame (left, top, right, bottom), and
       how well they fit the captions, [B, t, R], in each of the t steps of the clip's grid
-    - `attended(video, text)` -> how much captions look at each token of the clip's grid, [B, N]
+    - `attended(video, text)` -> how much captions attend to each token of the clip's grid, [B, N]
     - `features(video)` -> [B, N, D] for probes
-    - `reconstruct(batch, draw)` -> clips in grey levels, float [B, T, H, W, 3]: what is predicted in the
-      hidden places, the truth elsewhere; with `reconstruction`, what to say of it (see `reconstruction.py`)
+    - `reconstruct(batch, draw)` -> clips in grey levels, float [B, T, H, W, 3]: predictions at the
+      hidden positions, the ground truth elsewhere; `reconstruction` describes them (see `reconstruction.py`)
 
-    Videos are uint8 [B, T, H, W, 3]. What a recipe keeps from step to step (a teacher, a queue, a codebook)
-    is a parameter without gradient or a buffer of fixed shape, so that a checkpoint holds it.
+    Videos are uint8 [B, T, H, W, 3]. State that a recipe keeps between steps (a teacher, a queue, a codebook)
+    is a parameter without gradient or a buffer of fixed shape, so that it is saved in checkpoints.
     """
 
     CONTRASTS: ClassVar[tuple[str, ...]] = ()
-    """Objectives whose loss is a contrast of embeddings and nothing else, see `DualEncoder.contrast_of`."""
+    """Objectives whose loss is only a contrast of embeddings, see `DualEncoder.contrast_of`."""
 
     PHASES: ClassVar[Mapping[str, Phase]] = {}
     """Objectives that a stage may name besides `recipe` and `align`."""
 
     DISTRIBUTED: ClassVar[bool] = False
-    """Whether several processes that share a batch compute what one computes of it (see `distributed`): what
-    looks at other rows gathers them, what is drawn of them is drawn for all."""
+    """Whether several processes that share a batch compute the same as one process (see `distributed`): terms
+    that depend on other rows gather them, and random numbers that depend on other rows are drawn for all."""
 
     READS_IMAGES: ClassVar[bool] = False
-    """Whether a batch may be of single images [B, 1, H, W, 3] where clips have more frames."""
+    """Whether a batch may contain single images [B, 1, H, W, 3] although clips have more frames."""
 
     def __init__(self, config: Any, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -85,19 +85,20 @@ class BaseRecipe(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Named unweighted terms of the recipe's objective, scalars, of what the draw leaves to see.
+        """Named, unweighted scalar losses of the recipe's own objective, given the choices in `draw`.
 
-        Terms of weight 0 are left out, and those that predict what is hidden where the draw's masks are None.
+        Losses of weight 0 are left out, and so are losses on hidden content where the masks are None.
         """
 
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Only the contrast of clips and captions, of a recipe that embeds both (see `dual.py`)."""
+        """The contrastive loss of clips and captions alone, for a recipe that embeds both (see `dual.py`)."""
         raise UserError(f"{self.name} embeds no clips and captions: nothing to contrast")
 
     def forward(self, batch: Batch, draw: Draw, *, objective: str = "recipe") -> dict[str, Tensor]:
-        """The one entry of training, under whatever objective: named unweighted terms, scalars.
+        """The losses of any objective, by name: unweighted scalars. Training calls only this method.
 
-        Raises `UserError` where no term is left: only hidden words are predicted, say, and none are hidden.
+        Raises `UserError` if no loss is left, for example if only hidden words are predicted and none are
+        hidden.
         """
         compute = self.losses if objective == "recipe" else getattr(self, objective)
         terms: dict[str, Tensor] = compute(batch, draw)
@@ -110,22 +111,22 @@ class BaseRecipe(nn.Module, ABC):
         return terms
 
     def weights(self, objective: str = "recipe") -> dict[str, float]:
-        """Weight of each term, from the recipe's config; the shared alignment has one term."""
+        """Weight of each loss, from the recipe's config; the shared alignment has one loss."""
         return {"vtc": 1.0} if objective == "align" else asdict(self.config.weights)
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Whatever chance decides in a step: the masks, then the `choices` of the recipe's own objective."""
+        """All random choices of a step: the masks, then the `choices` of the recipe's own objective."""
         video, text = self.masks(batch, rng) if masked else Masks()
         return Draw(video, text, self.choices(batch, rng) if objective == "recipe" else {})
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """What the recipe's own losses draw besides masks, masked or not: `Draw.chosen`, [B, ...] each."""
+        """Random choices of the recipe's own losses besides masks, [B, ...] each: `Draw.chosen`."""
         return {}
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
-        """Both sides at once: a recipe may look at one side, or run itself, to hide the other.
+        """Samples the masks of both sides; a recipe may use one side, or run itself, to mask the other.
 
-        The masks say how much they hide as far as that is known (see `masking.positions`).
+        The masks store the number of positions that they hide if it is known (see `masking.positions`).
         """
         video, text = self.config.video_masking, self.config.text_masking
         rows, known = len(batch.text.tokens), batch.text.known
@@ -143,13 +144,13 @@ class BaseRecipe(nn.Module, ABC):
         return Masks(patches, words)
 
     def hidden_shares(self, batch: Batch, rng: BatchRng) -> dict[str, float]:
-        """What a masked step really hides of these clips' tokens and of these captions' words.
+        """Shares of these clips' tokens and of these captions' words that a masked step hides, from 0 to 1.
 
-        A ratio is not that share: counts are rounded down, and where words are dropped, padding goes first.
-        Rows go through in slices of `SLICE`, so that the masks of all captions of a data set are never in
-        memory together; only a recipe whose masks look at more than captions draws all of them at once.
+        They differ from the ratio: counts are rounded down, and if words are dropped, padding is dropped
+        first. Masks are sampled in slices of `SLICE` rows, so that those of all captions of a data set are
+        never in memory together; a recipe with its own `masks` samples all of them at once.
 
-        batch: on whatever device; the masks are drawn on that of `rng`.
+        batch: on any device; the masks are sampled on that of `rng`.
         """
         rows = len(batch.text.tokens)
         step = SLICE if type(self).masks is BaseRecipe.masks else max(1, rows)
@@ -163,7 +164,7 @@ class BaseRecipe(nn.Module, ABC):
             if masks.text is not None:
                 words += int(valid.sum())
                 hidden_words += int((masks.text & valid).sum())
-        # In single precision as ever, so that the same counts give the same recorded number.
+        # In single precision, as in earlier runs, so that the same counts give the same recorded number.
         of_words = float(torch.tensor(hidden_words) / torch.tensor(words)) if words else 0.0
         return {
             "mask/video_hidden": hidden_patches / patches if patches else 0.0,
@@ -171,32 +172,32 @@ class BaseRecipe(nn.Module, ABC):
         }
 
     def attach(self, truths: Sequence[Truth | None]) -> None:
-        """Takes what is known of the training data beside pixels, to be found by `Batch.source` and `.index`.
+        """Receives the training data's ground truth; `Batch.source` and `.index` give the rows of a step.
 
-        Called in each process, also of a resumed run: what is kept of it has no place in a checkpoint.
-        `UserError` where an objective needs what the data do not know.
+        It is called in each process, also when a run resumes, because checkpoints do not contain ground
+        truth. Raises `UserError` if an objective needs ground truth that the data do not have.
 
         truths: one for each data set of the run, in the order of its stages; None for data that only stages
             of `align` read.
         """
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
-        """Fits what must be there before the first step, such as a codebook, into buffers.
+        """Fits buffers that the first step needs, such as a codebook.
 
-        store: what the first stage trains on.
+        store: the training data of the first stage.
 
-        Returns: FLOPs of what torch did not compute itself; its own are counted.
+        Returns: FLOPs of computations outside torch; those in torch are counted automatically.
         """
         return 0.0
 
     def after_step(self, done: float) -> None:
-        """After each optimiser step, without gradients: teachers, queues, schedules.
+        """Updates teachers, queues and schedules after each optimiser step, without gradients.
 
-        done: share of the run that is over, from 0 to 1; each stage counts alike, whatever its length.
+        done: share of the run that is over, from 0 to 1; all stages count equally, whatever their lengths.
         """
 
     def rates(self) -> dict[str, float]:
-        """Factors of the learning rate, by the beginnings of parameters' names; 1 for all others."""
+        """Factors of the learning rate by prefix of the parameters' names; 1 for all others."""
         return {}
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
@@ -210,7 +211,7 @@ class BaseRecipe(nn.Module, ABC):
 
     @property
     def name(self) -> str:
-        """Of its module."""
+        """Name of the recipe's module."""
         return type(self).__module__.rpartition(".")[2]
 
     @property
@@ -222,13 +223,13 @@ class BaseRecipe(nn.Module, ABC):
 
     @classmethod
     def objectives(cls) -> tuple[str, ...]:
-        """What a stage may name: its own losses, the alignment where it can align, and its phases."""
+        """Objectives that a stage may name: `recipe`, `align` if the recipe supports it, and its phases."""
         align = () if cls.align is BaseRecipe.align else ("align",)
         return ("recipe", *align, *cls.PHASES)
 
     @classmethod
     def check_objective(cls, objective: str) -> None:
-        """Refuses a stage's objective that the recipe does not have."""
+        """Raises `UserError` for an objective that the recipe does not have."""
         known = cls.objectives()
         if objective not in known:
             name = cls.__module__.rpartition(".")[2]
@@ -236,12 +237,12 @@ class BaseRecipe(nn.Module, ABC):
 
     @classmethod
     def check_run(cls, config: RunConfig, drawn: Collection[str]) -> None:
-        """Refuses a run that cannot be, as far as its configuration tells; called before there are data.
+        """Raises `UserError` for a configuration that cannot be run; called before the data are read.
 
-        drawn: names of those of the run's data whose motion is known.
+        drawn: names of the run's data sets whose motion is known.
         """
 
     def learns(self, parameter: str, objective: str) -> bool:
-        """Whether a parameter that is trained at all is trained under an objective."""
+        """Whether an objective trains a parameter, given that the parameter is trainable."""
         trains = self.PHASES[objective].trains if objective in self.PHASES else ()
         return not trains or parameter.startswith(trains)

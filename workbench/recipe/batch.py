@@ -1,4 +1,4 @@
-"""What a recipe is given in a step: clips and captions, and whatever chance decides about them.
+"""The inputs of a recipe in a step: clips, captions and all random choices.
 
 Letters: B rows of a batch, T frames, H W pixels, N tokens of a clip, L content positions of a caption.
 """
@@ -18,7 +18,7 @@ from workbench.distributed import gather
 
 
 class Layout(NamedTuple):
-    """What a masking may know of a batch of captions; all `[B, L]`."""
+    """The properties of a batch of captions that a masking may use; all `[B, L]`."""
 
     valid: Tensor
     """Boolean: a token, not padding."""
@@ -34,7 +34,7 @@ class Text(NamedTuple):
     tokens: Tensor
     layout: Layout
     host: Layout | None = None
-    """A copy of the layout on the host, of captions on an accelerator; None where the host has none."""
+    """A copy of the layout on the host if the captions are on an accelerator; None if there is no copy."""
 
     @property
     def known(self) -> Layout | None:
@@ -53,7 +53,7 @@ class Text(NamedTuple):
         return Text(gather(self.tokens), Layout(*map(gather, self.layout)))
 
     def append(self, token: int) -> tuple[Text, Tensor]:
-        """Captions [B, L + 1] with one more token behind each, and where it stands, Boolean [B, L + 1]."""
+        """Captions [B, L + 1] with one token appended to each, and its position, Boolean [B, L + 1]."""
         valid, word, content = (F.pad(x, (0, 1)) for x in self.layout)
         length = word.shape[1]
         at = torch.arange(length, device=word.device) == self.layout.valid.sum(1, keepdim=True)
@@ -73,9 +73,9 @@ class Batch(NamedTuple):
     text: Text
     """[B, L]"""
     index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name, of no use here
-    """int64 [B], rows of the frame store, for targets that are made beforehand; -1 for none."""
+    """int64 [B], rows of the frame store, for targets that are computed in advance; -1 for none."""
     label: Tensor
-    """int64 [B], class of each clip from 1 on, 0 where it has none; see `FrameStore.labels`."""
+    """int64 [B], class of each clip, from 1; 0 if it has none; see `FrameStore.labels`."""
     source: Tensor
     """int64 [B], number of the data set among those of the run, in the order of its stages."""
 
@@ -95,11 +95,11 @@ class Batch(NamedTuple):
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All that lies on the batch's device."""
+        """All tensors of the batch that are on its device."""
         return (self.video, self.text.tokens, *self.text.layout, *self[2:])
 
     def pinned(self) -> Batch:
-        """The same in memory from which an accelerator reads while the host goes on."""
+        """The same batch in page-locked memory, from which copies to an accelerator are asynchronous."""
         video, tokens, *rest = (x.pin_memory() for x in self.tensors)
         return Batch(video, Text(tokens, Layout(*rest[:3])), *rest[3:])
 
@@ -110,7 +110,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 class Masks(NamedTuple):
-    """What is hidden of a batch, True = hidden; None where nothing is."""
+    """Masks of both sides of a batch, True = hidden; None if nothing is hidden."""
 
     video: Tensor | None = None
     """Boolean [B, N]"""
@@ -119,10 +119,10 @@ class Masks(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Whatever chance decides in a step, drawn before the forward pass, which takes no generator."""
+    """All random choices of a step. They are drawn before the forward pass, which takes no generator."""
 
     video_mask: Tensor | None = None
-    """Boolean [B, N], True = hidden; None where nothing is."""
+    """Boolean [B, N], True = hidden; None if nothing is hidden."""
     text_mask: Tensor | None = None
     """Boolean [B, L]"""
     chosen: Mapping[str, Tensor] = MappingProxyType({})
@@ -132,8 +132,8 @@ class Draw(NamedTuple):
 class BatchRng:
     """Random numbers for the rows of a batch.
 
-    They are drawn for the batch of all processes, of which each takes its own rows: what is drawn depends on
-    the generator's seed and on the size of the whole batch, and on no rank.
+    They are drawn for the batch of all processes, of which each takes its own rows, so they depend on the
+    generator's seed and on the size of the whole batch, but not on the number of processes or the rank.
     """
 
     def __init__(self, generator: torch.Generator, *, rank: int = 0, size: int = 1) -> None:
@@ -141,7 +141,7 @@ class BatchRng:
 
     @staticmethod
     def seeded(seed: int, device: torch.device | str = "cpu") -> BatchRng:
-        """For one process."""
+        """Random numbers for a single process, from a new generator."""
         return BatchRng(torch.Generator(device).manual_seed(seed))
 
     @property
@@ -160,19 +160,21 @@ class BatchRng:
         return self.own(whole)
 
     def for_all(self) -> BatchRng:
-        """The same generator for the rows of all processes at once, where they depend on each other."""
+        """The same generator for the rows of all processes, for choices that depend on other rows."""
         return BatchRng(self.generator)
 
     @functools.cached_property
     def on_host(self) -> BatchRng:
-        """Numbers that the host reads without waiting, to know, say, how many rows are chosen: those of this
-        generator on a processor, those of a second one, seeded alike, beside an accelerator."""
+        """Random numbers that the host can read without waiting, such as which rows are chosen.
+
+        They come from this generator on a CPU, else from a second one on the CPU with the same seed.
+        """
         if self.device.type == "cpu":
             return self
         generator = torch.Generator().manual_seed(self.generator.initial_seed())
         return BatchRng(generator, rank=self.rank, size=self.size)
 
     def own(self, whole: Tensor) -> Tensor:
-        """The rows of this process of what was drawn for all, [size * B, ...]."""
+        """The rows of this process out of those drawn for all processes, [size * B, ...]."""
         batch = len(whole) // self.size
         return whole[self.rank * batch :][:batch]

@@ -1,4 +1,4 @@
-"""Names of what training clips show, as texts beside the captions; found by the clips' rows."""
+"""Class names of training clips, as texts beside the captions; they are looked up by the clips' rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ IMAGE = ("colour", "shape")
 
 
 class ClassTable(nn.Module):
-    """The class of each clip as a whole and of its frames, over all data sets; no checkpoint holds it.
+    """The classes of each clip and of its frames, over all data sets; they are not saved in checkpoints.
 
-    A clip's class is its label, a frame's the values of `IMAGE`. Classes are numbered from 1 on, in the
-    order of their names; 0, whose name is empty, is no class.
+    A clip's class is its label, a frame's is given by the values of `IMAGE`. Classes are numbered from 1, in
+    the order of their names; 0, whose name is empty, means no class.
     """
 
     kinds: Tensor
-    """int64 [rows + 1, 2], class of a clip and of its frames; the last row, of no clip, is zero."""
+    """int64 [rows + 1, 2], class of a clip and of its frames; the last row, which belongs to no clip, is
+    zero."""
     starts: Tensor
     """int64 [sources], first row of each data set."""
 
@@ -39,7 +40,7 @@ class ClassTable(nn.Module):
             self.register_buffer(f"of_{part}", torch.zeros(1, 0, dtype=torch.int64), persistent=False)
 
     def fill(self, truths: Sequence[Truth | None], vocabulary: Vocabulary) -> None:
-        """Takes the classes of all clips; of data that are None, or know none, clips have none."""
+        """Stores the classes of all clips; clips of data that are None or have no classes get none."""
         starts: list[int] = []
         kinds: list[tuple[str, str]] = []
         for truth in truths:
@@ -59,12 +60,12 @@ class ClassTable(nn.Module):
             setattr(self, f"of_{part}", table)
 
     def forward(self, batch: Batch, frames: Tensor) -> Tensor:
-        """The class of each clip, of its frames where `frames` [B] holds, int64 [B]; 0 for none."""
+        """The class of each clip, or of its frames where `frames` [B] is True, int64 [B]; 0 for none."""
         row = torch.where(batch.index < 0, -1, self.starts[batch.source] + batch.index)
         return self.kinds[row].gather(1, frames.long()[:, None])[:, 0]
 
     def named(self, text: Text, kind: Tensor) -> Text:
-        """The captions, with the name of the class in place of those whose `kind` [B] is not 0."""
+        """The captions; those whose `kind` [B] is not 0 are replaced by the name of that class."""
         if len(self.names) == 1:
             return text
         has_class = (kind > 0)[:, None]

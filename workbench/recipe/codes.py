@@ -1,4 +1,4 @@
-"""A codebook is fitted to what a recipe trains on, before its first step."""
+"""Fitting of a codebook to a recipe's training data before the first step."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 PATCHES_PER_CODE = 16
 PATCHES_PER_CLIP = 8
-"""On the average, so that few clips are read."""
+"""Average number of patches taken from a clip, which sets how many clips are read."""
 
 
 def fit_codes(codebook: Codebook, video: VideoEncoder, store: FrameStore, rng: torch.Generator) -> float:
-    """Fits the codebook to patches of training clips that are drawn from `rng`; returns the FLOPs.
+    """Fits the codebook to randomly sampled patches of training clips; returns the FLOPs.
 
-    Where more frames are stored than a step takes, they are those at the centres of equal intervals.
+    If more frames are stored than a step uses, it takes those at the centres of equal intervals.
     """
     wanted = PATCHES_PER_CODE * len(codebook.centroids)
     clips = np.unique(store.splits["train"].clips)

@@ -1,4 +1,4 @@
-"""Parts of one side that fit parts of the other: steps of a clip and words of its caption (LocVTP).
+"""Correspondence between parts of both sides: time steps of a clip and words of its caption (LocVTP).
 
 Letters: B batch, A anchors (all parts of one side), K candidates (all of the other), C negatives, E width.
 """
@@ -15,7 +15,7 @@ from workbench.targets.precision import at_least_float32
 
 
 class Fits(NamedTuple):
-    """Which of its candidates each anchor is compared with."""
+    """The candidates that each anchor is compared with."""
 
     best: Tensor
     """[B, A], the candidate that fits best."""
@@ -24,23 +24,23 @@ class Fits(NamedTuple):
     negatives: Tensor
     """[B, A, C], similarities of others; minus infinity where there are too few."""
     counts: Tensor
-    """Boolean [B, A], whether there is such an anchor, and something to compare it with."""
+    """Boolean [B, A], whether the anchor exists and has something to be compared with."""
     last: Tensor
-    """[B, 1], the last candidate that is no padding."""
+    """[B, 1], the last candidate that is not padding."""
 
 
 def best_fits(
     anchors: Tensor, candidates: Tensor, kept: tuple[Tensor, Tensor], chance: Tensor, negatives: int
 ) -> Fits:
-    """The best candidate of each anchor, and a few others, drawn without it and none twice.
+    """The best candidate of each anchor, and a few of the others, sampled without replacement.
 
     Args:
         anchors, candidates: unit vectors [B, A, E] and [B, K, E].
-        kept: Boolean [B, A] and [B, K], False at padding, which stands last.
-        chance: uniform numbers [B, A, K] in [0, 1); the candidates with the largest ones are drawn.
-        negatives: how many are drawn; fewer where there are fewer.
+        kept: Boolean [B, A] and [B, K], False at padding, which comes last.
+        chance: uniform numbers [B, A, K] in [0, 1); the candidates with the largest ones are sampled.
+        negatives: number of sampled candidates; fewer if there are fewer.
     """
-    with torch.autocast(anchors.device.type, enabled=False):  # bfloat16 would make ties
+    with torch.autocast(anchors.device.type, enabled=False):  # bfloat16 would produce ties
         scores = at_least_float32(anchors) @ at_least_float32(candidates).mT  # [B, A, K]
     is_anchor, valid = kept
     best = scores.masked_fill(~valid[:, None], float("-inf")).argmax(2)
@@ -56,7 +56,7 @@ def best_fits(
 
 
 class Shift(nn.Module):
-    """Tells vectors which way and how far they were shifted; those that were not stay as they are."""
+    """Adds learned vectors for the direction and the length of a shift; a shift of 0 adds nothing."""
 
     def __init__(self, embed: int, most: int) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ class Shift(nn.Module):
         self.distance = nn.Embedding(most + 1, embed, padding_idx=0)
         with torch.no_grad():
             for table in (self.sign, self.distance):
-                table.weight.mul_(embed**-0.5)  # as long as the unit vectors that they are added to
+                table.weight.mul_(embed**-0.5)  # about the norm of the unit vectors that they are added to
 
     def forward(self, vectors: Tensor, shift: Tensor) -> Tensor:
-        """Unit vectors [B, A, E] of unit vectors that were shifted by so many places [B, A]."""
+        """Unit vectors [B, A, E], given unit vectors and their shifts in positions [B, A]."""
         return unit(vectors + self.sign(shift.sign() + 1) + self.distance(shift.abs()))

@@ -1,4 +1,4 @@
-"""Recipes that embed clips and captions in one space: the fields, embeddings and contrast they share."""
+"""The settings, embeddings and contrast of recipes that embed clips and captions in one space."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from workbench.recipe.batch import Batch, Draw, Text
 from workbench.recipe.heads import Temperature, projection, unit
 
 LOWEST_TEMPERATURE = 0.01
-"""Below it, the clamp at CLIP's 100 would act in silence."""
+"""Below this value the clamp at CLIP's 100 would take effect without notice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DualConfig:
-    """What every dual encoder has; a recipe's `Config` adds its own parts and its paper's defaults."""
+    """Settings of every dual encoder; a recipe's `Config` adds its own parts and its paper's defaults."""
 
     video: VideoConfig = field(default_factory=VideoConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -37,13 +37,14 @@ class DualConfig:
     temperature: float = 0.05
     learn_temperature: bool = True
     weights: Any
-    """A frozen dataclass with a weight for each term of the recipe's losses."""
+    """A frozen dataclass with a weight for each of the recipe's losses."""
 
     def __post_init__(self) -> None:
         at_least("recipe.embed", self.embed, 1)
         if not LOWEST_TEMPERATURE <= self.temperature < math.inf:
             raise UserError(
-                f"recipe.temperature is a number of at least {LOWEST_TEMPERATURE}, not {self.temperature!r}"
+                f"recipe.temperature must be a number of at least {LOWEST_TEMPERATURE}, not "
+                f"{self.temperature!r}"
             )
         weights = asdict(self.weights)
         for name, value in weights.items():
@@ -53,13 +54,13 @@ class DualConfig:
 
 
 def rows_of(batch: Batch, draw: Draw, rows: slice) -> tuple[Batch, Draw]:
-    """Some rows of a batch, and what was drawn for them."""
+    """Some rows of a batch, and the random choices of these rows."""
     video, text = (None if mask is None else some_rows(mask, rows) for mask in draw[:2])
     return batch.select(rows), Draw(video, text, {name: chosen[rows] for name, chosen in draw.chosen.items()})
 
 
 class DualEncoder(BaseRecipe):
-    """Embeds clips and captions by two encoders, or by one that reads both (`pooled_text`)."""
+    """Embeds clips and captions with two encoders, or with one that reads both (`pooled_text`)."""
 
     CONTRASTS: ClassVar[tuple[str, ...]] = ("align",)
 
@@ -69,30 +70,30 @@ class DualEncoder(BaseRecipe):
     text_head: nn.Module
 
     def build_heads(self, config: DualConfig, text_width: int = 0) -> None:
-        """The last parts to be built: projections to the shared space, and the temperature.
+        """Builds the projections to the shared space and the temperature; a recipe calls it last.
 
-        text_width: of what `pooled_text` gives; 0 for the text encoder's.
+        text_width: width of the vectors from `pooled_text`; 0 for the text encoder's width.
         """
         self.video_head = projection(self.video.width, config.embed)
         self.text_head = projection(text_width or self.text.width, config.embed)
         self.temperature = Temperature(config.temperature, config.learn_temperature)
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
-        """See `BaseRecipe`; embeddings, where its own losses have no contrast, by `align` alone."""
+        """See `BaseRecipe`; only `align` trains embeddings if the recipe's own losses have no contrast."""
         if ability not in EMBEDDINGS:
             return super().trained_by(ability)
         return ("recipe", "align") if self.weights().get("vtc") else ("align",)
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True."""
+        """Unit vectors [B, E] of uint8 clips [B, T, H, W, 3]; `mask` [B, N], True = hidden."""
         return unit(self.video_head(self.video(video, mask).pooled))
 
     def embed_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of captions [B, L]; `mask` [B, L] hides where True."""
+        """Unit vectors [B, E] of captions [B, L]; `mask` [B, L], True = hidden."""
         return unit(self.text_head(self.pooled_text(text, mask)))
 
     def pooled_text(self, text: Text, mask: Tensor | None = None) -> Tensor:
-        """One vector [B, D] a caption."""
+        """One vector for each caption, [B, D]."""
         return self.text(text, mask).pooled
 
     def project(self, video: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,13 +101,13 @@ class DualEncoder(BaseRecipe):
         return unit(self.video_head(video)), unit(self.text_head(text))
 
     def align(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Only the contrast of clips and captions: the stage that every arm of a comparison can share."""
+        """The contrastive loss of clips and captions alone, which all arms of a comparison can share."""
         return self.contrast_of(*self.embedded(batch, draw))
 
     def embedded(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Clips and captions as they are contrasted, unit vectors [B, E] of what is visible of each."""
+        """Unit vectors [B, E] of the visible parts of clips and of captions, for the contrastive loss."""
         return self.embed_video(batch.video, draw.video_mask), self.embed_text(batch.text, draw.text_mask)
 
     def contrast_of(self, video: Tensor, text: Tensor) -> dict[str, Tensor]:
-        """The terms of an objective of `CONTRASTS`, of both sides' vectors [B, E] and of nothing else."""
+        """The losses of an objective in `CONTRASTS`, computed only from both sides' unit vectors [B, E]."""
         return {"vtc": losses.vtc(video, text, self.temperature())}

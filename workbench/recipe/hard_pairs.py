@@ -1,4 +1,4 @@
-"""True pairs are judged beside wrong ones that nearly fit: HiTeA, MaskVLM, SLAN, SMAUG, VLMAE."""
+"""Matching of true pairs and hard negatives: HiTeA, MaskVLM, SLAN, SMAUG, VLMAE."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from workbench.recipe.heads import judgement
 
 @torch.no_grad()
 def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the clips and of the captions of 2B wrong pairs, int64 each, in the batch of all processes:
-    first every caption with another clip, then every clip with another caption. A batch of one has no other:
-    its pair is true. Two clips whose captions are the same count as a wrong pair.
+    """Rows of the clips and of the captions of 2B wrong pairs, int64 [2B] each.
+
+    They are rows of the batch of all processes. First comes every caption with another clip, then every clip
+    with another caption. In a batch of one there is no other, so the pair is the true one. Two clips with the
+    same caption count as a wrong pair.
 
     Args:
-        video, text: unit vectors [B, E], by which they fit.
-        scale: inverse temperature of how well they fit.
-        chance: numbers in [0, 1) that decide on each caption's and each clip's negative, [B, 2].
+        video, text: unit vectors [B, E], whose similarity decides which negatives are hard.
+        scale: inverse temperature of the similarities.
+        chance: uniform numbers [B, 2] in [0, 1) that select the negative of each caption and of each clip.
     """
     with torch.autocast(video.device.type, enabled=False):  # see `losses.vtc`
         scores = gather(scale * video @ gather(text).T)
@@ -37,31 +39,31 @@ def wrong_pairs(video: Tensor, text: Tensor, scale: Tensor | float, chance: Tens
 def true_and_wrong_pairs(
     video: Tensor, text: Tensor, scale: Tensor | float, chance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As `wrong_pairs`, behind the B true pairs of this process: rows of 3B clips and of 3B captions."""
+    """The B true pairs of this process, then those of `wrong_pairs`: rows of 3B clips and of 3B captions."""
     own = own_rows(len(video), video.device)
     clips, captions = wrong_pairs(video, text, scale, chance)
     return torch.cat([own, clips]), torch.cat([own, captions])
 
 
 class HardPairs(JudgingPairs, DualEncoder):
-    """Each caption meets another clip and each clip another caption, the likelier the better they fit."""
+    """Samples by similarity another clip for each caption and another caption for each clip."""
 
     PAIR_TERMS: ClassVar[tuple[str, ...]] = ("vtm",)
-    """Terms that need wrong pairs."""
+    """Losses that need wrong pairs."""
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """Numbers in [0, 1) that decide on each caption's and each clip's negative, `negatives` [B, 2]."""
+        """Uniform numbers in [0, 1) that select the negatives of each row, `negatives` [B, 2]."""
         weights = self.weights()
         if not any(weights[term] for term in self.PAIR_TERMS):
             return {}
         return {"negatives": rng.uniform(len(batch.text.tokens), 2)}
 
     def vtm_loss(self, true: Tensor, wrong: Tensor, same: Tensor) -> Tensor:
-        """How well pairs are told apart by their pooled vectors.
+        """Matching loss of true and wrong pairs, computed from their pooled vectors.
 
         Args:
-            true, wrong: vectors of the true pairs, [B, D], and of `wrong_pairs`, [2B, D].
-            same: Boolean [2B], which of the latter are true all the same: their rows are equal.
+            true, wrong: pooled vectors of the true pairs, [B, D], and of `wrong_pairs`, [2B, D].
+            same: Boolean [2B], which of the latter are true after all, because their rows are equal.
         """
         logits = judgement(self.match_head, torch.cat([true, wrong]))  # [3B, 2]
         return losses.vtm(logits, torch.cat([torch.ones_like(same[: len(true)]), same]))

@@ -18,8 +18,8 @@ MAX_LOG_SCALE = torch.tensor(math.log(100.0)).item()
 class Temperature(nn.Module):
     """Inverse temperature of a contrastive loss, learned or fixed, at most 100 (CLIP's bound).
 
-    The parameter itself is bounded whenever it is read. A bounded copy would have no gradient above the bound,
-    and a scale that has passed 100 once could never fall again.
+    The parameter itself is bounded whenever it is read. A bounded copy would have no gradient above the
+    bound, and a scale that has passed 100 once could never fall again.
     """
 
     def __init__(self, temperature: float, learned: bool) -> None:
@@ -40,7 +40,7 @@ def projection(width: int, embed: int) -> nn.Linear:
 
 
 class ResidualProjection(nn.Module):
-    """LocVTP's projection to the shared space: two layers, the second with a residual connection, and a norm."""
+    """LocVTP's projection to the shared space: two layers, the second with a residual, and a norm."""
 
     def __init__(self, width: int, embed: int) -> None:
         super().__init__()

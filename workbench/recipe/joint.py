@@ -1,6 +1,6 @@
 """Recipes in which one transformer reads a clip beside a caption: LAVENDER, VIOLET, VIOLETv2.
 
-Letters: B batch, C captions of a clip, n tokens of a clip, L places of a caption, D width, V vocabulary.
+Letters: B batch, C captions of a clip, n tokens of a clip, L positions of a caption, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from workbench.recipe.reconstruction import Reconstruction, filled, hidden_place
 
 @dataclass(frozen=True, kw_only=True)
 class JointConfig(DualConfig):
-    """The parts that these recipes share; each has weights `mlm` and `vtm`."""
+    """Settings that these recipes share; each recipe has weights `mlm` and `vtm`."""
 
     video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
-    """Only the embedding layer is used: the words are read by the fusion."""
+    """Only the embedding layer is used, because the fusion encoder reads the words."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     candidates: int = 4
@@ -50,11 +50,11 @@ class JointConfig(DualConfig):
 
 
 class JointEncoder(AttendingWords, DualEncoder):
-    """Reads both sides together and predicts words; embeds each side by itself for the alignment."""
+    """Reads both sides together and predicts words; for the alignment it embeds each side separately."""
 
     def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
-        """The first parts to be built."""
-        self.vocabulary = vocabulary.longer(1)  # a caption, and a word behind it
+        """Builds the encoders, the fusion and the word head; a recipe calls it first."""
+        self.vocabulary = vocabulary.longer(1)  # a caption and one word after it
         self.video = VideoEncoder(config.video, frames=frames, size=size)
         self.text = TextEncoder(config.text, self.vocabulary)
         self.fusion = FusionEncoder(config.fusion, video_width=self.video.width, text_width=self.text.width)
@@ -64,7 +64,7 @@ class JointEncoder(AttendingWords, DualEncoder):
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """How many rows further than each clip its wrong captions stand, `shift` [B, C - 1], none twice."""
+        """Offsets from a clip's row to those of its wrong captions, `shift` [B, C - 1], all different."""
         if not self.config.weights.vtm:
             return {}
         rows = len(batch.text.tokens)
@@ -72,7 +72,7 @@ class JointEncoder(AttendingWords, DualEncoder):
         return {"shift": order[:, : self.config.candidates - 1] + 1}
 
     def trained_by(self, ability: str) -> tuple[str, ...]:
-        """See `BaseRecipe`; an answer is a hidden word."""
+        """See `BaseRecipe`; answers are predicted as hidden words."""
         if ability == "answer" and not self.config.weights.mlm:
             return ()
         return super().trained_by(ability)
@@ -81,9 +81,9 @@ class JointEncoder(AttendingWords, DualEncoder):
         return self.fusion.alone(*self.text.embed(text, mask))
 
     def answer(self, video: Tensor, question: Text, choices: Text) -> Tensor:
-        """Logits [B, A] of answers at a [MASK] behind each question; those of several pieces take their mean.
+        """Logits [B, A] of answers at a [MASK] after each question, averaged over an answer's tokens.
 
-        choices: [A, L] for all questions, or [B, A, L] of their own.
+        choices: answers [A, L] for all questions, or [B, A, L] with different ones for each question.
         """
         logits = self._at_mask(self.video(video).tokens, question)  # [B, V]
         tokens, valid = (x.expand(len(logits), *x.shape[-2:]) for x in (choices.tokens, choices.layout.valid))
@@ -94,7 +94,7 @@ class JointEncoder(AttendingWords, DualEncoder):
         return self.text.embed(text)
 
     def _at_mask(self, video: Tensor, text: Text) -> Tensor:
-        """Logits [P, V] of words at a [MASK] that is put behind each caption."""
+        """Logits [P, V] of words at a [MASK] that is appended to each caption."""
         text, at = text.append(self.vocabulary.mask)
         words = self._read(video, text).text
         return judgement(self.word_head, (words * at[..., None]).sum(1))
@@ -109,7 +109,7 @@ class JointEncoder(AttendingWords, DualEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class ChoosingConfig(JointConfig):
-    """Hidden patches are read too, black ones or a learned token, and something is predicted of them."""
+    """Settings of recipes that replace hidden patches by black ones or a learned token, and predict them."""
 
     video: VideoConfig = field(
         default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean", hidden="zero")
@@ -119,31 +119,32 @@ class ChoosingConfig(JointConfig):
         super().__post_init__()
         if self.video.hidden == "drop":
             name = type(self).__module__.rpartition(".")[2]
-            raise UserError(f"{name} reads hidden patches too: video.hidden is 'zero' or 'replace'")
+            raise UserError(f"{name} reads hidden patches too: video.hidden must be 'zero' or 'replace'")
 
 
 class ChoosingEncoder(JointEncoder):
-    """Tells a clip's own caption from others of the batch by one score for each pair (VIOLET, VIOLETv2)."""
+    """Chooses a clip's own caption among others of the batch by a score for each pair (VIOLET, VIOLETv2)."""
 
     def build_joint(self, config: JointConfig, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
         self.match_head = perceptron(config.fusion.width, 1)
-        # What all scores of a choice share decides nothing: its gradient is zero but for rounding.
+        # A constant added to all scores of a choice has no effect, so its gradient would be only rounding
+        # error.
         self.match_head[-1].bias.requires_grad_(False)
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How well the sides of each pair belong together, scores [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions."""
         return judgement(self.match_head, self._read(self.video(video).tokens, text).pooled)[:, 0]
 
     @property
     def reconstruction(self) -> Reconstruction:
-        """Of codes where there is a codebook, else of pixels."""
+        """A reconstruction from codes if there is a codebook, else from pixels."""
         return Reconstruction("masked", OF_CODES) if hasattr(self, "codebook") else Reconstruction("masked")
 
     def _drawn(self, batch: Batch, draw: Draw, pixels: Callable[[Tensor], Tensor]) -> Tensor:
-        """Clips [B, T, H, W, 3] whose hidden places show the grey levels that `pixels` makes of their tokens.
+        """Clips [B, T, H, W, 3] whose hidden patches show the grey levels that `pixels` predicts.
 
-        pixels: of tokens [M, D], read with the words that are left, to [M, P].
+        pixels: maps tokens [M, D], which were read with the visible words, to grey levels [M, P].
         """
         mask = hidden_places(self, draw)
         video = self.video(batch.video, mask).tokens
@@ -153,13 +154,13 @@ class ChoosingEncoder(JointEncoder):
     def _vtm(
         self, own: Tensor, video: Tensor, text: Text, shift: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """The choice between a clip's own caption and those `shift` [B, C - 1] rows further.
+        """Loss of the choice between a clip's own caption and those `shift` [B, C - 1] rows further.
 
         Args:
             own: class tokens [B, D] of the clips read with their own captions.
             video: tokens of the clips, [B, n, D].
-            mask: Boolean [B, L], what is hidden of each caption, as where `own` was read. Only of masks that
-                are drawn without a look at the clips, else they tell which caption is the own one.
+            mask: Boolean [B, L], hidden words of each caption, the same as for `own`. It must not depend on
+                the clips, since it would then reveal which caption is the own one.
         """
         other = wrong_rows(shift).flatten()  # [B * (C - 1)]
         hidden = None if mask is None else gather(mask)[other]
@@ -171,5 +172,5 @@ class ChoosingEncoder(JointEncoder):
 
 
 def wrong_rows(shift: Tensor) -> Tensor:
-    """Rows of the whole batch: each clip's wrong captions, `shift` rows further; both int64 [B, C - 1]."""
+    """Rows of each clip's wrong captions in the whole batch, `shift` rows further; both int64 [B, C - 1]."""
     return (own_rows(len(shift), shift.device)[:, None] + shift) % (len(shift) * size())

@@ -1,4 +1,4 @@
-"""Keys of a contrast that slow averages of a dual encoder make: of the batch, and before it of a queue."""
+"""Momentum encoders: keys of a contrastive loss from moving averages of a dual encoder, with a queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.recipe.heads import unit
 
 
 class Keys(NamedTuple):
-    """What a batch is contrasted with: the samples of all processes first, then the queue's."""
+    """Keys of a contrastive loss: first the samples of all processes, then those of the queue."""
 
     video: Tensor
     """Unit vectors [K, E]."""
@@ -24,12 +24,14 @@ class Keys(NamedTuple):
     label: Tensor
     """int64 [K], 0 for none."""
     real: Tensor | None = None
-    """Boolean [K], False for places of the queue that hold nothing yet; None where all hold something."""
+    """Boolean [K], False for entries of the queue that are still empty; None if none is empty."""
 
     def together(self, label: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Which keys belong to samples of labels [B]: its own, and those of its label; Boolean [B, K].
+        """Which keys are positives of samples with labels [B], Boolean [B, K].
 
-        rows: which of the keys the samples are, int64 [B]; None for the first ones.
+        They are a sample's own key and all keys of its label.
+
+        rows: int64 [B], positions of the samples among the keys; None if they are the first ones.
         """
         rows = torch.arange(len(label), device=label.device) if rows is None else rows
         columns = torch.arange(len(self.label), device=label.device)
@@ -37,9 +39,9 @@ class Keys(NamedTuple):
 
 
 class Momentum(nn.Module):
-    """Averages of a dual encoder's parts, and a queue of what they saw.
+    """Moving averages of a dual encoder's parts, and a queue of the features that they computed.
 
-    Neither changes in a forward pass: what was seen enters the queue after the step.
+    A forward pass changes neither: its features enter the queue after the step.
     """
 
     def __init__(self, recipe: nn.Module, *, size: int, embed: int) -> None:
@@ -47,7 +49,7 @@ class Momentum(nn.Module):
         self.average = average_of(_parts(recipe))
         self.queue = Queue(size, embed)
         self.fresh: tuple[Tensor, Tensor, Tensor] | None = None
-        """Seen in this step by all processes: features [B, E] of both sides and labels [B]."""
+        """Features [B, E] of both sides and labels [B] of this step, from all processes."""
 
     @torch.no_grad()
     def forward(
@@ -57,9 +59,9 @@ class Momentum(nn.Module):
         label: Tensor,
         order: Tensor,
     ) -> Keys:
-        """Keys of clips, in groups of as many frames, uint8 [b, T, H, W, 3], and of their texts [B, L].
+        """Keys of clips, grouped by number of frames, uint8 [b, T, H, W, 3], and of their texts [B, L].
 
-        order: the rows of all processes as the queue takes them, int64.
+        order: int64, the rows of all processes in the order in which they enter the queue.
         """
         seen = torch.cat([self.average["video"](view).pooled for view in views])
         video = unit(self.average["video_head"](seen))
@@ -74,7 +76,7 @@ class Momentum(nn.Module):
         )
 
     def follow(self, recipe: nn.Module, momentum: float) -> None:
-        """After a step: moves the averages, see `models.teacher.follow`; the queue takes what was seen."""
+        """Updates the averages (see `models.teacher.follow`) and adds the step's features to the queue."""
         follow(self.average, _parts(recipe), momentum)
         if self.fresh is not None:
             self.queue.put(*self.fresh)

@@ -1,4 +1,4 @@
-"""Clips with what a recipe predicts in the hidden places, to be looked at; no part of training."""
+"""Clips with a recipe's predictions at the hidden positions, for inspection; training does not use them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from workbench.recipe.batch import Batch, Draw
 
 
 class Reconstruction(NamedTuple):
-    """What whoever sees a reconstruction has to know; a recipe with `reconstruct` has one."""
+    """Description of a reconstruction for its viewer; every recipe with `reconstruct` has one."""
 
     words: Literal["none", "masked", "full"]
-    """Which words of the caption it is predicted from: none, those that the draw leaves, or all."""
+    """Words of the caption that the prediction uses: none, the visible ones of the draw, or all."""
     drawn: str = "nothing is taken from the true clip"
-    """How hidden places are drawn, as a clause: what of the truth they take, what else is not predicted."""
+    """A clause for the viewer: what the hidden patches take from the true clip and what else is not
+    predicted."""
 
 
 def hidden_places(recipe: BaseRecipe, draw: Draw) -> Tensor:
-    """What is hidden of the clips, Boolean [B, N]; `UserError` where there is nothing to predict."""
+    """Hidden positions of the clips, Boolean [B, N]. Raises `UserError` if there is nothing to predict."""
     if draw.video_mask is None or not draw.video_mask.any():
         raise UserError(f"{recipe.name} hides nothing of these clips in this draw, so it predicts nothing")
     if not recipe.weights().get("mvm"):
@@ -31,9 +32,9 @@ def hidden_places(recipe: BaseRecipe, draw: Draw) -> Tensor:
 
 
 def filled(encoder: VideoEncoder, batch: Batch, mask: Tensor, hidden: Tensor) -> Tensor:
-    """Clips [B, T, H, W, 3], float32: grey levels `hidden` where `mask` [B, N] holds, the truth elsewhere.
+    """Clips [B, T, H, W, 3], float32, with predicted grey levels `hidden` where `mask` [B, N] is True.
 
-    hidden: [B, M, P] or [all hidden places, P], in the order of the places, channels varying fastest.
+    hidden: [B, M, P] or [all hidden positions, P], in the order of the positions, channels varying fastest.
     """
     patches = encoder.patches(batch.video).float()  # [B, N, P]
     patches[mask] = hidden.float().flatten(0, -2)

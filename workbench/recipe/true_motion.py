@@ -1,4 +1,4 @@
-"""True motion of the clips that a recipe trains on, found by their rows; no checkpoint holds it."""
+"""True motion of the training clips of a recipe, looked up by their rows; it is not saved in checkpoints."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ KNOWN = ("flow", "depth")
 
 
 def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], others: Sequence[str]) -> None:
-    """Refuses a target of `KNOWN` on data that do not know it, before they are there.
+    """Raises `UserError` for a target of `KNOWN` on data without it, before the data are read.
 
     Args:
-        drawn: names of data whose motion is known.
+        drawn: names of data sets whose motion is known.
         others: targets that are possible with any data.
     """
     for config in data:
@@ -34,29 +34,29 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
             raise needs_all_frames_error(kind)
         if config.moved:
             raise UserError(
-                f"target={kind!r} is known of clips as they are stored: data.stored_size and data.flip are "
-                "0, data.crop is 1"
+                f"target={kind!r} is known of clips as they are stored: data.stored_size and data.flip must "
+                "be 0 and data.crop 1"
             )
 
 
 def no_motion_error(kind: str, data: str, others: Sequence[str]) -> UserError:
-    """Data of which no motion is known."""
+    """The error for data without known motion."""
     return UserError(
         f"target={kind!r} needs drawn clips whose motion is known, such as moving_shapes; with {data} the "
-        f"target is {', '.join(others[:-1])} or {others[-1]}"
+        f"target must be {', '.join(others[:-1])} or {others[-1]}"
     )
 
 
 def needs_all_frames_error(kind: str) -> UserError:
-    """Data of which a step takes some frames only."""
-    return UserError(f"target={kind!r} needs all stored frames in each step: data.stored is 0")
+    """The error for data of which a step uses only some frames."""
+    return UserError(f"target={kind!r} needs all stored frames in each step: data.stored must be 0")
 
 
 class MotionTable(nn.Module):
-    """One kind of motion, for each patch of each clip of all data sets, one set after another."""
+    """One kind of motion for each patch of each clip; the data sets follow one another."""
 
     values: Tensor
-    """float32 [rows, n, C], see `targets.motion`; not a number where a row is of no training clip."""
+    """float32 [rows, n, C], see `targets.motion`; NaN in rows that belong to no training clip."""
     starts: Tensor
     """int64 [sources], first row of each data set."""
 
@@ -68,9 +68,9 @@ class MotionTable(nn.Module):
     def fill(
         self, kind: str, truths: Sequence[Truth | None], grid: Grid, size: int, others: Sequence[str]
     ) -> None:
-        """Takes the `flow` or the `depth` of all training clips, leaving out data that are None.
+        """Stores the `flow` or the `depth` of all training clips, leaving out data that are None.
 
-        Raises `UserError` where a data set does not know it, or not of the frames that a step takes.
+        Raises `UserError` if a data set does not have it, or not for the frames that a step uses.
         """
         parts: list[Tensor] = []
         starts, cells = [], (grid.height, grid.width)
@@ -97,5 +97,5 @@ class MotionTable(nn.Module):
         self.starts = torch.tensor(starts, device=self.starts.device)
 
     def forward(self, batch: Batch) -> Tensor:
-        """What is known of these clips, float32 [B, n, C]."""
+        """Flow or depth of these clips, float32 [B, n, C]."""
         return self.values[self.starts[batch.source] + batch.index]

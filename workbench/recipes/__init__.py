@@ -1,4 +1,4 @@
-"""Published systems, one file each: every module exposes `Config` and `Recipe`; and the user's own."""
+"""Published systems, one file each, and the user's own: every module defines `Config` and `Recipe`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __path__ += extensions.paths("recipes")
 
 
 def names() -> list[str]:
-    """Every recipe, in alphabetical order; found by its file, so that listing them loads no torch."""
+    """All recipes in alphabetical order, found by their files, so that listing them does not import torch."""
     return sorted([*(module.name for module in pkgutil.iter_modules(OURS)), *extensions.files("recipes")])
 
 
 def load(name: str) -> ModuleType:
-    """The module of a recipe; `UserError` lists those that exist when there is none."""
+    """The module of a recipe. Raises `UserError`, which lists the available ones, for an unknown name."""
     if name not in names():
         raise UserError(f"no recipe {name!r}; there are {', '.join(names())}")
     return extensions.module(f"workbench.recipes.{name}")

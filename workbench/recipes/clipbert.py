@@ -1,9 +1,9 @@
 """ClipBERT: less is more, learning from sparsely sampled clips (arXiv:2102.06183).
 
-A few short clips of a video are read in a step, each on its own: every frame is encoded as an image, the
-frames of a clip are averaged place by place, and one transformer reads what is left with the caption. Scores
-of the clips are joined by `aggregate`: x_j = log sum_i exp(x_ij) over clips i (`lse`), their mean, or their
-maximum. A share of the places is dropped in training. In evaluation all clips of the video are read.
+A step reads a few short clips of a video, each separately: every frame is encoded as an image, the frames of
+a clip are averaged position by position, and one transformer reads the average with the caption. `aggregate`
+combines the scores of the clips: x_j = log sum_i exp(x_ij) over clips i (`lse`), their mean, or their
+maximum. A share of the positions is dropped in training. Evaluation reads all clips of the video.
 
 Differs from the paper: a ViT's patches of single frames instead of a ResNet's grid, dropped before it
 instead of behind it; the shared small core from a random start instead of trained weights; a video has as
@@ -11,7 +11,7 @@ few frames as are stored, so a clip is two of eight; one stage with both losses 
 first; in half of the rows the caption is another clip's, with words hidden there too, and hidden words are
 predicted in the other rows; projections of the mean token and of the class token of a caption read without
 a clip, trained by the stage `align` only, which reads all frames, so that it can be compared with dual
-encoders. Averages over frames and over clips cannot know an order, as in the paper.
+encoders. Averages over frames and over clips do not depend on their order, as in the paper.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Config(DualConfig):
     """Only the embedding layer is used: the words are read by the fusion."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     video_masking: TubeMasking | None = TubeMasking(ratio=0.3)
-    """Places that are dropped in every frame alike; the paper keeps 100."""
+    """Positions that are dropped, the same in all frames; the paper keeps 100."""
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     clips: int = 2
     """Clips of a video that are read in a training step."""
     frames: int = 2
-    """Frames of a clip; a video is cut into clips of that length."""
+    """Frames of a clip; a video is cut into clips of this length."""
     aggregate: Literal["lse", "mean", "max"] = "lse"
     weights: Weights = field(default_factory=Weights)
 
@@ -71,13 +71,16 @@ class Config(DualConfig):
         if self.text.depth or self.text.hidden != "replace" or self.fusion.mode != "concat":
             raise UserError("clipbert needs text.depth=0, text.hidden='replace' and fusion.mode='concat'")
         if not isinstance(self.video_masking, TubeMasking | None) or self.video.hidden != "drop":
-            raise UserError("clipbert averages frames place by place: TubeMasking, and video.hidden='drop'")
+            raise UserError(
+                "clipbert averages frames place by place: it needs TubeMasking, or none, and "
+                "video.hidden='drop'"
+            )
 
 
 class Recipe(DualEncoder):
-    """Draw clips, encode their frames, read each clip with the caption, join the scores.
+    """Samples clips, encodes their frames, reads each clip with the caption and combines the scores.
 
-    Letters: B batch, K clips of a video, n visible places of a frame, L places of a caption, D width.
+    Letters: B batch, K clips of a video, n visible positions of a frame, L positions of a caption, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -88,7 +91,7 @@ class Recipe(DualEncoder):
         if frames % self.frames or self.frames % config.video.tubelet:
             raise UserError(
                 f"clipbert cuts {frames} frames into clips of recipe.frames={config.frames}, and these into "
-                f"tubelets of {config.video.tubelet}: one has to divide the other"
+                f"tubelets of {config.video.tubelet}: each must divide the one before"
             )
         self.windows = frames // self.frames
         self.slots = frames // config.video.tubelet
@@ -101,15 +104,16 @@ class Recipe(DualEncoder):
 
     @property
     def grid(self) -> Grid:
-        """Of the whole video; the encoder knows that of one slot only."""
+        """The grid of the whole video; the encoder's own grid is that of one temporal slot."""
         return self.video.grid._replace(time=self.slots)
 
     def encoders(self) -> dict[str, Encoder]:
         return {"video": self.video, "text": self.text, "fusion": self.fusion}
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks; which clips are read, [B, K], none twice; how many rows further each row's caption stands,
-        [B], 0 where it keeps its own; and which hidden words are asked for, Boolean [B, L]."""
+        """Samples masks, clips [B, K], row offsets of captions [B] and the words to predict, Boolean [B, L].
+
+        The clips of a row are all different; an offset of 0 keeps a row's own caption."""
         draw = super().draw(batch, rng, objective=objective, masked=masked)
         if objective != "recipe":
             return draw
@@ -143,7 +147,7 @@ class Recipe(DualEncoder):
         pooled, words = self.read(video, text, mask)  # [B, K, D], [B, K, L, D]
         terms = {}
         if weights.mlm and mask is not None:
-            asked = draw.chosen["asked"]  # of the captions that belong to their clips
+            asked = draw.chosen["asked"]  # hidden words of the captions that belong to their clips
             logits = self.word_head(pick(words.transpose(1, 2), asked)).flatten(0, 1)  # K for each of them
             tokens = pick(batch.text.tokens, asked).repeat_interleave(video.shape[1])
             terms["mlm"] = losses.mlm(logits, tokens)
@@ -163,7 +167,7 @@ class Recipe(DualEncoder):
         return self.fusion.alone(*self.text.embed(text, mask))
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 videos and captions."""
+        """Matching scores [P] of pairs of uint8 videos and captions, see `heads.match_score`."""
         pooled, _ = self.read(self.encode(self.cut(video)), text)
         logits = self.join(judgement(self.match_head, pooled))
         return match_score(logits)
@@ -173,11 +177,11 @@ class Recipe(DualEncoder):
         return video.unflatten(1, (self.windows, self.frames))
 
     def encode(self, views: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens [B, K, n, D] of clips [B, K, m, H, W, 3], their frames averaged; `mask` [B, N] as drawn."""
+        """Tokens [B, K, n, D] of clips [B, K, m, H, W, 3], with their frames averaged; `mask` [B, N]."""
         rows, clips, frames = views.shape[:3]
         slots = frames // self.config.video.tubelet
         images = views.flatten(0, 2).unflatten(0, (-1, self.config.video.tubelet))  # [B * K * slots, q, ...]
-        if mask is not None:  # the same places in every slot
+        if mask is not None:  # the same positions in every slot
             each = each_of(mask)
             mask = mask[:, : self.grid.space].repeat_interleave(clips * slots, 0)
             mask = mask if each is None else counted_each(mask, each // self.slots)

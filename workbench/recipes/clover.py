@@ -6,16 +6,16 @@ tri-modal alignment (`vtc`) pulls V towards T, T_m and a fused vector, and T tow
 by an exclusive contrast, in which the positives of one anchor are no negatives of each other; pair-wise
 ranking (`rank`) keeps the match of V and T ahead of those of V and T_m and of V_m and T by a margin; and
 hidden words are predicted from fused(V, T_m) with a focal loss (`mlm`). Switches: `exclusive`,
-`weights.rank`, and `fused_hides`: which fused vector an anchor is pulled to. Masked passes come on top of
-whole ones: two passes a step through each encoder and through the fusion.
+`weights.rank`, and `fused_hides`: which fused vector an anchor is pulled to. Masked passes are additional
+to unmasked ones: each step makes two passes through each encoder and through the fusion.
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; content words instead of the objects and verbs that a scene-graph parser finds; 0.3 of each
 caption's tokens instead of a chance of 0.3 for each word, the last one perhaps not whole; rectangles drawn at
 once, the last one trimmed, and patches of 8 pixels; linear projections instead of perceptrons; the fusion
 reads the words without the text encoder's class token, by pre-norm blocks with a class token of its own.
-Where nothing of a side is hidden, its masked positive and its ranking fall away, and clip and caption are
-fused as they are.
+If nothing of a side is hidden, its masked positive and its ranking are left out, and clip and caption are
+fused unmasked.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ class Config(DualConfig):
     text_masking: TextMasking | None = ContentWordMasking(ratio=0.3)
     learn_temperature: bool = False
     exclusive: bool = True
-    """Leaves an anchor's other positives out of each term's denominator; else all 3B logits are in it."""
+    """Leaves an anchor's other positives out of each term's denominator, which else contains all 3B
+    logits."""
     fused_hides: Literal["own", "other"] = "own"
-    """Which side is hidden in the fused vector that an anchor is pulled to. `own`: V to fused(V_m, T) and T
-    to fused(V, T_m), so that one side has to tell what the other one lacks. `other`: the other way round,
-    where the vector has seen all of its anchor. The authors' repository has held code for either."""
+    """Which side is masked in the fused vector that an anchor is pulled to. `own`: V to fused(V_m, T) and T
+    to fused(V, T_m), so that the other side has to supply what is hidden. `other`: the reverse, in which the
+    vector has seen all of its anchor. The authors' repository has contained code for both."""
     margin: float = 5.0
-    """Of the ranking, in logits: 0.25 of cosine at the temperature 0.05."""
+    """Margin of the ranking loss, in logits (0.25 in cosine at temperature 0.05)."""
     gamma: float = 2.0
     """Exponent of the focal loss; 0 is plain cross-entropy."""
     weights: Weights = field(default_factory=Weights)
@@ -81,7 +82,7 @@ class Config(DualConfig):
 
 
 class Recipe(AttendingWords, DualEncoder):
-    """Encode both sides whole and masked, fuse them crosswise, align, rank, predict hidden words.
+    """Encodes both sides unmasked and masked, fuses them crosswise, aligns, ranks and predicts hidden words.
 
     Letters: B batch, M hidden words of all captions, L places of a caption, D width, E of the shared space.
     """
@@ -105,7 +106,7 @@ class Recipe(AttendingWords, DualEncoder):
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, keep, scale = self.config.weights, batch.text.layout.valid, self.temperature()
         hides_video, hides_text = draw.video_mask is not None, draw.text_mask is not None
-        # Each pass runs once, and only where a term asks for it.
+        # Each pass runs at most once, and only if a loss needs it.
         clip = functools.cache(lambda hide: self.video(batch.video, draw.video_mask if hide else None))
         caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
         fused = functools.cache(lambda v, t: self.fusion(clip(v).tokens, caption(t).tokens, keep))

@@ -1,17 +1,18 @@
 """CoCa: contrastive captioners are image-text foundation models (arXiv:2205.01917).
 
 One forward pass for two losses. The lower half of a causal text decoder reads the caption alone and embeds
-it by a class token; the upper half looks at the clip as well and predicts each next word. Attention poolers
-turn the clip's tokens into `queries` vectors to look at and, on top of them, one for the contrast.
+it by a class token; the upper half attends to the clip as well and predicts each next word. Attention
+poolers turn the clip's tokens into `queries` vectors for the decoder and, on top of them, one for the
+contrast.
 
 - `pooler`: `cascade`, `parallel` (the one vector is read from the tokens, beside the others) or `none` (the
-  decoder looks at all tokens, the contrast takes what the video encoder pools).
-- `split`: `half`, or `none`: every layer looks at the clip; a caption is embedded by a pass of its own.
+  decoder attends to all tokens, the contrast uses the pooled vector of the video encoder).
+- `split`: `half`, or `none`: every layer attends to the clip; a caption is embedded by a separate pass.
 
 Differs from the paper: the shared small core from a random start, on clips: one space-time encoder instead of
 averaged frames; no class token in it; 16 queries instead of 256; two blocks in each half; an upper block that
-looks at the clip has a perceptron of its own, as in open_clip; a temperature that stops at 0.01; no labels
-as captions. `pooler=none` and `split=none` are ours: they take away one part each. Hiding patches is an
+attends to the clip has a perceptron of its own, as in open_clip; a temperature that stops at 0.01; no labels
+as captions. `pooler=none` and `split=none` are ours: they remove one part each. Hiding patches is an
 option (`video_masking`), off by default.
 """
 
@@ -38,7 +39,7 @@ from workbench.recipe.heads import unit
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The paper's; a term of weight 0 is not computed."""
+    """The paper's weights; a term of weight 0 is not computed."""
 
     vtc: float = 1.0
     lm: float = 2.0
@@ -48,10 +49,10 @@ class Weights:
 class Config(DualConfig):
     video: VideoConfig = field(default_factory=lambda: VideoConfig(cls=False, pool="mean"))
     text: TextConfig = field(default_factory=lambda: TextConfig(words=(BOS, EOS)))
-    """`depth` is that of each half of the decoder."""
+    """`depth` is the number of blocks in each half of the decoder."""
     pooler: Literal["cascade", "parallel", "none"] = "cascade"
     queries: int = 16
-    """Vectors of a clip that the decoder looks at."""
+    """Vectors of a clip that the decoder attends to."""
     split: Literal["half", "none"] = "half"
     temperature: float = 0.07
     weights: Weights = field(default_factory=Weights)
@@ -67,10 +68,10 @@ class Config(DualConfig):
 
 
 class Recipe(DualEncoder):
-    """Read the caption, look at the clip, contrast the two, predict each next word.
+    """Reads the caption, attends to the clip, contrasts the two and predicts each next word.
 
-    Letters: B batch, n tokens of a clip, Q of them pooled (n without poolers), S = L + 2 places of a caption
-    with its begin and end, D width, E shared space, V vocabulary.
+    Letters: B batch, n tokens of a clip, Q of them pooled (n without poolers), S = L + 2 positions of a
+    caption with its begin and end tokens, D width, E shared space, V vocabulary.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -107,7 +108,7 @@ class Recipe(DualEncoder):
         return terms
 
     def look(self, video: Tensor, mask: Tensor | None = None) -> Pooled:
-        """A clip for the contrast [B, D] and for the decoder [B, Q, D], of what `mask` [B, N] leaves."""
+        """The visible clip as one vector for the contrast [B, D] and several for the decoder [B, Q, D]."""
         seen = self.video(video, mask)
         if self.pooler is None:
             return Pooled(seen.pooled, seen.tokens)
@@ -123,5 +124,5 @@ class Recipe(DualEncoder):
         return self.text.read(text).pooled
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        """Captions of clips [B, T, H, W, 3], which begin with their prompts if there are any."""
         return self.text.write(self.look(video).several, prompts, beams=beams)

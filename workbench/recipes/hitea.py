@@ -1,16 +1,17 @@
 """HiTeA: hierarchical temporal-aware video-language pre-training (arXiv:2212.14546); our choice of losses.
 
-Of the paper the abstract could be read, of the code the parts for fine-tuning: what is named there is here,
-how it is computed is ours. A clip is seen long (all frames) and short (a window of neighbouring ones).
+Only the paper's abstract and the fine-tuning part of the code could be read: the parts named there are here,
+but how they are computed is our choice. A clip has a long view (all frames) and a short view (a window of
+neighbouring ones).
 Moments (`moment`): the short view is pulled to those words of its caption that fit it best, away from the
 words of other captions. Relations (`relation`): clip and caption as a whole at two resolutions, fused(long,
-caption) and fused(short, caption with hidden words), predict each other, and no gradient reaches what is
-predicted. The base: contrast (`vtc`), matching with hard negatives (`vtm`), hidden words (`mlm`), captions
-word by word (`lm`).
+caption) and fused(short, caption with hidden words), predict each other, and no gradient goes to the
+predicted vector. The base losses: contrast (`vtc`), matching with hard negatives (`vtm`), hidden words
+(`mlm`), captions word by word (`lm`).
 
 Both views come from the frames of a step: for the short one the other frames' patches are dropped before the
-encoder. So no more frames need to be stored than are seen, the window keeps its true place in time, and it
-costs less than half of a long view. Of a single frame both views are the same.
+encoder. So no additional frames need to be stored, the window keeps its true position in time, and it
+costs less than half of a long view. Both views of a single frame are the same.
 
 Differs from the paper: all of `moment`, `relation` and of how views are taken, and the set of base losses
 with their weights, is our choice; the shared small core from a random start instead of MViTv2 and a trained
@@ -63,14 +64,14 @@ class Weights:
 class Config(DualConfig):
     video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1, pool="mean"))
     text: TextConfig = field(default_factory=lambda: TextConfig(words=(BOS, EOS)))
-    """Of the text encoder and, alike, of the decoder."""
+    """Settings of the text encoder and of the decoder."""
     fusion: FusionConfig = field(default_factory=lambda: FusionConfig(mode="stride", depth=3))
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     temperature: float = 0.07
     short: float = 0.5
-    """Share of the time steps that the short view has, at least one."""
+    """Share of the time steps in the short view, which has at least one."""
     words: int = 3
-    """Words of the caption that are positives of the short view."""
+    """Number of words of the caption that are positives of the short view."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -78,17 +79,19 @@ class Config(DualConfig):
         at_least("recipe.words", self.words, 1)
         share("recipe.short", self.short, "(0, 1)")
         if self.video_masking is not None or self.video.hidden != "drop":
-            raise UserError("hitea drops what its short view lacks: no video_masking, video.hidden='drop'")
+            raise UserError(
+                "hitea drops what its short view lacks: it needs video_masking=None and video.hidden='drop'"
+            )
         if self.text.hidden != "replace" or self.fusion.mode != "stride":
             raise UserError("hitea needs text.hidden='replace' and fusion.mode='stride'")
         check_marks("hitea", self.text)
 
 
 class Recipe(HardPairs):
-    """Encode both views and the caption with and without hidden words, fuse, predict, align.
+    """Encodes both views, and the caption with and without hidden words; fuses, predicts and aligns.
 
-    Letters: B batch, N tokens of a clip, L places of a caption, S = L + 2 with its begin and end, M hidden
-    words, D width, E shared space, V vocabulary.
+    Letters: B batch, N tokens of a clip, L positions of a caption, S = L + 2 with its begin and end tokens, M
+    hidden words, D width, E shared space, V vocabulary.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -123,7 +126,7 @@ class Recipe(HardPairs):
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, text, hides = self.config.weights, batch.text, draw.text_mask is not None
         keep, terms = text.layout.valid, {}  # [B, L]
-        # Each pass runs once, and only where a term asks for it.
+        # Each pass runs at most once, and only if a loss needs it.
         long = functools.cache(lambda: self.video(batch.video))
         short = functools.cache(lambda: self.video(batch.video, self.outside(draw.chosen["start"])))
         caption = functools.cache(lambda hide: self.text(text, draw.text_mask if hide else None))
@@ -157,12 +160,12 @@ class Recipe(HardPairs):
         return terms
 
     def outside(self, start: Tensor) -> Tensor:
-        """Which patches the short view from time step `start` [B] on lacks, Boolean [B, N]."""
+        """Patches outside the short view that begins at time step `start` [B], Boolean [B, N]."""
         step = torch.arange(self.grid.tokens, device=start.device) // self.grid.space
         begun = start[:, None]
         outside = (step < begun) | (step >= begun + self.window)
         return counted_each(outside, (self.grid.time - self.window) * self.grid.space)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        """Captions of clips [B, T, H, W, 3], which begin with their prompts if there are any."""
         return self.decoder.write(self.video(video).tokens, prompts, beams=beams)

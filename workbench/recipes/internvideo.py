@@ -2,18 +2,18 @@
 
 Two video encoders of one clip. The generative one is a masked autoencoder: tubes of 90 % of the patches are
 dropped, and a light decoder predicts their pixels (`mvm`). The contrastive one sees the whole clip, is
-aligned with captions (`vtc`), and a decoder that looks at its tokens writes these (`lm`). A coordinator lets
-the contrastive encoder's vector query the generative one's tokens, and the sum is aligned with captions too
-(`joint`), while both encoders stay as they are. `recipe` trains all of this at once, no gradient of `joint`
-reaching an encoder; the paper's order is that of three stages: `predict`, `contrast`, `coordinate`. Both
-encoders may come from earlier runs, by `init_from`:
+aligned with captions (`vtc`), and a decoder that attends to its tokens writes these (`lm`). In a
+coordinator the contrastive encoder's vector queries the generative one's tokens, and the sum is also aligned
+with captions (`joint`), while both encoders are fixed. `recipe` trains all of this together, without
+gradients of `joint` to an encoder; the paper trains in three stages: `predict`, `contrast`, `coordinate`.
+Both encoders may come from earlier runs, by `init_from`:
 
     part="generative", source="video", and part="decoder"    of a run of videomae
     part="video"                                             of a run of mac, or of coca with the same encoder
     part="text"                                              of a run of coca
 
-They are built alike but for the class token. The switch is `coordinate`: `attention`, `concat` (a perceptron
-of as many parameters over both encoders' vectors), or `off` (the contrastive encoder alone).
+The two are built alike except for the class token. The switch is `coordinate`: `attention`, `concat` (a
+perceptron of as many parameters over both encoders' vectors), or `off` (the contrastive encoder alone).
 
 Differs from the paper: the shared small core from a random start, without CLIP's weights and without labels;
 what asks and what is asked, at which depth, and that projections learn with the coordinator are our choice,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 HEADS = ("video_head", "text_head", "temperature")
 
 LEARNS = {"predict": ("mvm",), "contrast": ("vtc", "lm"), "coordinate": ("joint",)}
-"""Phase -> the terms that it has."""
+"""Phase -> its losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Weights:
 @dataclass(frozen=True, kw_only=True)
 class Config(DualConfig):
     text: TextConfig = field(default_factory=lambda: TextConfig(words=(BOS, EOS)))
-    """`depth` is that of each half of the decoder."""
+    """`depth` is the number of blocks in each half of the decoder."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     video_masking: VideoMasking | None = TubeMasking(ratio=0.9)
     coordinate: Literal["attention", "concat", "off"] = "attention"
@@ -91,10 +91,10 @@ class Config(DualConfig):
 
 
 class Recipe(DualEncoder):
-    """Mask and predict; align and write; let one encoder ask the other, and align again.
+    """Masks and predicts; aligns and writes captions; coordinates both encoders and aligns again.
 
     Letters: B batch, N tokens of a clip, n of them visible and M hidden, P pixels of a token in all channels,
-    S = L + 2 places of a caption with its begin and end, D width, E shared space, V vocabulary.
+    S = L + 2 positions of a caption with its begin and end tokens, D width, E shared space, V vocabulary.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -162,7 +162,7 @@ class Recipe(DualEncoder):
         return terms
 
     def predict(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """First phase: the pixels of what was dropped."""
+        """First phase: predicts the pixels of the dropped patches."""
         mask = draw.video_mask  # [B, n + M]
         if mask is None:
             raise UserError("internvideo has nothing to predict where nothing is hidden: leave masked=True")
@@ -172,11 +172,11 @@ class Recipe(DualEncoder):
         }
 
     def contrast(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Second phase: whole clips are aligned with captions, which are written as well."""
+        """Second phase: aligns whole clips with captions, and writes the captions."""
         return self._contrast(self.video(batch.video), self.text.read(batch.text))
 
     def coordinate(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Third phase: what both encoders say together is aligned with captions."""
+        """Third phase: aligns the coordinated vector of both encoders with captions."""
         with torch.no_grad():
             seen, read = self.video(batch.video), self.text.read(batch.text)
         return self._coordinate(seen, read, batch)
@@ -200,7 +200,7 @@ class Recipe(DualEncoder):
         return {"joint": losses.vtc(video, text, self.temperature())}
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of what both encoders say of clips; `mask` [B, N] hides from both."""
+        """Unit vectors [B, E] of clips from both encoders; `mask` [B, N] hides patches from both."""
         pooled = self.video(video, mask).pooled
         if self.coordinator is not None:
             pooled = self.coordinator(pooled, self.generative(video, mask))
@@ -216,7 +216,7 @@ class Recipe(DualEncoder):
         return torch.cat([self.video(video).tokens, self.generative(video).tokens], -1)
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] which begin with their prompts, by the contrastive encoder."""
+        """Captions of clips [B, T, H, W, 3] from the contrastive encoder; they begin with their prompts."""
         return self.text.write(self.video(video).tokens, prompts, beams=beams)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:

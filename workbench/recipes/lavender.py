@@ -58,9 +58,9 @@ class Config(JointConfig):
 
 
 class Recipe(JointEncoder):
-    """Read both sides together, predict words.
+    """Reads both sides together and predicts words.
 
-    Letters: B batch, C candidates, n tokens of a clip, L places of a caption, D width, V vocabulary.
+    Letters: B batch, C candidates, n tokens of a clip, L positions of a caption, D width, V vocabulary.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -70,7 +70,7 @@ class Recipe(JointEncoder):
     def __init__(self, config: Config, *, frames: int, size: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, frames=frames, size=size, vocabulary=vocabulary)
         self.true, self.false, self.end = (vocabulary.id(word) for word in (TRUE, FALSE, END))
-        self.marks = vocabulary.pad, vocabulary.cls, vocabulary.mask  # which no caption writes
+        self.marks = vocabulary.pad, vocabulary.cls, vocabulary.mask  # tokens that are not generated
         self.build_joint(config, frames=frames, size=size, vocabulary=vocabulary)
         if config.match_head == "linear":
             self.match_head = nn.Linear(config.fusion.width, 2)
@@ -96,7 +96,7 @@ class Recipe(JointEncoder):
         return terms
 
     def caption(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Hidden words, and always the end, from the clip and the words before them alone."""
+        """Predicts hidden words, and always the end, from the clip and the preceding words alone."""
         video = self.video(batch.video, draw.video_mask).tokens
         text, end = batch.text.append(self.end)
         total = 0 if draw.text_mask is None else total_of(draw.text_mask)
@@ -106,7 +106,7 @@ class Recipe(JointEncoder):
         return {"mlm": self._mlm(video, text, mask, attend)}
 
     def question(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """The last word of each text, the answer to the question before it, from all else and the clip."""
+        """Predicts the last word of each text, the answer, from the clip and all other words."""
         text, video = batch.text, self.video(batch.video, draw.video_mask).tokens
         answer = _last_word(text.layout)
         if text.host is not None:
@@ -114,14 +114,13 @@ class Recipe(JointEncoder):
         return {"mlm": self._mlm(video, text, answer)}
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         logits = self._judge(self.video(video).tokens, text)
         no, yes = (self.false, self.true) if self.config.match_head == "words" else (0, 1)
         return logits[:, yes] - logits[:, no]
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None) -> list[str]:
-        """Captions of clips which begin with their prompts: for each next place the likeliest word, until
-        `[SEP]`."""
+        """Captions of clips, which begin with their prompts, by greedy decoding until `[SEP]`."""
         clip, written = self.video(video).tokens, [""] * len(video)
         for rows, begun in self.vocabulary.by_length(prompts or written):
             tokens = self._write(clip[rows], begun.to(clip.device)).tolist()
@@ -131,7 +130,7 @@ class Recipe(JointEncoder):
         return written
 
     def _write(self, clip: Tensor, begun: Tensor) -> Tensor:
-        """Tokens [B, L] that begin with those of prompts [B, i]; what stands behind the end means nothing."""
+        """Tokens [B, L] that begin with those of prompts [B, i]; tokens after the end have no meaning."""
         first, length = begun.shape[1], self.vocabulary.length
         tokens = F.pad(begun, (0, length - first), value=self.vocabulary.pad)
         attend = seq2seq(clip.shape[1], length, device=clip.device)
@@ -151,7 +150,7 @@ class Recipe(JointEncoder):
         return losses.mlm(self.word_head(pick(words, mask)), pick(text.tokens, mask))
 
     def _vtm(self, video: Tensor, text: Text, shift: Tensor) -> Tensor:
-        """Each clip with its own caption and with those `shift` [B, C - 1] rows further."""
+        """Matching loss of each clip with its own caption and with those `shift` [B, C - 1] rows further."""
         row = own_rows(len(video), video.device)[:, None]
         other = torch.cat([row, wrong_rows(shift)], 1)  # [B, C]
         logits = self._judge(
@@ -163,7 +162,7 @@ class Recipe(JointEncoder):
         return losses.mlm(logits, torch.where(matched, self.true, self.false))
 
     def _judge(self, video: Tensor, text: Text) -> Tensor:
-        """Logits [P, V] of words at a [MASK] behind each caption, or [P, 2] (no match, match)."""
+        """Logits [P, V] of words at a [MASK] after each caption, or [P, 2] (no match, match)."""
         if self.config.match_head == "words":
             return self._at_mask(video, text)
         return judgement(self.match_head, self._read(video, text).pooled)

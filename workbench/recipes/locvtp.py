@@ -1,11 +1,12 @@
 """LocVTP: video-text pre-training for temporal localization (arXiv:2207.10362).
 
 A clip is a row of time steps, a caption a row of words, all in one space. Coarse: the mean of the steps is
-aligned with the caption, where similar samples are right answers for each other too (`vtc`). Fine: each step
+aligned with the caption, with similar samples as soft positives (`vtc`). Fine: each step
 is pulled to the word of its own caption that fits it best, away from a few others of that caption, and each
-word to its best step (`fine`). The same again with a positive that is a few places further, told which way
-and how far by learned vectors (`shifted`). And the tail of another clip is pasted in at a random step, which
-has to be found (`splice`). Switches: the weights, and `targets`. `embed_steps` gives the steps for grounding.
+word to its best step (`fine`). The same loss is also computed with a positive that is a few positions
+further; learned vectors encode direction and length of the shift (`shifted`). The tail of another clip is
+pasted in at a random step, which has to be found (`splice`). Switches: the weights, and `targets`.
+`embed_steps` gives the steps for grounding.
 
 Differs from the paper: after the released code, which its authors call uncleaned, as far as it differs; steps
 of a small ViT that sees all frames at once instead of snippets of a C3D, a small BERT instead of DistilBERT,
@@ -58,12 +59,12 @@ class Config(DualConfig):
         default_factory=lambda: VideoConfig(patch=16, tubelet=1, cls=False, pool="mean")
     )
     targets: Literal["soft", "hard"] = "soft"
-    """Of the coarse contrast: how much samples resemble each other, or each one its own pair alone."""
+    """Targets of the coarse contrast: similarity of the samples (`soft`), or only the own pair (`hard`)."""
     negatives: int = 4
-    """Words of the same caption, or steps of the same clip, against each positive; fewer where there are."""
+    """Negatives of each positive, from the same caption or clip; fewer if there are fewer."""
     fine_temperature: float = 0.07
     shift: int = 2
-    """How far the shifted positive is at most."""
+    """Maximum distance of the shifted positive, in steps or words."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -73,16 +74,16 @@ class Config(DualConfig):
         at_least("recipe.shift", self.shift, 1)
         positive("recipe.fine_temperature", self.fine_temperature)
         if self.video_masking is not None or self.text_masking is not None:
-            raise UserError("locvtp hides nothing: video_masking and text_masking are None")
+            raise UserError("locvtp hides nothing: video_masking and text_masking must be None")
         if self.video.pool != "mean":
-            raise UserError("locvtp pools the tokens of each step: video.pool is 'mean'")
+            raise UserError("locvtp pools the tokens of each step: video.pool must be 'mean'")
 
 
 class Recipe(DualEncoder):
-    """Encode both sides, align them as wholes and part by part, find where clips are spliced.
+    """Encodes both sides, aligns them as a whole and part by part, and finds where clips are spliced.
 
-    Letters: B batch, T steps of a clip, L places of a caption, A anchors and K candidates (T and L, or L and
-    T), D width, E shared space.
+    Letters: B batch, T steps of a clip, L positions of a caption, A anchors and K candidates (T and L, or L
+    and T), D width, E shared space.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -98,7 +99,7 @@ class Recipe(DualEncoder):
         if self.splices:
             self.splice_head = nn.Linear(self.video.width, 1, bias=False)
         elif not (weights.vtc or weights.fine or weights.shifted):
-            raise UserError("locvtp cannot splice clips of one step: another of its weights is not 0")
+            raise UserError("locvtp cannot splice clips of one step: another of its weights must be above 0")
         self.video_head = ResidualProjection(self.video.width, config.embed)
         self.text_head = ResidualProjection(self.text.width, config.embed)
         self.temperature = Temperature(config.temperature, config.learn_temperature)
@@ -107,9 +108,11 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text}
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """Numbers in [0, 1) that decide on negatives, `other_*` [B, A, K]; how many places further positives
-        are, `*_shift` [B, A]; the step `seam` [B] from which the clip that is `tail` [B] rows further is
-        pasted in, at step 0 not at all."""
+        """Random choices of negatives, shifts and seams.
+
+        They are uniform numbers that select negatives, `other_*` [B, A, K]; shifts of positives, `*_shift`
+        [B, A]; and the step `seam` [B] from which the clip `tail` [B] rows further is pasted in; 0 for
+        none."""
         (rows, places), steps, weights = batch.text.tokens.shape, self.grid.time, self.config.weights
         chosen: dict[str, Tensor] = {}
         if weights.fine or weights.shifted:
@@ -171,14 +174,14 @@ class Recipe(DualEncoder):
         )
 
     def _shifted(self, anchors: Tensor, others: Tensor, fits: Fits, shift: Tensor, shift_by: Shift) -> Tensor:
-        """As `_fine` and with its negatives, but positives that are `shift` [B, A] candidates further."""
+        """As `_fine`, with the same negatives, but with positives `shift` [B, A] candidates further."""
         place = (fits.best + shift).clamp(min=0).minimum(fits.last)  # [B, A]
         further = others.gather(1, place[..., None].expand(-1, -1, others.shape[2]))  # [B, A, E]
         positive = (anchors * shift_by(further, place - fits.best)).sum(2)
         return losses.own_negatives_nce(positive, fits.negatives, fits.counts, self.config.fine_temperature)
 
     def _splice(self, video: Tensor, seam: Tensor, tail: Tensor) -> Tensor:
-        """Which step begins the tail of another clip: cross-entropy over all T."""
+        """Loss of finding the step at which another clip's tail begins: cross-entropy over T steps."""
         frame = torch.arange(video.shape[1], device=video.device) // self.video.config.tubelet
         in_tail = (frame >= seam[:, None]) & (seam[:, None] > 0)  # [B, frames]
         other_clip = gather(video)[wrong_rows(tail[:, None])[:, 0]]

@@ -1,8 +1,9 @@
 """MAC: masked contrastive pre-training for video-text retrieval (arXiv:2212.00986).
 
-Two encoders; a high share of the video's tokens is dropped before its encoder, a share of the words is
-hidden from the text encoder, and the two class tokens are aligned. Nothing is reconstructed, unless
-`weights.mvm` asks for the pixels of what is hidden, as FLIP tried beside its contrast (arXiv:2212.00794).
+There are two encoders. A high share of the video's tokens is dropped before its encoder, a share of the words
+is hidden from the text encoder, and the two class tokens are aligned. Nothing is reconstructed unless
+`weights.mvm` is above 0: then the pixels of hidden patches are predicted too, as FLIP tried
+(arXiv:2212.00794).
 
 Differs from the paper: the shared small core instead of ViT-B/16 and DistilBERT, from a random start
 unless weights are given; the paper's default ratios could not be read, 60 % of the video is inferred
@@ -41,7 +42,7 @@ class Weights:
 
     vtc: float = 1.0
     mvm: float = added(before=0.0)
-    """Of predicting the pixels of hidden patches from the visible ones; nothing where nothing is hidden."""
+    """Weight of predicting the pixels of hidden patches from the visible ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Config(DualConfig):
     video_masking: VideoMasking | None = PerFrameMasking(ratio=0.6)
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     decoder: DecoderConfig = added(before=DecoderConfig())
-    """Of `weights.mvm`."""
+    """Pixel decoder, used if `weights.mvm` is above 0."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -57,11 +58,11 @@ class Config(DualConfig):
         if self.weights.mvm and self.video.hidden != "drop":
             raise UserError("mac predicts pixels of what was dropped: weights.mvm needs video.hidden='drop'")
         if not self.weights.vtc:
-            raise UserError("mac aligns clips and captions: its weights.vtc is above 0")
+            raise UserError("mac aligns clips and captions: its weights.vtc must be above 0")
 
 
 class Recipe(DualEncoder):
-    """Mask, encode what is visible, align."""
+    """Masks both sides, encodes the visible parts and aligns them."""
 
     DISTRIBUTED: ClassVar = True
 

@@ -1,11 +1,11 @@
 """MaskVLM: masked vision and language modelling, each conditioned on the other (arXiv:2208.02131).
 
-Two encoders read clip and caption twice, as they are and with a share hidden (cells of 2 x 2 patches, words).
-What is hidden on one side is predicted from what remains of it and from the *unmasked* other side: the two
-stacks of a cross-modality encoder query the other side's tokens; words come from a linear layer, pixels from
-a decoder that queries the words once more. Besides, clips and captions are aligned, and pairs are judged by
-the product of the two class tokens behind the cross-modality encoder. What each side is predicted from is
-the switch `condition`: the other side unmasked, that side masked, or nothing of it.
+Two encoders read clip and caption twice, unmasked and with a share hidden (groups of 2 x 2 patches, words).
+Hidden content of one side is predicted from the rest of it and from the *unmasked* other side: the two
+stacks of a cross-modality encoder query the other side's tokens; a linear layer predicts words, a decoder
+that queries the words once more predicts pixels. In addition, clips and captions are aligned, and pairs are
+judged by the product of the two class tokens after the cross-modality encoder. The switch `condition` sets
+what each side is predicted from: the other side unmasked, that side masked, or nothing of it.
 
 Differs from the paper: videos instead of images; the shared small core from a random start, two blocks in
 each cross-modality stack and one in the decoder instead of three; keys are the other encoder's tokens at
@@ -65,7 +65,8 @@ class Config(DualConfig):
     text_masking: TextMasking | None = TokenMasking(ratio=0.3)
     temperature: float = 0.07
     condition: Literal["full", "masked", "none"] = "full"
-    """What a hidden part is predicted from besides its own side: the other side as it is, or masked too."""
+    """The other side in the prediction of hidden content: unmasked (`full`), masked too, or left out
+    (`none`)."""
     encoder_rate: float = 0.5
     """Learning rate of the two encoders, as a share of that of the other parts."""
     weights: Weights = field(default_factory=Weights)
@@ -79,9 +80,9 @@ class Config(DualConfig):
 
 
 class Recipe(AttendingWords, HardPairs):
-    """Encode both sides twice, align them, predict what was hidden on either, judge pairs.
+    """Encodes both sides twice, aligns them, predicts what was hidden on each and judges pairs.
 
-    Letters: B batch, N tokens of a clip, L places of a caption, D width.
+    Letters: B batch, N tokens of a clip, L positions of a caption, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -113,7 +114,7 @@ class Recipe(AttendingWords, HardPairs):
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, condition = self.config.weights, self.config.condition
         keep, terms = batch.text.layout.valid, {}  # [B, L]
-        # Each side is encoded once as it is and once masked, and only where a term asks for it.
+        # Each side is encoded once unmasked and once masked, and only if a loss needs it.
         clip = functools.cache(lambda hide: self.video(batch.video, draw.video_mask if hide else None))
         caption = functools.cache(lambda hide: self.text(batch.text, draw.text_mask if hide else None))
         if weights.mvm and draw.video_mask is not None:
@@ -149,7 +150,7 @@ class Recipe(AttendingWords, HardPairs):
         return filled(self.video, batch, mask, 255 * self.pixel_head(decoded))
 
     def _decoded(self, video: Encoded, text: Encoded | None, keep: Tensor) -> Tensor:
-        """The decoder's tokens [B, N, d], from what remains of the clip and, unless None, the caption."""
+        """The decoder's tokens [B, N, d], from the visible part of the clip and, unless None, the caption."""
         tokens = self.fusion.look(video.tokens, None if text is None else text.tokens, keep)
         words = None if text is None else torch.cat([text.pooled[:, None], text.tokens], 1)
         decoded: Tensor = self.decoder(tokens, None, words, F.pad(keep, (1, 0), value=True))[0]

@@ -3,23 +3,23 @@
 One encoder with two patch projections reads images, here single frames, and clips: first images alone
 (`Stage(objective="images")`), then both in each step. Three terms:
 
-- `vtc`, the unified contrast (UniVLC): captions and names of classes are texts alike, and samples with the
-  same class name belong together. Keys are what slow averages of the encoders (`momentum`) make of the batch
-  and have made of the last `queue` samples; their similarities are a share `alpha` of the target.
-- `vtm`: pairs are told from hard negatives, by words that query the patches.
-- `lm`: each next word of a caption, by a causal decoder that looks at the patches.
+- `vtc`, the unified contrast (UniVLC): captions and names of classes are both texts, and samples with the
+  same class name are positives. Keys are computed by moving averages of the encoders (`momentum`) from the
+  batch and from the last `queue` samples; their similarities are a share `alpha` of the target.
+- `vtm`: pairs are distinguished from hard negatives by words that query the patches.
+- `lm`: a causal decoder that attends to the patches predicts each next word of a caption.
 
-Switches: `labels`, whether class names attract each other or each pair counts alone; `queue`, 0 for neither
-queue nor averages (the keys are then the batch's own features: without labels, the plain contrast); and the
-stages of a run.
+Switches: `labels`, whether samples with equal class names are positives or only each pair; `queue`, 0 for
+neither queue nor averages (the keys are then the batch's own features: without labels, the plain contrast);
+and the stages of a run.
 
 Differs from the paper: the shared small core from a random start; all frames are seen at once, not space and
 time by turns; images are frames of the clips, with the clips' captions, and in one step with clips instead of
-in batches by turns, unless pictures are mixed in (`Stage.mix`; `images=0` then leaves clips whole); classes
-are the drawn world's, of a frame colour and shape, of a clip its two actions, and their bare names are texts;
-a quarter of the texts are such, which is our choice, as are the weights and a constant `alpha`; one queue,
-empty at first, of 1,024 samples instead of 57,600; the decoder shares no weights with what judges pairs and
-learns captions only; temperatures stop at 0.01.
+in batches by turns, unless images are mixed in (`Stage.mix`; `images=0` then leaves clips whole); classes
+are those of the synthetic data, colour and shape for a frame, the two actions for a clip, and their bare
+names are texts; a quarter of the texts are such names, which is our choice, as are the weights and a constant
+`alpha`; one queue, empty at first, of 1,024 samples instead of 57,600; the decoder shares no weights with the
+encoder that judges pairs and learns captions only; temperatures stop at 0.01.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Config(DualConfig):
     images: float = 0.82
     """Share of the samples of a step that are images: 2,880 and 640 clips, as a published checkpoint says."""
     labelled: float = 0.25
-    """Share of the samples whose text is the name of their class, where the data know one."""
+    """Share of the samples whose text is the name of their class, if the data have classes."""
     labels: bool = True
     queue: int = 1024
     momentum: float = 0.995
-    """How slowly the averages follow: their share of themselves after each step."""
+    """Momentum of the averages: the share of their old value that they keep in each step."""
     alpha: float = 0.4
     weights: Weights = field(default_factory=Weights)
 
@@ -91,34 +91,34 @@ class Config(DualConfig):
 
 
 class Samples(NamedTuple):
-    """What this process shows in a step, clips before images; letters as in `Recipe`."""
+    """The samples of this process in a step, clips before images; letters as in `Recipe`."""
 
     views: tuple[Tensor, Tensor]
     """Clips and images, uint8 [c, T, H, W, 3] and [i, 1, H, W, 3]; either may be empty."""
     frame: Tensor
-    """int64 [B], which frame of its clip an image is; -1 for a clip."""
+    """int64 [B], index of the frame that an image shows; -1 for a clip."""
     text: Text
     """[B, L], captions and, for some samples, the name of their class."""
     named: Tensor
     """int64 [B], the class whose name the text is; 0 for a caption."""
     chance: Tensor
-    """[B, 2], numbers in [0, 1) that decide on negatives of both sides."""
+    """[B, 2], uniform numbers in [0, 1) that select the negatives of both sides."""
     images: int
-    """How many samples of all processes are images."""
+    """Number of images among the samples of all processes."""
 
     @property
     def counts(self) -> list[int]:
-        """How many clips and how many images."""
+        """Number of clips and number of images of this process."""
         return [len(view) for view in self.views]
 
 
 class Encodings(NamedTuple):
-    """`Samples` as they are encoded."""
+    """The encoded `Samples`."""
 
     seen: list[Encoded | None]
-    """Of clips and of images, tokens [c, n, D] and [i, n, D]; None where there are none."""
+    """Tokens of clips [c, n, D] and of images [i, n, D]; None if there are none."""
     read: Encoded
-    """Of texts, tokens [B, L, D]."""
+    """Tokens of texts, [B, L, D]."""
     video: Tensor
     """Unit vectors [B, E]."""
     text: Tensor
@@ -126,23 +126,23 @@ class Encodings(NamedTuple):
 
 
 class WholeBatch(NamedTuple):
-    """What the samples of all processes have in common, all clips before all images."""
+    """The samples of all processes together, all clips before all images."""
 
     order: Tensor
-    """int64, the rows of all processes, one process after another, in this order."""
+    """int64, the rows of all processes (numbered process by process) in this order."""
     place: Tensor
-    """int64 [B], where the samples of this process stand in it."""
+    """int64 [B], positions of the samples of this process in that order."""
     label: Tensor
-    """int64 [B], what draws samples of this process together; 0 for nothing."""
+    """int64 [B], labels of the samples of this process; equal labels are positives; 0 for no label."""
     keys: Keys
-    """Features and labels of all, without queue or averages."""
+    """Features and labels of all samples, without queue or averages."""
 
 
 class Recipe(JudgingPairs, DualEncoder):
-    """Show some clips as images, name the classes of some, encode, contrast, judge, write.
+    """Shows some clips as images, names the classes of some; encodes, contrasts, judges and writes captions.
 
-    Letters: B batch, c clips and i images in it, n tokens of one of either, L places of a caption, S = L + 2
-    with its begin and end, D width, E shared space, K keys, P pairs, V vocabulary.
+    Letters: B batch, c clips and i images in it, n tokens of one of either, L positions of a caption, S = L +
+    2 with its begin and end tokens, D width, E shared space, K keys, P pairs, V vocabulary.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -175,7 +175,7 @@ class Recipe(JudgingPairs, DualEncoder):
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
         if self.config.queue:
-            self.momentum.follow(self, 0.0)  # they may have started from another run
+            self.momentum.follow(self, 0.0)  # because the parts may have started from another run
         return 0.0
 
     def after_step(self, done: float) -> None:
@@ -183,12 +183,14 @@ class Recipe(JudgingPairs, DualEncoder):
             self.momentum.follow(self, self.config.momentum)
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """For each sample [B]: whether it is an image, and of which frame, -1 for a clip; whether its text is
-        the name of its class; and numbers in [0, 1) that decide on negatives of its two sides, [B, 2]."""
+        """Random choices of each sample: image or clip, text, and negatives.
+
+        They are the frame [B] that an image shows, -1 for a clip; whether the text [B] is the name of the
+        class; and uniform numbers in [0, 1) that select the negatives of both sides, [B, 2]."""
         if objective == "align":
             return Draw()
         rows, frames = batch.video.shape[:2]
-        whole, host = rows * rng.size, rng.on_host  # which knows how many samples are images
+        whole, host = rows * rng.size, rng.on_host  # so that the host knows the number of images
         images = whole if objective == "images" else self._images(batch, whole)
         image = host.own(lowest(host.for_all().uniform(whole), images))
         frame = to_device(host.integers(0, frames, rows).masked_fill(~image, -1), rng.device)
@@ -201,16 +203,16 @@ class Recipe(JudgingPairs, DualEncoder):
         return self._learn(batch, draw, self._images(batch, len(batch.video) * size()))
 
     def images(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """The phase that comes first: the same terms, of images alone."""
+        """The first phase: the same losses, on images alone."""
         return self._learn(batch, draw, len(batch.video) * size())
 
     def _images(self, batch: Batch, rows: int) -> int:
-        """How many of the rows of all processes are shown as images: all of a batch of images among clips."""
+        """Number of rows of all processes that are shown as images: all of them in a batch of images."""
         alone = self.video.project_image is not None and batch.video.shape[1] == 1
         return rows if alone else floor_count(self.config.images, rows)
 
     def _learn(self, batch: Batch, draw: Draw, images: int) -> dict[str, Tensor]:
-        """images: how many of the samples of all processes are shown as such."""
+        """images: number of samples of all processes that are shown as images."""
         weights, terms = self.config.weights, {}
         samples = self._show(batch, draw, images)
         encoded = self._encode(samples)
@@ -224,7 +226,7 @@ class Recipe(JudgingPairs, DualEncoder):
         return terms
 
     def _show(self, batch: Batch, draw: Draw, images: int) -> Samples:
-        """Takes the frame of each image from its clip, and names the classes of some samples."""
+        """Takes the frame of each image from its clip, and replaces some captions by class names."""
         clips = len(batch.video) - how_many(draw.chosen["image"])
         clips_first = draw.chosen["frame"].argsort(stable=True)
         batch = batch.select(clips_first)
@@ -241,7 +243,7 @@ class Recipe(JudgingPairs, DualEncoder):
         seen = [self.video(view) if len(view) else None for view in samples.views]
         read = self.text(samples.text)
         pooled = torch.cat([kind.pooled for kind in seen if kind is not None])  # [B, D]
-        if size() > 1:  # a process may have none of a kind that others have
+        if size() > 1:  # a process may have no sample of a kind that others have
             clips = len(pooled) * size() - samples.images
             for image, count in ((False, clips), (True, samples.images)):
                 if seen[image] is None and count:
@@ -257,7 +259,7 @@ class Recipe(JudgingPairs, DualEncoder):
         return WholeBatch(order, place, label, Keys(*(gather(side)[order] for side in sides)))
 
     def _contrast(self, samples: Samples, encoded: Encodings, whole: WholeBatch) -> Tensor:
-        """UniVLC, with keys of the averages and of the queue if there is one, else with the batch's own."""
+        """UniVLC with keys of the averages and the queue, or without a queue with the batch's features."""
         keys, alpha = whole.keys, 0.0
         if self.config.queue:
             views = [view for view in samples.views if len(view)]
@@ -274,11 +276,11 @@ class Recipe(JudgingPairs, DualEncoder):
         )
 
     def _match(self, samples: Samples, encoded: Encodings, whole: WholeBatch) -> Tensor:
-        """3B pairs, true ones and hard negatives: of clips among the clips, of images among the images."""
+        """Matching loss of 3B pairs, true ones and hard negatives of the same kind (clip or image)."""
         order = whole.order
         # A class name fits every sample of its class, whether or not labels count in the contrast.
         keys = whole.keys._replace(label=gather(samples.named)[order])
-        same, chance = keys.together(keys.label), gather(samples.chance)[order]  # of all by all, [., 2]
+        same, chance = keys.together(keys.label), gather(samples.chance)[order]  # all by all, [., 2]
         with torch.autocast(order.device.type, enabled=False):  # see `losses.vtc`
             scores = gather((self.temperature() * encoded.video @ keys.text.T).detach())[order]
         words, keep = gather(encoded.read.tokens)[order], gather(samples.text.layout.valid)[order]
@@ -297,7 +299,7 @@ class Recipe(JudgingPairs, DualEncoder):
         return losses.vtm(torch.cat(logits), torch.cat(matched))
 
     def _write(self, samples: Samples, encoded: Encodings) -> Tensor:
-        """The error in each next word of captions; names of classes are not to be written."""
+        """Loss of each next word of captions; names of classes are not predicted."""
         states, tokens, valid = self.writer.words(samples.text)  # [B, S, D], [B, S], [B, S]
         parts = zip(encoded.seen, states[:, :-1].split(samples.counts), strict=True)
         logits = torch.cat([self.writer(part, kind.tokens) for kind, part in parts if kind is not None])
@@ -310,14 +312,14 @@ class Recipe(JudgingPairs, DualEncoder):
         """Tokens of the clips or of the images of all processes, [C, n, D] or [I, n, D].
 
         Args:
-            seen: those of this process, None for nothing.
-            like: some value of each row of this process, clips first.
-            rows: which rows of all processes they are.
+            seen: those of this process, None if it has none.
+        like: a tensor with a row for each sample of this process, clips first.
+        rows: indices of the selected rows of all processes.
         """
         if size() == 1 and seen is not None:
             return seen.tokens
         count = self.grid.space if image else self.grid.tokens
-        # Also a process that has none takes part when gradients go back.
+        # A process without such samples must take part in the backward pass as well.
         whole = like.new_zeros(len(like), count, self.video.width) + 0 * like.sum()
         if seen is not None:
             none = whole[len(seen.tokens) :]
@@ -325,5 +327,5 @@ class Recipe(JudgingPairs, DualEncoder):
         return gather(whole)[rows]
 
     def generate(self, video: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
-        """Captions of clips [B, T, H, W, 3] which begin with their prompts."""
+        """Captions of clips [B, T, H, W, 3], which begin with their prompts if there are any."""
         return self.writer.write(self.video(video).tokens, prompts, beams=beams)

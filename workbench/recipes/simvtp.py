@@ -1,14 +1,14 @@
 """SimVTP: simple video-text pre-training with masked autoencoders (arXiv:2212.03490).
 
-One transformer reads video tokens and word embeddings alike. Four passes a step: both together, masked,
-to reconstruct pixels (tubes of 90 % hidden, dropped) and words (75 % hidden, replaced); the masked video
-alone and the masked text alone, to align them; and twice as many pairs, half of them wrong, to match
-them. `weights.vtc = weights.vtm = 0` leaves the pure mask-then-predict arm, one pass a step.
+One transformer reads video tokens and word embeddings. A step has four passes: both sides together, masked,
+to reconstruct pixels (90 % hidden in tubes, dropped) and words (75 % hidden, replaced); the masked video
+alone and the masked text alone, to align them; and twice as many pairs, half of them wrong, to match them.
+`weights.vtc = weights.vtm = 0` leaves the pure mask-then-predict arm, one pass a step.
 
 Differs from the paper: the shared small core instead of a ViT-B/16 that starts from VideoMAE, with a class
-token in front, which is read by the others and pooled by nobody; learned instead of fixed sine positions; the
-decoder is scaled with the core; means over words leave out padding; the alignment is that of the whole batch
-and averages its two directions, where the released code sums over each process alone.
+token in front, which the other tokens attend to and which is never pooled; learned instead of fixed sine
+positions; the decoder is scaled with the core; means over words leave out padding; the alignment is that of
+the whole batch and averages its two directions, where the released code sums over each process alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Weights:
 class Config(DualConfig):
     video: VideoConfig = field(default_factory=lambda: VideoConfig(pool="mean"))
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
-    """Only the embedding layer is used: the words are read by the video transformer."""
+    """Only the embedding layer is used, because the video transformer reads the words."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     video_masking: VideoMasking | None = TubeMasking(ratio=0.9)
     text_masking: TextMasking | None = TokenMasking(ratio=0.75)
@@ -67,9 +67,9 @@ class Config(DualConfig):
 
 
 class Recipe(DualEncoder):
-    """Mask both sides, read them with one encoder, predict what was hidden; align and match.
+    """Masks both sides, reads them with one encoder, predicts what was hidden; aligns and matches.
 
-    Letters: B batch, n visible tokens of a clip, L places of a caption, D width.
+    Letters: B batch, n visible tokens of a clip, L positions of a caption, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -92,8 +92,9 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text, "decoder": self.decoder}
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """Masks, and for each caption how many rows further its wrong clip stands, [B]: pairs are judged in
-        masked steps only."""
+        """Samples the masks and the row offset of each caption's wrong clip, [B].
+
+        Pairs are judged in masked steps only."""
         draw = super().draw(batch, rng, objective=objective, masked=masked)
         if objective != "recipe" or not masked or not self.config.weights.vtm:
             return draw
@@ -125,7 +126,7 @@ class Recipe(DualEncoder):
         return self.video.encode(words, keep).pooled
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         words, keep = self.text.embed(text)
         logits = self._judge(self.video.embed(video), words, keep)
         return match_score(logits)
@@ -141,7 +142,7 @@ class Recipe(DualEncoder):
     def _predict(
         self, batch: Batch, draw: Draw, video: Tensor, words: Tensor, keep: Tensor
     ) -> dict[str, Tensor]:
-        """Pixels and words from one pass over both; a side that hides nothing has no term."""
+        """Losses of pixels and words from one pass over both sides; a side that hides nothing has none."""
         n = video.shape[1]
         tokens = self._joint(video, words, keep)
         terms = {}

@@ -1,17 +1,19 @@
 """SLAN: self-locator aided network for cross-modal understanding (arXiv:2211.16208); all but its two parts, a
 region filter and a region adaptor, is our own choice, since only the paper's abstract could be read.
 
-The filter picks the regions of a frame that matter to a caption, the adaptor moves them with the caption's
-help, and what lies in them is aligned with single words; no box is ever told. Ours starts from 21 regions a
-frame. Each level keeps the most relevant of them (by the cosine of the word that fits best; the choice has a
-straight-through gradient), then moves them, by attention to each other, to the words and to the patches.
-Three objectives: clips and captions are contrasted (`vtc`); words query what lies in the regions that are
-left, and pairs are judged by that (`vtm`); the regions of a clip fit the words of its caption better than
+The filter selects the regions of a frame that matter to a caption, the adaptor moves them with the help of
+the caption, and their content is aligned with single words; boxes are never given. Ours starts from 21
+regions in each frame. Each level keeps the most relevant of them (by the cosine of the word that fits best;
+the choice has a straight-through gradient), then moves them, by attention to each other, to the words and to
+the patches.
+Three objectives: clips and captions are contrasted (`vtc`); words query the content of the remaining
+regions, by which pairs are judged (`vtm`); the regions of a clip fit the words of its caption better than
 those of another clip do, and better than they fit another caption (`region`). The regions of every pair, also
-of a false one, are those that its own caption picks: else they would tell which pair is true.
+of a false one, are selected by its own caption; otherwise they would reveal which pair is true.
 
-- `levels`: regions of each frame that each level keeps; 21 keeps all, `()` leaves all where they start.
-- `adapt`: whether levels move what they keep.
+- `levels`: regions of each frame that each level keeps; 21 keeps all, `()` keeps all at their first
+positions.
+- `adapt`: whether levels move the regions that they keep.
 
 Differs from the paper: clips instead of images, frame by frame; the shared small core from a random start.
 Our choice are number and sizes of the first regions, the levels (8 regions, then 4), the form of both parts,
@@ -67,7 +69,7 @@ class Config(DualConfig):
     levels: tuple[int, ...] = (8, 4)
     adapt: bool = True
     sharpness: float = 0.05
-    """Temperature of what softly chooses: regions of a frame, and regions of a clip for a word."""
+    """Temperature of the soft choices of regions of a frame, and of regions of a clip for a word."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class Config(DualConfig):
         positive("recipe.sharpness", self.sharpness)
         if any(a < b for a, b in pairwise((ANCHORS, *self.levels, 1))):
             raise UserError(
-                f"recipe.levels of slan must go down from {ANCHORS} regions at most, not be {self.levels}"
+                f"recipe.levels of slan must be from {ANCHORS} down to 1 and never rise, not {self.levels}"
             )
         if self.video_masking is not None or self.text_masking is not None:
             raise UserError("slan finds regions and words in what is shown whole: it takes no masking")
@@ -89,15 +91,15 @@ class Located(NamedTuple):
     boxes: Tensor
     """[P, T, R, 4]"""
     seen: Tensor
-    """[P, T, R, D], what lies in them."""
+    """[P, T, R, D], their content."""
     weight: Tensor
-    """[P, T, R], the weights of their choice: ones, with a gradient."""
+    """[P, T, R], the weights of their choice: all 1, with a gradient."""
     cosine: Tensor
-    """[P, T, R, L], how alike they and the words are."""
+    """[P, T, R, L], cosines of regions and words."""
 
 
 class Recipe(HardPairs):
-    """Encode both sides, contrast them, find the regions of true and false pairs, judge and align these.
+    """Encodes and contrasts both sides, finds regions of true and false pairs; judges and aligns these.
 
     Letters: B batch, P pairs, T frames, S patches of one, N = T S, R regions of one, L words, D width.
     """
@@ -154,7 +156,7 @@ class Recipe(HardPairs):
     def locate(self, patches: Tensor, words: Tensor, keep: Tensor, content: Tensor) -> Located:
         """The regions of each pair, of patches [P, N, D] and words [P, L, D].
 
-        keep, content: Boolean [P, L], what is no padding, and which words the regions are compared with.
+        keep, content: Boolean [P, L], False at padding, and the words that regions are compared with.
         """
         cells, named = (self.grid.height, self.grid.width), self.word_head(words)  # [P, L, E]
         keys = torch.cat([words, patches], 1)  # [P, L + N, D]
@@ -175,7 +177,7 @@ class Recipe(HardPairs):
         return Located(boxes, seen, weight, cosines(self.region_head(seen), named))
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         found, words = self._locate(video, text)
         logits = self._judge(found, words, text.layout.valid)
         return match_score(logits)
@@ -190,6 +192,6 @@ class Recipe(HardPairs):
         return self.locate(self.video(video).tokens, words, text.layout.valid, text.layout.content), words
 
     def _judge(self, found: Located, words: Tensor, keep: Tensor) -> Tensor:
-        """Logits [P, 2] (no match, match), of words [P, L, D] that query what lies in the regions."""
+        """Logits [P, 2] (no match, match), from words [P, L, D] that query the content of the regions."""
         seen, weight = found.seen.flatten(1, 2), found.weight.flatten(1)  # [P, T R, D] and [P, T R]
         return judgement(self.match_head, self.fusion(seen, words, keep, weight=weight).pooled)

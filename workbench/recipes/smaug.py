@@ -1,11 +1,12 @@
 """SMAUG: sparse masked autoencoder for efficient video-language pre-training (arXiv:2211.11446).
 
-Half of the patches of each frame are dropped, and the rest is read frame by frame. Two parts read less still.
-A sparsifier within the encoder goes on with those visible patches only that the frame's class token attends
-to most (`keep_patches`); a selector scores the frames by what is in them and by the caption, and only the
-best are read with it (`keep_frames`). What is dropped is computed no further. Pixels of hidden patches are
-predicted from what is left of the clip, hidden words from the selected frames that they query; clips and
-captions are aligned, and pairs are judged. Evaluation drops no patch; pairs are judged by selected frames.
+Half of the patches of each frame are dropped, and the rest is read frame by frame. Two parts reduce the input
+further. A sparsifier within the encoder keeps only those visible patches that the frame's class token attends
+to most (`keep_patches`); a selector scores the frames by their content and by the caption, and only the best
+are read with it (`keep_frames`). Dropped patches and frames cost no further computation. Pixels of hidden
+patches are predicted from the rest of the clip, hidden words from the selected frames that they query; clips
+and captions are aligned, and pairs are judged. Evaluation drops no patch; pairs are judged by selected
+frames.
 
 Differs from the paper: only its abstract and the caption of a figure could be read, so that this is our
 interpretation. Masking of both sides, a masked autoencoder that reads frames, the two parts and the
@@ -66,7 +67,7 @@ class Config(DualConfig):
     keep_patches: float = 0.5
     """Share of a frame's visible patches that the encoder reads to its end, rounded up; 1 for all."""
     keep_after: float = 0.5
-    """Share of the encoder's blocks, rounded up, behind which the others are dropped."""
+    """Share of the encoder's blocks, rounded up, after which the other patches are dropped."""
     keep_frames: float = 0.5
     """Share of a clip's frames that are read with a caption, rounded up; 1 for all."""
     weights: Weights = field(default_factory=Weights)
@@ -82,10 +83,10 @@ class Config(DualConfig):
 
 
 class Recipe(HardPairs):
-    """Drop patches, read frames and drop more, predict pixels; select frames, predict words, judge pairs.
+    """Drops patches, reads frames, predicts pixels; selects frames, predicts words, judges pairs.
 
     Letters: B batch, P pairs, T frames, K of them selected, N patches of a clip, m of a frame that are kept,
-    L places of a caption, D width.
+    L positions of a caption, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -111,8 +112,9 @@ class Recipe(HardPairs):
         return {"video": self.video, "text": self.text, "fusion": self.fusion, "decoder": self.decoder}
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """Negatives, and numbers that decide on the frames of each pair, `frames` [B, 3, T]: of the true pair
-        and of the two wrong ones."""
+        """Negatives, and uniform numbers that select the frames of each pair, `frames` [B, 3, T].
+
+        The three pairs of a row are the true one and two wrong ones."""
         chosen = super().choices(batch, rng)
         if self.selector is not None:
             chosen["frames"] = rng.uniform(len(batch.text.tokens), 3, self.grid.time)
@@ -127,7 +129,7 @@ class Recipe(HardPairs):
             terms["mvm"] = losses.mvm(self._pixels(clip, draw.video_mask), hidden)
         words = draw.text_mask if weights.mlm else None  # [B, L]
         fuses = weights.vtm or words is not None
-        if not (fuses or weights.vtc):  # no term needs the caption
+        if not (fuses or weights.vtc):  # no loss needs the caption
             return terms
         caption = self.text(batch.text, draw.text_mask)  # [B, D], [B, L, D]
         embedded = self.project(clip.vectors.mean(1), caption.pooled)  # [B, E] each
@@ -146,7 +148,7 @@ class Recipe(HardPairs):
         return terms
 
     def embed_video(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Unit vectors [B, E] of uint8 clips, of all frames and all patches that `mask` [B, N] leaves."""
+        """Unit vectors [B, E] of uint8 clips, from all frames and all patches that `mask` [B, N] leaves."""
         return unit(self.video_head(self._encode(video, mask).vectors.mean(1)))
 
     def features(self, video: Tensor) -> Tensor:
@@ -154,7 +156,7 @@ class Recipe(HardPairs):
         return self._encode(video).tokens.flatten(1, 2)
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         fused = self._read(self._encode(video).all, self.text(text), text.layout.valid)
         logits = judgement(self.match_head, fused.pooled)
         return match_score(logits)
@@ -166,7 +168,7 @@ class Recipe(HardPairs):
         return filled(self.video, batch, mask, pixels)
 
     def kept(self, batch: Batch, draw: Draw) -> Kept:
-        """What sparsifier and selector leave of these clips in a step with this draw."""
+        """The parts of these clips that sparsifier and selector keep in a step with this draw."""
         clip = self._encode(batch.video, draw.video_mask, sparse=True)
         if self.selector is None:
             shares = torch.full(clip.tokens.shape[:2], 1 / self.grid.time, device=batch.video.device)
@@ -176,12 +178,12 @@ class Recipe(HardPairs):
         return Kept(clip.left, torch.zeros_like(shares).scatter(1, chosen, 1.0) > 0, shares)
 
     def _encode(self, video: Tensor, mask: Tensor | None = None, *, sparse: bool = False) -> Frames:
-        """Reads what is visible of each frame by itself, and drops more on the way if `sparse`."""
+        """Reads the visible patches of each frame separately; drops more on the way if `sparse`."""
         keep = self.config.keep_patches if sparse else 1.0
         return read_frames(self.video, video, mask, keep=keep, after=self.config.keep_after)
 
     def _pixels(self, clip: Frames, mask: Tensor) -> Tensor:
-        """Pixels [B, hidden places, pixels of a patch] of what `mask` [B, N] hides, from what was read."""
+        """Pixels [B, hidden positions, pixels of a patch] of the patches that `mask` [B, N] hides."""
         pixels: Tensor = self.decoder(clip.tokens.flatten(1, 2), ~clip.left, asked=mask)
         return pixels
 
@@ -195,6 +197,6 @@ class Recipe(HardPairs):
 
 
 def _chance(draw: Draw, which: slice) -> Tensor | None:
-    """Numbers that decide on the frames of some of each row's three pairs, [P, T]; None for the best."""
+    """Numbers that select the frames of some of each row's three pairs, [P, T]; None for the best ones."""
     frames = draw.chosen.get("frames")
     return None if frames is None else frames[:, which].transpose(0, 1).flatten(0, 1)

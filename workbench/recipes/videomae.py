@@ -1,9 +1,9 @@
 """VideoMAE: masked autoencoders learn from few videos (arXiv:2203.12602).
 
 Tubes of 90 % of the patches are dropped, an encoder reads the rest, and a light decoder predicts the pixels
-of what was hidden, standardised per cube and colour channel. Captions are not looked at: the text encoder
+of what was hidden, standardised per cube and colour channel. Captions are not used: the text encoder
 and the projections are trained by a stage with `objective="align"` only, the encoder by both.
-`video_masking` is what the paper is about: as random or per-frame masking, pixels can be copied over time.
+`video_masking` is the paper's subject: with random or per-frame masking, pixels can be copied over time.
 
 Differs from the paper: the shared small core from a random start; learned instead of fixed sine positions;
 the decoder is scaled with the core, one block at half the width instead of four; captions are learned in the
@@ -44,11 +44,13 @@ class Config(DualConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.video_masking is None or self.video.hidden != "drop":
-            raise UserError("videomae predicts what was dropped: a video_masking, and video.hidden='drop'")
+            raise UserError(
+                "videomae predicts what was dropped: it needs a video_masking and video.hidden='drop'"
+            )
 
 
 class Recipe(DualEncoder):
-    """Mask, encode what is visible, predict the pixels of what is not.
+    """Masks clips, encodes the visible patches and predicts the pixels of the hidden ones.
 
     Letters: B batch, n visible and M hidden tokens of a clip, P pixels of a token in all channels, D width.
     """

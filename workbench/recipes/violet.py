@@ -1,10 +1,10 @@
 """VIOLET: end-to-end video-language transformers with masked visual-token modelling (arXiv:2111.12681).
 
 A clip's tokens and a caption's words are read by one transformer, with patches and words hidden on both
-sides. Hidden words are predicted, and of hidden patches the *codes*: the number of the nearest patch in a
-codebook that was made before. From what it still shows, each clip is told its own caption from others of
-the batch. Half of the samples (rounded up) hide boxes in space and time, and words by chance; the other half
-hide what gets much attention when everything is shown (`attended`; 0 switches it off).
+sides. It predicts hidden words and the *codes* of hidden patches: the number of the nearest patch in a
+codebook that was fitted before. From the visible patches of a clip, its own caption is chosen among others of
+the batch. Half of the samples (rounded up) hide space-time boxes and random words; the other half hide
+positions that get much attention when everything is visible (`attended`; 0 switches it off).
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; patches of a ViT that sees all frames at once, without a class token for each frame; codes by
@@ -54,7 +54,7 @@ class Weights:
 class Config(ChoosingConfig):
     video_masking: VideoMasking | None = BoxMasking(ratio=0.15)
     attended: float = 0.15
-    """Share of patches and words together that is hidden by attention, in half of the samples; 0: in none."""
+    """Share of patches and words together that is hidden by attention, in half of the samples; 0 for none."""
     codes: int = 256
     """Size of the codebook."""
     weights: Weights = field(default_factory=Weights)
@@ -66,9 +66,9 @@ class Config(ChoosingConfig):
 
 
 class Recipe(ChoosingEncoder):
-    """Hide parts of both sides, read them together, predict words and codes, choose the caption.
+    """Hides parts of both sides, reads them together, predicts words and codes, chooses the caption.
 
-    Letters: B batch, N tokens of a clip, L places of a caption, M hidden places, D width.
+    Letters: B batch, N tokens of a clip, L positions of a caption, M hidden positions, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -86,23 +86,25 @@ class Recipe(ChoosingEncoder):
         return fit_codes(self.codebook, self.video, store, rng) if self.config.weights.mvm else 0.0
 
     def draw(self, batch: Batch, rng: BatchRng, *, objective: str = "recipe", masked: bool = True) -> Draw:
-        """The shared alignment hides by chance alone: attention hides a fixed number of a clip and its own
-        caption together, by which they would be known."""
+        """The shared alignment uses random masks only.
+
+        Attention hides a fixed number of positions of a clip and its own caption together, which would reveal
+        the pair."""
         if objective == "align" and masked:
             return Draw(*super().masks(batch, rng))
         return super().draw(batch, rng, objective=objective, masked=masked)
 
     def masks(self, batch: Batch, rng: BatchRng) -> Masks:
-        """Boxes and words by chance in half of the samples, in the other half what is attended to."""
+        """Random boxes and words in half of the samples, attended positions in the other half."""
         by_chance, words = super().masks(batch, rng), batch.text.tokens
         rows, tokens, length = len(words), self.grid.tokens, words.shape[1]
         if not self.config.attended or rows < 2:
             return by_chance
         if rows % 2 and rng.size > 1:
             raise UserError(
-                f"violet with attended masking needs an even number of rows a process, not {rows}"
+                f"violet with attended masking needs an even number of rows per process, not {rows}"
             )
-        # One of each two neighbours, so that several processes choose as one does.
+        # One of each two neighbours, so that several processes choose the same rows as one.
         second = rng.uniform(rows // 2) < 0.5
         half = 2 * torch.arange(rows // 2, device=second.device) + second
         by_attention = self._attended(batch.select(half), rng).split([tokens, length], 1)
@@ -115,7 +117,7 @@ class Recipe(ChoosingEncoder):
 
     @torch.no_grad()
     def _attended(self, batch: Batch, rng: BatchRng) -> Tensor:
-        """A share of patches and words together, the likelier the more attention they get, [B, N + L]."""
+        """Samples a share of patches and words together in proportion to their attention, [B, N + L]."""
         words, keep = self.text.embed(batch.text)
         weight = self.fusion.received(self.video(batch.video).tokens, words, keep)
         count = (self.config.attended * (self.grid.tokens + keep.sum(1).double()) + 1e-9).long()
@@ -136,7 +138,7 @@ class Recipe(ChoosingEncoder):
         return terms
 
     def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:
-        """Words and codes from one pass over both sides; a side that hides nothing has no term."""
+        """Losses of words and codes from one pass over both sides; a side that hides nothing has none."""
         weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
         fused = self._read(video, batch.text, words)
         terms = {}

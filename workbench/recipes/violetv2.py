@@ -1,19 +1,19 @@
 """VIOLETv2: an empirical study of video-language transformers with masked vision (arXiv:2209.01540).
 
-VIOLET's network and losses, with what is predicted of hidden patches as a switch, `target`: their pixels;
-`hog`, their oriented gradients drawn as a picture; `flow`, how far they move until the next frame, from the
-tokens of both frames, where either is hidden; `depth`, which layer of the picture they show; `codes`, as
-VIOLET; or what a teacher that sees everything says of them: `features_2d`, one that reads each frame alone,
+VIOLET's network and losses, with a switch for the prediction of hidden patches, `target`: their pixels;
+`hog`, their oriented gradients drawn as an image; `flow`, how far they move until the next frame, from the
+tokens of both frames, where either is hidden; `depth`, which layer of the scene they show; `codes`, as
+VIOLET; or features from a teacher that sees everything: `features_2d`, one that reads each frame alone,
 `features_3d`, one that reads whole clips (both from another run, by `init_from` for the part `teacher`), and
-`features_ema`, the moving average of the video encoder itself. Errors are absolute ones, averaged over hidden
-places and their values; of codes, cross-entropies. Hidden are cells of patches in half of the samples,
-boxes in the others.
+`features_ema`, the moving average of the video encoder itself. Errors are absolute, averaged over hidden
+positions and their values, and cross-entropies for codes. Groups of 2 x 2 patches are hidden in half of the
+samples, boxes in the others.
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; patches of a ViT that sees all frames at once, without a class token for each frame; pixels are
 the default, because the paper's choice, features of a trained image model, has to come from a run; features
 of CLIP are those of any teacher that was trained with captions, so they are no value of their own, and a
-moving average is our addition; features are standardised; flow and depth are those of a drawn world, means
+moving average is our addition; features are standardised; flow and depth are those of synthetic data, means
 over patches, and depth is the order of its two layers; codes by k-means over training patches; clips
 hide the same share, of the last cell or box a part; a clip's own caption is read once for all
 losses; projections of the clip's mean token and of the class token of a caption read without a clip, trained
@@ -57,7 +57,7 @@ FEATURES = (*OF_A_RUN, "features_ema")
 Target = Literal["pixel", "hog", "flow", "depth", "codes", "features_2d", "features_3d", "features_ema"]
 TARGETS: tuple[str, ...] = get_args(Target)
 ANYWHERE = [target for target in TARGETS if target not in KNOWN]
-"""Targets that any data have."""
+"""Targets that are possible with any data."""
 NO_TEACHER = "target={!r} needs a run for the part 'teacher' in init_from; 'features_ema' needs none"
 
 
@@ -75,9 +75,9 @@ class Config(ChoosingConfig):
     video_masking: VideoMasking | None = CellOrBoxMasking(ratio=0.3)
     target: Target = "pixel"
     codes: int = 256
-    """Size of the codebook, of the target `codes`."""
+    """Size of the codebook for the target `codes`."""
     momentum: float = 0.996
-    """How slowly the teacher of `features_ema` follows: its share of itself after each step."""
+    """Momentum of the teacher of `features_ema`: the share of its old value that it keeps in each step."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -86,14 +86,14 @@ class Config(ChoosingConfig):
         at_least("recipe.codes", self.codes, 2)
         share("recipe.momentum", self.momentum, "[0, 1)")
         if self.target in (*KNOWN, "features_2d") and self.video.tubelet != 1:
-            raise UserError(f"target={self.target!r} is told of single frames: video.tubelet is 1")
+            raise UserError(f"target={self.target!r} is defined for each frame: video.tubelet must be 1")
 
 
 class Recipe(ChoosingEncoder):
-    """Hide parts of both sides, read them together, predict words and the target, choose the caption.
+    """Hides parts of both sides, reads them together, predicts words and the target, chooses the caption.
 
-    Letters: B batch, T frames, N tokens of a clip, S of a frame, L places of a caption, M hidden places, C
-    values of a place, D width.
+    Letters: B batch, T frames, N tokens of a clip, S of a frame, L positions of a caption, M hidden
+    positions, C values of a position, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -104,7 +104,7 @@ class Recipe(ChoosingEncoder):
         self.size, self.target = size, config.target if config.weights.mvm else ""
         width, pixels = config.fusion.width, self.video.pixels
         if self.target == "flow" and frames == 1:
-            raise UserError("target='flow' is told of two frames: a clip of one has none")
+            raise UserError("target='flow' needs two frames: a clip of one has none")
         if self.target in KNOWN:
             self.known = MotionTable()
         elif self.target == "codes":
@@ -139,7 +139,7 @@ class Recipe(ChoosingEncoder):
             self.known.fill(self.target, truths, self.grid, self.size, ANYWHERE)
 
     def prepare(self, store: FrameStore, rng: torch.Generator) -> float:
-        """Fits the codebook; makes sure that there is a teacher."""
+        """Fits the codebook or starts the moving average; raises `UserError` if a teacher is missing."""
         if self.target == "codes":
             return fit_codes(self.codebook, self.video, store, rng)
         if self.target == "features_ema":
@@ -157,7 +157,7 @@ class Recipe(ChoosingEncoder):
             return self._drawn(batch, draw, lambda tokens: 255 * self.mvm_head(tokens))
         if self.config.target == "codes":
             return self._drawn(batch, draw, lambda tokens: self.codebook.pixels(self.mvm_head(tokens)))
-        raise UserError(f"target={self.config.target!r} is no picture of the clip; 'pixel' and 'codes' are")
+        raise UserError(f"target={self.config.target!r} is not an image of the clip; 'pixel' and 'codes' are")
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         weights, patches, words = self.config.weights, draw.video_mask, draw.text_mask
@@ -173,7 +173,7 @@ class Recipe(ChoosingEncoder):
         return terms
 
     def _mvm(self, batch: Batch, tokens: Tensor, mask: Tensor) -> Tensor:
-        """The target at the hidden places, from tokens [B, N, D] where `mask` [B, N] holds."""
+        """Loss of the target at the hidden positions, from tokens [B, N, D]; `mask` [B, N] selects them."""
         if self.target == "flow":  # of each frame but the last: from both tokens, where either is hidden
             before, after = slice(None, -self.grid.space), slice(self.grid.space, None)
             flow, known = self.known(batch).split([2, 1], -1)  # [B, N - S, ...]
@@ -187,7 +187,7 @@ class Recipe(ChoosingEncoder):
         return (losses.mvm_codes if self.target == "codes" else losses.mvm_l1)(predicted, target)
 
     def _targets(self, batch: Batch, mask: Tensor) -> Tensor:
-        """What is to be predicted at the hidden places, [M, C], or codes [M]."""
+        """Targets at the hidden positions, [M, C], or codes [M]."""
         video = batch.video
         match self.target:
             case "pixel":

@@ -1,10 +1,10 @@
 """VLC: vision-language transformers from captions (arXiv:2205.09256).
 
 One transformer, that of a masked autoencoder, reads the words of a caption and the visible patches of a clip,
-each with a vector of its side. Two passes a step, both over clips of which 60 % of each frame is dropped. The
-first hides words too and predicts them, and the pixels of what was dropped, from the tokens of both together.
-The second shows all words, in half of the rows with another row's clip: pairs are judged by the class token,
-and words and patches of true pairs are drawn together, those of false ones apart, by optimal transport
+each with a vector of its side. A step has two passes, both over clips of which 60 % of each frame is dropped.
+The first hides words too, and predicts them and the dropped pixels from the tokens of both together. The
+second shows all words, in half of the rows with another row's clip: pairs are judged by the class token, and
+words and patches of true pairs are pulled together, those of false ones apart, by optimal transport
 (`weights.wpa = 0` leaves that out). The paper's point is a start without labels, from an autoencoder:
 
     videomae.Config(video=vlc.Config().video)    the recipe of an earlier run, with the same encoder
@@ -60,7 +60,7 @@ class Weights:
 class Config(DualConfig):
     video: VideoConfig = field(default_factory=lambda: VideoConfig(patch=16, tubelet=1))
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=0))
-    """Only the embedding layer is used: the words are read by the video transformer."""
+    """Only the embedding layer is used, because the video transformer reads the words."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     video_masking: VideoMasking | None = PerFrameMasking(ratio=0.6)
     text_masking: TextMasking | None = WholeWordMasking(ratio=0.15)
@@ -71,13 +71,13 @@ class Config(DualConfig):
         if self.text.depth or self.text.hidden != "replace" or self.video.hidden != "drop":
             raise UserError("vlc needs text.depth=0, text.hidden='replace' and video.hidden='drop'")
         if self.text.width != self.video.width:
-            raise UserError("vlc reads both sides with one encoder: text.width equals video.width")
+            raise UserError("vlc reads both sides with one encoder: text.width must equal video.width")
 
 
 class Recipe(DualEncoder):
-    """Drop patches, read what is left with the words, predict what was hidden; judge and align pairs.
+    """Drops patches, reads the rest with the words, predicts what was hidden; judges and aligns pairs.
 
-    Letters: B batch, P pairs, n visible tokens of a clip, L places of a caption, D width.
+    Letters: B batch, P pairs, n visible tokens of a clip, L positions of a caption, D width.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -90,7 +90,7 @@ class Recipe(DualEncoder):
         self.text = TextEncoder(config.text, vocabulary)
         width = self.video.width
         self.side = nn.Parameter(torch.zeros(2, width))
-        """Told to each token: which side it is from, a clip or a caption."""
+        """Added to each token: a vector for its side, clip or caption."""
         self.decoder = PixelDecoder(
             config.decoder, grid=self.video.grid, encoder_width=width, pixels=self.video.pixels
         )
@@ -102,8 +102,9 @@ class Recipe(DualEncoder):
         return {"video": self.video, "text": self.text, "decoder": self.decoder}
 
     def choices(self, batch: Batch, rng: BatchRng) -> dict[str, Tensor]:
-        """How many rows further than a caption the clip stands with which it is judged, `shift` [B]: 0, its
-        own, in half of the rows (rounded down)."""
+        """Row offset from each caption to the clip with which it is judged, `shift` [B].
+
+        It is 0 for the own clip, in half of the rows (rounded down)."""
         rows, weights = len(batch.text.tokens), self.config.weights
         if rows < 2 or not (weights.vtm or weights.wpa):
             return {}
@@ -135,7 +136,7 @@ class Recipe(DualEncoder):
         return self.video.encode(*self._words(text, mask)).pooled
 
     def match(self, video: Tensor, text: Text) -> Tensor:
-        """How much better each pair is judged a match than none, logits [P], of uint8 clips and captions."""
+        """Matching scores [P] of pairs of uint8 clips and captions, see `heads.match_score`."""
         logits = judgement(self.match_head, self._read(self._patches(video), text).pooled)
         return match_score(logits)
 
@@ -147,7 +148,7 @@ class Recipe(DualEncoder):
         return filled(self.video, batch, mask, pixels)
 
     def _predict(self, batch: Batch, draw: Draw, video: Tensor) -> dict[str, Tensor]:
-        """Words and pixels from one pass over both sides; a side that hides nothing has no term."""
+        """Losses of words and pixels from one pass over both sides; a side that hides nothing has none."""
         read = self._read(video, batch.text, draw.text_mask)
         terms = {}
         if self.config.weights.mlm and draw.text_mask is not None:
@@ -160,7 +161,7 @@ class Recipe(DualEncoder):
         return terms
 
     def _compare(self, video: Tensor, text: Text, matched: Tensor) -> dict[str, Tensor]:
-        """Pairs of clips [B, n, D] and captions, of which those belong together that `matched` [B] names."""
+        """Losses `vtm` and `wpa` of clips [B, n, D] and captions; `matched` [B] marks true pairs."""
         read = self._read(video, text)
         terms = {}
         if self.config.weights.vtm:

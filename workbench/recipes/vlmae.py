@@ -1,17 +1,17 @@
 """VLMAE: vision-language masked autoencoder (arXiv:2208.09374).
 
-Models that learn how image and text interact, and nothing else, have a focal bias, says the paper; learning
-to generate what is seen, too, makes them attend to almost all critical patches. Here half of the patches are
-dropped, and a decoder, whose places also query the words, predicts two things of them: their pixels
-(`weights.mvm`), and what a teacher that sees the whole clip makes of them (`weights.features`), the moving
-average of the video encoder. Beside that, hidden words are predicted from the visible patches that they
+According to the paper, models that learn only how image and text interact have a focal bias; if they also
+learn to generate the image, they attend to almost all critical patches. Here half of the patches are
+dropped, and a decoder, whose positions also query the words, predicts their pixels (`weights.mvm`) and the
+features that a teacher computes from the whole clip (`weights.features`). The teacher is the moving average
+of the video encoder. In addition, hidden words are predicted from the visible patches that they
 query, clips and captions are aligned, and pairs are judged.
 
-Differs from the paper: an interpretation, for only its abstract could be read; whether the paper trains in
-several stages could not, and this is one. The forms of both generative terms, the decoder that is told the
-words, the teacher and its momentum, all ratios, the other losses and all weights are our choice. So are clips
-instead of images, the shared small core from a random start, and a clip and a caption that nearly fit as
-negatives of each pair.
+Differs from the paper: an interpretation, because only its abstract could be read; whether the paper trains
+in several stages is not known, here it is one. The forms of both generative terms, the decoder that queries
+the words, the teacher and its momentum, all ratios, the other losses and all weights are our choice. So are
+clips instead of images, the shared small core from a random start, and a clip and a caption that nearly fit
+as negatives of each pair.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Config(DualConfig):
     video_masking: VideoMasking | None = PerFrameMasking(ratio=0.5)
     text_masking: TextMasking | None = TokenMasking(ratio=0.15)
     momentum: float = 0.996
-    """How slowly the teacher follows the video encoder: its share of itself after each step."""
+    """Momentum of the teacher: the share of its old value that it keeps in each step."""
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -77,10 +77,10 @@ class Config(DualConfig):
 
 
 class Recipe(AttendingWords, HardPairs):
-    """Drop patches, read both sides, predict what was dropped and hidden words, align, judge.
+    """Drops patches, reads both sides, predicts dropped patches and hidden words, aligns and judges.
 
-    Letters: B batch, P pairs, n visible and M hidden patches of a clip, L places of a caption, D width, d of
-    the decoder.
+    Letters: B batch, P pairs, n visible and M hidden patches of a clip, L positions of a caption, D width, d
+    width of the decoder.
     """
 
     DISTRIBUTED: ClassVar = True
@@ -152,13 +152,13 @@ class Recipe(AttendingWords, HardPairs):
         return filled(self.video, batch, mask, pixels)
 
     def _decode(self, clip: Encoded, mask: Tensor, caption: Encoded, keep: Tensor) -> Tensor:
-        """Tokens [B, M, d] of the hidden places, from the visible ones and what was read of the caption."""
+        """Tokens [B, M, d] of the hidden positions, from the visible ones and the encoded caption."""
         words = torch.cat([caption.pooled[:, None], caption.tokens], 1)
         hidden: Tensor = self.decoder(clip.tokens, mask, words, F.pad(keep, (1, 0), value=True))
         return hidden
 
     def _generate(self, batch: Batch, mask: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        """Errors of pixels and of features that are predicted from tokens [B, M, d] of the hidden places."""
+        """Losses of pixels and features that are predicted from tokens [B, M, d] of the hidden positions."""
         terms = {}
         if self.config.weights.mvm:
             pixels = targets.normalised_patches(self.video.patches(batch.video, mask))

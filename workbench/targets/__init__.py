@@ -1,4 +1,4 @@
-"""What a hidden position must predict: `pixels`, gradients (`hog`), true motion, features of a teacher."""
+"""Targets of masked prediction: `pixels`, gradients (`hog`), true motion, features of a teacher."""
 
 from workbench.targets.pixels import OF_COLOURS as OF_COLOURS
 from workbench.targets.pixels import OF_PATCHES as OF_PATCHES

@@ -1,4 +1,4 @@
-"""How far a prediction is from its target: the mean squared error of tensors larger than any cache."""
+"""Mean squared error of tensors that are larger than any cache."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PART = 1 << 18
-"""Numbers that are taken at once: as float32 they stay in a core's own cache between two operations."""
+"""Number of values processed together: as float32 they stay in a core's own cache between operations."""
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """As `mse_loss` of both in float32 (or float64 where that comes in), bit for bit, its gradient too.
+    """Bit-identical to `mse_loss` in float32 (float64 for a float64 target), including the gradient.
 
     Args:
         prediction: of any shape, often bfloat16.
@@ -28,8 +28,10 @@ def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 class _InParts(torch.autograd.Function):
-    """On a processor most of the time of this loss goes into reading and writing memory, above all into fresh
-    memory: `mse_loss` and its gradient make five tensors of the size of the prediction, this makes two."""
+    """The loss computed part by part, which allocates less memory.
+
+    On a CPU this loss spends most of its time on reading, writing and above all allocating memory: `mse_loss`
+    and its gradient allocate five tensors of the size of the prediction, this function two."""
 
     @staticmethod
     def forward(ctx: Any, prediction: Tensor, target: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def _parts(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _differences(prediction: Tensor, target: Tensor) -> Iterator[Tensor]:
-    """Of each part in turn, all in the same memory."""
+    """Yields the differences of one part after another, all in the same memory."""
     memory = torch.empty(min(PART, target.numel()))
     for one, other in zip(_parts(prediction), _parts(target), strict=True):
         yield memory[: len(one)].copy_(one).sub_(other)

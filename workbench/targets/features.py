@@ -1,4 +1,4 @@
-"""Features of a teacher, as what a hidden position must predict."""
+"""Features of a teacher as targets of masked prediction."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def normalised_features(tokens: Tensor) -> Tensor:
-    """Tokens [..., D] of a teacher, each standardised, float32: as large whatever the teacher's last norm."""
+    """A teacher's tokens [..., D], each standardised to remove the scale of its last norm, float32."""
     return F.layer_norm(tokens.float(), tokens.shape[-1:])

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients, as what a hidden position must predict (Dalal and Triggs, 2005)."""
+"""Histograms of oriented gradients (Dalal and Triggs, 2005) as targets of masked prediction."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ CELL = 8
 
 
 def histograms(frames: Tensor) -> Tensor:
-    """How steep each cell is, by direction and not by sign.
+    """Histograms of unsigned gradient directions for each cell of 8 x 8 pixels.
 
-    Of each pixel, the channel with the largest gradient counts: its length goes to one of nine directions of
-    20 degrees each. A cell has the mean over its pixels. At the border of the picture gradients are zero.
+    For each pixel the channel with the largest gradient counts; its magnitude is added to one of nine
+    directions of 20 degrees each. Each cell has the mean over its pixels. At the border of the frame
+    gradients are zero.
 
     Args:
         frames: float32 [..., H, W, C].
@@ -41,10 +42,10 @@ def histograms(frames: Tensor) -> Tensor:
 
 
 def hog_image(frames: Tensor) -> Tensor:
-    """The histograms drawn: in each cell, for each direction a line along the edge, as bright as it is steep.
+    """The histograms as an image: in each cell, for each direction, a line along the edge.
 
-    This picture of one channel is the target of VIOLETv2 (arXiv:2209.01540). What is left of the frame
-    beside whole cells is zero.
+    The brightness of a line is the value of the histogram. This image of one channel is the target of
+    VIOLETv2 (arXiv:2209.01540). Pixels outside whole cells are zero.
 
     Args:
         frames: float32 [..., H, W, C].
@@ -61,14 +62,14 @@ def hog_image(frames: Tensor) -> Tensor:
 
 
 def _cells(pixels: Tensor, height: int, width: int) -> Tensor:
-    """The mean of each whole cell, [..., height, width] of [..., H, W]."""
+    """The mean of each whole cell, [..., height, width], of pixels [..., H, W]."""
     whole = pixels[..., : height * CELL, : width * CELL]
     return whole.unflatten(-1, (width, CELL)).unflatten(-3, (height, CELL)).mean((-3, -1))
 
 
 @functools.cache
 def _lines(device: torch.device) -> Tensor:
-    """For each direction which pixels of a cell its line covers, 0 or 1, [9, 8, 8]."""
+    """The pixels of a cell that the line of each direction covers, 0 or 1, [9, 8, 8]."""
     middle, radius = CELL // 2, CELL // 2 - 1
     cells = torch.zeros(ORIENTATIONS, CELL, CELL)
     for number in range(ORIENTATIONS):
@@ -80,7 +81,7 @@ def _lines(device: torch.device) -> Tensor:
 
 
 def _line(y0: int, x0: int, y1: int, x1: int) -> list[tuple[int, int]]:
-    """Pixels from one end to the other: one for each step of the longer side, halves rounded onwards."""
+    """Pixels of a line: one for each step along the longer side; halves are rounded away from the start."""
     tall, wide = abs(y1 - y0), abs(x1 - x0)
     down, right = (1 if y1 > y0 else -1), (1 if x1 > x0 else -1)
     length = max(tall, wide, 1)

@@ -1,4 +1,4 @@
-"""The least precision in which losses, and what they compare, are computed."""
+"""The minimum precision of losses and of the scores that they compare."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The tensor in float32, or as it is where it is more precise; autocast may have made it bfloat16.
+    """The tensor in float32, or unchanged if it is more precise; under autocast it may be bfloat16.
 
-    In bfloat16, whose steps are a hundredth of a score, losses and the scores that they compare would lose
-    the differences that matter.
+    In bfloat16, whose resolution is about a hundredth of a score, losses and the scores that they compare
+    would lose the differences that matter.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
