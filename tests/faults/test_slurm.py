@@ -60,19 +60,31 @@ def test_dry_run_prints_the_script_and_writes_nothing(place):
 @pytest.mark.parametrize(
     ("options", "workers", "storage", "said"),
     [
-        ("gpu", "", "", "--slurm holds options of sbatch, such as"),
+        ("gpu", "", "", "--slurm must hold options of sbatch, such as"),
         ("--comment='half", "", "", "No closing quotation"),
-        ("--array=1-9", "", "", "cannot hold --array=1-9: how many jobs there are is said by --workers"),
-        ("--time=1", "auto", "", "wants --workers with the number of jobs, 1 or more, not 'auto'"),
+        (
+            "--array=1-9",
+            "",
+            "",
+            "must not hold --array=1-9, which is set here: --workers is the number of jobs",
+        ),
+        ("--time=1", "auto", "", "--workers must be the number of jobs, 1 or more, not 'auto'"),
         ("--time=1", "4", "", "4 jobs may run on several machines, which cannot share an SQLite ledger"),
         ("--time=1", "4", "sqlite:///o.db", "4 jobs may run on several machines"),
-        ("", "2", POSTGRES, "--slurm holds options of sbatch"),
+        ("", "2", POSTGRES, "--slurm must hold options of sbatch"),
     ],
 )
 def test_wrong_inputs_are_one_sentence(place, options, workers, storage, said):
     with pytest.raises(UserError) as caught:
         slurm.script("fake", ["true"], options, workers, place / "results", storage)
     assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "back\\slash"])
+def test_a_folder_whose_name_sbatch_cannot_read_is_refused(place, name):
+    with pytest.raises(UserError, match="must have a path without line breaks and backslashes") as caught:
+        slurm.script("fake", ["true"], "--time=1", "", place / name, "")
     assert "\n" not in str(caught.value)
 
 
@@ -112,6 +124,16 @@ def test_an_array_of_workers_does_every_run_once(place, monkeypatch, slurm_clust
     wait_for_end()
     assert [run.status().state for run in runs()] == ["complete"] * 4
     assert [len((run.path / "starts.txt").read_text().split()) for run in runs()] == [1] * 4
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["two words", """it's 5%j of "all" #1: $HOME"""])
+def test_logs_lie_in_a_folder_of_any_name(place, monkeypatch, slurm_cluster, name):
+    monkeypatch.setenv("SLURM_CONF", slurm_cluster["SLURM_CONF"])
+    results = place / name
+    job = slurm.submit(slurm.script("fake", ["echo", "done"], "--time=1", "1", results, ""), results)
+    until((log := results / "slurm" / f"fake-{job}_1.log").exists, timeout=60)
+    until(lambda: log.read_text() == "done\n", timeout=60)
 
 
 @pytest.mark.fault

@@ -28,7 +28,7 @@ _SCRIPT = """\
 #SBATCH --signal=B:USR1@{notice}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={logs}/{name}-%A_%a.log
+#SBATCH --output={log}
 #SBATCH {options}
 
 cd {folder} || exit 2
@@ -50,8 +50,8 @@ exit "$code"
 def script(name: str, command: Sequence[str], options: str, workers: str, results: Path, storage: str) -> str:
     """The batch script of an array of workers.
 
-    Raises `UserError` for options that `sbatch` could not read or that the script decides, and where several
-    jobs would share an SQLite ledger.
+    Raises `UserError` for options or a folder that `sbatch` could not read, options that the script decides,
+    and where several jobs would share an SQLite ledger.
 
     Args:
         name: of the study.
@@ -62,18 +62,20 @@ def script(name: str, command: Sequence[str], options: str, workers: str, result
         storage: address of Optuna's storage; empty for the SQLite file in `results`.
     """
     if not (workers or "1").isdecimal() or workers == "0":
-        raise UserError(f"--slurm wants --workers with the number of jobs, 1 or more, not {workers!r}")
+        raise UserError(f"with --slurm, --workers must be the number of jobs, 1 or more, not {workers!r}")
     try:
         words = shlex.split(options)
     except ValueError as error:
-        raise UserError(f"--slurm holds options of sbatch, which {options!r} is not: {error}") from error
+        raise UserError(f"--slurm must hold options of sbatch, which {options!r} is not: {error}") from error
     if "\n" in options or not words or not words[0].startswith("-"):
         raise UserError(
-            f'--slurm holds options of sbatch, such as "--partition=gpu --gres=gpu:1 --time=4:00:00", '
+            f'--slurm must hold options of sbatch, such as "--partition=gpu --gres=gpu:1 --time=4:00:00", '
             f"not {options!r}"
         )
     if taken := [word for word in words if word.partition("=")[0] in OURS]:
-        raise UserError(f"--slurm cannot hold {taken[0]}: how many jobs there are is said by --workers")
+        raise UserError(
+            f"--slurm must not hold {taken[0]}, which is set here: --workers is the number of jobs"
+        )
     count = int(workers or "1")
     if count > 1 and (not storage or sqlite_path(storage) is not None):
         raise UserError(
@@ -84,11 +86,21 @@ def script(name: str, command: Sequence[str], options: str, workers: str, result
         name=name,
         workers=count,
         notice=NOTICE,
-        logs=(results / "slurm").resolve(),
+        log=shlex.quote(f"{_folder_name(results)}/slurm/{name}-%A_%a.log"),
         options=options.strip(),
         folder=shlex.quote(str(Path.cwd())),
         command=shlex.join(command),
     )
+
+
+def _folder_name(results: Path) -> str:
+    """The path of a folder as `sbatch` reads it in the name of a log, where `%` stands before a number."""
+    path = str(results.resolve())
+    if "\n" in path or "\\" in path:  # the one ends its line, the other is read as an escape even in quotes
+        raise UserError(
+            f"with --slurm, the results must have a path without line breaks and backslashes, not {path!r}"
+        )
+    return path.replace("%", "%%")
 
 
 def submit(text: str, results: Path) -> str:
