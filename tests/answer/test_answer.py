@@ -313,7 +313,7 @@ def verdict_on(results, answered, change, claim, values, metric="t2v_medr"):
 MEDIAN = CLAIM | {"metric": "t2v_medr", "figure": "difference", "at_least": 1.0}
 
 
-@pytest.mark.parametrize("metric", ["t2v_medr", "test/t2v_medr"])  # compared, and by itself
+@pytest.mark.parametrize("metric", ["t2v_medr", "test/t2v_medr", "speed/clips_per_s"])  # the last by itself
 @pytest.mark.parametrize(
     ("base", "arm", "verdict", "reason"),
     [
@@ -337,3 +337,65 @@ def test_a_ratio_without_any_spread_is_open_too(results, answered, change):
     found = verdict_on(results, answered, change, FASTER, values)
     assert (found.verdict, found.measured) == (OPEN, "3.00x")
     assert "the same for every seed" in found.reason
+
+
+MORE_IN_FIVE = CLAIM | {"metric": "t2v_r5", "figure": "difference", "at_least": 5.0}
+
+
+@pytest.fixture
+def in_five(results, change):
+    """Writes a study with a claim whose metric has, in each run, the value that its ranks give."""
+
+    def written(claim, seeds=range(3), metric="test/t2v_r5", **options):
+        write_study(results, "claims", grid(masking=["none", "mac"]), seeds, baseline={"masking": "none"},
+                    quality=lambda axes: 30 + 8 * (axes["masking"] == "mac"), claims=[claim],
+                    **options)  # fmt: skip
+        values = {}
+        for masking in ("mac", "none"):
+            key = key_of({"masking": masking})
+            for seed in seeds:
+                with np.load(results / "runs/claims" / f"{key}-s{seed}" / "ranks.npz") as ranks:
+                    values.setdefault(masking, {})[seed] = np.where(ranks["t2v_rank"] <= 5, 100.0, 0.0)
+                value = float(values[masking][seed].mean())
+                change("claims", key, seed, "summary.json", {metric: value})
+        return values
+
+    return written
+
+
+@pytest.mark.parametrize("metric", ["t2v_r5", "test/t2v_r5"])
+def test_a_verdict_on_another_metric_over_queries_has_an_interval_over_queries_too(answered, in_five, metric):
+    clips = [f"c{i // 10}" for i in range(500)]
+    asked_of = [f"q{i}" for i in range(500)], clips
+    values = in_five(MORE_IN_FIVE | {"metric": metric}, asked_of=asked_of)
+    found = answered("claims")
+    expected = stats.compare(values["mac"], values["none"], groups=clips).interval_at(found.verdict_level)
+    assert expected.kind == "seeds+queries"
+    (verdict,) = found.verdicts
+    assert verdict.measured.endswith(f" ({expected.low:+.1f} to {expected.high:+.1f})")
+
+
+def test_a_verdict_over_queries_takes_the_same_queries_in_every_run(results, answered, in_five):
+    in_five(MORE_IN_FIVE)
+    run = results / "runs/claims" / f"{key_of({'masking': 'mac'})}-s1"
+    with np.load(run / "ranks.npz") as ranks:
+        other = dict(ranks) | {"t2v_id": np.array([f"other {i}" for i in range(500)])}
+    np.savez(run / "ranks.npz", **other)
+    (found,) = answered("claims").verdicts
+    assert (found.verdict, found.reason) == (
+        OPEN,
+        "the runs of the arm and the baseline answered other queries",
+    )
+    (run / "ranks.npz").unlink()
+    (found,) = answered("claims").verdicts
+    assert (found.verdict, found.reason) == (OPEN, "ranks.npz of seed 1 is missing or damaged")
+
+
+@pytest.mark.parametrize(
+    ("metric", "figure"), [("t2v_r5", "times"), ("t2v_r5", "saved"), ("still_t2v_r1", "difference")]
+)
+def test_what_cannot_have_an_interval_over_queries_is_open(answered, in_five, metric, figure):
+    in_five(MORE_IN_FIVE | {"metric": metric, "figure": figure}, metric=f"test/{metric}")
+    (found,) = answered("claims").verdicts
+    assert (found.verdict, found.reason) == (OPEN, "its interval would be over seeds alone, not over queries")
+    assert "(" not in found.measured

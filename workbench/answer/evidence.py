@@ -44,6 +44,8 @@ class Evidence:
     """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
     refused: Mapping[str, str]
     """Key of a cell -> why it cannot be compared query by query with the others."""
+    claimed: Mapping[str, Mapping[str, Mapping[int, Answered]]] = field(default_factory=dict)
+    """What the queries contribute to other metrics that the study has claims about: metric -> key -> seed."""
     computed: Computed = field(default_factory=lambda: Computed(stats), repr=False, compare=False)
     """What was computed from such values before."""
 
@@ -150,8 +152,24 @@ def gather(
         looks=read_looks(looks_file(results, asked.name)),
         val_captions=_val_captions(complete),
         refused={key: why for key, cell in found.items() if (why := _refusal(cell, usual, where))},
+        claimed=_claimed(asked, results, names, known),
         computed=Computed(stats, results / "runs" / asked.name),
     )
+
+
+def _claimed(
+    asked: StudyRecord, results: Path, names: Sequence[str], known: QueryValues
+) -> dict[str, dict[str, dict[int, Answered]]]:
+    """See `Evidence.claimed`; names: of the complete runs."""
+    found: dict[str, dict[str, dict[int, Answered]]] = {}
+    for metric in {str(claim["metric"]).removeprefix("test/") for claim in asked.claims} - {asked.metric}:
+        if (where := queries_of(metric)) is None:
+            continue
+        cells = found[metric] = {}
+        for name, answered in known.of_study(results, asked.name, names, where).items():
+            key, _, seed = name.rpartition("-s")
+            cells.setdefault(key, {})[int(seed)] = answered
+    return found
 
 
 def _val_captions(runs: pl.DataFrame) -> tuple[int, ...] | None:

@@ -3,14 +3,16 @@
 A claim says that a figure is at least so much. It *holds* when the whole interval of the figure is at or
 above that, it *does not hold* when the whole interval is below, and otherwise it is *open*. The level of
 the interval is 1 - 0.05 / m, m being all that the answer tests. What is counted, as its metric says (FLOPs,
-tokens, passes), decides without an interval. Anything else needs two seeds that do not agree in all.
+tokens, passes), decides without an interval. Anything else needs two seeds that do not agree in all. What is
+measured on queries needs an interval over seeds and queries, so it has to be a difference in a metric that
+is recorded for each query.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,10 @@ from workbench.answer import sentences, wording
 from workbench.answer.evidence import Evidence
 from workbench.answer.study_record import StudyRecord
 from workbench.errors import UserError
+from workbench.metrics import score
 
+NO_SHARED_SEED = "no seed is complete in both the arm and the baseline"
+WITHOUT_QUERIES = "its interval would be over seeds alone, not over queries"
 HOLDS, DOES_NOT, OPEN = "holds", "does not hold", "open"
 
 
@@ -118,15 +123,47 @@ def _figure(
     base_key = None if arm is None else asked.base_of(arm)
     if arm is None or base_key is None:
         raise UserError("the study has no such arm, or no baseline")
-    if claim["metric"] == asked.metric and claim["figure"] == "difference":
+    name = claim["metric"].removeprefix("test/")
+    if name == asked.metric and claim["figure"] == "difference":
         if (c := comparisons.get(arm)) is None:
             raise UserError("the arm and the baseline are not both there to be compared")
         return _compared(c, level)
     metric = claim["metric"] if "/" in claim["metric"] else f"test/{claim['metric']}"
+    of_queries = score(metric) is not None and not tasks.metric(metric).counted
+    if of_queries and claim["figure"] == "difference" and tasks.queries_of(name) is not None:
+        return _compared(_over_queries(evidence, name, arm, base_key), level)
+    found = _over_seeds(claim, evidence, metric, (arm, base_key), level)
+    return replace(found, limits=None, why=WITHOUT_QUERIES) if of_queries else found
+
+
+def _over_queries(evidence: Evidence, name: str, arm: str, base: str) -> stats.Comparison:
+    """An arm minus its baseline in a metric over queries that is not the study's own."""
+    sides = [evidence.claimed[name].get(key, {}) for key in (arm, base)]
+    for key, answered in zip((arm, base), sides, strict=True):
+        complete = evidence.done.filter(key=key)["seed"].to_list()
+        if missing := [str(seed) for seed in sorted(complete) if seed not in answered]:
+            where = tasks.queries_of(name)
+            assert where is not None  # or nothing would have been read
+            seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+            raise UserError(f"{where.file} of {seeds} is missing or damaged")
+    if not set(sides[0]) & set(sides[1]):
+        raise UserError(NO_SHARED_SEED)
+    every = [one for answered in sides for one in answered.values()]
+    if len({one.identity for one in every}) > 1:
+        raise UserError("the runs of the arm and the baseline answered other queries")
+    a, b = ({seed: one.values for seed, one in answered.items()} for answered in sides)
+    return stats.compare(a, b, groups=every[0].groups, reach=tasks.metric(name).reach)
+
+
+def _over_seeds(
+    claim: Mapping[str, Any], evidence: Evidence, metric: str, keys: tuple[str, str], level: float
+) -> _Figure:
+    """The figure of one number a run; keys: of the arm and of its baseline."""
+    arm, base_key = keys
     mine, base = evidence.per_seed(arm, metric), evidence.per_seed(base_key, metric)
     seeds = sorted(set(mine) & set(base))
     if not seeds:
-        raise UserError("no seed is complete in both the arm and the baseline")
+        raise UserError(NO_SHARED_SEED)
     a, b = (np.array([values[seed] for seed in seeds]) for values in (mine, base))
     if claim["figure"] == "difference":
         return _difference(a, b, metric, level, tasks.metric(metric).reach)
@@ -159,7 +196,7 @@ def _difference(
     """Mean of a - b over paired seeds, [n] each, with its t interval."""
     if tasks.metric(metric).counted:
         if not (np.allclose(a, a[0]) and np.allclose(b, b[0])):
-            raise UserError(f"{tasks.title(metric)} should be the same in all runs of a cell, and is not")
+            raise UserError(f"{tasks.title(metric)} must be the same in all runs of a cell, but is not")
         mean = float((a - b).mean())
         return _Figure(mean, (mean, mean))
     return _compared(stats.compare(dict(enumerate(a)), dict(enumerate(b)), reach=reach), level)

@@ -20,7 +20,7 @@ from workbench.recipes import names as recipe_names
 from workbench.study.cells.contrasts import Contrast as Contrast
 from workbench.study.stages import smoke
 from workbench.tasks import metric as metric_of
-from workbench.tasks import metrics, overview
+from workbench.tasks import metrics, overview, queries_of
 from workbench.tracking.files import check_name
 
 Choice = None | bool | int | float | str
@@ -69,8 +69,20 @@ class Claim:
         full = self.metric if score(self.metric) else f"test/{self.metric}"
         if self.metric not in metrics() and not _of_a_task(full):
             raise UserError(
-                f"the claim {self.text!r} is about {self.metric!r}, which is no metric; there are "
+                f"the claim {self.text!r} is about {self.metric!r}, which is not a metric; there are "
                 f"{overview()}, and {', '.join(metric.name for metric in RUN)} of a run"
+            )
+        if not _of_a_task(full) or metric_of(full).counted:
+            return
+        if queries_of(self.metric.removeprefix("test/")) is None:
+            raise UserError(
+                f"the claim {self.text!r} is about {self.metric}, which is measured on queries and not "
+                "recorded for each query: its interval would be over seeds alone"
+            )
+        if self.figure != "difference":
+            raise UserError(
+                f"the claim {self.text!r} is a ratio of {self.metric}, which is measured on queries: only a "
+                "difference of such a metric has an interval over seeds and queries"
             )
 
 
@@ -147,57 +159,62 @@ class Study:
 
     def __post_init__(self) -> None:
         if "/" in self.metric:
-            raise UserError(f"a study's metric has no split: {self.metric!r} should be like t2v_r1")
+            raise UserError(
+                f"a study's metric must be named without a split, like t2v_r1, not {self.metric!r}"
+            )
         parts = score(f"val/{self.metric}")
         if parts is None or parts.stage is not None or not _of_a_task(f"val/{self.metric}"):
             raise UserError(
-                f"a study's metric is one of {overview()}, on other data as NAME:metric, not {self.metric!r}"
+                f"a study's metric must be one of {overview()}, on other data as NAME:metric, not "
+                f"{self.metric!r}"
             )
         naming.check(self.says)
         if not self.direction:
             object.__setattr__(self, "direction", metric_of(f"val/{self.metric}").direction)
         if self.direction not in ("maximize", "minimize"):
-            raise UserError(f"a direction is maximize or minimize, not {self.direction!r}")
+            raise UserError(f"a direction must be maximize or minimize, not {self.direction!r}")
         if self.mode not in ("ablation", "search") or self.sampler not in ("tpe", "nsga2"):
             raise UserError(
-                "a study's mode is ablation or search, its sampler tpe or nsga2, not "
+                "a study's mode must be ablation or search, and its sampler tpe or nsga2, not "
                 f"{self.mode!r} and {self.sampler!r}"
             )
         if self.mode == "search" and (self.baseline or self.claims or self.contrasts or self.seeds != (0,)):
             raise UserError(
-                "a search has no baseline, no claims, no contrasts and seed 0: what it finds is no claim"
+                "a search must have no baseline, claims or contrasts, and seed 0: what it finds is no claim"
             )
         if self.claims and self.contrasts:
             raise UserError(
-                "a study has claims or contrasts, not both: registered contrasts are all that it tests"
+                "a study must have claims or contrasts, not both: registered contrasts are all it tests"
             )
         if self.looks:
             from workbench.stats.looks import Looks
 
             Looks(self.looks)  # refuses what is no plan of looks
         if self.mode == "search" and (self.looks or self.collapse is not None):
-            raise UserError("a search has no looks and no collapse: what it finds is no claim")
+            raise UserError("a search must have no looks and no collapse: what it finds is no claim")
         if self.collapse is not None and not math.isfinite(self.collapse):
-            raise UserError(f"the collapse of a study is a value of its metric, not {self.collapse!r}")
+            raise UserError(f"the collapse of a study must be a value of its metric, not {self.collapse!r}")
         if len({contrast.text for contrast in self.contrasts}) < len(self.contrasts):
-            raise UserError("each contrast of a study has a text of its own, by which reports name it")
+            raise UserError("each contrast of a study must have a text of its own, by which reports name it")
         if set(self.within) & set(self.baseline) or (self.within and not self.baseline):
-            raise UserError(f"the baseline of a study names the axes that are not in within: {self.within!r}")
+            raise UserError(f"the baseline of a study must name axes that are not in within={self.within!r}")
         if self.over and self.over not in self.within:
-            raise UserError(f"over is one of a study's within, {self.within!r}, not {self.over!r}")
+            raise UserError(f"over must be one of a study's within={self.within!r}, not {self.over!r}")
         if self.cost and self.mode != "search":
-            raise UserError("only a search has a cost: an ablation runs every cell")
+            raise UserError("only a search may have a cost: an ablation runs every cell")
         if self.sampler == "nsga2" and not self.cost:
             raise UserError("nsga2 searches for a Pareto front: it needs a cost beside the metric")
         if self.trials < 1:
-            raise UserError(f"a search has one trial or more, not {self.trials!r}")
+            raise UserError(f"a search must have one trial or more, not {self.trials!r}")
         if self.recipe and self.recipe not in self.recipes:
-            raise UserError(f"a study runs under one of its recipes {self.recipes!r}, not {self.recipe!r}")
+            raise UserError(
+                f"a study must run under one of its recipes {self.recipes!r}, not {self.recipe!r}"
+            )
         if stray := set(self.by_recipe) - set(self.recipes):
             known = ", ".join(self.recipes) or "(it has none)"
-            raise UserError(f"by_recipe names {min(stray)}, which is none of its recipes {known}")
+            raise UserError(f"by_recipe names {min(stray)}, which is not one of its recipes {known}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"seeds are one or more different numbers, not {self.seeds!r}")
+            raise UserError(f"seeds must be one or more different numbers, not {self.seeds!r}")
 
 
 def _of_a_task(full: str) -> bool:
@@ -217,7 +234,9 @@ def load(name: str) -> Study:
         raise UserError(f"no study {shown!r}; there are {known}{hint}")
     check_name(name, "study name")
     if "-" in name:
-        raise UserError(f"a study file has no '-' in its name, which sets off the recipe: {files[name]}")
+        raise UserError(
+            f"a study file must have no '-' in its name, which sets off the recipe: {files[name]}"
+        )
     spec = importlib.util.spec_from_file_location(f"studies.{name}", files[name])
     assert spec is not None, files[name]
     assert spec.loader is not None, files[name]
@@ -232,7 +251,7 @@ def load(name: str) -> Study:
         raise UserError(f"{files[name]} cannot be loaded: {error}; the recipes are {recipes}") from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
-        raise UserError(f"{files[name]} should expose STUDY, a workbench.study.spec.Study")
+        raise UserError(f"{files[name]} must expose STUDY, a workbench.study.spec.Study")
     return replace(study, name=name, recipe=next(iter(study.recipes), ""))
 
 
