@@ -1,6 +1,8 @@
 """Run directories of several machines come together, once or again, and nothing is lost on the way."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,60 @@ def test_what_is_at_work_on_either_side_is_left_alone(machine, tmp_path, capsys)
     assert said.out == "2 runs: 2 still at work\n"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_worker_that_comes_while_files_are_copied_keeps_its_directory(
+    machine, tmp_path, monkeypatch, known
+):
+    """Its run is either leased by nobody until the copy is in place, or stays with the worker who began it."""
+    source = machine("one")
+    ours = RunDir.of(tmp_path / "all", "mask", source.identity()["key"], source.identity()["seed"])
+    if known:
+        machine("all", state="interrupted")
+    leases, copied = [], shutil.copyfile
+
+    def copy(*paths):
+        if not leases:
+            leases.append(ours.try_lock())
+        return copied(*paths)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    [found] = gather([tmp_path / "one"], tmp_path / "all")
+    if known:
+        assert leases == [None]
+        assert found.outcome == "replaced"
+        assert ours.status().state == "complete"
+        assert not ours.alive(), "whoever comes now may have it"
+    else:
+        assert found.outcome == "refused"
+        assert f"{ours.path} was begun while {source.path} was copied; repeat the command" in found.said
+        assert [path.name for path in ours.path.iterdir()] == ["lock"]
+        assert ours.alive(), "the lock that the worker holds is that of the directory"
+        leases[0].release()
+        assert [one.outcome for one in gather([tmp_path / "one"], tmp_path / "all")] == ["copied"]
+
+
+def test_a_directory_that_a_worker_has_just_begun_is_left_alone(machine, tmp_path):
+    source = machine("one")
+    ours = RunDir.of(tmp_path / "all", "mask", source.identity()["key"], source.identity()["seed"])
+    with ours.lock():  # and has written nothing yet
+        assert [found.outcome for found in gather([tmp_path / "one"], tmp_path / "all")] == ["busy"]
+        assert ours.alive()
+
+
+def test_the_lock_of_a_directory_that_was_replaced_counts_for_nobody(machine, tmp_path):
+    run = machine("one")
+    with run.lock():
+        opened = os.open
+        fd = opened(run.file("lock"), os.O_RDWR)
+        run.path.rename(tmp_path / "former")
+        run.create()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", lambda *arguments: fd)  # of a worker who had opened it before
+        assert run.try_lock() is None
+    with run.lock():
+        pass
+
+
 def test_a_copy_that_was_broken_off_is_made_again(machine, tmp_path):
     machine("one")
     left = tmp_path / "all" / WAITING / "mask.left"
@@ -119,10 +175,10 @@ def test_five_wrong_inputs_are_one_sentence_each(machine, tmp_path, capsys):
     for source, target, said in (
         ("nowhere", "all", f"there is no run directory at or below {tmp_path / 'nowhere'}"),
         ("all", "all", f"{tmp_path / 'all'} is the folder into which runs are gathered; name another"),
-        ("one", "file", f"--into should be a folder, but {tmp_path / 'file'} is a file"),
+        ("one", "file", f"--into must be a folder, but {tmp_path / 'file'} is a file"),
         ("one", "all", "is a link that leads out of"),
         ("damaged", "all", "run.json is not readable JSON"),
-        ("climbing", "all", "is no study name"),
+        ("climbing", "all", "is not a valid study name"),
     ):
         assert main(["gather", str(tmp_path / source), "--into", str(tmp_path / target)]) == 2
         err = capsys.readouterr().err

@@ -159,7 +159,9 @@ def try_lock(path: Path) -> Lock | None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
-        return Lock(fd)
+        if _is_file(fd, path):
+            return Lock(fd)
+        break  # its directory was replaced meanwhile, by somebody who held the lock
     os.close(fd)
     return None
 
@@ -176,12 +178,16 @@ def inherited_lock(path: Path) -> Lock | None:
     text = os.environ.get(LOCK_FD, "")
     if not text.isdigit():
         return None
+    return Lock(int(text)) if _is_file(int(text), path) else None
+
+
+def _is_file(fd: int, path: Path) -> bool:
+    """Whether a descriptor is open, of the file that is at `path` now."""
     try:
-        ours, wanted = os.fstat(int(text)), path.stat()
-    except OSError:
-        return None  # closed, or the lock of a directory that is gone: not ours
-    same = (ours.st_dev, ours.st_ino) == (wanted.st_dev, wanted.st_ino)
-    return Lock(int(text)) if same else None
+        ours, wanted = os.fstat(fd), path.stat()
+    except OSError:  # closed, or the file of a directory that is gone
+        return False
+    return (ours.st_dev, ours.st_ino) == (wanted.st_dev, wanted.st_ino)
 
 
 def _fsync(path: Path) -> None:

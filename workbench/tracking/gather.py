@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from workbench.errors import UserError
-from workbench.tracking.files import check_link, check_name, write_atomic
+from workbench.tracking.files import Lock, check_link, check_name, write_atomic
 from workbench.tracking.run_dir import RunDir
 
 ENDED = ("complete", "pruned")
@@ -85,20 +86,29 @@ def _gather_one(source: RunDir, results: Path) -> Gathered:
                 source.path, "busy", f"{source.path} is still running; gather it once it has ended"
             )
         digests = _digests(source.path)
-        if not target.file("run.json").exists():
-            _copy(source, digests, target, results)
-            return Gathered(source.path, "copied")
-        if _digests(target.path) == digests:
+        if target.file("run.json").exists() and _digests(target.path) == digests:
             return Gathered(source.path, "same")
-        if target.alive():
+        there = target.path.exists()
+        if (lock := target.try_lock() if there else None) is None and there:
             said = f"{target.path} is being worked on; gather {source.path} later"
             return Gathered(source.path, "busy", said)
-        if why := _stays(target, source):
-            return Gathered(source.path, "kept", f"{target.path} stays: {why}")
-        _copy(source, digests, target, results)
-        return Gathered(source.path, "replaced", f"{target.path} is now the further record of {source.path}")
+        with lock or nullcontext():
+            return _take(source, digests, target, results, lock)
     except UserError as error:
         return Gathered(source.path, "refused", f"{source.path} was not gathered: {error}")
+
+
+def _take(
+    source: RunDir, digests: dict[str, str], target: RunDir, results: Path, lock: Lock | None
+) -> Gathered:
+    """Copies a run that the results do not have so; lock: of the directory there, None where there is none."""
+    known = target.file("run.json").exists()
+    if known and (why := _stays(target, source)):
+        return Gathered(source.path, "kept", f"{target.path} stays: {why}")
+    _copy(source, digests, target, results, lock)
+    if not known:
+        return Gathered(source.path, "copied")
+    return Gathered(source.path, "replaced", f"{target.path} is now the further record of {source.path}")
 
 
 def _stays(target: RunDir, source: RunDir) -> str:
@@ -117,8 +127,13 @@ def _stays(target: RunDir, source: RunDir) -> str:
     return "" if others > mine else f"it is as far on ({ours.state} at step {ours.step}) or further"
 
 
-def _copy(source: RunDir, digests: dict[str, str], target: RunDir, results: Path) -> None:
-    """A copy that is compared before it takes its place; the former record stays until then."""
+def _copy(
+    source: RunDir, digests: dict[str, str], target: RunDir, results: Path, lock: Lock | None
+) -> None:
+    """A copy that is compared before it takes its place; the former record stays until then.
+
+    The place is left to a worker who has begun the run in the meantime.
+    """
     waiting = results / WAITING
     waiting.mkdir(parents=True, exist_ok=True)
     copy = waiting / f"{target.path.parent.name}.{target.path.name}"
@@ -132,14 +147,18 @@ def _copy(source: RunDir, digests: dict[str, str], target: RunDir, results: Path
             raise UserError("its files changed while they were copied; repeat the command")
         target.path.parent.mkdir(parents=True, exist_ok=True)
         former = waiting / f"{copy.name}.former"
-        if target.path.exists():
+        if lock is not None:
             target.path.rename(former)
+        elif target.path.exists():
+            raise UserError(f"{target.path} was begun while {source.path} was copied; repeat the command")
         try:
-            copy.rename(target.path)
+            copy.rename(target.path)  # fails where a worker has begun the run just now
         except OSError:
             if former.exists():
                 former.rename(target.path)
             raise
+        if lock is not None:
+            lock.release()  # before its file goes: NFS keeps what is open
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{error.filename or copy}: {error.strerror}") from error
