@@ -27,13 +27,13 @@ def narrowed(table: pl.DataFrame, text: str, within: Sequence[str]) -> tuple[pl.
     for match in _CONDITION.finditer(text):
         column = _column(table, match["name"].lower())
         if column is None:
-            sentences.append(f"There is no column of numbers called {match['name']}; it is left out.")
+            sentences.append(f"There is no numeric column called {match['name']}; this condition is ignored.")
         else:
             table = table.filter(_SIGNS[match["sign"]](pl.col(column), float(match["number"])))
     rest = _CONDITION.sub(" ", text)
     for match in _HALF.finditer(rest):
         half = " ".join(match[0].split())
-        sentences.append(f"{half} is half a condition, such as r1 > 40 would be a whole one; it is left out.")
+        sentences.append(f"{half} is not a complete condition (an example is r1 > 40); it is ignored.")
     return tables.containing(table, _HALF.sub(" ", rest), within), sentences
 
 

@@ -21,7 +21,7 @@ from workbench.report.pictures import Picture
 
 HINT = (
     "Select a point, a bar or a field (or several, with box or lasso): its cell is then marked in every "
-    "picture and table of the page, with links to its runs."
+    "figure and table of the page, with links to its runs."
 )
 PARAMETER = "marked"
 _WHERE = "marked: where"

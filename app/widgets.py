@@ -112,7 +112,7 @@ def error_bar(runs: Runs, metric: str) -> Kind:
     if not several:
         lacking.append("every cell has one seed so far, so other seeds are not known")
     if not asked_of:
-        lacking.append(f"{label(f'test/{metric}')} is no mean over queries")
+        lacking.append(f"{label(f'test/{metric}')} is not a mean over queries")
     chosen = "seeds"
     if kinds:
         chosen = address.choose(

@@ -30,7 +30,7 @@ def choose(runs: Runs) -> list[str]:
         return []
     return address.choose_many(
         "studies", "Other studies", others, [],
-        help="Their cells in one table and picture with those of this study; those with the same choices are "
+        help="Their cells in one table and figure with those of this study; those with the same choices are "
         "paired by seed and query where both were asked the same queries of the same data.",
     )  # fmt: skip
 

@@ -18,10 +18,10 @@ SHOWN = 5
 WIDTH = 300
 """Pixels of a question."""
 HOW = {
-    "answer": "Scores are the model's logits of the answers behind the question.",
+    "answer": "Scores are the model's logits of the possible answers.",
     "match": "Each option was read as a statement; scores are how much more it matches the clip than not.",
     "embed": "Each option was read as a statement; scores are its cosine with the clip.",
-    "generate": "The model was given the question and wrote the next word, so that no option has a score.",
+    "generate": "The model was given the question and wrote the answer, so no option has a score.",
 }
 
 
@@ -56,7 +56,7 @@ def show(asked: Request) -> None:
 def _card(question: Mapping[str, Any], given: str, options: Sequence[Any], before: str) -> None:
     """A question, the answer with its verdict, and the best options with their scores."""
     right = question["right"]  # never so called on the page, where it is an answer: "moves right"
-    verdict = "correct" if given == right else f"wrong for “{right}”"
+    verdict = "correct" if given == right else f"wrong, should be “{right}”"
     colour = "green" if given == right else "red"
     lines = []
     for place, (option, read, score) in enumerate(options, 1):

@@ -1,4 +1,4 @@
-"""The caption that a model writes for a clip, beside the true ones, its words judged in words."""
+"""The caption that a model writes for a clip, beside the references, its words judged in words."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def show(asked: Request) -> None:
     with left:
         asked.play()
     with right:
-        st.markdown("**What is said of the clip**")
+        st.markdown("**Reference captions**")
         st.markdown("\n\n".join(f"#### {escaped(one)}" for one in asked.captions))
     stored = read_written(asked.run).get(asked.clip) if asked.split == "test" else None
     written = asked.ask("caption")[0]["written"] if stored is None else stored
     with right:
-        st.markdown("**What the model says**")
+        st.markdown("**Generated caption**")
         parts = pieces(written, asked.clips.attributes(asked.clip), asked.caption)
         st.markdown(f"#### {_marked(parts) if parts is not None else escaped(written or '(nothing)')}")
         st.markdown(_verdict(parts) if parts is not None else _overlap(written, asked))
-        when = "when it was tested" if stored is not None else "now, word after the likeliest word"
+        when = "when it was tested" if stored is not None else "now, by greedy decoding"
         st.caption(escaped(f"Written by {asked.name} {when}. {asked.trained}"))
 
 
@@ -40,7 +40,7 @@ def _marked(parts: Sequence[Piece]) -> str:
         elif piece.right:
             words.append(f":green-badge[{text} · correct]")
         else:
-            words.append(f":red-badge[{text} · wrong for {escaped(piece.true)}]")
+            words.append(f":red-badge[{text} · wrong, should be {escaped(piece.true)}]")
     return " ".join(words)
 
 
@@ -53,11 +53,11 @@ def _verdict(parts: Sequence[Piece]) -> str:
 
 
 def _overlap(written: str, asked: Request) -> str:
-    """Of a caption that cannot be judged by its parts: which words the true captions have too."""
+    """Of a caption that cannot be judged by its parts: which words the references have too."""
     known = pieces(asked.caption, asked.clips.attributes(asked.clip)) is not None
-    why = "The grammar of the drawn world makes no such caption, so none of its parts counts as correct."
+    why = "The grammar of the synthetic data cannot produce this caption, so no part of it counts as correct."
     both, alone = shared(written, asked.captions)
     lines = [why] if known else []
-    lines.append(f"In the true captions too: {escaped(', '.join(both)) or 'no word'}.")
-    lines.append(f"Not in them: {escaped(', '.join(alone)) or 'no word'}.")
+    lines.append(f"Words also in the references: {escaped(', '.join(both)) or 'no word'}.")
+    lines.append(f"Words not in the references: {escaped(', '.join(alone)) or 'no word'}.")
     return "  \n".join(lines)

@@ -1,4 +1,4 @@
-"""A clip under a mask as in training, what a model predicts in the hidden places, and the truth."""
+"""A clip under a mask as in training, what a model predicts in the hidden places, and the true frames."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def show(asked: Request) -> None:
 
 
 def _draw() -> int:
-    """The number of the mask; a button goes to the next one."""
+    """The seed of the mask; a button goes to the next one."""
     slider, button = st.columns([3, 2], vertical_alignment="bottom")
     with slider:
-        help = "Each number draws another mask."
-        number = round(address.number("draw", "Number of the mask", 0.0, float(DRAWS), 0.0, help=help))
+        help = "Another seed samples another mask."
+        number = round(address.number("draw", "Mask seed", 0.0, float(DRAWS), 0.0, help=help))
     button.button("Another mask", on_click=address.put, args=("draw", float((number + 1) % (DRAWS + 1)), 0.0))
     return number
 
@@ -74,19 +74,18 @@ def _words(answer: Mapping[str, Any], caption: str) -> None:
 
 
 def _said(asked: Request, answer: Mapping[str, Any], count: int, number: int) -> str:
-    """What stands above the picture, from what was drawn."""
+    """What stands above the frames, from what was drawn."""
     together = count // answer["grid"][0]
     share = f" {together} frames make one patch and share its mask." if together > 1 else ""
     words = (
-        f"{count} frames of “{asked.caption}”, from above: what {asked.name} saw, with {answer['hidden']} of "
-        f"{answer['tokens']} patches hidden (hatched; mask {number}); the same with what it predicts in the "
-        f"hidden places; the clip.{share} Of the hidden places, "
-        f"{answer['drawn']}."
+        f"{count} frames of “{asked.caption}”. Top: input to {asked.name}, with {answer['hidden']} of "
+        f"{answer['tokens']} patches hidden (hatched; mask seed {number}). Middle: the same with the "
+        f"predictions filled in. Bottom: the clip.{share} Of the hidden patches, {answer['drawn']}."
     )
     if not answer["since"]:
         return words
     after = ", ".join(map(objective, answer["since"]))
     return (
-        f"{words} After this was trained, the run went on with {after}, which moved the model without "
-        "training these predictions: they may have been better before."
+        f"{words} The run was then trained further with {after}, which changed the model without training "
+        "these predictions; they may have been better before."
     )

@@ -1,4 +1,4 @@
-"""Where a model finds whom a caption names, frame by frame, beside where the actors of a drawn clip are."""
+"""Where a model finds whom a caption names, frame by frame, beside the true positions of the actors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def verdict(answer: Mapping[str, Any]) -> str:
         hits[0] for hits, boxes in zip(answer["hits"], answer["actors"], strict=True) if boxes and boxes[0]
     ]
     if not named:
-        return "Where that really is, is not known of these clips."
+        return "The true position is not known for these clips."
     words = f"The place lies in its true box in {sum(named)} of the {len(named)} frames in which it is seen"
     others = sum(any(hits[1:]) for hits in answer["hits"])
     return f"{words}, in the other one's in {others}." if len(answer["hits"][0]) > 1 else f"{words}."
@@ -72,7 +72,7 @@ def _outline(frame: np.ndarray, box: Sequence[float] | None, colour: tuple[int, 
 
 def _legend(name: str, answer: Mapping[str, Any]) -> str:
     """What the colours stand for, of what is there."""
-    found = "the region that fits best and its middle" if answer["regions"] else "the patch it looks at most"
+    found = "the best-fitting region and its centre" if answer["regions"] else "the most attended patch"
     words = f"Pink: {found}, by {name}."
     if answer["actors"] and answer["actors"][0]:
         words += " White: the true box of the one that is named."

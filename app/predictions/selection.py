@@ -21,8 +21,8 @@ def show(asked: Request) -> None:
     """Parameter `draw`, numbers, and the frames: those that are read outlined."""
     left, right = st.columns([1, 3])
     with right:
-        help = "Each number draws another mask."
-        number = round(address.number("draw", "Number of the mask", 0.0, float(DRAWS), 0.0, help=help))
+        help = "Another seed samples another mask."
+        number = round(address.number("draw", "Mask seed", 0.0, float(DRAWS), 0.0, help=help))
     answer, payload = asked.ask("kept", caption=asked.caption, seed=number)
     with left:
         asked.play()

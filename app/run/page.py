@@ -118,11 +118,12 @@ def _mlflow(directory: RunDir) -> None:
     elif store.startswith("sqlite:///"):
         with st.expander("In MLflow"):
             st.text(
-                f"This serves the store that has the run; look there for {directory.path.name}, id {run_id}:"
+                "This command serves the MLflow store that contains the run "
+                f"(name {directory.path.name}, id {run_id}):"
             )
             serve = ["mlflow", "ui", "--host", "127.0.0.1", "--backend-store-uri", store]
             st.code(shlex.join(serve), language="shell")
-            st.caption(f"`{MLFLOW_UI}` tells the dashboard where such a server answers: then this is a link.")
+            st.caption(f"Set `{MLFLOW_UI}` to the address of a running MLflow server to get a link here.")
 
 
 def _curves(runs: Runs, directory: RunDir) -> None:
@@ -153,7 +154,7 @@ def _curves(runs: Runs, directory: RunDir) -> None:
 def _masks(runs: Runs, directory: RunDir) -> None:
     path = directory.file("mask_preview.png")
     if not path.exists():
-        st.info("This run has drawn no preview of its masks (yet).")
+        st.info("This run has no preview of its masks (yet).")
         return
     caption = "Clips of the first batch: whole above, what the encoder sees below, with their words."
     try:

@@ -138,7 +138,7 @@ def _configuration(runs: Runs, labels: Mapping[str, str]) -> None:
     if missing:
         st.caption(escaped(f"Not started yet: {', '.join(missing)}."))
     if found.is_empty():
-        st.text("The configurations that are known are the same.")
+        st.text("No setting differs among the configurations that are known.")
         return
     widgets.table(f"{runs.study}-configuration", found, caption="Settings that differ; all others agree.")
 
@@ -156,7 +156,7 @@ def _curves(runs: Runs, answer: Answer, metric: str, labels: Mapping[str, str]) 
     over = f"{label(f'val/{metric}')} over {label(clock)}"
     picture = Picture(
         name="curves",
-        caption=naming.first(f"{over}; bars reach from the least to the most of the seeds."),
+        caption=naming.first(f"{over}; error bars span the minimum to the maximum over seeds."),
         drawn=lambda: paper.curves(table, labels, **given),
         moving=figures.curves_figure(table, labels, **given),
     )

@@ -31,8 +31,8 @@ SMOOTHING = 0.9
 """At first, of what is noted at every step."""
 FEW = 10
 """Points of a loss below which it is no curve, as of runs from an archive."""
-ARCHIVED = "Runs from an archive have only what was noted together with an evaluation."
-"""Beside the lack of a curve of what is noted at every step."""
+ARCHIVED = "Runs from an archive have only what was recorded together with an evaluation."
+"""Beside the lack of a curve of what is recorded at every step."""
 
 
 def render(runs: Runs) -> None:
@@ -59,7 +59,7 @@ def render(runs: Runs) -> None:
         weight = address.number(
             f"smoothing_{kind}", "Smoothing", 0.0, 0.99, default, step=0.01,
             help="Weight of what came before, in an exponential mean over the points of a curve. Each run "
-            "has at most 200 points; 0 shows them as they were noted.",
+            "has at most 200 points; 0 shows them as they were recorded.",
         )  # fmt: skip
     running = (runs.table.filter(pl.col("key").is_in(keys))["state"] == "running").any()
     st.fragment(_picture, run_every=REFRESH if running else None)(runs, keys, metric, clock, weight)
@@ -101,11 +101,11 @@ def _picture(runs: Runs, keys: Sequence[str], metric: str, clock: str, weight: f
     table = figures.curves_table(curves, cells, metric, list(labels))
     rest = "" if score(metric) else ARCHIVED
     if table is None:
-        st.info(f"None of these cells has noted {escaped(label(metric))} yet. {rest}")
+        st.info(f"None of these cells has recorded {escaped(label(metric))} yet. {rest}")
         return
     if lacking := _without(runs, mine, keys, {owners.get(key, key) for key in table["key"]}):
         noted = f"{label(metric)} over {label(clock)}"
-        text = f"Without a curve, since no run has noted {noted}: {'; '.join(lacking)}."
+        text = f"Without a curve, since no run has recorded {noted}: {'; '.join(lacking)}."
         st.caption(escaped(f"{text} {rest}"))
     labels = {key: labels[key] for key in labels if key in set(table["key"])}
     given: dict[str, Any] = {"metric": metric, "clocks": [clock], "owners": owners}
@@ -163,9 +163,9 @@ def _caption(table: pl.DataFrame, metric: str, clock: str, weight: float, owners
     text = f"{label(metric)} over {label(clock)}"
     if (whole["seeds"] > 1).any():
         few = whole.group_by("key").len()["len"].max()
-        spread = "bars" if isinstance(few, int) and few <= MOST_MARKERS else "bands"
+        spread = "error bars" if isinstance(few, int) and few <= MOST_MARKERS else "bands"
         most = max(whole["seeds"].to_list())
-        text += f", means over complete runs of up to {most} seeds; {spread} reach from the least to the most"
+        text += f", means over complete runs of up to {most} seeds; {spread} span the minimum to the maximum"
     elif not whole.is_empty():
         text += ", one complete run of each cell, so there is no spread to show"
     text += ". " + (f"Smoothed with a weight of {weight:.2g}. " if weight else "")

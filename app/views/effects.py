@@ -60,7 +60,7 @@ def render(runs: Runs) -> None:
         runs,
         answer,
         [found("sweep")],
-        "A picture over axes needs one to three axes of few values: choose them in Group by.",
+        "A figure over axes needs one to three axes of few values: choose them in Group by.",
     )
     if found("grid") is not None:
         _show(runs, answer, [found("grid")], "")

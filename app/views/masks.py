@@ -126,9 +126,7 @@ def _choices(
         below_text = st.empty()
     with third:
         split = choose_split(clips)
-        seed = address.number(
-            "draw", "Number of the mask", 0.0, 100.0, 0.0, help="Another number draws another mask."
-        )
+        seed = address.number("draw", "Mask seed", 0.0, 100.0, 0.0, help="Another seed samples another mask.")
     return video, text, round(seed), split, (below_video, below_text)
 
 
@@ -143,7 +141,7 @@ def _masking(
         parameter, f"{what.capitalize()} masking", options, name if name in options else next(iter(options)),
         help="  \n".join(f"**{options[n]}**: {escaped(text)}" for n, text in known.items()),
     )  # fmt: skip
-    title = f"Share of the {what} hidden"
+    title = f"{what.capitalize()} mask ratio"
     return chosen, address.number(f"{parameter}_ratio", title, 0.0, MOST_HIDDEN, ratio, step=0.01)
 
 
@@ -151,8 +149,8 @@ def _says(place: DeltaGenerator, masking: Masking, hidden: float, what: str) -> 
     """At the slider: that the masking hides another share than was asked for, since it counts whole parts."""
     name, ratio = masking
     if abs(hidden - ratio) > OFF:
-        found = f"{names.strategy_name(name)} hides {hidden:.2f} of this {what}, not {ratio:.2f}"
-        place.caption(escaped(f"{found}: it counts whole parts."))
+        found = f"{names.strategy_name(name)} hides {hidden:.2f} of this {what} at a ratio of {ratio:.2f}"
+        place.caption(escaped(f"{found}: it rounds to whole parts."))
 
 
 def _clip(clips: Clips, split: str) -> tuple[str, bool]:

@@ -47,10 +47,8 @@ KINDS = {
     "caption": Kind("a caption", captioning.NEEDS, "writes no captions"),
     "answers": Kind("answers", video_qa.NEEDS, "answers no questions"),
     "places": Kind("where", POINTING_NEEDS, "points at no places"),
-    "moments": Kind("when", GROUNDING_NEEDS, "embeds no clips, so that it finds no times"),
-    "kept": Kind(
-        "what is read", (("kept",),), "reads all that its mask leaves of a clip and selects nothing"
-    ),
+    "moments": Kind("when", GROUNDING_NEEDS, "has no clip embeddings, so it cannot predict times"),
+    "kept": Kind("what is read", (("kept",),), "reads all visible patches and selects none"),
 }
 SHOW = {"pixels": pixels.show, "caption": caption.show, "answers": answers.show, "places": pointing.show,
         "moments": grounding.show, "kept": selection.show}  # fmt: skip

@@ -138,7 +138,7 @@ def _stored(ranked: Sequence[Ranked], clips: Clips | None, start: bool, way: str
         which = address.choose(
             "show", "Queries", words, "all", form="buttons",
             on_change=lambda: address.drop("query"),
-            help="found: the right clip came first; only here: and not in the cell beside it",
+            help="found: the right clip is ranked first; only here: and not in the other cell",
         )  # fmt: skip
     chosen = np.flatnonzero(which_of[which])
     if not len(chosen):
@@ -175,7 +175,10 @@ def _clips(one: Ranked, query: str, clips: Clips | None, start: bool, count: int
     rank, gallery = one.answers.ranks[row], len(one.found.clips)
     which = "The right clip" if len(right) == 1 else f"The best placed of {len(right)} right clips"
     verdict = f"{which} comes first" if rank == 1 else f"{which} comes at rank {rank}"
-    st.markdown(f"**{verdict}** of {gallery}. Each card: place, cosine similarity, and what is not as asked.")
+    st.markdown(
+        f"**{verdict}** of {gallery}. "
+        "Each card shows rank, cosine similarity and the attributes that differ from the right clip."
+    )
     _gallery(table, one, clips, start, count)
 
 
@@ -186,7 +189,8 @@ def _captions(one: Ranked, query: str, clips: Clips | None, start: bool, count: 
     place = int(table.filter("right")["rank"].min())  # type: ignore[arg-type]
     verdict = "A caption of this clip comes first" if place == 1 else f"Its own caption comes at rank {place}"
     st.markdown(
-        f"**{verdict}** of {table.height} captions. Each line: place, cosine similarity, what is wrong."
+        f"**{verdict}** of {table.height} captions. "
+        "Each line shows rank, cosine similarity and what is wrong."
     )
     truth = clips.attributes(one.found.clips[clip]) if clips is not None else {}
     for hit in table.filter((pl.col("rank") <= SHOWN) | pl.col("right")).iter_rows(named=True):
@@ -223,7 +227,7 @@ def _own_of(runs: Runs, one: Ranked, sentence: str, clips: Clips | None, start: 
         return
     st.caption(escaped(f"Read as: {' '.join(answer['tokens'])}"))
     if answer["cut"]:
-        st.caption(escaped(f"Cut, since the model reads no more: {' '.join(answer['cut'])}"))
+        st.caption(escaped(f"Truncated to the model's maximum length; dropped: {' '.join(answer['cut'])}"))
     _gallery(ranking(one.found, vector), one, clips, start, count)
 
 
@@ -273,6 +277,6 @@ def _confused(runs: Runs, ranked: Ranked, clips: Clips | None) -> None:
         f"{runs.study}-{run}-confused",
         table.with_columns(pl.col(*shares) * 100).rename(shares),
         caption=f"Of the {table['missed'][0]} queries whose first clip is wrong: how often it differs in an "
-        "attribute, and how often a clip drawn from the others would.",
+        "attribute, and how often a clip drawn at random from the others would.",
         config=dict.fromkeys(shares.values(), percent),
     )

@@ -31,7 +31,7 @@ REFRESH = 5
 MOST_SELECTED = 4
 """Cells that have their number at the top, of a study that selects one in each of several comparisons."""
 MOST_SAID = 6
-"""Differences that are listed beside the picture."""
+"""Differences that are listed beside the figure."""
 
 
 def render(runs: Runs) -> None:
@@ -113,7 +113,7 @@ def _headline(answer: Answer, key: str) -> None:
     if (chance := answer.chance) is not None:
         told.append(escaped(f"chance level {chance.expected:.1f}"))
         if not chance.significant:
-            told.append("**nothing here can be told from chance**")
+            told.append("**not distinguishable from chance**")
     st.markdown("; ".join(told))
     if paid := wording.costs(asked, answer.evidence, key):
         st.markdown(escaped(naming.first(paid)))
@@ -124,14 +124,14 @@ def _said(answer: Answer) -> tuple[list[str], list[str]]:
     if answer.contrasts:
         return contrasts.by_claim(answer.contrasts)
     if answer.asked.search:
-        return [], ["Trials with one seed each, of which val selected these."]
+        return [], ["Each trial has one seed; these were selected on val."]
     claimed: list[str] = []
     rest: list[str] = []
     for key, c in answer.comparisons.items():
         line = f"{answer.asked.labels[key]}: {wording.signed(c)}"
         (claimed if answer.standing(key) else rest).append(line)
     if rest and all(len(c.seeds) == 1 for c in answer.comparisons.values()):
-        rest.insert(0, "One seed: what another one would show is not known.")
+        rest.insert(0, "One seed only: another seed may give a different result.")
     return claimed, rest
 
 

@@ -88,7 +88,7 @@ def test_smoke_runs_beside_real_ones_say_so_wherever_they_are_listed(ratios, res
     [
         ((0, 1), "t2v_r1", ["seeds", "queries", "seeds+queries"], ""),
         ((0,), "t2v_r1", ["queries"], "every cell has one seed so far"),
-        ((0, 1), "stage0_t2v_r1", ["seeds"], "is no mean over queries"),
+        ((0, 1), "stage0_t2v_r1", ["seeds"], "is not a mean over queries"),
         ((0,), "stage0_t2v_r1", [], "No error bar: every cell has one seed so far"),
     ],
 )
@@ -118,7 +118,7 @@ def test_curves_of_several_cells_are_means_with_bands_and_runs_under_way_are_dot
     page = opened(view="curves")
     assert not page.exception, page.exception[0].value
     text = said(page).replace("\\", "")
-    assert "means over complete runs of up to 3 seeds; bands reach from the least to the most" in text
+    assert "means over complete runs of up to 3 seeds; bands span the minimum to the maximum" in text
     assert "Smoothed with a weight of 0.9. Dotted lines are runs that are not complete." in text
     (chart,) = page.get("plotly_chart")
     spec = json.loads(chart.proto.spec)["data"]
@@ -134,7 +134,7 @@ def test_evaluations_are_points_and_are_not_smoothed(ratios, opened):
     assert page.slider(key="address: smoothing_eval").value == 0
     spec = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
     assert [trace["mode"] for trace in spec] == ["lines+markers"] * 2
-    assert "bars reach from the least to the most" in said(page)
+    assert "error bars span the minimum to the maximum" in said(page)
 
 
 def gathered(results, without=()):
@@ -162,10 +162,10 @@ def test_curves_of_gathered_runs_begin_with_val_and_name_the_cells_that_have_no_
     assert page.slider(key="address: smoothing_train").value == 0
     text = said(page).replace("\\", "")
     assert (
-        "Without a curve, since no run has noted training loss over steps: video_ratio=0.0 text_ratio=0.25 "
-        "(3 runs); video_ratio=0.5 text_ratio=0.25 (3 runs)."
+        "Without a curve, since no run has recorded training loss over steps: video_ratio=0.0 "
+        "text_ratio=0.25 (3 runs); video_ratio=0.5 text_ratio=0.25 (3 runs)."
     ) in text
-    assert "Runs from an archive have only what was noted together with an evaluation." in text
+    assert "Runs from an archive have only what was recorded together with an evaluation." in text
     assert "Smoothed" not in text
 
 

@@ -100,7 +100,7 @@ def test_sliders_end_where_a_masking_is_valid(trained, opened):
 
 def test_a_ratio_that_hides_another_share_says_so_at_the_slider(trained, opened):
     words = said(opened(view="masks", video="FrameMasking", video_ratio="0.9"))
-    assert "frame hides 0.50 of this video, not 0.90" in words.replace("\\", "")
+    assert "frame hides 0.50 of this video at a ratio of 0.90" in words.replace("\\", "")
     assert "hides" not in said(opened(view="masks", video="FrameMasking", video_ratio="0.5", words_ratio="0"))
 
 

@@ -63,16 +63,16 @@ def test_it_opens_with_a_recipe_that_predicts_more_than_answers(recipes, opened)
 def test_the_picture_says_how_it_was_made(recipes, opened):
     words = said(opened(view="predictions", cell=cell(recipes, "simvtp"), draw="7"))
     assert "28 of 32 patches hidden" in words
-    assert "mask 7" in words
-    assert "what simvtp (recipe=simvtp, seed 0) saw" in words.replace("\\", "")
+    assert "mask seed 7" in words
+    assert "input to simvtp (recipe=simvtp, seed 0)" in words.replace("\\", "")
     assert "2 frames make one patch" in words
     assert "the mean and the contrast of each colour of each patch are taken from the true clip" in words
-    assert "the run went on with the alignment of clips and captions" in words
+    assert "then trained further with the alignment of clips and captions" in words
     assert "tokens are hidden" in words
     assert "█" in words
     words = said(opened(view="predictions", cell=cell(recipes, "videomae")))
     assert "not from the caption" in words
-    assert "went on" not in words
+    assert "trained further" not in words
     assert "█" not in words
 
 
@@ -83,7 +83,7 @@ def test_a_button_and_the_address_draw_another_mask(recipes, opened):
     page.button[0].click().run()
     assert page.query_params["draw"] == "1.0"
     assert page.slider(key="address: draw").value == 1
-    assert "mask 1\\)" in said(page)
+    assert "mask seed 1\\)" in said(page)
     page.slider(key="address: draw").set_value(100.0).run()
     page.button[0].click().run()
     assert "draw" not in page.query_params
@@ -164,8 +164,8 @@ def test_a_stored_caption_is_judged_part_by_part_in_words(recipes, opened):
     words = said(page).replace("\\", "")
     spoken = parse(said_of(recipes, clip)).words
     first = WORDS["first"][scene["first"]][spoken["first"]]
-    assert f"· wrong for {first}]" in words, "in the words of the clip's own caption"
-    assert f":red-badge[{colour} · wrong for {scene['colour']}]" in words
+    assert f"· wrong, should be {first}]" in words, "in the words of the clip's own caption"
+    assert f":red-badge[{colour} · wrong, should be {scene['colour']}]" in words
     assert f":green-badge[{WORDS['shape'][scene['shape']][0]} · correct]" in words
     assert words.count(":red-badge") == 3
     assert "2 of 5 parts are correct; wrong: colour, first action, second action." in words
@@ -177,9 +177,9 @@ def test_a_caption_that_the_grammar_does_not_make_is_compared_word_by_word(recip
     clip, scene = scene_of(recipes)
     stored(recipes, "coca", "captioning.npz", id=[clip], written=[f"{scene['colour']} <b>jumps</b>"])
     words = said(opened(view="predictions", cell=cell(recipes, "coca"))).replace("\\", "")
-    assert "makes no such caption" in words
-    assert f"In the true captions too: {scene['colour']}." in words
-    assert "Not in them: b, jumps." in words
+    assert "cannot produce this caption" in words
+    assert f"Words also in the references: {scene['colour']}." in words
+    assert "Words not in the references: b, jumps." in words
     assert "badge" not in words
 
 
@@ -189,7 +189,7 @@ def test_what_was_not_stored_is_written_now(recipes, opened):
     assert not page.error
     words = said(page)
     assert "Written by coca" in words
-    assert "word after the likeliest word" in words
+    assert "by greedy decoding" in words
     assert "trained by its own losses\\." in words
 
 
@@ -206,7 +206,7 @@ def test_questions_are_answered_with_the_scores_of_their_options(recipes, opened
     page = opened(view="predictions", cell=cell(recipes, "simvtp"), what="answers")
     assert not page.exception
     words = said(page).replace("\\", "")
-    assert words.count("” · correct]") + words.count("” · wrong for “") == 8
+    assert words.count("” · correct]") + words.count("” · wrong, should be “") == 8
     assert f"answers {words.count('” · correct]')} of 8 questions" in words
     assert words.count(" · **chosen") == 8
     assert words.count("`") == 2 * sum(len(options) for options in way["options"])

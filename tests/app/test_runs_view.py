@@ -201,7 +201,7 @@ def test_the_best_cell_and_the_baseline_of_each_stratum_are_marked(ratios, opene
 def test_half_a_condition_says_so(ratios, opened):
     ratios()
     page = opened(view="runs", filter="r1 >")
-    assert "r1 \\> is half a condition" in said(page)
+    assert "r1 \\> is not a complete condition" in said(page)
     assert len(listed(page)) == 18
 
 
