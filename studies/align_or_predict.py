@@ -1,10 +1,10 @@
-"""Mask-then-align, mask-then-predict, or both? Equal training FLOPs, both stages counted. 3 cells.
+"""Mask-then-align, mask-then-predict, or both? Compares them at equal FLOPs over both stages. 3 cells.
 
 Each arm trains under its own losses for two thirds of the budget, with its recipe's masking, and for one
 third under the same unmasked alignment: a purely predictive arm has no aligned space before that. All arms
-pool by class token and learn the temperature, where SimVTP pools by mean and fixes it, so that they differ in
-what they learn from alone. Read `t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot,
-before the alignment. What is claimed was registered after runs on the seeds 0 to 2 (docs/findings.md).
+pool by class token and learn the temperature, although SimVTP pools by mean and fixes it, so that they differ
+only in their objectives. Read `t2v_r1` after both stages and, beside it, `test/stage0_t2v_r1`: zero-shot,
+before the alignment. The contrasts were registered after runs on the seeds 0 to 2 (docs/findings.md).
 
     python -m workbench.study align_or_predict
 """

@@ -1,9 +1,9 @@
-"""Does the best ratio depend on what is held equal? None or 90 % x equal FLOPs, steps or seconds. 6 cells.
+"""Does the best ratio depend on what is held equal? Compares no masking with 90 % in three units. 6 cells.
 
-`scaling` asks how the best ratio changes with more of the same budget; this asks which budget. Each ratio is
-compared with none (0) under the same unit only. Read `t2v_r1`: at equal steps all arms see equally many
-clips, at equal FLOPs or seconds the masked ones see more. Seconds are those of a machine and of what else it
-does.
+`scaling` asks how the best ratio changes with the size of a budget; this study compares units of the budget:
+equal FLOPs, steps and seconds. The ratio 0.9 is compared with 0 under the same unit only. Read `t2v_r1`: at
+equal steps all arms see equally many clips, at equal FLOPs or seconds the masked ones see more. Results at
+equal seconds depend on the machine and on its other load.
 
     python -m workbench.study budget
 """

@@ -1,4 +1,4 @@
-"""Does what a system is known for help it here? Its unique part on and off, and what its paper ablates.
+"""Does what a system is known for help it here? Removes its unique part and parts that its paper ablates.
 
 `--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
 with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
@@ -29,14 +29,14 @@ from workbench.study.spec import Study, Trial
 from workbench.study.stages import optim_of, pretrain_then_align, tasks_of
 
 TASKS = ("retrieval", "pair_retrieval", "captioning", "order", "probe")
-"""Of which a recipe is asked those that it can do."""
+"""Tasks of the study; a recipe is evaluated by those that it supports."""
 MORE = {"slan": ("pointing",), "locvtp": ("grounding",)}
-"""Recipe -> what it is asked besides, since its own part is for that."""
+"""Recipe -> additional tasks, which its unique part is meant for."""
 WORLDS = {"locvtp": "moving_shapes_timed"}
-"""Recipe -> the data on which it is asked, where the default ones lack what its part is for."""
+"""Recipe -> its data, if the default data lack what its unique part is meant for."""
 PUBLISHED = "as published"
 WEIGHTS = "weights"
-"""Names a change of some of the recipe's weights."""
+"""Key of a change of some of the recipe's loss weights."""
 
 ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "mac": {

@@ -1,13 +1,13 @@
-"""Do MAC's headline claims hold here? Unmasked training against our default of MAC, at equal epochs. 2 cells.
+"""Do MAC's headline claims hold here? Compares MAC's default with no masking at equal epochs. 2 cells.
 
 That default hides 60 % of the video, inferred from the abstract, and 15 % of the words, our choice. So the
 first claim checks the count of FLOPs.
 
 The paper's abstract: 60 % FLOPs off, 3x faster, and R@1 not lower. Read the verdicts: on the video encoder's
-forward FLOPs, on clips per second of training, and on `t2v_r1`. Their rules stand here, for all runs alike.
-Speed counts as confirmed from 2.5x on. "Not lower" needs a margin: no number of runs shows that a difference
-is not a hair below zero, and an interval wholly above zero would mean *higher*. Two points are less than
-seeds differ by here, and little to pay for 60 % of the FLOPs.
+forward FLOPs, on clips per second of training, and on `t2v_r1`. The rules are fixed in this file.
+Speed counts as confirmed from 2.5x. "Not lower" needs a margin: no number of runs can show that a difference
+is not slightly below zero, and an interval wholly above zero would mean *higher*. The margin of two points is
+below the variation between seeds here, and a small price for 60 % of the FLOPs.
 
     python -m workbench.study mac_claims --seeds 3
 """

@@ -1,4 +1,4 @@
-"""Where would masked and unmasked training meet? MAC's default against none, over epochs. 6 cells.
+"""At how many epochs would masked and unmasked training meet? Compares MAC with no masking. 6 cells.
 
 The claims of `mac_claims` are about training that is long and text that can spare a word. This study trains
 in the world `moving_shapes_redundant`, whose captions say everything twice, for 2, 4 and 8 epochs, and says

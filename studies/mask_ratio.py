@@ -1,14 +1,14 @@
-"""How much of video and text to hide? MAC's two ratios at equal training FLOPs (arXiv:2212.00986).
+"""How much of video and text to hide? Varies MAC's two ratios at equal training FLOPs (arXiv:2212.00986).
 
-A masked arm spends what it saves on seeing more clips. Four shares of the video, and with the largest of
-them half of the text as well: 5 cells with 4 seeds, about 20 minutes of two processor cores. What is claimed,
-and in which order, was registered from pilot runs on the seeds 100 and 101 (docs/findings.md); `--quick`
-looks at one seed.
+A masked arm uses the saved FLOPs to see more clips. There are four video ratios, and half of the text is
+hidden with the largest of them: 5 cells with 4 seeds, about 20 minutes on two CPU cores. The contrasts and
+their order were registered from pilot runs on the seeds 100 and 101 (docs/findings.md); `--quick` runs one
+seed.
 
 `--recipe simvtp` asks the same of mask-then-predict (arXiv:2212.03490): its four losses for two thirds of the
 budget, then, so that every arm is judged in an aligned space, one third of unmasked alignment, as in
-`align_or_predict`. Where nothing is hidden, nothing is predicted. Its text ratio is the 0.75 of its paper; it
-has four cells, with contrasts of their own.
+`align_or_predict`. Without masking nothing is predicted. Its text ratio is 0.75, as in its paper; there are
+four cells, with their own contrasts.
 
     python -m workbench.study mask_ratio
     python -m workbench.study mask_ratio --quick
@@ -24,7 +24,7 @@ from workbench.study.spec import Contrast, Study, Trial
 from workbench.study.stages import pretrain, pretrain_then_align
 
 MOST = 0.9
-"""The largest share of the video that is hidden."""
+"""The largest video ratio."""
 
 
 def configure(trial: Trial) -> RunConfig:

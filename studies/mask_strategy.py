@@ -1,10 +1,10 @@
-"""Does it matter where video is hidden? Four strategies, two of them at two ratios, equal FLOPs. 6 cells.
+"""Does it matter where video is hidden? Compares four strategies, two of them at two ratios. 6 cells.
 
-Read `t2v_r1`, and `mask/video_hidden`, what a ratio comes to: 16 frames in tokens of 2 x 16 x 16 give eight
-temporal slots of 16 places, so that all strategies hide 0.75 of the tokens exactly, and for 0.9 14 of 16
-places (`tube`) or 115 of 128 tokens (`random`). What is claimed, and in which order, was registered after
-runs on the seeds 0 to 2 (docs/findings.md), so the study's own seeds are others. `--recipe simvtp` asks the
-same of mask-then-predict, with the stages of `mask_ratio`.
+All cells have equal training FLOPs. Read `t2v_r1`, and `mask/video_hidden`, the share that is hidden: 16
+frames in tokens of 2 x 16 x 16 give eight temporal slots of 16 positions, so that all strategies hide 0.75 of
+the tokens exactly, and at 0.9 14 of 16 positions (`tube`) or 115 of 128 tokens (`random`). The contrasts and
+their order were registered after runs on the seeds 0 to 2 (docs/findings.md), so the study uses other seeds.
+`--recipe simvtp` asks the same of mask-then-predict, with the stages of `mask_ratio`.
 
     python -m workbench.study mask_strategy
     python -m workbench.study mask_strategy --recipe simvtp

@@ -1,4 +1,4 @@
-"""The best quality for each cost? Optuna's TPE over ratios, strategy, model size and learning rate. 40 cells.
+"""What is the best quality at each cost? Searches ratios, strategy, model size, learning rate. 40 cells.
 
 Every trial sees equally many clips, so that hiding tokens and a smaller model are what saves training FLOPs.
 Read the Pareto front, `t2v_r1` against `cost/train_pflops`, and what mattered for being near it. `--single`

@@ -1,18 +1,21 @@
-"""Does a system keep here what its paper promises of its own part? Six systems, each by what it is for.
+"""Does a system keep here what its paper promises of its own part? Six systems, each with its own metric.
 
-`--recipe` says which system; 2 to 4 cells at equal training FLOPs, three seeds, the learning rate of
-`systems`, and contrasts that were registered before any run:
+`--recipe` selects the system; each has 2 to 4 cells at equal training FLOPs, three seeds, the learning rate
+of `systems`, and contrasts that were registered before any run:
 
-    smaug        a share of patches and frames kept, of four: t2v_r10, beside the GFLOPs of a clip
-    omnivl       class names and who shares them, or each pair alone: t2v_r10
-    internvideo  coordination, concatenation of as many parameters, or one encoder alone: t2v_r10
-    locvtp       fine terms and splices, or clips and captions as wholes alone: grounding_miou
+    smaug        four shares of the patches and frames that are kept: t2v_r10, beside the GFLOPs of a clip
+    omnivl       class names that samples share, or each pair alone: t2v_r10
+    internvideo  coordination, an MLP over both encoders with as many parameters, or the contrastive encoder
+                 alone: t2v_r10
+    locvtp       fine terms and splices, or only whole clips and captions: grounding_miou
     hitea        relations between two views, or none: order_pairs, chance 50 %
-    slan         regions aligned with words, or not: pointing, beside the centre's and the foil's hit rate
+    slan         regions aligned with words, or not: pointing, beside the hit rates of the frame centre and of
+                 a random actor
 
-The first three end with the shared alignment; the others are asked at the end of their own losses, which an
-alignment would move. By t2v_r10, since so early R@1 is near chance; t2v_r1 stands beside it. locvtp trains
-on `moving_shapes_timed`, slan on `moving_shapes_pairs`, where half of the actors are the wrong one.
+The first three end with the shared alignment stage; the others are measured at the end of their own losses,
+because an alignment stage would change what was learned. The metric of the first three is t2v_r10, since R@1
+is near chance at these budgets; t2v_r1 is reported beside it. locvtp trains on `moving_shapes_timed`; slan
+trains on `moving_shapes_pairs`, where each clip has one named and one other actor.
 
     python -m workbench.study promises --recipe slan
 """
@@ -36,7 +39,7 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "omnivl": {ALONE: {"labels": False, "labelled": 0.0}},
     "internvideo": {
         CONCAT: {"coordinate": "concat"},
-        # Nothing reads the generative encoder then, so no FLOPs go into it.
+        # The generative encoder is not used in this arm, so it gets no FLOPs.
         ONE: {"coordinate": "off", "weights": replace(internvideo.Weights(), mvm=0.0, joint=0.0)},
     },
     "locvtp": {WHOLES: {"weights": replace(locvtp.Weights(), fine=0.0, shifted=0.0, splice=0.0)}},
@@ -45,9 +48,9 @@ ARMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """Recipe -> arm -> fields of its configuration that are changed."""
 BUDGETS = {"smaug": 0.02, "omnivl": 0.05, "internvideo": 0.04, "locvtp": 0.05, "hitea": 0.06, "slan": 0.05}
-"""PFLOPs of a run: some 170 to 500 steps, as many as those with which the quicker systems learn to search."""
+"""PFLOPs of a run: about 170 to 500 steps, with which the faster systems learn retrieval."""
 ASKED = {"locvtp": "grounding", "hitea": "order", "slan": "pointing"}
-"""Recipe -> the task that its part is for; the others are aligned, and searched."""
+"""Recipe -> the task that its part is meant for; the other recipes are aligned and measured by retrieval."""
 WORLDS = {"locvtp": "moving_shapes_timed", "slan": "moving_shapes_pairs"}
 
 
@@ -75,7 +78,7 @@ COSTS = ("cost/train_gflops_per_clip", "cost/train_pflops", "speed/clips_per_s",
 
 
 def promised(metric: str, reads: tuple[str, ...], *contrasts: tuple[str, str]) -> dict[str, Any]:
-    """The study under a recipe; contrasts: a text, and the arm that the published one is held against."""
+    """Fields of the study under a recipe; contrasts: texts and the arms that they compare with."""
     return {
         "says": {"part": "{value}"},
         "baseline": {"part": PUBLISHED},

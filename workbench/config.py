@@ -1,9 +1,9 @@
-"""What a run is: the configuration that identifies it, its JSON form, its key.
+"""Configurations, which identify runs, their JSON form and their keys.
 
 A configuration is ordinary typed Python. `RunConfig` holds a recipe's own `Config` (in
-`workbench/recipes/<name>.py`), the data, the stages and the optimiser. Machine facts (paths, device,
-workers) never enter it, so the same configuration has the same key on every machine; `init_from` names runs,
-by study, key and seed where they are to have the same name everywhere.
+`workbench/recipes/<name>.py`), the data, the stages and the optimiser. Properties of the machine
+(paths, device, workers) are not part of it, so the same configuration has the same key on every machine;
+`init_from` names runs by study, key and seed if the names must be the same everywhere.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from workbench.serial import canonical, from_dict, to_dict
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which clips a run sees, and at which resolution they are stored."""
+    """The data of a run, and the resolution at which clips are stored."""
 
     name: str = "moving_shapes"
-    """A data set of `workbench.data`; `folder` are one's own videos."""
+    """A data set of `workbench.data`; `folder` is a folder of your own videos."""
     digest: str = ""
     """Identifies the content; filled in when the data set is first read."""
     clips: int = 0
-    """Number of training clips of a generated data set; 0 stands for its full size."""
+    """Number of training clips of a synthetic data set; 0 stands for its full size."""
     frames: int = 8
-    """Frames of a clip that a step sees."""
+    """Frames of a clip in a training step."""
     size: int = 64
     """Side of the square frames in pixels."""
     stored: int = added(before=0)
-    """Frames of a clip that are kept, from the centres of as many equal intervals; 0 stands for `frames`."""
+    """Stored frames of a clip, from the centres of as many equal intervals; 0 stands for `frames`."""
     sampling: Literal["centre", "random", "contiguous"] = added(before="centre")
-    """Which of the stored frames a training step takes; evaluation has the centres, or the centred window."""
+    """The stored frames that a training step uses; evaluation uses the centres, or the centred window."""
     stride: int = added(before=1)
-    """Stored frames from one frame of a contiguous window to the next."""
+    """Distance between neighbouring frames of a contiguous window, in stored frames."""
     stored_size: int = added(before=0)
-    """Side of the frames that are kept, in pixels; 0 stands for `size`. Evaluation sees all of a frame,
-    scaled to `size`."""
+    """Side of the stored frames in pixels; 0 stands for `size`. Evaluation uses whole frames, scaled to
+    `size`."""
     crop: float = added(before=1.0)
-    """Least share of a frame's area that training sees of a clip: a part drawn anew each time (random resized
-    crop, arXiv:1409.4842), the same in all its frames; 1 shows all of it."""
+    """Smallest share of a frame's area in a random resized crop (arXiv:1409.4842), which training samples
+    anew each time, the same for all frames of a clip; 1 uses whole frames."""
     flip: float = added(before=0.0)
-    """Share of the clips that training sees mirrored; none by default, since captions say left and right."""
+    """Probability that training mirrors a clip; 0 by default, because captions mention left and right."""
     jitter: float = added(before=0.0)
-    """By how much training changes brightness, contrast and saturation of a clip at most, as a share."""
+    """Largest relative change of brightness, contrast and saturation of a clip in training."""
     text: Literal["captions", "questions"] = added(before="captions")
-    """What training reads beside the frames: the clips' captions, or questions about them with the answer
-    behind, where what they show is known, as in moving_shapes."""
+    """Texts in training: the clips' captions, or questions about them followed by the answer, for data with
+    ground truth such as moving_shapes."""
 
     def __post_init__(self) -> None:
         at_least("data.frames", self.frames, 1)
@@ -66,23 +66,25 @@ class DataConfig:
         at_least("data.stored_size", self.stored_size, 0)
         if self.stored_size and self.stored_size <= self.size:
             raise UserError(
-                f"data.stored_size is 0 or more than data.size, {self.size}, not {self.stored_size}"
+                f"data.stored_size must be 0 or above data.size={self.size}, not {self.stored_size}"
             )
         if not 0 < self.crop <= 1:
-            raise UserError(f"data.crop is a share of a frame's area, above 0 and up to 1, not {self.crop!r}")
+            raise UserError(f"data.crop must be a share of a frame's area in (0, 1], not {self.crop!r}")
         for name, share in (("data.flip", self.flip), ("data.jitter", self.jitter)):
             if not 0 <= share <= 1:
-                raise UserError(f"{name} is a share from 0 to 1, not {share!r}")
-        if self.stored and self.stored <= self.frames:  # as many would be a twin of 0 with another key
-            raise UserError(f"data.stored is 0 or more than data.frames, {self.frames}, not {self.stored}")
+                raise UserError(f"{name} must be a number in [0, 1], not {share!r}")
+        if self.stored and self.stored <= self.frames:  # equality would be a twin of 0 with another key
+            raise UserError(f"data.stored must be 0 or above data.frames={self.frames}, not {self.stored}")
         if self.sampling != "centre" and self.stored <= self.frames:
-            raise UserError(f"{self.sampling} sampling needs data.stored above data.frames, {self.frames}")
+            raise UserError(f"{self.sampling} sampling needs data.stored above data.frames={self.frames}")
         if self.sampling != "contiguous" and self.stride != 1:
-            raise UserError(f"data.stride is 1 unless data.sampling is 'contiguous', not {self.stride}")
+            raise UserError(f"data.stride must be 1 unless data.sampling is 'contiguous', not {self.stride}")
         if (window := (self.frames - 1) * self.stride + 1) > max(self.stored, self.frames):
-            raise UserError(f"data.frames at data.stride span {window}, more than data.stored, {self.stored}")
-        if self.digest and not (self.digest.isascii() and self.digest.isalnum()):  # it names a folder
-            raise UserError(f"data.digest is made of letters and digits, not {self.digest!r}")
+            raise UserError(
+                f"data.frames at data.stride must span at most data.stored={self.stored} frames, not {window}"
+            )
+        if self.digest and not (self.digest.isascii() and self.digest.isalnum()):  # a folder's name
+            raise UserError(f"data.digest must consist of letters and digits, not {self.digest!r}")
 
     @property
     def kept_frames(self) -> int:
@@ -96,22 +98,22 @@ class DataConfig:
 
     @property
     def moved(self) -> bool:
-        """Whether a training step sees things elsewhere than in the stored frames."""
+        """Whether training crops, scales or mirrors the stored frames, which moves objects."""
         return bool(self.stored_size or self.crop < 1 or self.flip)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When a stage ends. FLOPs are turned into steps after the first step has been measured."""
+    """The end of a stage. FLOPs are converted into steps after the first step has been measured."""
 
     unit: Literal["steps", "epochs", "pflops", "seconds"] = "pflops"
     amount: float
 
     def __post_init__(self) -> None:
         if self.unit not in ("steps", "epochs", "pflops", "seconds"):
-            raise UserError(f"a budget's unit is one of steps, epochs, pflops or seconds, not {self.unit!r}")
+            raise UserError(f"a budget's unit must be steps, epochs, pflops or seconds, not {self.unit!r}")
         if not (math.isfinite(self.amount) and self.amount > 0):
-            raise UserError(f"a budget is a positive number of {self.unit}, not {self.amount!r}")
+            raise UserError(f"a budget must be a positive number of {self.unit}, not {self.amount!r}")
 
     def __str__(self) -> str:
         return f"{self.amount:g} {self.unit}"
@@ -119,40 +121,41 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """Other data that a stage reads by turns with its own, such as images among videos (arXiv:2104.00650,
-    arXiv:2209.07526); each batch is of one of them."""
+    """Other data that alternate with the stage's own, such as images with videos (arXiv:2104.00650).
+
+    Each batch comes from one data set (see also OmniVL, arXiv:2209.07526)."""
 
     data: DataConfig
     share: float
-    """Share of the stage's steps whose batch is of these data."""
+    """Share of the stage's steps whose batch comes from these data."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
-            raise UserError(f"the share of mixed data is above 0 and below 1, not {self.share!r}")
+            raise UserError(f"the share of mixed data must be above 0 and below 1, not {self.share!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stretch of training under one objective."""
+    """A part of a run's training with one objective and one budget."""
 
     objective: str = "recipe"
     """`recipe`: the recipe's own losses; `align`: only the contrastive loss between whole clips and texts; or
     the name of a phase of the recipe, one of its `PHASES`."""
     masked: bool = True
-    """False shows everything, as FLIP's unmasked tuning does (arXiv:2212.00794)."""
+    """Whether masks are used; FLIP's unmasked tuning (arXiv:2212.00794) does without."""
     budget: Budget
     data: DataConfig | None = added(before=None)
-    """What it trains on; None for the run's own data."""
+    """Its training data; None for the run's own data."""
     mix: tuple[Mixed, ...] = added(before=())
-    """What it trains on by turns with that; the rest of the steps is of the stage's data."""
+    """Data that alternate with its own; the remaining steps use the stage's own data."""
 
     def __post_init__(self) -> None:
         if not self.objective.isidentifier():
-            raise UserError(f"a stage's objective is recipe, align or a phase, not {self.objective!r}")
+            raise UserError(f"a stage's objective must be recipe, align or a phase, not {self.objective!r}")
         if (total := float(sum(Fraction(repr(one.share)) for one in self.mix))) >= 1:
             raise UserError(
-                f"the shares of mixed data add up to less than 1, which leaves the rest to the stage's own "
-                f"data, not to {total:g}"
+                f"the shares of mixed data must add up to less than 1, which leaves the rest to the stage's "
+                f"own data, not to {total:g}"
             )
 
 
@@ -161,21 +164,26 @@ class OptimConfig:
     """AdamW with linear warm-up and a cosine to zero, restarted at every stage."""
 
     lr: float = 1e-3
+    """Peak learning rate."""
     weight_decay: float = 0.05
+    """AdamW weight decay, for parameters that do not opt out (`no_decay`)."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW betas."""
     warmup: float = 0.1
     """Share of a stage's steps over which the learning rate rises from zero."""
     batch_size: int = 128
+    """Clips in a batch, over all processes."""
     clip_norm: float = 1.0
+    """Maximum gradient norm."""
     accumulate: int = added(before=1)
-    """Parts in which a batch is embedded one after the other, each of them twice (GradCache,
-    arXiv:2101.06983): for a contrast of more pairs than fit the memory; 1 for all at once."""
+    """Number of parts of a batch that are embedded one after another, each of them twice (GradCache,
+    arXiv:2101.06983), for contrastive batches that do not fit into memory; 1 embeds all at once."""
     recompute: bool = added(before=False)
-    """Activation checkpointing (arXiv:1604.06174): of each transformer block only the input is kept, and the
-    backward pass computes the block again, for less memory and about a third more FLOPs."""
+    """Activation checkpointing (arXiv:1604.06174): only the input of each transformer block is kept, and the
+    backward pass computes the block again, which saves memory and costs about a third more FLOPs."""
     compile: bool = added(before=False)
-    """`torch.compile` of each transformer block on an accelerator; on processors blocks run as they are. The
-    run's record says whether it was done."""
+    """`torch.compile` of each transformer block on an accelerator; on CPUs it has no effect. The run's
+    record says whether blocks were compiled."""
 
     def __post_init__(self) -> None:
         at_least("optim.batch_size", self.batch_size, 2)
@@ -186,7 +194,7 @@ class OptimConfig:
         not_negative("optim.weight_decay", self.weight_decay)
         for name, value in (("optim.warmup", self.warmup), *(("optim.betas", beta) for beta in self.betas)):
             if not 0 <= value < 1:
-                raise UserError(f"{name} is a share in [0, 1), not {value!r}")
+                raise UserError(f"{name} must be a number in [0, 1), not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,13 +202,13 @@ class InitFrom:
     """A part of the recipe starts from the weights of another run of this workbench."""
 
     part: str
-    """Beginning of the names of its parameters, such as `video`; empty for the whole recipe."""
+    """Prefix of the names of its parameters, such as `video`; empty for the whole recipe."""
     run: str
     """`STUDY/KEY-sSEED` beside this run's study, or the path of a run directory."""
     source: str = ""
-    """The same beginning in the other run; empty where it is called alike."""
+    """The prefix in the other run; empty if it is the same."""
     sha256: str = ""
-    """Of the other run's weights, which are refused when they are others; empty takes what is there."""
+    """SHA-256 of the other run's weights; a mismatch is an error. Empty accepts any weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,51 +219,61 @@ class RunConfig:
     """The `Config` of a module in `workbench.recipes`."""
     data: DataConfig = field(default_factory=DataConfig)
     stages: tuple[Stage, ...]
+    """Stages of training, in order."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     evaluations: int = 4
-    """Evaluations on the validation split, evenly spaced; the last is at the end."""
+    """Number of evaluations on the validation split, evenly spaced; the last one is at the end."""
     seed: int = 0
+    """Seed of initialisation and of all sampling, from 0 to 2**63 - 1."""
     tasks: tuple[str, ...] = added(before=("retrieval",))
-    """What the trained model is evaluated by: modules of `workbench.tasks`, those that its recipe can do."""
+    """Tasks that evaluate the trained model: modules of `workbench.tasks`, as far as its recipe supports
+    them."""
     evaluate_on: tuple[DataConfig, ...] = added(before=())
-    """Other data that it is evaluated on as well, its metrics named `test/DATA:METRIC`."""
+    """Other data that it is also evaluated on; their metrics are named `test/DATA:METRIC`."""
     init_from: tuple[InitFrom, ...] = added(before=())
+    """Parts that start from the weights of other runs."""
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise UserError("a run needs at least one stage")
+            raise UserError("a run must have at least one stage")
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise UserError(f"a run has one task or more, none of them twice, not {self.tasks!r}")
+            raise UserError(f"a run must have one or more tasks, each named once, not {self.tasks!r}")
         for data in (*self.training_data, *self.evaluate_on):
             if data.frames not in (self.data.frames, 1) or data.size != self.data.size:
                 raise UserError(
-                    f"all data of a run have {self.data.frames} frames of {self.data.size} pixels, as its "
-                    f"own, or one frame where they are pictures; {data.name} has {data.frames} of {data.size}"
+                    f"all data of a run must have {self.data.frames} frames of {self.data.size} pixels, or "
+                    f"one frame where they are pictures; {data.name} has {data.frames} of {data.size}"
                 )
         for stage in self.stages:
             mixed = [one.data.name for one in stage.mix]
             if len({(stage.data or self.data).name, *mixed}) < 1 + len(mixed):
-                raise UserError(f"a stage mixes data of different names, each once, not {', '.join(mixed)}")
+                raise UserError(
+                    f"the data that a stage mixes must each be named once and differ from its own, not be "
+                    f"{', '.join(mixed)}"
+                )
         others = [data.name for data in self.evaluate_on]
         if len({self.data.name, *others}) < 1 + len(others):
-            raise UserError(f"evaluate_on names data by different names than {self.data.name!r}, each once")
+            raise UserError(f"evaluate_on must name each data set once, and not {self.data.name!r}")
         if any(data.text != "captions" for data in self.evaluate_on):  # it would be a twin with another key
-            raise UserError("data.text is what training reads: evaluate_on leaves it at 'captions'")
+            raise UserError("data.text is what training reads: evaluate_on must leave it at 'captions'")
         if any((data.crop, data.flip, data.jitter) != (1, 0, 0) for data in self.evaluate_on):
-            raise UserError("data.crop, flip and jitter change what training sees: evaluate_on leaves them")
+            raise UserError(
+                "data.crop, data.flip and data.jitter change what training sees: evaluate_on must leave "
+                "them at 1, 0 and 0"
+            )
         at_least("evaluations", self.evaluations, 1)
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:
-            raise UserError(f"seed is below 2**63, not {self.seed}")
+            raise UserError(f"seed must be below 2**63, not {self.seed}")
 
     @property
     def training_data(self) -> tuple[DataConfig, ...]:
-        """The data of the stages in their order, each once."""
+        """The data sets of the stages in order, each once."""
         return self._read_by(self.stages)
 
     @property
     def recipe_data(self) -> tuple[DataConfig, ...]:
-        """Those of the training data that a stage of another objective than `align` reads."""
+        """The training data that stages with other objectives than `align` read."""
         return self._read_by([stage for stage in self.stages if stage.objective != "align"])
 
     def _read_by(self, stages: Sequence[Stage]) -> tuple[DataConfig, ...]:
@@ -264,12 +282,13 @@ class RunConfig:
 
     @property
     def all_data(self) -> tuple[DataConfig, ...]:
-        """All that has to be prepared: the run's own, that of its stages, and what it is evaluated on."""
+        """All data sets to prepare: the run's own, those of its stages and those of its evaluation."""
         return tuple(dict.fromkeys((self.data, *self.training_data, *self.evaluate_on)))
 
     def with_data(self, change: Callable[[DataConfig], DataConfig], **more: Any) -> RunConfig:
-        """The same run with all its data changed alike, and at once with `more` of its fields, which have to
-        fit the new data."""
+        """The same run with `change` applied to all its data.
+
+        more: new values of other fields, which must fit the new data and are therefore set together."""
         stages = [
             replace(
                 stage,
@@ -294,7 +313,7 @@ class RunConfig:
     def key(self) -> str:
         """Twelve hexadecimal digits that identify the cell: the configuration without its seed.
 
-        Twins share a key: a masking with ratio 0 hides nothing, whatever its strategy.
+        Equivalent configurations share a key: a masking with ratio 0 hides nothing, whatever its strategy.
         """
         content = canonical(self)
         del content["seed"]
@@ -306,7 +325,7 @@ class RunConfig:
 
     @staticmethod
     def from_json(text: str) -> RunConfig:
-        """Raises `UserError` for a file that is not a configuration of this version."""
+        """A configuration from its JSON form. Raises `UserError` for one that does not fit this version."""
         try:
             config = from_dict(json.loads(text))
         except UserError:
@@ -316,5 +335,5 @@ class RunConfig:
         if not isinstance(config, RunConfig):
             raise UserError(f"expected a RunConfig, found {type(config).__name__}")
         if not type(config.recipe).__module__.startswith("workbench.recipes."):
-            raise UserError(f"recipe is the Config of a recipe, not {type(config.recipe).__name__}")
+            raise UserError(f"recipe must be the Config of a recipe, not {type(config.recipe).__name__}")
         return config

@@ -6,7 +6,7 @@
     wb.compare(said.cell(video_ratio=0.9, text_ratio=0), said.baseline)
     wb.figure("mask_ratio", kind="sweep")        a plotly figure
 
-`functions` has what one calls, `results` what comes back. Everything is read from run directories below
-`results`: the argument, `$WORKBENCH_RESULTS`, or `./results`. What cannot be done is a
-`workbench.errors.UserError` of one sentence.
+`functions` contains the functions, `results` the types of their results. Everything is read from run
+directories below `results`: the argument, `$WORKBENCH_RESULTS`, or `./results`. Requests that cannot be
+fulfilled raise a `workbench.errors.UserError` of one sentence.
 """

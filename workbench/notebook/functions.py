@@ -1,4 +1,4 @@
-"""What one calls in a notebook, `workbench.runs` and the others; see `workbench.notebook`."""
+"""The functions for notebooks, `workbench.runs` and the others; see `workbench.notebook`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 
 def runs(study: str | None = None, *, results: Path | str | None = None) -> pl.DataFrame:
-    """One row a run of a study, or of all: name, cell, seed and state, then its choices (`axis.`), its
-    configuration (`config.`), its scores and costs (`metric.`) and what it ran on (`env.`).
+    """A table with one row for each run of a study, or of all studies.
+
+    Columns are name, cell, seed and state of the run, then its choices (`axis.`), its configuration
+    (`config.`), its scores and costs (`metric.`) and its environment (`env.`).
 
     Raises `UserError` for a study without runs.
     """
@@ -43,20 +45,21 @@ def runs(study: str | None = None, *, results: Path | str | None = None) -> pl.D
 def answer(*studies: str, plan: str = "", results: Path | str | None = None) -> StudyAnswer:
     """The answer of a study, or of several in one table (`workbench.answer.joint`).
 
-    plan: of what else one study was asked, such as `budget 2x`. Raises `UserError` where no run is complete.
+    plan: name of another plan of the study, such as `budget 2x`; only for a single study. Raises `UserError`
+    if no run is complete.
     """
     return StudyAnswer(answer=_answered(studies, plan, results)[0])
 
 
 def compare(a: Cell, b: Cell) -> CellComparison:
-    """Cell `a` minus cell `b`, both of one answer: `answer(...)` of several studies has the cells of all.
+    """The difference of cell `a` minus cell `b` of one answer, which may be that of several studies.
 
-    Raises `UserError` for cells of two answers, for the same one twice, and where the cells cannot be paired.
+    Raises `UserError` for cells of two answers, for the same cell twice, and for cells that cannot be paired.
     """
     for one in (a, b):
         if not isinstance(one, Cell):
             raise UserError(
-                f"compare takes two cells of an answer, such as answer(...).best, not {type(one).__name__}"
+                f"compare needs two cells of an answer, such as answer(...).best, not {type(one).__name__}"
             )
     found = a.said.answer
     asked, evidence = found.asked, found.evidence
@@ -88,15 +91,16 @@ def compare(a: Cell, b: Cell) -> CellComparison:
 def figure(
     *studies: str, kind: str = "sweep", plan: str = "", results: Path | str | None = None
 ) -> go.Figure:
-    """A picture of a study to move in, as the report and the dashboard draw it.
+    """An interactive plotly figure of a study, as drawn by the report and the dashboard.
 
-    kind: one of `KINDS`. Raises `UserError` for another one, and where the study has not what it takes.
+    kind: one of `KINDS`. plan: as in `answer`. Raises `UserError` for an unknown kind, or if the study lacks
+    the axes or runs for it.
     """
     if kind not in KINDS:
         raise UserError(f"there is no figure {kind!r}; there are {', '.join(KINDS)}")
     found, folder = _answered(studies, plan, results)
     if (picture := KINDS[kind](found, folder)) is None:
-        raise UserError(f"study {found.asked.name} has not the axes or the runs for the figure {kind!r}")
+        raise UserError(f"study {found.asked.name} lacks the axes or the runs for the figure {kind!r}")
     return picture.moving
 
 
@@ -119,8 +123,8 @@ KINDS: Mapping[str, Callable[[Answer, Path], Picture | None]] = {
     "interactions": lambda found, _: pictures.factors(found, interactions=True),
     "parallel": lambda found, _: pictures.parallel(found, found.asked.reads),
 }
-"""What `figure` draws: the metric over an axis, over two, against cost, during training, against the
-baseline, what each choice does on average, which choices act together, every cell as a line."""
+"""Kinds of figures: the metric over one axis, over two axes, against cost, during training, against the
+baseline, the average effect of each choice, interactions of choices, every cell as a line."""
 
 
 def _answered(studies: tuple[str, ...], plan: str, results: Path | str | None) -> tuple[Answer, Path]:
@@ -130,7 +134,7 @@ def _answered(studies: tuple[str, ...], plan: str, results: Path | str | None) -
         raise UserError("name a study, such as answer('mask_ratio'), or several")
     if len(studies) > 1:
         if plan:
-            raise UserError("plan is of one study; an answer of several takes what each asks itself")
+            raise UserError("plan is for one study; an answer of several takes each study as it stands")
         return together(studies, folder), folder
     asked, _ = load_asked(folder, studies[0], plan)
     found = answer_of_study(asked, folder)

@@ -1,4 +1,4 @@
-"""What the functions of a notebook return: answers, their cells, two cells compared. They show themselves."""
+"""Results of the notebook functions: answers, their cells and comparisons. Notebooks display them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.report.share.markup import to_html
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of an answer, such as `compare` takes."""
+    """A cell of an answer, as an argument of `compare`."""
 
     said: StudyAnswer
     key: str
@@ -28,24 +28,24 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyAnswer:
-    """What a study says; in a notebook it shows itself as the report does."""
+    """The answer of a study; a notebook displays it as the report does."""
 
     answer: Answer
-    """All that is known, see `workbench.answer.results`."""
+    """The complete answer, see `workbench.answer.results`."""
 
     @property
     def sentence(self) -> str:
-        """The answer itself."""
+        """The answer as a sentence."""
         return self.answer.sentence
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What limits it, a sentence each."""
+        """Its limitations, a sentence each."""
         return self.answer.caveats
 
     @property
     def cells(self) -> pl.DataFrame:
-        """One row a cell with all digits, as in the report's `table.csv`."""
+        """One row for each cell with all digits, as in the report's `table.csv`."""
         return rows.exact(self.answer)
 
     @property
@@ -59,7 +59,7 @@ class StudyAnswer:
         return self._known(self.answer.asked.baseline, f"study {self.answer.asked.name} has no baseline")
 
     def cell(self, **axes: Any) -> Cell:
-        """The one cell with these choices, such as `video_ratio=0.9`. `UserError` for none or several."""
+        """The cell with these choices, such as `video_ratio=0.9`. Raises `UserError` for none or several."""
         asked = self.answer.asked
         for axis in axes:
             if axis not in asked.axes:
@@ -95,7 +95,7 @@ class StudyAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class CellComparison:
-    """One cell minus another. Both were chosen by whoever looks, so nothing is claimed of the difference."""
+    """One cell minus another. The user chose both, so the difference is not a claim."""
 
     a: Cell
     b: Cell

@@ -1,4 +1,4 @@
-"""A study: one question, asked in a file of its own, `studies/<name>.py`, which exposes `STUDY`."""
+"""Studies: each asks one question in its own file, `studies/<name>.py`, which defines `STUDY`."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ _C = TypeVar("_C", bound=Choice)
 
 
 class Trial(Protocol):
-    """What `configure` may ask for: one value of each axis, as from an Optuna trial."""
+    """The interface of trials for `configure`: one value for each axis, as from an Optuna trial."""
 
     @property
     def recipe(self) -> str:
-        """The recipe that `--recipe` chose; empty for a study without `recipes`."""
+        """The recipe selected by `--recipe`; empty for a study without `recipes`."""
 
     @property
     def cost(self) -> str:
-        """The study's `cost`; empty where the metric alone is searched for."""
+        """The study's `cost`; empty if the search is for the metric alone."""
 
     def suggest_categorical(self, name: str, choices: Sequence[_C]) -> _C: ...
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number of three significant digits; only a search can draw from a range."""
+        """A number with three significant digits; only a search can sample from a range."""
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number, both ends included; only a search can draw from a range."""
+        """A whole number, both ends included; only a search can sample from a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Something published that a study puts to the test; see `workbench.answer.verdicts` for the verdict."""
+    """A published claim that a study tests; see `workbench.answer.verdicts` for the verdict."""
 
     text: str
     """The claim in words."""
     arm: Mapping[str, Choice]
     """The cell it is about, given by its axes; it is compared with the study's baseline."""
     metric: str
-    """Of a run, such as `cost/video_gflops_per_clip`, or of a task; without a split it is read on test."""
+    """Metric of a run, such as `cost/video_gflops_per_clip`, or of a task; on test if no split is named."""
     figure: Literal["saved", "times", "difference"]
     """`saved`: percent less than the baseline; `times`: how many times the baseline; `difference`: arm
     minus baseline, in the metric's units."""
@@ -91,70 +91,73 @@ class Study:
     """One question and the runs that answer it.
 
     An *ablation* runs every cell with every seed. A *search* lets Optuna propose `trials` cells, one after
-    another, each with seed 0: by TPE for the metric alone, stopping what lags (pruning), or, with a `cost`,
-    by TPE or NSGA-II for the Pareto front, pruning nothing.
+    another, each with seed 0: by TPE for the metric alone, with pruning of poor trials, or, with a `cost`,
+    by TPE or NSGA-II for the Pareto front, without pruning.
     """
 
     question: str
+    """The question, as shown in listings and reports."""
     configure: Callable[[Trial], RunConfig]
-    """Returns the cell for the choices of a trial; nothing varies anywhere else. An axis may
-    depend on the choice of another one; cells that come out the same count once."""
+    """Returns the cell for the choices of a trial; nothing else varies. An axis may
+    depend on the choice of another one; equal cells count once."""
     metric: str = "t2v_r1"
-    """Of a task, without a split: cells are selected by `val/<metric>` and reported by `test/<metric>`.
-    Measured on other data (`RunConfig.evaluate_on`) it is `NAME:metric`, such as `msrvtt:t2v_r1`."""
+    """Metric of a task, without a split: cells are selected by `val/<metric>` and reported by
+    `test/<metric>`. On other data (`RunConfig.evaluate_on`) it is `NAME:metric`, such as `msrvtt:t2v_r1`."""
     direction: Literal["", "maximize", "minimize"] = ""
-    """Empty stands for the metric's own, and becomes that."""
+    """Whether larger or smaller is better; empty is replaced by the metric's own direction."""
     mode: Literal["ablation", "search"] = "ablation"
+    """Whether every cell runs with every seed (`ablation`) or Optuna proposes cells (`search`)."""
     trials: int = 40
-    """Of a search: how many are proposed; `--trials` overrides it."""
+    """Number of trials of a search; `--trials` overrides it."""
     sampler: Literal["tpe", "nsga2"] = "tpe"
-    """Of a search: who proposes."""
+    """Algorithm that proposes the trials of a search."""
     cost: str = ""
-    """Of a search: what is to be low while the metric is good, such as `cost/train_pflops`."""
+    """Metric that a search minimises beside its main metric, such as `cost/train_pflops`."""
     says: Mapping[str, str] = field(default_factory=dict)
-    """Axis -> how people say a choice of it, such as `{share} video hidden`, see `workbench.naming`."""
+    """Axis -> wording of its choices, such as `{share} video hidden`, see `workbench.naming`."""
     baseline: Mapping[str, Choice] = field(default_factory=dict)
     """The cell that the others are compared with, given by its axes."""
     within: tuple[str, ...] = ()
-    """Axes that separate comparisons, such as budgets that are not to be compared with each other. Each cell
-    is compared with the baseline of the same choices there; `baseline` names the other axes only."""
+    """Axes whose values are not compared with each other, such as budgets. Each cell is compared with the
+    baseline that has the same choices of these axes; `baseline` names the other axes only."""
     over: str = ""
-    """One of `within` whose values are budgets, from small to large: answers then have a curve over it for
-    each choice of the other axes, and say where curves cross, see `workbench.stats.scaling`."""
+    """An axis in `within` whose values are budgets, from small to large: answers then contain a curve over it
+    for each choice of the other axes, and where curves cross, see `workbench.stats.scaling`."""
     seeds: tuple[int, ...] = (0,)
+    """Seeds of every cell."""
     reads: tuple[str, ...] = (
         "cost/train_pflops",
         "cost/train_gflops_per_clip",
         "speed/clips_per_s",
         "train/steps",
     )
-    """What is worth reading beside the metric."""
+    """Further metrics that reports show beside the main one."""
     claims: tuple[Claim, ...] = ()
-    """What others have claimed, to be given a verdict."""
+    """Published claims that get a verdict."""
     contrasts: tuple[Contrast, ...] = ()
-    """Registered differences, the only ones of which anything is then claimed, in the order of the tests."""
+    """Registered differences in the order of the tests; if there are any, only they can be claims."""
     collapse: float | None = None
-    """A run whose `val/<metric>` is no better has collapsed: it is left out of what is tested, which is then
-    about the runs that train. Fixed here, before any run; None leaves none out."""
+    """Runs whose `val/<metric>` is not better than this have collapsed and are left out of the tests, which
+    are then about the other runs. It must be fixed before any run; None leaves no run out."""
     looks: Mapping[int, float] = field(default_factory=dict)
-    """Numbers of seeds at which claims are looked for, with the share of the 5 % that each look may spend, as
-    in {3: 0.01, 5: 0.015, 8: 0.025}. With any other number of seeds nothing is then claimed."""
+    """Planned interim looks: number of seeds -> share of the 5 % that the look may spend, as in
+    {3: 0.01, 5: 0.015, 8: 0.025}. With any other number of seeds nothing is claimed."""
     recipes: tuple[str, ...] = ()
-    """What `--recipe` may choose, for `configure` to read as `trial.recipe`; the first is the default. Under
-    another one the study is a study of its own, see `with_recipe`."""
+    """Values of `--recipe`, which `configure` reads as `trial.recipe`; the first is the default. With another
+    one the study is a separate study, see `with_recipe`."""
     recipe: str = ""
-    """The one that is asked for; set by `with_recipe`."""
+    """The selected recipe; set by `with_recipe`."""
     by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Recipe -> fields that the study has otherwise under it, such as its metric and its contrasts; of the
-    default one they are those given here."""
+    """Recipe -> fields of the study that differ under it, such as metric and contrasts; for the default
+    recipe the fields of the study apply."""
     smoke: Callable[[RunConfig], RunConfig] = smoke
-    """Makes a cell small enough to try the whole path in seconds (`--smoke`)."""
+    """Shrinks a cell so that the whole path can be tested in seconds (`--smoke`)."""
     name: str = ""
-    """Name of the file, set by `load`; with the recipe appended where that is not the default."""
+    """Name of the file, set by `load`; the recipe is appended if it is not the default."""
 
     @property
     def fixed_rules(self) -> dict[str, Any]:
-        """What is fixed beforehand about collapse and looks, as it stands in `study.json`."""
+        """The rules about collapse and looks that are fixed in advance, as written to `study.json`."""
         return {"collapse": self.collapse, "looks": {str(n): alpha for n, alpha in self.looks.items()}}
 
     def __post_init__(self) -> None:
@@ -189,7 +192,7 @@ class Study:
         if self.looks:
             from workbench.stats.looks import Looks
 
-            Looks(self.looks)  # refuses what is no plan of looks
+            Looks(self.looks)  # raises an error for an invalid plan of looks
         if self.mode == "search" and (self.looks or self.collapse is not None):
             raise UserError("a search must have no looks and no collapse: what it finds is no claim")
         if self.collapse is not None and not math.isfinite(self.collapse):
@@ -218,13 +221,13 @@ class Study:
 
 
 def _of_a_task(full: str) -> bool:
-    """Whether a name with its split is that of a metric that some task measures."""
+    """Whether a metric, named with its split, is measured by a task."""
     parts = score(full)
     return parts is not None and "/" not in parts.name and parts.name in metrics()
 
 
 def load(name: str) -> Study:
-    """The study of that name; `UserError` lists those that exist when there is none."""
+    """The study of that name. Raises `UserError`, which lists the available ones, for an unknown name."""
     files = find()
     if name not in files:
         known = ", ".join(files) or "none in ./studies"
@@ -241,7 +244,7 @@ def load(name: str) -> Study:
     assert spec is not None, files[name]
     assert spec.loader is not None, files[name]
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses of the file look their module up
+    sys.modules[spec.name] = module  # dataclasses in the file look up their module
     extensions.check()
     try:
         with extensions.blaming():
@@ -256,10 +259,10 @@ def load(name: str) -> Study:
 
 
 def with_recipe(study: Study, recipe: str) -> Study:
-    """The study under another of its recipes: the same question with runs, ledger and report of its own.
+    """The study under another of its recipes: the same question with its own runs, ledger and report.
 
-    Contrasts are registered for the default recipe, by what pilot runs of that one showed; another recipe may
-    have other choices, and is compared cell by cell, unless `by_recipe` registers contrasts for it.
+    Contrasts are registered for the default recipe, from its pilot runs; another recipe may have other
+    choices, and its cells are compared one by one, unless `by_recipe` registers contrasts for it.
     """
     if recipe in ("", study.recipe):
         return study
@@ -276,7 +279,7 @@ def with_recipe(study: Study, recipe: str) -> Study:
 
 
 def single_objective(study: Study) -> Study:
-    """The search for the metric alone, with pruning: a study of its own beside that for the front."""
+    """The search for the metric alone, with pruning, as a separate study beside the search for the front."""
     if not study.cost:
         allowed = ", ".join(name for name, file in find().items() if _written(file, "cost"))
         raise UserError(f"study {study.name} has no Pareto front to leave out; --single is for {allowed}")
@@ -285,7 +288,7 @@ def single_objective(study: Study) -> Study:
 
 
 def find() -> dict[str, Path]:
-    """Names and files of all studies: in the user's own folders and in this project, the former first."""
+    """Names and files of all studies, first those in the user's own folders, then those of this project."""
     folders = (*extensions.folders("studies"), ours("studies"))
     found = {
         file.stem: file
@@ -297,7 +300,7 @@ def find() -> dict[str, Path]:
 
 
 def questions() -> dict[str, str]:
-    """Every study's question, read without running its file, so that listing imports no torch."""
+    """Every study's question, read without running its file, so that listing does not import torch."""
     return {
         name: str(_written(file, "question") or "(no question written out in the file)")
         for name, file in find().items()
@@ -310,7 +313,7 @@ def _with_recipes() -> dict[str, tuple[str, ...]]:
 
 
 def _written(file: Path, argument: str) -> Any:
-    """What a study file gives for an argument, without running the file; None where it gives nothing."""
+    """The value of an argument in a study file, read without running the file; None if it is not given."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
@@ -320,5 +323,5 @@ def _written(file: Path, argument: str) -> Any:
             try:
                 return ast.literal_eval(node.value)
             except ValueError:
-                break  # put together by code: only running the file would tell
+                break  # computed by code, so only running the file would give it
     return None
