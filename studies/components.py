@@ -1,11 +1,11 @@
 """Does what a system is known for help it here? Removes its unique part and parts that its paper ablates.
 
-`--recipe` says which system; every arm changes one thing of its published defaults, at equal training FLOPs,
-with the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the
-arm `as published`. Parts that do not serve retrieval show at the end of the system's own stage, before the
-alignment moves its encoders: pairs judged together, captions, the order of actions, places, times, where a
-recipe can do these; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed`. What is not
-measured stays empty. 5 to 8 cells.
+`--recipe` selects the system; every arm changes one of its published defaults, at equal training FLOPs, with
+the stages and the learning rate of `systems`. Read `t2v_r1` after both stages and the difference to the arm
+`as published`. Effects on other abilities are measured at the end of the system's own stage, before the
+alignment changes its encoders: pairs judged together, captions, the order of actions, pointing and grounding,
+if a recipe supports them; and by probes of the frozen encoder. locvtp trains on `moving_shapes_timed`. Cells
+of the table without a measurement are empty. 5 to 8 cells.
 
     python -m workbench.study components --recipe coca --seeds 3
 """

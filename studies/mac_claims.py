@@ -1,7 +1,7 @@
 """Do MAC's headline claims hold here? Compares MAC's default with no masking at equal epochs. 2 cells.
 
-That default hides 60 % of the video, inferred from the abstract, and 15 % of the words, our choice. So the
-first claim checks the count of FLOPs.
+Our default of MAC hides 60 % of the video, inferred from the abstract, and 15 % of the words, our choice. So
+the first claim only checks the count of FLOPs.
 
 The paper's abstract: 60 % FLOPs off, 3x faster, and R@1 not lower. Read the verdicts: on the video encoder's
 forward FLOPs, on clips per second of training, and on `t2v_r1`. The rules are fixed in this file.

@@ -1,9 +1,8 @@
 """At how many epochs would masked and unmasked training meet? Compares MAC with no masking. 6 cells.
 
-The claims of `mac_claims` are about training that is long and text that can spare a word. This study trains
-in the world `moving_shapes_redundant`, whose captions say everything twice, for 2, 4 and 8 epochs, and says
-where the curves of `t2v_r1` cross or would meet. `mac_claims` at 16 epochs in the same world is a test of
-what these curves foretell.
+The claims of `mac_claims` are about long training and redundant text. This study trains on
+`moving_shapes_redundant`, whose captions say everything twice, for 2, 4 and 8 epochs, and estimates where the
+curves of `t2v_r1` cross or would meet. `mac_claims` with 16 epochs on the same data tests this prediction.
 
     python -m workbench.study mac_trend
     python -m workbench.study mac_claims --data moving_shapes_redundant --budget 16epochs --seeds 10,11,12,13

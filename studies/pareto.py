@@ -1,8 +1,9 @@
 """What is the best quality at each cost? Searches ratios, strategy, model size, learning rate. 40 cells.
 
-Every trial sees equally many clips, so that hiding tokens and a smaller model are what saves training FLOPs.
-Read the Pareto front, `t2v_r1` against `cost/train_pflops`, and what mattered for being near it. `--single`
-seeks the best `t2v_r1` alone, at equal training FLOPs, and stops trials that lag.
+Optuna's TPE proposes the trials. Every trial sees equally many clips, so only hidden tokens and smaller
+models save training FLOPs. Read the Pareto front, `t2v_r1` against `cost/train_pflops`, and the importance of
+the axes for being near it. `--single` searches for the best `t2v_r1` alone, at equal training FLOPs, and
+prunes poor trials.
 
     python -m workbench.study pareto
     python -m workbench.study pareto --trials 80

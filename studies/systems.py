@@ -1,4 +1,4 @@
-"""Which published system learns most from the same FLOPs? Each recipe is a cell, at equal training FLOPs.
+"""Which published system learns most from the same FLOPs? All recipes are cells, at equal training FLOPs.
 
 Each system trains under its own losses and masking for two thirds of the budget, and for one third under the
 same unmasked alignment, at the learning rate that `systems_rates` has chosen for it on another seed (`CHOSEN`

@@ -1,8 +1,9 @@
 """At which learning rate should each system be compared? Each recipe has three rates. Three cells a recipe.
 
-Run on a seed that no comparison uses, so that choosing a rate favours nobody, and for half of the FLOPs of
-`systems`. The rate of a system is that of its lowest mean rank on val: so early `t2v_r1` rests on few of the
-500 clips, while every query has a rank. `CHOSEN` in `workbench/study/stages.py` holds what was chosen.
+The study uses a seed that no comparison uses, so that the choice of a rate favours no system, and half of the
+FLOPs of `systems`. The chosen rate of a system has the lowest mean rank on val: at this budget `t2v_r1`
+depends on few of the 500 clips, while every query has a rank. The choices are `CHOSEN` in
+`workbench/study/stages.py`.
 
     python -m workbench.study systems_rates
 """

@@ -1,7 +1,8 @@
-"""Does a last unmasked stage help, as in FLIP (arXiv:2212.00794)? Compares three lengths of it. 3 cells.
+"""Does a last unmasked stage help, as in FLIP (arXiv:2212.00794)? Compares shares of the FLOPs. 3 cells.
 
 Read `t2v_r1` over the share of the budget that is spent unmasked, and beside it `test/stage0_t2v_r1`, the
-score just before the unmasked stage. That stage warms up and anneals anew (`OptimConfig`), which is our
+score just before the unmasked stage. That stage restarts warm-up and cosine decay (`OptimConfig`), which is
+our
 choice: its effect is not separated from that of the masking.
 
     python -m workbench.study unmasked_tuning
