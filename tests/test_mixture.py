@@ -159,14 +159,14 @@ def test_nothing_mixed_leaves_keys_as_they_were_and_a_file_tells_what_is() -> No
 
 
 def test_what_cannot_be_mixed_is_refused_in_a_sentence() -> None:
-    with pytest.raises(UserError, match="mac reads clips of one length only; a picture is a still clip of 4"):
+    with pytest.raises(UserError, match="mac reads clips of one length only; an image is a still clip of 4"):
         check(run_config("mac", stages=mixed().stages))
     check(mixed())
     twice = replace(mixed().stages[0], mix=(Mixed(data=IMAGES, share=0.2), Mixed(data=IMAGES, share=0.3)))
     for change, reason in (
         (lambda: Mixed(data=IMAGES, share=1.0), "above 0 and below 1, not 1.0"),
         (lambda: replace(twice, mix=(Mixed(data=IMAGES, share=0.6),) * 2), "add up to less than 1"),
-        (lambda: mixed(stages=(twice,)), "mixes data of different names, each once"),
+        (lambda: mixed(stages=(twice,)), "a stage mixes must each be named once and differ"),
         (lambda: parse_mix([["flickr8k:there", "half"]]), "such as 0.25, not 'half'"),
     ):
         with pytest.raises(UserError, match=reason):
@@ -218,13 +218,13 @@ def test_a_folder_of_videos_and_one_of_pictures_through_the_command(
     of_pictures(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     asked = ["--data", "folder:clips", "--mix", "folder-2:images", "0.5", "--device", "cpu"]
-    how = {"omnivl": "an image of one frame", "mac": "a still clip of 4 frames"}
+    how = {"omnivl": "one frame", "mac": "a still clip of 4 frames"}
     for name, words in how.items():
         assert main([f"with_{name}", *asked, "--plan"]) == 0
         plan = capsys.readouterr().out
         assert "trains on 1. folder in 0.5 of the steps and folder-2 in 0.5 of the steps, recipe" in plan
         assert "tested on folder and folder-2 at the end, selected on folder" in plan
-        assert f"folder-2: {name} reads a picture as {words}" in plan
+        assert f"folder-2: {name} reads an image as {words}" in plan
     command = [sys.executable, "-m", "workbench.study", "with_omnivl", *asked, "--mlflow", "none"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

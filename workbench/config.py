@@ -242,7 +242,7 @@ class RunConfig:
             if data.frames not in (self.data.frames, 1) or data.size != self.data.size:
                 raise UserError(
                     f"all data of a run must have {self.data.frames} frames of {self.data.size} pixels, or "
-                    f"one frame where they are pictures; {data.name} has {data.frames} of {data.size}"
+                    f"one frame where they are images; {data.name} has {data.frames} of {data.size}"
                 )
         for stage in self.stages:
             mixed = [one.data.name for one in stage.mix]

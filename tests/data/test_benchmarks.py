@@ -155,30 +155,30 @@ def test_a_picture_of_flickr8k_that_its_captions_call_otherwise(tmp_path: Path) 
 
 WRONG: list[tuple[str, str, str, str]] = [
     ("msrvtt", "MSRVTT_train.9k.csv", "videoid,name,page_dir\n1,a,b\n", "not video_id; it may be of another"),
-    ("msrvtt", "MSRVTT_data.json", "[]", "should be a list of objects with video_id, caption"),
-    ("msrvtt", "MSRVTT_data.json", '{"sentences": [{"video_id": "video0"}]}', "entry 1 should have video_id"),
+    ("msrvtt", "MSRVTT_data.json", "[]", "must be a list of objects with video_id, caption"),
+    ("msrvtt", "MSRVTT_data.json", '{"sentences": [{"video_id": "video0"}]}', "entry 1 must have video_id"),
     ("msrvtt", "MSRVTT_data.json", "{", "is not a JSON file"),
     ("msrvtt", "MSRVTT_train.9k.csv", "video_id\nvideo99\n", "names 'video99', of which .* has no caption"),
     ("webvid", "results_2M_val.csv", "video_id,sentence\nvideo1,a\n", "not videoid, name, page_dir"),
-    ("lsmdc", "LSMDC16_annos_val.csv", "a,b,c\n", "line 1 has 1 fields parted by tabs, not clip_id"),
+    ("lsmdc", "LSMDC16_annos_val.csv", "a,b,c\n", "line 1 has 1 fields separated by tabs, not clip_id"),
     (
         "didemo",
         "val_data.json",
         '[{"video": "a", "description": 5, "times": [], "num_segments": 6}]',
-        "is text",
+        "must be text",
     ),
     (
         "activitynet",
         "val_1.json",
         '{"v_1": {"duration": 5}}',
-        "'v_1' should have duration, timestamps and sent",
+        "'v_1' must have duration, timestamps and sent",
     ),
-    ("flickr8k", "Flickr8k.token.txt", "a picture of nothing\n", "should be picture#0, a tab and a caption"),
+    ("flickr8k", "Flickr8k.token.txt", "a picture of nothing\n", "must be image#0, a tab and a caption"),
     (
         "coco",
         "dataset_coco.json",
         '{"images": [{"filename": "a.jpg"}]}',
-        "entry 1 should have filename, split",
+        "entry 1 must have filename, split",
     ),
 ]
 

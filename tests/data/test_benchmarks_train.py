@@ -49,7 +49,7 @@ def test_a_benchmark_of_pictures_trains_with_one_frame(tmp_path: Path) -> None:
     stages = (Stage(budget=Budget(unit="steps", amount=60)),)
     config = run_config(TINY, data=DataConfig(name="flickr8k", frames=4, size=16), stages=stages)
     config, notes = fitted(config, partial(describe, source=source))
-    assert "flickr8k: one frame a picture, encoded with a tubelet of 1" in notes
+    assert "flickr8k: one frame an image, encoded with a tubelet of 1" in notes
     config = replace(config, optim=replace(config.optim, batch_size=6))
     data = describe(config.data, source).data
     store = FrameStore.open(prepare(data, source=source, root=tmp_path / "root", progress=False))

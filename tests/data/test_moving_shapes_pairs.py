@@ -114,7 +114,7 @@ def test_of_some_rows_boxes_are_those_of_all_and_of_other_frames_those_of_these(
 
 def test_clips_that_another_version_drew_have_no_known_boxes(store):
     other = dataclasses.replace(store, digest="0" * 64)
-    with pytest.raises(UserError, match="drawn by another version"):
+    with pytest.raises(UserError, match="made by another version"):
         truth_of(other).boxes(np.arange(2))
 
 

@@ -110,5 +110,5 @@ def test_a_sample_of_the_test_that_cannot_be_used_is_refused(tmp_path: Path) -> 
     whole = (place / "train-000000.tar").read_bytes()
     (place / "test-000000.tar").unlink()
     (place / "train-000000.tar").write_bytes(whole.replace(b"00000000.mp4", b"00000000.pm4"))
-    said = "1 of 5 samples are left out, such as train-000000/00000000 (it has neither a video nor a picture)"
+    said = "1 of 5 samples are left out, such as train-000000/00000000 (it has neither a video nor an image)"
     assert said in read_index(DATA, str(place)).notes

@@ -40,7 +40,7 @@ def test_a_run_on_pictures_has_one_frame_and_says_so(tmp_path: Path) -> None:
     assert found.recipe.video.tubelet == 1
     assert found.tasks == ("retrieval", "caption_sets")
     lines = text(plan)
-    assert "flickr8k: one frame a picture, encoded with a tubelet of 1" in lines
+    assert "flickr8k: one frame an image, encoded with a tubelet of 1" in lines
     assert "flickr8k: measured by caption_sets too" in lines
     assert "flickr8k: test clips: 2 here, 1000 published" in lines
 

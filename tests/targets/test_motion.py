@@ -190,7 +190,7 @@ class TestStores:
 
     def test_clips_of_another_world_have_no_known_motion(self, store):
         other = dataclasses.replace(store, digest="0" * 64)
-        with pytest.raises(UserError, match="drawn by another version"):
+        with pytest.raises(UserError, match="made by another version"):
             next(data.truth_of(other).motion(np.arange(16)))
 
     def test_clips_that_were_left_out_are_counted(self, tmp_path, store):

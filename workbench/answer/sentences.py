@@ -218,6 +218,6 @@ def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> s
     level = wording.percent(claimed[0].level)
     return (
         f"{text}. Intervals are at 95 %, of claims at {level}, so that at most {wording.percent(alpha)} of "
-        "the claims have one that misses the truth; since the claim itself rests on p, such an interval may "
-        "reach zero."
+        "the claims have one that misses the true difference; since the claim itself rests on p, such an "
+        "interval may reach zero."
     )

@@ -46,7 +46,7 @@ def picture_facts(path: Path, most: int) -> tuple[str, int, int]:
     except Image.DecompressionBombError as error:  # Pillow's own limit lies above ours
         raise PictureError(f"its frames are too large ({error})") from error
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise PictureError(f"it is not a readable picture ({_words(error)})") from error
+        raise PictureError(f"it is not a readable image ({_words(error)})") from error
 
 
 def read_picture(path: Path, most: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def read_picture(path: Path, most: int) -> np.ndarray:
             picture.load()
             return np.asarray(_plain(ImageOps.exif_transpose(picture)))
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise PictureError(f"the picture is damaged ({_words(error)})") from error
+        raise PictureError(f"the image is damaged ({_words(error)})") from error
 
 
 def _plain(picture: Image.Image) -> Image.Image:

@@ -139,7 +139,7 @@ def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore,
         progress=request.progress,
         allow_bad_eval=request.allow_bad_eval,
     )
-    still = [f"a picture stands still for the {data.frames} frames that the model reads"]
+    still = [f"an image stands still for the {data.frames} frames that the model reads"]
     return data, FrameStore.open(path), still if pictures and data.frames > 1 else []
 
 

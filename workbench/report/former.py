@@ -31,6 +31,7 @@ _WORDS = (
     ),
     (rf"; {_NO_SPREAD}", ", so the uncertainty of this difference cannot be estimated"),
     (_NO_TELLING, "Nothing was learned that is distinguishable from chance"),
+    ("have one that misses the truth;", "have one that misses the true difference;"),
     ("seeds would not do to see a difference", "seeds would not be enough to detect a difference"),
     ("would have been seen with a chance of", "would have been detected with a probability of"),
     ("seeds to see a difference", "seeds to detect a difference"),

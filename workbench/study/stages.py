@@ -99,8 +99,8 @@ def with_budget(stages: tuple[Stage, ...], text: str) -> tuple[Stage, ...]:
     match = _BUDGET.fullmatch(text.strip())
     if match is None or not 0 < float(match["amount"]) < math.inf:
         raise UserError(
-            f"--budget is a factor such as 2x, or an amount for the whole run such as 0.5pflops, 300steps, "
-            f"3epochs or 60seconds, not {text!r}"
+            f"--budget must be a factor such as 2x, or an amount for the whole run such as 0.5pflops, "
+            f"300steps, 3epochs or 60seconds, not {text!r}"
         )
     amount, unit = float(match["amount"]), match["unit"] or "pflops"
     own = [stage.budget for stage in stages]
@@ -154,7 +154,7 @@ def fitted(
     name = config.data.name
     if describe(config.data).pictures:
         config = _of_pictures(config)
-        notes.append(f"{name}: one frame a picture, encoded with a tubelet of 1")
+        notes.append(f"{name}: one frame an image, encoded with a tubelet of 1")
     else:
         config, said = _with_pictures(config, describe)
         notes += said
@@ -227,12 +227,12 @@ def _with_pictures(
         return config, []
     images = recipes.load(config.recipe_name).Recipe.READS_IMAGES
     frames = 1 if images else config.data.frames
-    how = "as an image of one frame" if images else f"as a still clip of {frames} frames"
+    how = "as one frame" if images else f"as a still clip of {frames} frames"
 
     def fit(data: DataConfig) -> DataConfig:
         return _still(data, frames) if data.name in names else data
 
-    return config.with_data(fit), [f"{name}: {config.recipe_name} reads a picture {how}" for name in names]
+    return config.with_data(fit), [f"{name}: {config.recipe_name} reads an image {how}" for name in names]
 
 
 def _of_pictures(config: RunConfig) -> RunConfig:

@@ -320,7 +320,7 @@ def check(config: RunConfig, processes: int = 1) -> None:
     frames = {data.frames for data in config.all_data}
     if len(frames) > 1 and not recipe.READS_IMAGES:
         raise UserError(
-            f"{config.recipe_name} reads clips of one length only; a picture is a still clip of "
+            f"{config.recipe_name} reads clips of one length only; an image is a still clip of "
             f"{config.data.frames} frames to it"
         )
     for stage in config.stages:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE", "index", "videos"]
 
-SOURCE = "CC3M's pictures and its lists"
+SOURCE = "CC3M's images and its lists"
 TABLES = {"train": "Train_GCC-training*.csv", "test": "Validation_GCC*.csv|Validation_*.csv"}
 PLAIN = {"train": "Train_GCC-training*.tsv", "test": "Validation_GCC*.tsv"}
 FOLDERS = {"train": "training", "test": "validation"}
@@ -59,7 +59,7 @@ def _plain(files: Files) -> Iterator[Row]:
         for number, line in enumerate(lines_of(files[name]), start=1):
             caption, tab, url = line.partition("\t")
             if not tab:
-                raise UserError(f"{files[name]}, line {number} should be a caption, a tab and an address")
+                raise UserError(f"{files[name]}, line {number} must be a caption, a tab and an address")
             yield _row(files[name], url, caption, split)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE", "index", "videos"]
 
-SOURCE = "COCO's pictures and captions"
+SOURCE = "COCO's images and captions"
 TASKS = {"": ("caption_sets",)}
 
 
@@ -34,7 +34,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
             "captions_*2014.json|captions_*2017.json": "is split in another way than retrieval is tested by"
         },
         layout="val2014/{}.jpg",
-        protocol="Karpathy's split, the 5k test, every caption of a test picture a query",
+        protocol="Karpathy's split, the 5k test, every caption of a test image a query",
         published={"test clips": 5000},
         source="the protocol as Singularity, VLC and ViLT have it",
     )

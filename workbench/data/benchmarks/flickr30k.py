@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE", "index", "videos"]
 
-SOURCE = "Flickr30k's pictures and captions"
+SOURCE = "Flickr30k's images and captions"
 TASKS = {"": ("caption_sets",)}
 
 
@@ -29,7 +29,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         ),
         near={"results_20130124.token|results.csv": "has captions without the split of published results"},
         layout="flickr30k-images/{}.jpg",
-        protocol="Karpathy's split, every caption of a test picture a query",
+        protocol="Karpathy's split, every caption of a test image a query",
         published={"test clips": 1000},
         source="the protocol as Singularity, VLC and ViLT have it",
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCE", "index", "videos"]
 
-SOURCE = "Flickr8k's pictures and captions"
+SOURCE = "Flickr8k's images and captions"
 TASKS = {"": ("caption_sets",)}
 TOKENS, TABLE = "Flickr8k.token.txt", "captions.txt"
 LISTS = {
@@ -44,7 +44,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
             Family("Kaggle, split by a hash of the names", (TABLE,), _hashed),
         ),
         layout="Images/{}.jpg",
-        protocol="every caption of a test picture a query",
+        protocol="every caption of a test image a query",
         published={"train clips": 6000, "val clips": 1000, "test clips": 1000},
         source="the lists of Flickr8k_text",
     )
@@ -70,9 +70,7 @@ def tokens_of(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines_of(path), start=1):
         picture, tab, caption = line.partition("\t")
         if not tab or "#" not in picture:
-            raise UserError(
-                f"{path}, line {number} should be picture#0, a tab and a caption, not {line!r:.60}"
-            )
+            raise UserError(f"{path}, line {number} must be image#0, a tab and a caption, not {line!r:.60}")
         name = picture.rpartition("#")[0]
         yield re.sub(r"(\.jpg)\.\d+$", r"\1", name), caption_of(path, caption)
 
@@ -82,7 +80,7 @@ def _hashed(files: Files) -> Iterator[Row]:
     pictures = sorted({row["image"] for row in rows}, key=_rank)
     if len(pictures) < 4:
         raise UserError(
-            f"{files[TABLE]} names {len(pictures)} pictures, too few to split; at least 4 are needed"
+            f"{files[TABLE]} names {len(pictures)} images, too few to split; at least 4 are needed"
         )
     share = max(1, len(pictures) // 10)
     held_out = dict.fromkeys(pictures[:share], "test") | dict.fromkeys(pictures[share : 2 * share], "val")

@@ -40,7 +40,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
             "workbench.data.moving_shapes.drawing:draw_task", tasks, workers=usable_cores(), deadline=300
         ):
             if done.failure:
-                raise UserError(f"could not write the drawn clips to {folder}: {done.failure}")
+                raise UserError(f"could not write the synthetic clips to {folder}: {done.failure}")
             bar.update(done.answer["written"])
 
 

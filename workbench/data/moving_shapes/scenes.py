@@ -27,7 +27,7 @@ def scenes(store: FrameStore, index: Indexing) -> dict[str, Clip]:
     train = len(set(store.splits["train"].groups)) + sum(one["split"] == "train" for one in store.skipped)
     known = index(DataConfig(clips=train), None, Digests())
     if known.digest != store.digest:
-        raise UserError(f"the clips in {store.path} were drawn by another version: nothing is known of them")
+        raise UserError(f"the clips in {store.path} were made by another version: nothing is known of them")
     return {clip.id: clip for clip in known.clips}
 
 

@@ -119,11 +119,11 @@ def scan(address: str) -> list[Sample]:
                     sample[ending] = (member.offset_data, member.size)
                 end = tar.offset
         except tarfile.TarError as error:
-            raise UserError(f"{address} is cut short or no plain tar file ({error})") from error
+            raise UserError(f"{address} is cut short or is not a plain tar file ({error})") from error
         stream.seek(end)
         # Behind its last member a tar has empty blocks; where they are missing, members may be too.
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise UserError(f"{address} is cut short or damaged: it has no end behind its last file")
+            raise UserError(f"{address} is cut short or damaged: it has no end after its last file")
         return [_sample(stream, key, parts) for key, parts in files.items()]
 
 
@@ -133,7 +133,9 @@ def _check(address: str, member: tarfile.TarInfo) -> None:
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise UserError(f"{address} has a file {member.name!r:.100}, whose name leads out of it")
     if not (member.isdir() or member.isreg()) or member.issparse():
-        raise UserError(f"{address}: {member.name!r:.100} is a link or no plain file; only such are allowed")
+        raise UserError(
+            f"{address}: {member.name!r:.100} must be a plain file, not a link or a file of another kind"
+        )
 
 
 def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) -> Sample:
@@ -151,7 +153,7 @@ def _sample(stream: BinaryIO, key: str, files: Mapping[str, tuple[int, int]]) ->
         if f".{ending.rpartition('.')[2]}" in kind
     ]
     if not media:
-        return Sample(key, "it has neither a video nor a picture", own=own)
+        return Sample(key, "it has neither a video nor an image", own=own)
     if not isinstance(said, dict):
         return Sample(key, "its JSON cannot be read")
     captions = said.get("captions")
