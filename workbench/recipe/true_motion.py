@@ -42,7 +42,7 @@ def check_known(kind: str, data: Sequence[DataConfig], drawn: Collection[str], o
 def no_motion_error(kind: str, data: str, others: Sequence[str]) -> UserError:
     """The error for data without known motion."""
     return UserError(
-        f"target={kind!r} needs synthetic clips whose motion is known, such as moving_shapes; with {data} the "
+        f"target={kind!r} needs clips whose motion is known, such as moving_shapes; with {data} the "
         f"target must be {', '.join(others[:-1])} or {others[-1]}"
     )
 
