@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from disks import may_mount, small_disk
-from ledgers import complete_record, open_ledger, start_record, states_of, three_runs
+from ledgers import age_heartbeats, complete_record, open_ledger, start_record, states_of, three_runs
 from quick import QuickStudy
 from real import until
 from support import run_dirs
 
 from workbench.errors import UserError
-from workbench.runner import launch
+from workbench.runner import launch, work
 from workbench.runner.device import pin_device
 from workbench.runner.launch import Launcher
 from workbench.study import storage
@@ -255,6 +255,48 @@ def test_imports_that_hang_are_given_up(tmp_path, lock, hanging, monkeypatch):
     with Launcher(hanging) as launcher, pytest.raises(UserError, match="no run has begun within"):
         launcher.start([], tmp_path / "log", lock)
     assert launcher._fork_server.returncode is not None
+
+
+SLOW = """
+import os, time
+while not os.path.exists({go!r}):
+    time.sleep(0.05)
+from workbench.tracking.run_dir import RunDir
+
+def main(arguments):
+    run = RunDir(arguments[0])
+    with run.lock():
+        run.write_json("summary.json", {{"val/t2v_r1": 1.0}})
+        run.set_status("complete")
+    return 0
+"""
+
+
+def test_a_run_that_waits_for_slow_imports_is_not_taken_for_dead(tmp_path, monkeypatch):
+    """Of two machines one waits for longer than the other would for a sign of life."""
+    go = tmp_path / "go"
+    (tmp_path / "slow.py").write_text(SLOW.format(go=str(go)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setattr("workbench.study.ledger.is_shared", lambda address: True)
+    monkeypatch.setattr(work, "HEARTBEAT_INTERVAL", 0.2)
+    plan, address = three_runs(tmp_path), f"sqlite:///{tmp_path / 'shared.db'}"
+    here, there = (open_ledger(plan, tmp_path / name, address) for name in ("here", "there"))
+    waited, leases = [], []
+
+    def look():
+        if not waited:
+            age_heartbeats(address, range(10))
+        waited.append(time.monotonic())
+        if waited[-1] - waited[0] > 1 and not leases:
+            there.reconcile()
+            leases.append(there.acquire(plan.runs[0]))
+            go.touch()
+        return False
+
+    with Launcher("slow", stop=look) as launcher:
+        work.work(here, launcher, work.Machine(data_root=tmp_path), [], work.Stop())
+    assert leases == [None]
+    assert [states_of(here, run) for run in plan.runs] == [["COMPLETE"]] * 3
 
 
 # The device

@@ -109,10 +109,13 @@ class Launcher:
         self._started: list[Child] = []
         self._buffer = b""
 
-    def start(self, arguments: Sequence[str], log: Path, lock: Lock) -> Child | None:
+    def start(
+        self, arguments: Sequence[str], log: Path, lock: Lock, waiting: Callable[[], None] = lambda: None
+    ) -> Child | None:
         """Starts a run that shares `lock`; its output is added to the file `log`.
 
-        None when `stop` says so first: should it still begin, it is told to stop at once.
+        None when `stop` says so first: should it still begin, it is told to stop at once. `waiting` is called
+        again and again until the run begins.
         """
         request = json.dumps({"arguments": list(arguments), "log": str(log)}) + "\n"
         try:
@@ -122,6 +125,7 @@ class Launcher:
         end = time.monotonic() + START_TIMEOUT
         while not self._started:
             self.receive(timeout=POLL)
+            waiting()
             if self._stop() and not self._started:
                 return None
             if time.monotonic() > end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -179,6 +179,20 @@ def unwritable(path: Path | str, reason: str, *, full: bool) -> str:
     return f"{what}; what is done stays, {remedy} and start the same command again"
 
 
+class _Heartbeat:
+    """Tells other machines that a lease is alive, whenever it is time: also before its run has begun, which
+    on a slow disk takes longer than they wait."""
+
+    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+        self._ledger, self._lease = ledger, lease
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if (now := time.monotonic()) - self._last > HEARTBEAT_INTERVAL:
+            self._ledger.heartbeat(self._lease)
+            self._last = now
+
+
 def _attempt(
     lease: Lease,
     ledger: Ledger,
@@ -194,12 +208,13 @@ def _attempt(
     for watcher in watchers:
         watcher.started(lease)
     log = lease.directory.file("train.log")
-    child = launcher.start(machine.arguments(lease.directory), log, lease.lock)
+    alive = _Heartbeat(ledger, lease)
+    child = launcher.start(machine.arguments(lease.directory), log, lease.lock, alive)
     if child is None:
         lease.directory.set_status("interrupted", reason="stopped before it began")
         return Outcome(state="interrupted")
     try:
-        verdict = _follow(lease, child, ledger, machine.deadline, watchers, stop)
+        verdict = _follow(lease, child, ledger, machine.deadline, watchers, stop, alive)
     except STORAGE_ERRORS:  # nobody will look after it: it saves now rather than be killed
         _stop_child(child, stop)
         raise
@@ -237,9 +252,10 @@ def _follow(
     deadline: float,
     watchers: Sequence[Watcher],
     stop: Stop,
+    alive: Callable[[], None],
 ) -> str:
     """Waits for the run's end, passing a stop on to it; says why it was ended: `hang`, `pruned`, or empty."""
-    seen, moved, last_heartbeat = "", time.monotonic(), time.monotonic()
+    seen, moved = "", time.monotonic()
     while child.wait(POLL) is None:
         now = time.monotonic()
         if stop:
@@ -255,9 +271,7 @@ def _follow(
         elif now - moved > deadline:
             child.stop(HUNG_SAVE_TIMEOUT)
             return "hang"
-        if now - last_heartbeat > HEARTBEAT_INTERVAL:
-            ledger.heartbeat(lease)
-            last_heartbeat = now
+        alive()
     return ""
 
 
