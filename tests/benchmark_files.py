@@ -250,6 +250,8 @@ FORMS: dict[str, list[Form]] = {
             items(),
             lambda c: singularity(c, *(f"didemo_ret_{s}.json" for s in ("train", "test", "val"))),
         ),
+        ("VIOLET", items(captions=1), lambda c: violet(c, "txt_didemo-retrieval.json")),
+        ("ClipBERT", items(captions=1), clipbert),
     ],
     "didemo-moments": [("LocalizingMoments", items(), didemo_data)],
     "activitynet": [

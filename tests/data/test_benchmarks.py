@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmark_files import FORMS, annotate, folder_of, items, msrvtt_tables, place_of, several
 
@@ -14,6 +15,7 @@ from workbench.config import DataConfig
 from workbench.data import describe, names, prepare, read_index
 from workbench.data.__main__ import main
 from workbench.data.check import Report
+from workbench.data.decode import encode
 from workbench.data.index import Index, Survey
 from workbench.data.store import FrameStore
 from workbench.errors import UserError
@@ -84,6 +86,18 @@ def test_paragraphs_and_moments(tmp_path: Path) -> None:
         (("clip 0 does thing 0",), 0, 5),
         (("clip 0 does thing 1",), 5, 10),
     ]
+
+
+@pytest.mark.parametrize("form", range(len(FORMS["didemo"])))
+def test_of_longer_videos_of_didemo_the_first_half_minute_is_decoded(tmp_path: Path, form: int) -> None:
+    folder = folder_of("didemo", tmp_path, form, empty=True)
+    film = np.repeat(np.array([20] * 30 + [235] * 10, np.uint8), 32 * 32 * 3).reshape(40, 32, 32, 3)
+    for file in (folder / "deep").iterdir():
+        encode(file, film, rate=1, crf=20)
+    data = DataConfig(name="didemo", frames=4, size=16)
+    store = FrameStore.open(prepare(data, source=str(folder), root=tmp_path / "data", progress=False))
+    assert store.frames.max() < 60, "nothing of the ten bright seconds behind it"
+    assert any("its first 30 seconds" in note for note in store.notes)
 
 
 def test_the_name_of_the_data_says_the_protocol() -> None:

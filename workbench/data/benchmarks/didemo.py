@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         name=data.name,
         families=(
             Family("LocalizingMoments", files, lambda found: _rows(found, moments), lists),
-            *(() if moments else others),
+            *(() if moments else map(_of_annotated, others)),
         ),
         layout="videos/{}.mp4",
         protocol=PROTOCOLS["moments" if moments else ""],
@@ -60,6 +61,15 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         | {f"{split}_new.pkl": f"{split}_data.json" for split in SPLITS},
     )
     return read(benchmark, source, digests)
+
+
+def _of_annotated(family: Family) -> Family:
+    """A family whose files say nothing of lengths, cut as annotators saw the videos."""
+
+    def read(files: Files) -> Iterator[Row]:
+        return (row._replace(end=ANNOTATED) for row in family.read(files))
+
+    return replace(family, read=read)
 
 
 def _rows(files: Files, moments: bool) -> Iterator[Row]:
