@@ -1,4 +1,4 @@
-"""Attention to one's own or other tokens, and which kernel runs: plain matrix products or the fused one."""
+"""Self-attention and cross-attention, and the choice of kernel: plain matrix products or the fused one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from transformers import PreTrainedModel
 
 
 class Attention(nn.Module):
-    """Tokens ask keys, which may be tokens of another width, or themselves.
+    """Attention of tokens to keys, which may be the tokens themselves or tokens of another width.
 
-    Letters: B batch, q tokens that ask, k keys, D width.
+    Letters: B batch, q query tokens, k keys, D width.
     """
 
     def __init__(self, width: int, heads: int, *, keys: int | None = None) -> None:
-        """keys: their width, where it is not that of the tokens that ask."""
+        """keys: width of the keys, if it differs from that of the query tokens."""
         super().__init__()
         self.heads = heads
         self.fused_attn = True
@@ -34,9 +34,9 @@ class Attention(nn.Module):
         show: bool = False,
         weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """New tokens [B, q, D] and, on request, the mean over heads of what attends to what, [B, q, k].
+        """New tokens [B, q, D] and, on request, the attention weights averaged over heads, [B, q, k].
 
-        bias: added to the scores, [B or 1, 1, q or 1, k]; weight: times what each key tells, [B, k].
+        bias: added to the scores, [B or 1, 1, q or 1, k]; weight: multiplies each key's value, [B, k].
         """
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, q, D / heads]
         key, value = self.key_value(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -55,8 +55,8 @@ class Attention(nn.Module):
 def set_attention_kernels(module: nn.Module, *, fused: bool) -> None:
     """Switches every attention inside `module`, ours, timm's and Hugging Face's, to one of the two kernels.
 
-    On processors the fused kernel's backward pass in bfloat16 takes more than twice the time of plain
-    products (docs/log.md), while its forward pass is the faster one; on GPUs fused is always right.
+    On CPUs the fused kernel's backward pass in bfloat16 takes more than twice the time of plain products
+    (docs/log.md), although its forward pass is faster; on GPUs the fused kernel is used.
     """
     for part in module.modules():
         if hasattr(part, "fused_attn"):
@@ -67,7 +67,7 @@ def set_attention_kernels(module: nn.Module, *, fused: bool) -> None:
 
 @contextmanager
 def attention_kernels(module: nn.Module, *, fused: bool) -> Iterator[None]:
-    """`set_attention_kernels` for the length of a block; afterwards everything is as it was."""
+    """`set_attention_kernels` within a context, which restores the previous kernels at its end."""
     before = all(getattr(part, "fused_attn", True) for part in module.modules())
     set_attention_kernels(module, fused=fused)
     try:

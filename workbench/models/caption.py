@@ -1,9 +1,9 @@
-"""A causal text decoder that writes captions of what it sees, and may embed captions on its way.
+"""A causal text decoder that generates captions and may also embed captions.
 
 Letters: B batch, L content positions of a caption, D width, V vocabulary, m tokens of the memory (what is
 captioned), K beams.
 
-A caption is read as `[BOS] w1 .. wL [EOS]`, padding behind: S = L + 2 places.
+A caption is read as `[BOS] w1 .. wL [EOS]`, followed by padding: S = L + 2 positions.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from workbench.models.text import TextConfig, Vocabulary
 from workbench.recipe.batch import Text
 
 BOS, EOS = "[BOS]", "[EOS]"
-"""Words that `TextConfig.words` has to name."""
+"""Special words that `TextConfig.words` must contain."""
 
 
 def check_marks(recipe: str, text: TextConfig) -> None:
-    """Refuses, for a recipe of that name that writes captions, a text config that lacks `BOS` or `EOS`."""
+    """Raises `UserError` if the text config of a recipe that writes captions lacks `BOS` or `EOS`."""
     if not {BOS, EOS} <= set(text.words):
-        raise UserError(f"{recipe} marks where captions begin and end: text.words has {BOS} and {EOS}")
+        raise UserError(f"{recipe} marks where captions begin and end: text.words must have {BOS} and {EOS}")
 
 
 class Read(NamedTuple):
-    """Captions as the decoder has read them, before it looks at anything."""
+    """Captions after the decoder's causal blocks, before it attends to a memory."""
 
     pooled: Tensor
     """[B, D], the class token."""
@@ -47,10 +47,10 @@ class Read(NamedTuple):
 
 
 class Block(nn.Module):
-    """Attention to one's own tokens, or to a memory, then a perceptron; norms first."""
+    """A pre-norm block: self-attention or attention to a memory, then a perceptron."""
 
     def __init__(self, width: int, heads: int, *, memory: int | None = None) -> None:
-        """memory: width of what is looked at; None for a block that looks at its own tokens."""
+        """memory: width of the memory; None for self-attention."""
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.norm_memory = nn.LayerNorm(memory) if memory else None
@@ -66,7 +66,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Causal blocks; where `memory` is its width, one that looks at the memory follows each of them."""
+    """Causal blocks; if `memory` (its width) is given, a block that attends to the memory follows each."""
 
     start = None
 
@@ -89,7 +89,7 @@ class Blocks(nn.Module):
         return self.layers
 
     def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None) -> Tensor:
-        """[B, n, D]; without a memory, blocks that look at one are passed by."""
+        """Tokens [B, n, D]; without a memory, the blocks that attend to one are skipped."""
         for block in self.blocks:
             if block.norm_memory is None:
                 x = block(x, bias)
@@ -99,18 +99,18 @@ class Blocks(nn.Module):
 
 
 class CaptionDecoder(nn.Module):
-    """Captions, word by word, of a memory [B, m, memory]; twice `config.depth` causal blocks.
+    """Generates captions of a memory [B, m, memory] word by word, with twice `config.depth` causal blocks.
 
-    split: the lower half looks at no memory, so that one pass of it embeds a caption and serves the upper
-    half as well; a learned class token, appended last, sees all words and no padding, and no word sees it.
-    Otherwise every block is followed by one that looks at the memory, and to embed a caption is a pass of
-    its own, in which these are left out.
+    split: the lower half does not attend to the memory, so that one pass of it embeds a caption and also
+        serves the upper half; a learned class token, appended last, attends to all words and no padding, and
+        no word attends to it. Otherwise every block is followed by one that attends to the memory, and a
+        caption is embedded by a separate pass without these.
 
     embeds: whether captions are embedded at all; a decoder that does not is not split and has no class token.
     """
 
     no_decay = ("token",)
-    """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
+    """Prefixes of parameters without weight decay, which would shrink the vectors of rare words."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class CaptionDecoder(nn.Module):
     ) -> None:
         super().__init__()
         if config.pretrained:
-            raise UserError("a causal decoder starts from no BERT weights: leave text.pretrained empty")
+            raise UserError("a causal decoder cannot start from BERT weights: leave text.pretrained empty")
         if not config.depth:
             raise UserError("a caption decoder needs text.depth of at least 1")
         split = split and embeds
@@ -165,11 +165,11 @@ class CaptionDecoder(nn.Module):
 
     @property
     def halves(self) -> dict[str, Encoder]:
-        """What embeds captions and what writes them, to be named apart by a recipe's `encoders`."""
+        """The blocks that embed captions and those that write them, for a recipe's `encoders`."""
         return {"text": self.lower, "decoder": self.upper} if self.split else {"text": self.upper}
 
     def read(self, text: Text) -> Read:
-        """Captions alone, without a memory."""
+        """Reads captions without a memory."""
         assert self.cls is not None, "this decoder only writes"
         assert self.norm_pooled is not None
         words, tokens, valid = self.words(text)
@@ -180,18 +180,18 @@ class CaptionDecoder(nn.Module):
         return Read(self.norm_pooled(x[:, -1]), x[:, :-1] if self.split else words, tokens, valid)
 
     def words(self, text: Text) -> tuple[Tensor, Tensor, Tensor]:
-        """Words as the first block meets them [B, S, D], their tokens, and which are not padding [B, S]."""
+        """Input of the first block [B, S, D], the tokens, and which are not padding, both [B, S]."""
         tokens, valid = self.spell(text)
         return self.token(tokens) + self.position, tokens, valid
 
     def forward(self, states: Tensor, memory: Tensor) -> Tensor:
-        """Logits [B, n, V] of the word after each of n places, from `Read.states` or `words`, and memory."""
+        """Logits [B, n, V] of the next word at each of n positions, from `Read.states` or `words`."""
         x = self.upper(states, _causal(states.shape[1], states.device), memory)
         logits: Tensor = self.head(self.norm(x))
         return logits
 
     def spell(self, text: Text) -> tuple[Tensor, Tensor]:
-        """Tokens with their begin and end, and which are not padding; both [B, S]."""
+        """Tokens with begin and end tokens, and which are not padding; both [B, S]."""
         length = text.layout.valid.sum(1, keepdim=True)
         place = torch.arange(text.tokens.shape[1] + 2, device=text.tokens.device)
         tokens = F.pad(text.tokens, (1, 1), value=self.vocabulary.pad)
@@ -202,8 +202,8 @@ class CaptionDecoder(nn.Module):
     def write(self, memory: Tensor, prompts: Sequence[str] | None = None, *, beams: int = 1) -> list[str]:
         """Captions of B memories, each beginning with its prompt if there are any.
 
-        Of `beams` followed side by side the one whose words are likeliest on average; with one, the likeliest
-        next word each time.
+        Beam search returns the caption with the highest mean log-probability of its words; with one beam it
+        is greedy decoding.
         """
         written = [""] * len(memory)
         for rows, begun in self.vocabulary.by_length(prompts or written):
@@ -213,22 +213,22 @@ class CaptionDecoder(nn.Module):
         return written
 
     def _decoded(self, tokens: list[int]) -> str:
-        """The words of a row of `search` up to its end."""
+        """The words of a row from `search`, up to its end token."""
         marks = {self.bos, self.vocabulary.pad}
         end = (tokens + [self.eos]).index(self.eos)
         return self.vocabulary.decode([token for token in tokens[:end] if token not in marks])
 
     def search(self, memory: Tensor, begun: Tensor, *, beams: int = 1) -> Tensor:
-        """As `write`, from the tokens [B, i] of prompts to all tokens [B, S] with begin, end and padding.
+        """As `write`, but from the tokens [B, i] of prompts to tokens [B, S] with begin, end and padding.
 
-        It asks an accelerator for nothing, and writes to the full length there. On a processor it stops when
-        every beam has ended, since what follows is padding.
+        On an accelerator it reads no values back, and always writes the full length. On a CPU it stops when
+        every beam has ended, since only padding follows.
         """
         rows, pad = len(memory), self.vocabulary.pad
         tokens = F.pad(begun, (1, 0), value=self.bos).repeat_interleave(beams, 0)  # [B K, i + 1]
         memory = memory.repeat_interleave(beams, 0)
         never = torch.tensor([pad, self.vocabulary.cls, self.vocabulary.mask, self.bos], device=memory.device)
-        # All beams begin alike, so that only the first one counts until they part.
+        # All beams begin with the same tokens, so only the first one may be extended in the first step.
         score = torch.full((rows, beams), float("-inf"), device=memory.device)
         score[:, 0] = 0.0
         written = torch.zeros(rows, beams, device=memory.device)
@@ -242,7 +242,7 @@ class CaptionDecoder(nn.Module):
                 states = self.lower(states, _causal(states.shape[1], states.device))
             logits = self(states, memory)[:, -1].float().index_fill(1, never, float("-inf"))
             chance = logits.log_softmax(1)
-            # Behind its end a caption has padding only, which costs nothing.
+            # After its end a caption has only padding, which has log-probability 0.
             rest = torch.full_like(chance, float("-inf"))
             rest[:, pad] = 0.0
             chance = torch.where(over[:, None], rest, chance).view(rows, beams, -1)
@@ -258,11 +258,11 @@ class CaptionDecoder(nn.Module):
 
     @staticmethod
     def _ended(over: Tensor) -> bool:
-        """Whether every beam is known to have ended; of those on an accelerator the host knows nothing."""
+        """Whether every beam is known to have ended; the host does not know it of beams on an accelerator."""
         return over.device.type == "cpu" and bool(over.all())
 
 
 def _causal(length: int, device: torch.device) -> Tensor:
-    """What is added to scores so that no place sees a later one, [1, 1, n, n]."""
+    """Bias [1, 1, n, n] that keeps each position from attending to later ones."""
     bias = torch.full((length, length), float("-inf"), device=device)
     return bias.triu(1)[None, None]

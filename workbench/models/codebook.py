@@ -1,4 +1,4 @@
-"""A fixed vocabulary of patches: each patch is told by the number of the one that is nearest to it."""
+"""A fixed vocabulary of patches: the code of a patch is the number of the nearest one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 ITERATIONS = 10
 OF_CODES = "each shows the mean of the training patches with the predicted code, nothing of the true clip"
-"""What a picture made by `Codebook.pixels` has to say of itself."""
+"""The note that must accompany an image made by `Codebook.pixels`."""
 
 
 class Codebook(nn.Module):
@@ -27,8 +27,8 @@ class Codebook(nn.Module):
         self.register_buffer("centroids", nn.init.uniform_(torch.empty(codes, pixels)))
 
     def forward(self, patches: Tensor) -> Tensor:
-        """The code of each patch, int64 [...] of uint8 [..., pixels]: the first of the nearest centroids."""
-        # Autocast would round distances to bfloat16, and with them the choice.
+        """Codes int64 [...] of patches uint8 [..., pixels]: the first of the nearest centroids."""
+        # Autocast would round distances to bfloat16, which would change the choice.
         with torch.autocast(patches.device.type, enabled=False):
             x = patches.flatten(0, -2).float() / 255
             distance = self.centroids.square().sum(1) - 2 * x @ self.centroids.T  # and |x|^2, alike for all
@@ -40,11 +40,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def fit(self, patches: Tensor, rng: torch.Generator) -> float:
-        """Moves the centroids to the means of clusters of uint8 patches [n, pixels]; returns the FLOPs.
+        """Fits the centroids to uint8 patches [n, pixels] by k-means; returns the FLOPs.
 
-        Where fewer patches differ than there are codes, each of them is one, and the other codes are unused.
+        If there are fewer different patches than codes, each of them is a code, and the others are unused.
         """
-        from scipy.cluster.vq import kmeans2  # slow to import, and wanted once a run
+        from scipy.cluster.vq import kmeans2  # slow to import, and needed once in a run
 
         codes = len(self.centroids)
         distinct = np.unique(patches.cpu().numpy(), axis=0).astype(np.float32) / 255
@@ -55,7 +55,7 @@ class Codebook(nn.Module):
         start = torch.randperm(len(distinct), generator=rng)[:codes].numpy()
         samples = patches.cpu().numpy().astype(np.float32) / 255
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a cluster that lost all its patches and stays
+            warnings.simplefilter("ignore", UserWarning)  # about empty clusters, which keep their centroids
             found, _ = kmeans2(samples, distinct[start], iter=ITERATIONS, minit="matrix")
         self.centroids.copy_(torch.from_numpy(found))
         return 2.0 * ITERATIONS * samples.size * codes

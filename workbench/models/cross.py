@@ -1,4 +1,4 @@
-"""Blocks of transformers whose tokens attend to each other and may query those of another side.
+"""Transformer blocks with self-attention and optional cross-attention to another side.
 
 Letters: B batch, q tokens, k keys, D width.
 """
@@ -15,7 +15,7 @@ from workbench.models.attention import Attention
 
 
 class FusionBlock(nn.Module):
-    """Self-attention, then attention to `keys` where the block crosses, then a perceptron; norms first."""
+    """A pre-norm block: self-attention, cross-attention to `keys` if the block has it, then a perceptron."""
 
     def __init__(self, width: int, heads: int, *, crosses: bool) -> None:
         super().__init__()
@@ -38,9 +38,9 @@ class FusionBlock(nn.Module):
         show: bool = False,
         weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B, q, D] and, on request, the attention to `keys`, or to each other where there are none.
+        """Tokens [B, q, D] and, on request, the attention to `keys`, or without keys the self-attention.
 
-        A block that crosses leaves that part out where no keys are given. weight: of the keys, [B, k].
+        Without keys, cross-attention is left out. weight: multiplies the values of the keys, [B, k].
         """
         normed = self.norm1(x)
         y, share = self.attention(normed, normed, bias, show and keys is None)
@@ -52,14 +52,14 @@ class FusionBlock(nn.Module):
 
 
 class CrossStack(nn.Module):
-    """Blocks whose tokens query those of another side, which stay as they are."""
+    """Blocks whose tokens query the tokens of another side, which do not change."""
 
     extra_tokens, start = 0, None
 
     def __init__(
         self, width: int, depth: int, heads: int, *, reads: int | None = None, keys: int | None = None
     ) -> None:
-        """reads, keys: widths of the tokens and of the other side's, where they are not the stack's own."""
+        """reads, keys: widths of the tokens and of the other side's, if not the stack's width."""
         super().__init__()
         self.enter, self.enter_keys = fit(reads or width, width), fit(keys or width, width)
         self.blocks = nn.ModuleList([FusionBlock(width, heads, crosses=True) for _ in range(depth)])
@@ -84,8 +84,8 @@ class CrossStack(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens [B, q, D] and, on request, their attention to the keys, the mean over blocks [B, q, k].
 
-        keep, keys_keep: Boolean [B, q] and [B, k], False for padding; None where there is none.
-        keys: None to query nothing but their own side.
+        keep, keys_keep: Boolean [B, q] and [B, k], False for padding; None if there is none.
+        keys: None for self-attention only.
         """
         bias, keys_bias = (None if k is None else padding(k) for k in (keep, keys_keep))
         x, keys = self.enter(x), None if keys is None else self.enter_keys(keys)
@@ -97,17 +97,17 @@ class CrossStack(nn.Module):
 
 
 def padding(keep: Tensor) -> Tensor:
-    """Boolean [B, k], False at padding -> what is added to scores, [B, 1, 1, k]."""
+    """Attention bias [B, 1, 1, k] for Boolean [B, k], False at padding."""
     return torch.zeros_like(keep, dtype=torch.float32).masked_fill(~keep, float("-inf"))[:, None, None]
 
 
 def fit(outer: int, inner: int) -> nn.Module:
-    """From one width to another, nothing where they are alike."""
+    """A linear layer between two widths; the identity if they are equal."""
     return nn.Identity() if outer == inner else nn.Linear(outer, inner)
 
 
 def initialise(module: nn.Module) -> None:
-    """As in the video encoder, a start that scales with the width."""
+    """Initialisation that scales with the width, as in the video encoder."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Light transformers that predict hidden tokens from the visible ones, and from words where they are told."""
+"""Light transformers that predict hidden tokens from the visible ones, and optionally from words."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class DecoderConfig:
 
 
 class HiddenDecoder(nn.Module):
-    """Visible tokens and a learned token at each hidden place, to tokens of the hidden places.
+    """Maps visible tokens, and a learned token at each hidden position, to tokens of the hidden positions.
 
     Letters: B batch, n visible and M hidden tokens, N both, L words of a caption, d width of the decoder.
     """
 
     def __init__(self, config: DecoderConfig, *, grid: Grid, encoder_width: int, words: int = 0) -> None:
-        """words: width of the words of a caption that every place may query; 0 where no words are told."""
+        """words: width of the words that every position may query; 0 for a decoder without words."""
         super().__init__()
         width, heads = config.width, config.heads
         self.embed = nn.Linear(encoder_width, width)
@@ -80,19 +80,19 @@ class HiddenDecoder(nn.Module):
         *,
         asked: Tensor | None = None,
     ) -> Tensor:
-        """Tokens of the hidden places in order, [B, M, d].
+        """Tokens of the hidden positions in order, [B, M, d].
 
         Args:
             visible: encoded visible tokens [B, n, D], in the order of their positions.
             mask: Boolean [B, N], True = hidden, the same number M of hidden tokens in each row.
-            words: of a decoder that is told words, [B, L, words].
+            words: words of captions [B, L, words], for a decoder that queries them.
             keep: Boolean [B, L], False at padding; every row has a word, such as a class token.
-            asked: Boolean [B, N], the same number a row: only these of the hidden places are returned.
+            asked: Boolean [B, N], the hidden positions to return, the same number in each row; None for all.
         """
         batch = len(mask)
         x = self.embed(visible)
         width = x.shape[-1]
-        # Each place takes its token from the visible ones in order, or the mask token (the last row).
+        # Each position takes its token from the visible ones in order, or the mask token (the last row).
         source = torch.cat([x, self.mask_token.to(x.dtype).expand(batch, 1, width)], dim=1)
         order = (~mask).cumsum(1) - 1
         order = torch.where(mask, visible.shape[1], order)
@@ -112,7 +112,7 @@ class HiddenDecoder(nn.Module):
 
 
 class PixelDecoder(HiddenDecoder):
-    """As `HiddenDecoder` without words, to pixels of the hidden places, [B, M, pixels]."""
+    """As `HiddenDecoder` without words, with pixels of the hidden positions as output, [B, M, pixels]."""
 
     def __init__(self, config: DecoderConfig, *, grid: Grid, encoder_width: int, pixels: int) -> None:
         super().__init__(config, grid=grid, encoder_width=encoder_width)

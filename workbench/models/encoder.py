@@ -1,4 +1,4 @@
-"""What an encoder tells of itself, so that cost, records and inspection need not know what it is made of."""
+"""The interface of encoders, so that cost, records and inspection do not depend on their structure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ COMPILED = "compiled"
 
 
 class Encoder(Protocol):
-    """A stack of transformer blocks: a recipe's `encoders()` names all that its steps run."""
+    """A stack of transformer blocks; a recipe's `encoders()` names all that its steps run."""
 
     @property
     def layers(self) -> Sequence[nn.Module]:
-        """The blocks in order; each takes [B, n, D] first. A sequence through the first one is a pass."""
+        """The blocks in order; each takes [B, n, D]. Sequences through the first one count as passes."""
 
     @property
     def counted(self) -> Sequence[nn.Module]:
-        """All modules whose FLOPs are the encoder's, none inside another one."""
+        """All modules whose FLOPs count as the encoder's; none contains another."""
 
     @property
     def extra_tokens(self) -> int:
-        """Tokens of the first block that stand for no content, such as a class token."""
+        """Number of tokens in the first block without content, such as a class token."""
 
     @property
     def start(self) -> str | None:
-        """Weights it starts from: a name, empty for random ones, None where there are never others."""
+        """Name of its initial weights; empty for random ones, None if they are always random."""
 
 
 @contextmanager
 def as_written(module: nn.Module) -> Iterator[None]:
-    """Blocks run as they are written while the context lasts: compiled ones hide their FLOPs."""
+    """Runs blocks uncompiled within the context, because compiled ones hide their FLOPs."""
     if not any(getattr(part, COMPILED, False) for part in module.modules()):
-        yield  # without an import of the compiler
+        yield  # without importing the compiler
         return
     with torch.compiler.set_stance("force_eager"):
         yield

@@ -1,7 +1,7 @@
 """Transformers that read a clip and a caption together: side by side, or one side querying the other.
 
-Letters: B batch, n tokens of a clip, L places of a caption, D width. A class token of its own stands in
-front of whatever is read, so that a caption without a word still leaves something to attend to.
+Letters: B batch, n tokens of a clip, L positions of a caption, D width. The encoder prepends its own class
+token, so that there is something to attend to even if a caption has no words.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MODES = ("concat", "xattn", "stride", "both")
 
 @dataclass(frozen=True, kw_only=True)
 class FusionConfig:
-    """How clip and caption meet. The default is as deep as the small core's text encoder."""
+    """How clip and caption are combined. The default depth is that of the small core's text encoder."""
 
     mode: Literal["concat", "xattn", "stride", "both"] = "concat"
     """`concat`: every token attends to all of both sides. `xattn`: words attend to words, then to patches.
-    `stride`: as `xattn`, but every `stride`-th block is one of `concat`; between these the clip passes by
-    unchanged. `both`: two stacks, in which each side attends to itself, then to the other side's tokens."""
+    `stride`: as `xattn`, but every `stride`-th block is one of `concat`; the others leave the clip unchanged.
+    `both`: two stacks, in which each side attends to itself, then to the other side's tokens."""
     width: int = 128
     depth: int = 2
     heads: int = 2
@@ -44,17 +44,17 @@ class Fused(NamedTuple):
     """What a fusion encoder returns."""
 
     video: Tensor
-    """[B, n, D], in the order they came; under `xattn` as they came."""
+    """[B, n, D], in the input order; with `xattn` the unchanged input."""
     text: Tensor
     """[B, L, D]"""
     pooled: Tensor
-    """[B, D], the class token; under `both` the product of the two sides' class tokens."""
+    """[B, D], the class token; with `both` the product of the two sides' class tokens."""
     attention: Tensor | None = None
-    """[B, 1 + L, n]: how much the class token and each word look at each patch, the mean over heads and
-    blocks; None unless asked for."""
+    """[B, 1 + L, n]: attention of the class token and of each word to each patch, the mean over heads and
+    blocks; None unless requested."""
 
     def attended(self, keep: Tensor) -> Tensor:
-        """How much a caption's words look at each patch, the mean over words, [B, n]; of what was shown.
+        """Attention of a caption's words to each patch, the mean over words, [B, n]; needs `show`.
 
         keep: Boolean [B, L], False at padding.
         """
@@ -64,7 +64,7 @@ class Fused(NamedTuple):
 
 
 class FusionEncoder(nn.Module):
-    """Tokens of both sides, each knowing of the other."""
+    """Reads both sides together and returns tokens that depend on both."""
 
     extra_tokens, start = 1, None
 
@@ -76,7 +76,7 @@ class FusionEncoder(nn.Module):
         both = config.mode == "both"
         self.cls = nn.Parameter(torch.empty(1 + both, self.width))
         self.side = nn.Parameter(torch.zeros(2, self.width))
-        """Told to each token: which side it is from."""
+        """Added to each token: a vector for its side."""
         if both:
             self.video_stack = CrossStack(self.width, config.depth, config.heads)
             self.text_stack = CrossStack(self.width, config.depth, config.heads)
@@ -171,11 +171,11 @@ class FusionEncoder(nn.Module):
         return fused.pooled
 
     def look(self, video: Tensor, text: Tensor | None, keep: Tensor) -> Tensor:
-        """Of `both`, one side alone: patches [B, n, D] that query a caption, or none."""
+        """One side of mode `both`: patches [B, n, D] that query a caption, or no caption."""
         return self._look(video, text, keep)[0][:, 1:]
 
     def read(self, text: Tensor, keep: Tensor, video: Tensor | None) -> Tensor:
-        """Of `both`, one side alone: words [B, L, D] that query a clip, or none."""
+        """One side of mode `both`: words [B, L, D] that query a clip, or no clip."""
         return self._read(text, keep, video)[0][:, 1:]
 
     def _look(self, video: Tensor, text: Tensor | None, keep: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -193,7 +193,7 @@ class FusionEncoder(nn.Module):
         return found
 
     def _side(self, side: int, tokens: Tensor) -> Tensor:
-        """The side's class token, and its tokens [B, n, D] told which side they are from."""
+        """The side's class token, and its tokens [B, n, D] with the vector of the side added."""
         return torch.cat([self._class(side, tokens), tokens + self.side[side]], 1)
 
     def _class(self, side: int, like: Tensor) -> Tensor:
@@ -201,9 +201,9 @@ class FusionEncoder(nn.Module):
 
 
 def seq2seq(patches: int, places: int, *, device: torch.device | None = None) -> Tensor:
-    """For `attend`: what each token must not see, [1 + n + L, 1 + n + L], 0 or minus infinity.
+    """Attention bias for `attend`, [1 + n + L, 1 + n + L], 0 or minus infinity.
 
-    A word sees the clip, itself and the words before it; the class token and the clip see no word.
+    A word attends to the clip, itself and the preceding words; class token and clip attend to no word.
     """
     start = 1 + patches
     place = torch.arange(start + places, device=device)
@@ -212,5 +212,5 @@ def seq2seq(patches: int, places: int, *, device: torch.device | None = None) ->
 
 
 def _with_class(keep: Tensor) -> Tensor:
-    """Boolean [B, 1 + L]: a class token in front is no padding."""
+    """Boolean [B, 1 + L]: `keep` with True for the prepended class token."""
     return F.pad(keep, (1, 0), value=True)

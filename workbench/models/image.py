@@ -1,4 +1,4 @@
-"""A video encoder that reads single images too, by a projection of their own (OmniVL, arXiv:2209.07526)."""
+"""A video encoder that also reads single images, with a separate projection (OmniVL, arXiv:2209.07526)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from workbench.models.video import VideoConfig, VideoEncoder
 
 
 class ImageVideoEncoder(VideoEncoder):
-    """Images are clips of one frame. They share places within a frame, class token, blocks and norms with
-    clips, and have no place in time.
+    """Reads clips and images, which are clips of one frame.
 
-    Where all clips have one frame there is one projection.
+    Images share spatial positions, class token, blocks and norms with clips, and have no temporal position.
+    If all clips have one frame there is only one projection.
 
     Letters: B batch, H W pixels, h w patches of a frame, p side of a patch, D width.
     """
@@ -43,9 +43,9 @@ class ImageVideoEncoder(VideoEncoder):
         return tokens
 
     def unread(self, *, image: bool) -> Tensor:
-        """Zero, with gradients of zero for what only images, or only clips, are read with.
+        """Zero, with zero gradients for the parameters that only images, or only clips, use.
 
-        Of several processes that share a batch, one may have none of them while others do.
+        A process may have none of them in its part of a batch while other processes do.
         """
         unread = [] if self.project_image is None else [*self.project.parameters(), self.time]
         if image and self.project_image is not None:

@@ -1,4 +1,4 @@
-"""Few vectors that read many tokens: learned queries (CoCa, arXiv:2205.01917), or another encoder's vector.
+"""Attention poolers with learned queries (CoCa, arXiv:2205.01917), and a coordinator of two encoders.
 
 Letters: B batch, n tokens, Q queries, D width.
 """
@@ -19,7 +19,7 @@ from workbench.models.video import Encoded
 
 
 class AttentionPooler(nn.Module):
-    """Q learned queries, a norm on them and on what they read, one attention layer."""
+    """One attention layer with Q learned queries, and norms on queries and tokens."""
 
     def __init__(self, queries: int, width: int, heads: int) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class AttentionPooler(nn.Module):
         self.attention = Attention(width, heads).apply(initialise)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, n, D] to [B, Q, D]."""
+        """Maps tokens [B, n, D] to [B, Q, D]."""
         queries = self.norm_queries(self.queries).expand(len(tokens), -1, -1)
         return self.attention(queries, self.norm_keys(tokens))[0]
 
 
 class Pooled(NamedTuple):
-    """What two poolers made of a clip."""
+    """A clip as pooled by two poolers."""
 
     single: Tensor
     """[B, D], for the contrast."""
@@ -45,7 +45,7 @@ class Pooled(NamedTuple):
 
 
 class TwoPoolers(nn.Module):
-    """Several vectors for a decoder and one for the contrast: on top of them (`cascade`), or beside."""
+    """Several vectors for a decoder, and one for the contrast: from them (`cascade`), or from the tokens."""
 
     extra_tokens, start = 0, None
 
@@ -64,17 +64,17 @@ class TwoPoolers(nn.Module):
         return [self]
 
     def forward(self, tokens: Tensor) -> Pooled:
-        """Reads [B, n, D]."""
+        """Pools tokens [B, n, D]."""
         several = self.generative(tokens)
         return Pooled(self.contrastive(several if self.cascade else tokens)[:, 0], several)
 
 
 class Coordinator(nn.Module):
-    """One encoder's vector asks another encoder's tokens, and what it finds is added to it.
+    """Adds information from another encoder's tokens to one encoder's vector.
 
-    With `attention`, in blocks of cross-attention, whose keys are the other's tokens, and a perceptron; else
-    from both encoders' vectors side by side, by one perceptron with about as many parameters. At the start
-    nothing is added.
+    With `attention`, the vector queries the other encoder's tokens in blocks of cross-attention and a
+    perceptron; else one perceptron with about as many parameters reads both encoders' vectors. The last layer
+    of each branch starts at zero, so that nothing is added at first.
 
     Letters: B batch, n tokens, D width of the vector.
     """
@@ -82,7 +82,7 @@ class Coordinator(nn.Module):
     start = None
 
     def __init__(self, width: int, heads: int, depth: int, *, keys: int, attention: bool) -> None:
-        """depth: blocks; keys: width of the other encoder's tokens."""
+        """depth: number of blocks; keys: width of the other encoder's tokens."""
         super().__init__()
         self.attends = attention
         if attention:
@@ -107,7 +107,7 @@ class Coordinator(nn.Module):
         return 0
 
     def forward(self, pooled: Tensor, other: Encoded) -> Tensor:
-        """[B, D] of vectors [B, D] and of what the other encoder made of the same clips."""
+        """New vectors [B, D], from vectors [B, D] and the other encoder's output for the same clips."""
         x = pooled[:, None]  # [B, 1, D]
         if not self.attends:
             return pooled + self.blocks[0](torch.cat([x, other.pooled[:, None]], -1))[:, 0]

@@ -1,4 +1,4 @@
-"""Teachers, which learn nothing: from another run, or averages of the student; a queue of what they saw."""
+"""Teachers without gradients, from another run or as moving averages, and a queue of features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def average_of(student: Part) -> Part:
-    """A copy of the student as it is, to `follow` it."""
+    """A copy of the student, the start of a moving average (`follow`)."""
     return copy.deepcopy(student).requires_grad_(False)
 
 
@@ -28,7 +28,7 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
 
 @torch.no_grad()
 def empty_teacher(config: VideoConfig, *, frames: int, size: int) -> VideoEncoder:
-    """An encoder whose weights are all zero until those of another run are put into it."""
+    """An encoder whose weights are all zero until those of another run are loaded."""
     teacher = VideoEncoder(replace(config, hidden="drop"), frames=frames, size=size).requires_grad_(False)
     for weight in teacher.parameters():
         weight.zero_()
@@ -36,14 +36,14 @@ def empty_teacher(config: VideoConfig, *, frames: int, size: int) -> VideoEncode
 
 
 def is_loaded(teacher: nn.Module) -> bool:
-    """Whether an awaited teacher has got its weights."""
+    """Whether the weights of an empty teacher have been loaded."""
     return any(bool(weight.any()) for weight in teacher.parameters())
 
 
 class Queue(nn.Module):
-    """The last K clips and captions that were seen, as features of both sides with their labels, in a ring.
+    """Features of the last K clips and captions with their labels, in a ring buffer.
 
-    Buffers of fixed shape, so that a checkpoint holds them. Places that nothing was put into yet are not
+    The buffers have a fixed shape, so that checkpoints contain them. Entries that are still empty are not
     `real`.
     """
 
@@ -54,7 +54,7 @@ class Queue(nn.Module):
     label: Tensor
     """int64 [K], 0 for none."""
     written: Tensor
-    """int64 [], rows that were ever put."""
+    """int64 [], number of rows ever put in."""
 
     def __init__(self, size: int, embed: int) -> None:
         super().__init__()
@@ -65,12 +65,12 @@ class Queue(nn.Module):
 
     @property
     def real(self) -> Tensor:
-        """Boolean [K]: which places hold something."""
+        """Boolean [K]: which entries are filled."""
         return torch.arange(len(self.label), device=self.label.device) < self.written
 
     @torch.no_grad()
     def put(self, video: Tensor, text: Tensor, label: Tensor) -> None:
-        """Rows [B, E], [B, E], [B] take the places of the oldest ones; of more than K rows the last K."""
+        """Replaces the oldest entries by rows [B, E], [B, E], [B]; of more than K rows by the last K."""
         count, size = len(label), len(self.label)
         late = torch.arange(max(0, count - size), count, device=label.device)
         place = (self.written + late) % size

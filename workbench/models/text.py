@@ -44,18 +44,18 @@ class TextConfig:
     vocabulary: int = 8192
     """Largest WordPiece vocabulary trained on the captions of the training split."""
     max_tokens: int = 32
-    """Longer captions are cut; a run records how many (`captions_cut`)."""
+    """Longer captions are truncated; a run records how many (`captions_cut`)."""
     hidden: Literal["drop", "replace"] = "replace"
     """Hidden tokens become `[MASK]`, or are dropped, padding first."""
     pretrained: str = ""
     """A BERT, DistilBERT, RoBERTa or CLIP of the Hugging Face hub, a local folder of one, or
     `package:NAME/FOLDER`, see docs/weights.md. The name identifies the weights: other weights under the same
-    name would pass for the same cell."""
+    name would count as the same cell."""
     words: tuple[str, ...] = added(before=())
     """Further special words of a tokenizer that is trained here, such as the answers `true` and `false`; a
-    pretrained one has to know them."""
+    pretrained one must contain them."""
     random: bool = added(before=False)
-    """Architecture and tokenizer of `pretrained` with random weights: what its weights are worth."""
+    """Random weights for the architecture of `pretrained`, to measure what its own weights are worth."""
 
     def __post_init__(self) -> None:
         at_least("text.width", self.width, 1)
@@ -66,23 +66,23 @@ class TextConfig:
         divides("text.heads", self.heads, "text.width", self.width)
         one_of("text.hidden", self.hidden, ("drop", "replace"))
         if "" in self.words or len({*SPECIAL, *self.words}) < len(SPECIAL) + len(self.words):
-            raise UserError(f"text.words are words of their own, each named once, not {self.words!r}")
+            raise UserError(f"text.words must be new words, each named once, not {self.words!r}")
         if self.random and not self.pretrained:
-            raise UserError("text.random is for the architecture that text.pretrained names")
+            raise UserError("text.random=True needs an architecture, which text.pretrained must name")
 
 
 class Vocabulary:
-    """Captions to token arrays, all of one length so that every batch has the same cost."""
+    """Converts captions to token arrays, all of one length so that every batch has the same cost."""
 
     def __init__(self, tokenizer: Tokenizer, length: int) -> None:
         self.tokenizer = tokenizer
         self.length = length
-        around = tokenizer.encode("").ids  # what a published tokenizer puts around a sentence
+        around = tokenizer.encode("").ids  # the tokens that a published tokenizer puts around a sentence
         if len(around) not in (0, 2):
-            raise UserError(f"a tokenizer puts no token around a sentence, or two, not {len(around)}")
+            raise UserError(f"a tokenizer must put no token or two around a sentence, not {len(around)}")
         self.cls = around[0] if around else self._special("[CLS]")
         self.last: int | None = around[1] if around else None
-        """Put behind a sentence, None where nothing is."""
+        """The token after a sentence, None if there is none."""
         names = "[PAD]", "<pad>"
         pads = any(tokenizer.token_to_id(name) is not None for name in names)
         # CLIP pads with its end token.
@@ -99,25 +99,25 @@ class Vocabulary:
 
     @property
     def masks(self) -> bool:
-        """Whether there is a token that stands for a hidden one; CLIP has none."""
+        """Whether there is a mask token; CLIP has none."""
         return self._found(*MASKS) is not None
 
     @property
     def mask(self) -> int:
-        """Number of the token that stands for a hidden one. Raises `UserError` where there is none."""
+        """Number of the mask token. Raises `UserError` if there is none."""
         return self._special(*MASKS)
 
     @property
     def unk(self) -> int:
-        """Number of the token that stands for what is unknown; RoBERTa and CLIP know every letter."""
+        """Number of the token for unknown words; RoBERTa and CLIP know every letter."""
         return self._special("[UNK]", "<unk>", "<|endoftext|>")
 
     @classmethod
     def train(cls, captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
-        """Deterministic: the same captions give the same vocabulary. `held_out` is for the length alone."""
+        """Trains a vocabulary; the same captions give the same one. `held_out` only affects the length."""
         tokenizer = _word_pieces({})
-        # The trainer meets letters in the order of a hash table, from which numbers and the breaking of
-        # ties follow; told every letter beforehand, it has no choice left.
+        # The trainer reads letters in the order of a hash table, on which numbers and tie-breaking depend;
+        # with all letters given beforehand, the result is fixed.
         letters = sorted({letter for caption in captions for letter in _letters(tokenizer, caption)})
         start = list(
             dict.fromkeys([*SPECIAL, *config.words, *letters, *(f"##{letter}" for letter in letters)])
@@ -143,18 +143,18 @@ class Vocabulary:
         return self.tokenizer.get_vocab_size()
 
     def id(self, word: str) -> int:
-        """Number of a word that the tokenizer knows as a whole."""
+        """Number of a word that is a single token."""
         found = self.tokenizer.token_to_id(word)
         if found is None:
             raise UserError(f"the tokenizer does not know the word {word!r}; text.words may name it")
         return found
 
     def longer(self, more: int) -> Vocabulary:
-        """The same words with room for more tokens, as an encoder needs where a recipe appends some."""
+        """The same vocabulary for longer sequences, for recipes that append tokens."""
         return Vocabulary(self.tokenizer, self.length + more)
 
     def encode(self, captions: list[str]) -> Text:
-        """Tokens, cut and padded to `length`, as tensors on the CPU."""
+        """Tokens, truncated and padded to `length`, as tensors on the CPU."""
         shape = (len(captions), self.length)
         tokens, word = np.full(shape, self.pad), np.zeros(shape, np.int64)
         valid, content = np.zeros(shape, bool), np.zeros(shape, bool)
@@ -170,7 +170,7 @@ class Vocabulary:
         return Text(torch.from_numpy(tokens), layout)
 
     def by_length(self, captions: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
-        """For every count n of tokens that there is: which captions have so many, and their tokens [b, n]."""
+        """For every number n of tokens: which captions have n tokens, and their tokens [b, n]."""
         rows_of: dict[int, list[int]] = {}
         tokens = [ids[: self.length] for ids in _ids(self.tokenizer, captions)]
         for row, caption in enumerate(tokens):
@@ -180,11 +180,11 @@ class Vocabulary:
             yield rows, torch.tensor(chosen, dtype=torch.int64).view(len(rows), count)
 
     def cut(self, captions: list[str]) -> int:
-        """How many captions `encode` cuts."""
+        """Number of captions that `encode` truncates."""
         return sum(len(ids) > self.length for ids in _ids(self.tokenizer, captions))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """What tokens say: pieces of a word together, words with a space between."""
+        """The text of tokens: pieces of a word are joined, words are separated by a space."""
         if isinstance(self.tokenizer.model, models.BPE):
             text: str = self.tokenizer.decode(tokens, skip_special_tokens=False)
             return text.replace("</w>", " ").strip()  # CLIP's mark of a word's end
@@ -192,13 +192,13 @@ class Vocabulary:
 
 
 class TextEncoder(nn.Module):
-    """Captions to vectors; the class token in front and a published tokenizer's end token behind are put
-    there here and are never hidden."""
+    """Encodes captions as vectors. It adds the class token before, and a published tokenizer's end token
+    after the words; these are never hidden."""
 
     bert: PreTrainedModel
-    """Any of the families; checkpoints know it by this name."""
+    """A model of any family; checkpoints use this name."""
     no_decay = ("bert.embeddings",)
-    """Beginnings of its parameters' names that weight decay leaves alone: rare words would fade."""
+    """Prefixes of parameters without weight decay, which would shrink the vectors of rare words."""
 
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -235,12 +235,12 @@ class TextEncoder(nn.Module):
         return self._start
 
     def forward(self, text: Text, mask: Tensor | None = None) -> Encoded:
-        """Encodes captions [B, L]; `mask` [B, L] hides where True, None shows everything."""
+        """Encodes captions [B, L]; `mask` [B, L], True = hidden; None hides nothing."""
         tokens, position, keep = self._visible(text, mask)
         count, first = tokens.shape[1], torch.zeros_like(position[:, :1])
         parts, places = [torch.full_like(first, self._cls), tokens], [first, position + 1]
         if self._last is not None:
-            # Behind the padding, which nothing reads, but in its place behind the last word.
+            # After the padding, which nothing attends to, but with the position after the last word.
             parts.append(torch.full_like(first, self._last))
             places.append(text.layout.valid.sum(1, keepdim=True) + 1)
         seen = F.pad(keep, (1, self.extra_tokens - 1), value=True)
@@ -258,9 +258,9 @@ class TextEncoder(nn.Module):
         return states[:, -1 if self._pool == "last" else 0]
 
     def _bias(self, seen: Tensor) -> Tensor:
-        """What is added to scores, [B, 1, 1 or n, n], so that padding is not read, from Boolean [B, n].
+        """Attention bias [B, 1, 1 or n, n] that masks padding, from Boolean [B, n].
 
-        Of plain validity, transformers would ask the device whether there is any padding at all.
+        Given only the validity, transformers would read from the device whether there is any padding.
         """
         kind = next(self.bert.parameters()).dtype
         hidden = ~seen[:, None, None]
@@ -270,7 +270,7 @@ class TextEncoder(nn.Module):
         return torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, torch.finfo(kind).min)
 
     def embed(self, text: Text, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Only the embedding layer: tokens [B, n, D] with positions, and which are not padding [B, n]."""
+        """The embedding layer alone: tokens [B, n, D] with positions, and which are not padding [B, n]."""
         tokens, position, keep = self._visible(text, mask)
         place = self._first + position + 1
         embeddings: Any = self.bert.embeddings
@@ -296,7 +296,7 @@ class TextEncoder(nn.Module):
 def vocabulary(captions: list[str], config: TextConfig, held_out: Sequence[str] = ()) -> Vocabulary:
     """The tokenizer that belongs to `config`: trained on `captions`, or the pretrained model's own.
 
-    held_out: captions that are evaluated and must not be cut for being longer than those of the training.
+    held_out: evaluated captions, which must not be truncated if they are longer than the training captions.
     """
     if not captions:
         raise UserError("there are no training captions to train a tokenizer on")
@@ -317,9 +317,9 @@ def _letters(tokenizer: Tokenizer, caption: str) -> set[str]:
 
 
 def _is_content(caption: str, encoding: Encoding, word: int) -> bool:
-    """Judged by the whole word: `at` is a stop word, but not as the head of `atlas`."""
+    """Judged by the whole word: `at` is a stop word, but not as the beginning of `atlas`."""
     span = encoding.word_to_chars(word)
-    text = caption[slice(*span)].strip().lower() if span else ""  # a word may begin with its space
+    text = caption[slice(*span)].strip().lower() if span else ""  # may begin with a space
     return text not in STOP_WORDS and any(letter.isalnum() for letter in text)
 
 
@@ -343,7 +343,7 @@ def _own(config: TextConfig, vocabulary: Vocabulary) -> BertModel:
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             pad_token_id=vocabulary.pad,
-            initializer_range=config.width**-0.5,  # BERT's 0.02 belongs to 768 channels, see VideoEncoder
+            initializer_range=config.width**-0.5,  # BERT's 0.02 is for 768 channels, see VideoEncoder
         ),
         add_pooling_layer=False,
     )

@@ -1,4 +1,4 @@
-"""The video encoder: a space-time ViT made of timm's own blocks that never computes what is dropped.
+"""The video encoder: a space-time ViT with timm's blocks that does not compute dropped tokens.
 
 Letters: B batch, T frames, H W pixels, N all tokens of a clip, n tokens encoded, D width.
 """
@@ -29,14 +29,14 @@ RunBlock = Callable[[nn.Module, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """A timm ViT, turned into a video encoder by tubelets. Zero keeps the named model's own value.
+    """A timm ViT, extended to a video encoder by tubelets. Zero keeps the named model's own value.
 
     The default is the small core that all studies share, so that arms differ in their objective only.
     """
 
     backbone: str = "vit_tiny_patch16_224"
-    """What timm builds as a plain VisionTransformer: its name, `hf-hub:OWNER/NAME` or `local-dir:PATH`; or
-    `videomae:` and a name of the hub or a local folder. See docs/weights.md."""
+    """A plain VisionTransformer of timm: its name, `hf-hub:OWNER/NAME` or `local-dir:PATH`; or `videomae:`
+    and a hub name or a local folder. See docs/weights.md."""
     width: int = 128
     depth: int = 4
     heads: int = 2
@@ -46,12 +46,12 @@ class VideoConfig:
     hidden: Literal["drop", "replace", "zero"] = "drop"
     """Hidden tokens are removed before the encoder, or replaced by a learned mask token, or read as black."""
     pool: Literal["cls", "mean", "own"] = "cls"
-    """Class token, mean of the patches, or what the named model itself does, such as SigLIP's attention."""
+    """Class token, mean of the patches, or the named model's own pooling, such as SigLIP's attention."""
     pretrained: str = ""
     """`timm` for the named model's published weights, `transformers` for VideoMAE's, or the path of a
     safetensors file that fits the named model."""
     cls: bool = added(before=True)
-    """Whether a class token stands in front of the patches."""
+    """Whether there is a class token before the patches."""
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch"):
@@ -62,11 +62,11 @@ class VideoConfig:
         one_of("video.hidden", self.hidden, ("drop", "replace", "zero"))
         one_of("video.pool", self.pool, ("cls", "mean", "own"))
         if self.pool == "cls" and not self.cls:
-            raise UserError("without a class token (video.cls=False) video.pool is 'mean'")
+            raise UserError("without a class token (video.cls=False) video.pool must be 'mean' or 'own'")
 
 
 class Encoded(NamedTuple):
-    """What an encoder returns: one vector a sample, and the tokens it was made from."""
+    """The output of an encoder: one vector for each sample, and the tokens it was pooled from."""
 
     pooled: Tensor
     """[B, D]"""
@@ -75,7 +75,7 @@ class Encoded(NamedTuple):
 
 
 class VideoEncoder(nn.Module):
-    """Clips to vectors. `forward` = patches -> `embed` -> `encode`."""
+    """Encodes clips as vectors. `forward` = patches -> `embed` -> `encode`."""
 
     shift: Tensor
     scale: Tensor
@@ -96,7 +96,7 @@ class VideoEncoder(nn.Module):
         self._pooling = _pooling(config, model)
 
         self.project = nn.Linear(self.pixels, self.width)
-        # Learned, but sines at the start: in a short training, motion is seen much earlier than with noise.
+        # Learned, but initialised with sines: a short training learns motion much earlier than from noise.
         self.space = nn.Parameter(_sines(self.width, self.grid.height, self.grid.width))
         self.time = nn.Parameter(_sines(self.width, self.grid.time))
         self.cls = nn.Parameter(torch.zeros(1, 1, self.width)) if config.cls else None
@@ -106,7 +106,7 @@ class VideoEncoder(nn.Module):
         self.registers = model.reg_token
         self.norm_pre = model.norm_pre
         self.blocks = model.blocks
-        # Models that norm after pooling norm no token; here theirs are normed too, by the same norm.
+        # Models with a norm after pooling do not normalise tokens; here their tokens get the same norm.
         norms_mean = isinstance(model.norm, nn.Identity)
         self.norm = model.fc_norm if norms_mean else model.norm
         self._norms_mean = norms_mean and config.pool == "own"
@@ -142,29 +142,29 @@ class VideoEncoder(nn.Module):
 
     @property
     def positions(self) -> Tensor:
-        """What is added to tokens for their places, [N, D]."""
+        """Position embeddings, [N, D]."""
         learned = (self.time[:, None] + self.space[None]).flatten(0, 1)
         return learned if self.fixed is None else learned + self.fixed
 
     def forward(self, video: Tensor, mask: Tensor | None = None) -> Encoded:
-        """Encodes uint8 clips [B, T, H, W, 3]; `mask` [B, N] hides where True, None shows everything."""
+        """Encodes uint8 clips [B, T, H, W, 3]; `mask` [B, N], True = hidden; None hides nothing."""
         return self.encode(self.embed(video, mask))
 
     def patches(self, video: Tensor, where: Tensor | None = None) -> Tensor:
-        """Pixels of the tokens for which `where` [B, N] holds (the same number a sample), or of all.
+        """Pixels of the tokens that `where` [B, N] selects (the same number for each sample), or of all.
 
         Returns:
-            [B, n, tubelet * patch * patch * 3] of the clips' own type, the colour channel varying fastest.
+            [B, n, tubelet * patch * patch * 3] in the clips' own type, the colour channel varying fastest.
         """
         (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
-        # A patch's pixels of one row lie side by side: bytes are copied in whole words, not one by one.
+        # Pixels of one row of a patch are contiguous, so bytes are copied in whole words, not one by one.
         word = _word(3 * p) if video.dtype == torch.uint8 else video.dtype
         rows = video.contiguous().flatten(3).view(word)  # [B, T, H, words of a row]
         if where is None:
             view = rows.unflatten(1, (t, q)).unflatten(3, (h, p)).unflatten(5, (w, -1))
             chosen = view.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(video), self.grid.tokens, -1)
         else:
-            # Hidden pixels are never touched: of each chosen patch every row is one copy, from `first` on.
+            # Hidden pixels are not read: each row of a selected patch is one copy that begins at `first`.
             b, token = places(where)
             frame, place = b * t * q + token // self.grid.space * q, token % self.grid.space
             first = (frame * h * p + place // w * p) * w + place % w
@@ -175,7 +175,7 @@ class VideoEncoder(nn.Module):
         return chosen.view(video.dtype)
 
     def unpatch(self, patches: Tensor) -> Tensor:
-        """Clips [B, T, H, W, 3] of the pixels of all their tokens [B, N, P], the inverse of `patches`."""
+        """Clips [B, T, H, W, 3] from the pixels of all their tokens [B, N, P], the inverse of `patches`."""
         (t, h, w), p, q = self.grid, self.patch, self.config.tubelet
         view = patches.unflatten(1, (t, h, w)).unflatten(4, (q, p, p, 3))  # [B, t, h, w, q, p, p, 3]
         view = view.permute(0, 1, 4, 2, 5, 3, 6, 7)  # [B, t, q, h, p, w, p, 3]
@@ -206,14 +206,14 @@ class VideoEncoder(nn.Module):
     ) -> Encoded:
         """Runs the blocks over [B, n, D] tokens; `keep` [B, n] is False where a token is padding.
 
-        run: of tokens without padding, what runs a block in place of the encoder, by its number from 0.
+        run: index of a block from 0 -> the function that runs it; only for tokens without padding.
         """
         front = [extra for extra in (self.cls, self.registers) if extra is not None]
         x, attend = tokens, None
         if front:
             x = torch.cat([*(extra.expand(len(x), -1, -1).to(x.dtype) for extra in front), x], dim=1)
         if keep is not None:
-            # Without a token in front, nothing but padding would leave nothing to attend to.
+            # Without a class token, a row of padding alone would have nothing to attend to.
             seen = F.pad(keep, (self.extra_tokens, 0), value=True) if front else _never_empty(keep)
             attend = _bias(seen, x.dtype)
         x = self.norm_pre(x)
@@ -240,11 +240,12 @@ class VideoEncoder(nn.Module):
 
     @torch.no_grad()
     def _inherit(self, stem: Stem) -> None:
-        """Takes over what stands before the blocks. Time positions start at zero, and so do those in space
-        where the model's own are `fixed`."""
+        """Takes over the layers before the blocks.
+
+        Temporal positions start at zero, and so do spatial ones if the model's own are `fixed`."""
         weight = tubelet_filter(stem.weight, patch=self.patch, tubelet=self.config.tubelet)
         self.project.weight.copy_(weight.permute(0, 2, 3, 4, 1).flatten(1))
-        nn.init.zeros_(self.project.bias)  # norms before the blocks take the place of a bias
+        nn.init.zeros_(self.project.bias)  # norms before the blocks replace a bias
         if stem.bias is not None:
             self.project.bias.copy_(stem.bias)
         registers = 0 if self.registers is None else self.registers.shape[1]
@@ -259,24 +260,24 @@ class VideoEncoder(nn.Module):
 
 
 def _never_empty(keep: Tensor) -> Tensor:
-    """`keep`, Boolean [B, n], but all True in rows that are all False, which softmax could not attend to."""
+    """`keep`, Boolean [B, n], with rows that are all False set to True, because softmax needs a key."""
     return keep | ~keep.any(1, keepdim=True)
 
 
 def _bias(seen: Tensor, kind: torch.dtype) -> Tensor:
-    """What is added to scores, [B, 1, 1, n], so that only what is seen, Boolean [B, n], is read."""
+    """Attention bias [B, 1, 1, n] that allows attention only to tokens in `seen`, Boolean [B, n]."""
     hidden = ~seen[:, None, None, :]
     return torch.zeros_like(hidden, dtype=kind).masked_fill(hidden, float("-inf"))
 
 
 def _word(size: int) -> torch.dtype:
-    """The widest type of which so many bytes are a whole number."""
+    """The widest integer type whose size divides this number of bytes."""
     words = (torch.int64, torch.int32, torch.int16, torch.uint8)
     return next(word for word in words if size % word.itemsize == 0)
 
 
 def _sines(width: int, *sides: int) -> Tensor:
-    """Sine and cosine positions [product of sides, width], each side with its share of the width."""
+    """Sine and cosine positions [product of sides, width]; each side has a share of the width."""
     axes = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in sides), indexing="ij")
     pairs = width // (2 * len(sides))
     rate = 100.0 ** -(torch.arange(pairs) / pairs)
@@ -290,10 +291,13 @@ def _source(config: VideoConfig, size: int) -> Source:
     shape = {name: value for name, value in names.items() if value}
     if config.backbone.startswith(videomae.PREFIX):
         if config.pretrained not in ("", "transformers"):
-            raise UserError(f"the weights of {config.backbone} are named by video.pretrained='transformers'")
+            raise UserError(
+                f"video.pretrained of {config.backbone} must be 'transformers' or empty, not "
+                f"{config.pretrained!r}"
+            )
         return videomae.build(config.backbone, shape, tubelet=config.tubelet, weights=bool(config.pretrained))
     if config.pretrained == "transformers":
-        raise UserError(f"transformers is asked for VideoMAE alone: video.backbone={videomae.PREFIX}NAME")
+        raise UserError(f"transformers is for VideoMAE only: video.backbone must be {videomae.PREFIX}NAME")
     if config.pretrained == "timm":
         return vit.published(config.backbone, shape)
     if config.pretrained:
@@ -302,7 +306,7 @@ def _source(config: VideoConfig, size: int) -> Source:
 
 
 def _pooling(config: VideoConfig, model: VisionTransformer) -> Pooling:
-    """How tokens become one vector, and whether such a model can do so."""
+    """The pooling of tokens to one vector. Raises `UserError` if the model does not support it."""
     if config.cls and model.cls_token is None:
         raise UserError(
             f"{config.backbone} has no class token: set video.cls=False, and video.pool='mean' or 'own'"
@@ -312,7 +316,9 @@ def _pooling(config: VideoConfig, model: VisionTransformer) -> Pooling:
     kinds: dict[str, Pooling] = {"token": "cls", "avg": "mean", "map": "map"}
     kind = None if model.pool_include_prefix else kinds.get(model.global_pool)
     if kind is None:
-        raise UserError(f"{config.backbone} pools by {model.global_pool!r}: video.pool is 'cls' or 'mean'")
+        raise UserError(
+            f"{config.backbone} pools by {model.global_pool!r}: video.pool must be 'cls' or 'mean', not 'own'"
+        )
     if kind == "cls" and not config.cls:
         raise UserError(f"{config.backbone} pools by its class token: video.pool='own' needs video.cls=True")
     return kind

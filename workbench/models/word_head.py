@@ -1,4 +1,4 @@
-"""From a token to the vocabulary."""
+"""Prediction of words from tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class WordHead(nn.Module):
-    """BERT's: one more layer, a norm, then a logit for each word; the words' vectors are its own."""
+    """BERT's word head: a layer, a norm, then a logit for each word; it does not share the word vectors."""
 
     def __init__(self, width: int, vocabulary: int) -> None:
         super().__init__()
@@ -14,6 +14,6 @@ class WordHead(nn.Module):
         self.words = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [..., vocabulary] of tokens [..., D]."""
+        """Logits [..., vocabulary] from tokens [..., D]."""
         logits: Tensor = self.words(self.mlp(tokens))
         return logits

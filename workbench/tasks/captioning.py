@@ -1,20 +1,20 @@
-"""Captions that a recipe writes, unprompted: compared with references, and read for what they say.
+"""Captions that a recipe generates without a prompt, compared with references and parsed by the grammar.
 
 CIDEr-D, BLEU-4 and ROUGE-L are those of pycocoevalcap, COCO's evaluation in Python, over words in lower case
-without accents and punctuation. CIDEr-D is given times 100, as in tables, and weighs words by how many clips
-of the split they are said of. References are, of a drawn clip, 20 fixed ones of the 24 or 48 captions that
-the grammar of moving_shapes makes of what it shows; of any other, its own captions.
+without accents and punctuation. CIDEr-D is given times 100, as in tables, and weights words by the number of
+clips of the split that they describe. References of a synthetic clip are 20 fixed ones of the 24 or 48
+captions that the grammar of moving_shapes produces for it; those of any other clip are its own captions.
 
-What a drawn clip shows is known, so its caption is parsed by the grammar as well: the share that parses; for
-each of the five slots the share that is right (of a caption that does not parse none is) and their mean; the
-share with all five right; and of the captions with the right two actions those that have them in the right
+The content of a synthetic clip is known, so its caption is also parsed by the grammar: the share that parses;
+for each of the five slots the share that is right (none is in a caption that does not parse) and their mean;
+the share with all five right; and among the captions with the two right actions the share with the right
 order.
 
-Beside each stand the same for a caption of the commonest value of every slot (`_common`) and for a random
-training caption (`_random`), what values drawn at random would get (`_chance`), and the CIDEr-D of the drawn
-clips' own captions (`_own`), which are right and still not like every reference.
+The baselines of each metric are a caption of the commonest value of every slot (`_common`), a random training
+caption (`_random`), random values (`_chance`), and the CIDEr-D of the synthetic clips' own captions (`_own`),
+which are right but differ from most references.
 
-Where the last stage has not trained `generate` nothing is measured.
+Nothing is measured if the last stage has not trained `generate`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FILE = "captioning.npz"
 REFERENCES = 20
 SEED = 20_221_202
-"""Of the random training captions."""
+"""Seed of the random training captions."""
 EACH_TIME = False
 NEEDS = (("generate",),)
 
@@ -58,13 +58,13 @@ _LABELS = {
     "order": "captions with the right actions in the right order, of those with the right actions",
 }
 _CORPUS = ("bleu4", "order")
-"""No means over clips: BLEU counts over the whole split, order over some of its clips."""
+"""Metrics that are not means over clips: BLEU is over the whole split, order over some of its clips."""
 CHANCE = {slot: 100.0 / len(WORDS[slot]) for slot in WORDS} | {
     "slots": sum(100.0 / len(values) for values in WORDS.values()) / len(WORDS),
     "exact": 100.0 / (math.prod(map(len, WORDS.values())) * (1 - 1 / len(WORDS["second"]))),
     "order": 50.0,
 }
-"""In percent, of values chosen at random; two actions differ."""
+"""Accuracy of random values in percent; the two actions differ."""
 _BESIDE = {
     "common": "majority value of every slot",
     "random": "a random training caption",
@@ -136,7 +136,7 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def references(parts: Mapping[str, str]) -> list[str]:
-    """20 captions of what a drawn clip shows, spread evenly over all that the grammar makes of it."""
+    """20 captions of a synthetic clip, spread evenly over all that the grammar produces for it."""
     numbers = itertools.product(*(range(len(WORDS[slot][parts[slot]])) for slot in WORDS))
     words = [dict(zip(WORDS, chosen, strict=True)) for chosen in numbers]
     every = [say(template, parts, one) for template in range(len(world.TEMPLATES)) for one in words]
@@ -146,10 +146,9 @@ def references(parts: Mapping[str, str]) -> list[str]:
 def scores(
     said: Sequence[str], known: Sequence[Sequence[str]], scenes: Sequence[Mapping[str, str]] = ()
 ) -> dict[str, np.ndarray]:
-    """Every measure of one caption a clip, [V] each; of BLEU-4 the one number of all clips, [1].
+    """All measures of one caption for each clip, [V] each; BLEU-4 is one number for all clips, [1].
 
-    Args:
-        said: [V]; known: [V], references of each clip; scenes: [V], what it shows, where that is known.
+    Args: said: [V]; known: [V], references of each clip; scenes: [V], contents of clips, if they are known.
     """
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
@@ -167,7 +166,7 @@ def scores(
 
 
 def words(caption: str) -> str:
-    """Lower case, without accents and punctuation, a space between two words."""
+    """The words in lower case, without accents and punctuation, separated by spaces."""
     plain = unicodedata.normalize("NFD", caption.lower())
     return " ".join(re.findall(r"\w+", "".join(c for c in plain if unicodedata.category(c) != "Mn")))
 
@@ -195,7 +194,7 @@ def read(said: Sequence[str], scenes: Sequence[Mapping[str, str]]) -> dict[str, 
 
 
 def _means(found: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Of each measure that some caption counts for."""
+    """The mean of each measure that is defined for some caption."""
     return {name: float(each.mean()) for name, each in found.items() if each.size}
 
 
@@ -208,13 +207,13 @@ def _captions(part: Gallery) -> list[list[str]]:
 
 
 def _scenes(part: Gallery) -> list[dict[str, str]]:
-    """What each clip of the gallery shows; empty where that is not known."""
+    """The content of each clip of the gallery; empty if it is not known."""
     known = scene_values(part.store)
     return [{slot: known[slot][row] for slot in WORDS} for row in part.clips] if known else []
 
 
 def _random(part: Gallery) -> list[str]:
-    """A training caption for each clip, drawn with a fixed seed; empty where there is none."""
+    """A random training caption for each clip, with a fixed seed; empty if there is none."""
     captions = part.store.splits["train"].captions
     draws = np.random.default_rng(SEED).random(len(part.clips))
     return [captions[int(u * len(captions))] for u in draws] if captions else []

@@ -1,17 +1,18 @@
-"""What does a clip show, told without a fit? It is of the class whose captions have the nearest embedding.
+"""Zero-shot classification: a clip gets the class whose captions have the nearest embedding.
 
-The captions of a class are put together, not taken from clips: of a value of colour, shape, first or second
-action or background, `PROMPTS` captions by the grammar of moving_shapes that say it, all their other parts
-drawn once with a fixed seed; of the class of a clip (there its ordered pair of actions) likewise, and where
-clips have a class and no such parts, its name alone. The vector of a class is the mean of its captions'
-embeddings. Classes are those of training clips; a clip of another one counts as missed, and a tie counts
-against the model. One that is blind to the order of the two actions cannot tell their pair from its reverse.
+Captions of a class are generated, not taken from clips: for a value of colour, shape, first or second action
+or background, `PROMPTS` captions with this value by the grammar of moving_shapes, whose other parts are
+sampled once with a fixed seed; the same for the class of a clip (in moving_shapes its ordered pair of
+actions). If clips have a class but no such parts, the caption is the name of the class. The vector of a class
+is the mean of its captions' embeddings. Classes are those of training clips; a clip of another class counts
+as missed, and a tie counts against the model. A model that ignores order cannot distinguish a pair of actions
+from its reverse.
 
-- `prompted_WHAT`: what is said right;
-- `prompted_WHAT_majority`: always the commonest class of the training clips;
-- `prompted_WHAT_chance`: a guess among their classes.
+- `prompted_WHAT`: accuracy;
+- `prompted_WHAT_majority`: accuracy of the commonest class of the training clips;
+- `prompted_WHAT_chance`: accuracy of a random class of the training clips.
 
-What can be read off the features by a fit is asked by `probe`.
+The task `probe` measures what a classifier that is fitted to the features finds.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from workbench.tasks.gallery import Judged, TaskResult
 
 PROMPTS = 8
-"""Captions of a class."""
+"""Number of captions of a class."""
 SEED = 20_221_202
-"""Of their other parts."""
+"""Seed of their other parts."""
 FILE = "classification.npz"
 LABEL = "label"
 WHAT = {slot: slot for slot in WORDS} | {"first": "first action", "second": "second action", LABEL: "class"}
@@ -98,20 +99,20 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def texts(store: FrameStore, split: str) -> list[str]:
-    """All captions of classes; of training there are none, because nothing is learned from them."""
+    """All captions of classes; none for the training split, because they are not trained on."""
     found = prompts(store).values() if split != "train" else ()
     return [caption for captions in found for one in captions.values() for caption in one]
 
 
 def classes(store: FrameStore, what: str) -> np.ndarray:
-    """The class of each clip in words, [N], empty where it is not known."""
+    """The class of each clip in words, [N]; empty if it is not known."""
     if what == LABEL:
         return np.array(store.label_names)[store.labels]
     return np.array(["" if value is None else str(value) for value in store.attributes[what]])
 
 
 def prompts(store: FrameStore) -> dict[str, dict[str, list[str]]]:
-    """What can be asked of a store -> class -> its captions, as many for each class."""
+    """Attribute of a store -> class -> its captions, the same number for each class."""
     drawn = set(WORDS) <= store.known
     found = {
         slot: {value: _captions({slot: value}) for value in sorted(set(classes(store, slot)))}
@@ -134,7 +135,7 @@ def prompts(store: FrameStore) -> dict[str, dict[str, list[str]]]:
 
 
 def _captions(fixed: Mapping[str, str]) -> list[str]:
-    """Captions in which some parts are given and all others drawn, the two actions never the same."""
+    """Captions with some given parts and random other parts; the two actions always differ."""
     found = []
     for draw in np.random.default_rng(SEED).random((PROMPTS, 1 + 2 * len(WORDS))):
         parts, words = dict(fixed), {}

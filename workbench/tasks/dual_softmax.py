@@ -1,19 +1,19 @@
-"""Text-video retrieval re-ranked by the dual softmax of CAMoE (arXiv:2109.04290), unmasked.
+"""Text-video retrieval re-ranked by the dual softmax of CAMoE (arXiv:2109.04290), without masking.
 
-Post-processing, never part of a run unless its `tasks` name it, and its metrics say so (`dsl_*`): each score
-depends on all queries of the split at once, which no search engine has before it answers the first one. It is
-not comparable with `t2v_*` and `v2t_*`.
+It is post-processing, used only if a run's `tasks` name it, and its metrics have the prefix `dsl_`: each
+score depends on all queries of the split together, which no search engine has before it answers the first
+one. It is not comparable with `t2v_*` and `v2t_*`.
 
 With cosine similarities s of captions i and clips j and a scale b, text-to-video ranks for each caption
 
     s[i, j] * exp(b s[i, j]) / sum over captions k of exp(b s[k, j]),
 
-so that a clip which every caption finds similar counts less; video-to-text ranks with the sum over clips. It
-is the product of the similarities and a softmax in the other direction, the paper's prior, here applied when
-testing only. Ties count against the model; of several right answers the best-ranked one counts.
+so that a clip which is similar to every caption counts less; video-to-text ranks with the sum over clips. It
+is the product of the similarities and a softmax in the other direction, the paper's prior, here applied only
+in evaluation. Ties count against the model; of several right answers the best-ranked one counts.
 
-Differs from the paper: the prior re-ranks, it trains nothing; the scale is fixed at 20, the inverse of the
-temperature at which the contrastive recipes start, and not tuned.
+Differs from the paper: the prior only re-ranks and is not trained with; the scale is fixed at 20, the inverse
+of the temperature at which the contrastive recipes start, and not tuned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ METRICS = rank_metrics_of(FILE, PREFIX, "re-ranked by dual softmax over all quer
 NEEDS = (("embed_video", "embed_text"),)
 EACH_TIME = False
 SCALE = 20.0
-"""By which similarities are multiplied in the softmax."""
+"""Inverse temperature of the softmax."""
 
 
 def evaluate(judged: Judged) -> TaskResult:

@@ -1,4 +1,4 @@
-"""How much of R@1 is lost when the frames of every clip are changed: what tasks that ask so share.
+"""Drop of R@1 when the frames of every clip are changed; shared by the tasks that measure it.
 
 The drop of a query is its hit minus its share of hits over all changes, so that its mean has an interval over
 queries, resampled by clip.
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
 
 def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Metric, ...]:
-    """In both directions R@1 with changed frames, what is lost by that, and the ends of its interval.
+    """Metrics in both directions: R@1 with changed frames, its drop, and the ends of the drop's interval.
 
-    Args:
-        file: of the run directory, of this alone.
-        name, drop: beginnings of the metrics' names, put before `_t2v_r1`.
-        how, by: the change in words, as in "frames shuffled" and "shuffling frames".
+    Args: file: file of the run directory that only these metrics use. name, drop: prefixes of the metrics'
+        names, before `_t2v_r1`. how, by: the change in words, as in "frames shuffled" and "shuffling frames".
     """
     found: list[Metric] = []
     for side, words in SIDES.items():
@@ -48,9 +46,9 @@ def drop_metrics(file: str, name: str, drop: str, how: str, by: str) -> tuple[Me
 
 
 def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, drop: str) -> TaskResult:
-    """What `drop_metrics` names; each of `changes` [V, T] says which frames of the clips are taken.
+    """The metrics of `drop_metrics`; each of `changes` [V, T] gives the frames of the clips to use.
 
-    Nothing where neither embeddings nor `match` mean anything.
+    The result is empty if neither embeddings nor `match` are trained.
     """
     from workbench.stats import summarise
     from workbench.tasks.gallery import TaskResult
@@ -66,7 +64,7 @@ def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, d
         interval = summarise({0: lost}, list(owners) if side == "t2v" else None).interval
         values[f"{name}_{side}_r1"] = float(hits.mean())
         values[f"{drop}_{side}_r1"] = float(lost.mean())
-        if interval is not None:  # a single clip has none
+        if interval is not None:  # there is none for a single clip
             values[f"{drop}_{side}_r1_low"] = interval.low
             values[f"{drop}_{side}_r1_high"] = interval.high
         arrays[f"{side}_drop"] = lost
@@ -76,9 +74,9 @@ def drops(judged: Judged, changes: Sequence[np.ndarray], file: str, name: str, d
 def _ranked(
     judged: Judged, orders: Sequence[np.ndarray | None]
 ) -> tuple[list[Ranks], tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Ranks for each of `orders`, ids of captions and clips, the clip of each caption.
+    """Ranks for each of `orders`, ids of captions and clips, and the clip of each caption.
 
-    By embeddings where they mean something, else by pairs of the fixed gallery where the model judges them.
+    Ranks are by embeddings if they are trained, else by judged pairs of the fixed gallery.
     """
     import torch
 

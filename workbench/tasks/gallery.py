@@ -1,4 +1,4 @@
-"""A split ready to be searched, a model to be judged on it, and the ranks of the right answers."""
+"""A split prepared for retrieval, a model to be evaluated on it, and the ranks of the right answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.data.store import FrameStore
 from workbench.recipe.batch import Text
 
 BATCH = 128
-"""Clips, captions or pairs that are encoded at a time."""
+"""Number of clips, captions or pairs that are encoded together."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Gallery:
-    """A split ready to be evaluated: each clip once, each caption with the number of its clip."""
+    """A split prepared for evaluation: each clip once, each caption with the number of its clip."""
 
     store: FrameStore
     clips: np.ndarray
     """int64 [V], rows of the frame store."""
     owner: np.ndarray
-    """int64 [Q], number of each caption's clip in `clips`; of several, the first."""
+    """int64 [Q], number of each caption's clip in `clips`; the first one if there are several."""
     clip_ids: list[str]
     caption_ids: list[str]
     captions: list[str]
     text: Text
     data: DataConfig | None = None
-    """Says which of the stored frames are taken; without it, all of them."""
+    """Defines which of the stored frames are used; None for all of them."""
     more: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     """int64 [P, 2], further right pairs: numbers of a caption and of a clip, see `FrameStore.shared`."""
 
@@ -62,12 +62,12 @@ class Gallery:
 
     @property
     def edges(self) -> np.ndarray:
-        """When each frame begins and the last one ends, as shares of a clip, float64 [T + 1]."""
+        """Start of each frame and end of the last one, as shares of a clip, float64 [T + 1]."""
         return edges(self.store.frames.shape[1], self.data)
 
     @property
     def taken(self) -> list[int]:
-        """Numbers of those of the stored frames that a clip's frames are."""
+        """Indices of the stored frames that are used as a clip's frames."""
         stored = self.store.frames.shape[1]
         return list(range(stored)) if self.data is None else evaluated_frames(stored, self.data)
 
@@ -85,43 +85,43 @@ class Gallery:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task has found."""
+    """The result of a task."""
 
     values: Mapping[str, float]
-    """By the names of the task's metrics, without a split."""
+    """Values by the names of the task's metrics, without a split."""
     files: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Name of a file of the run directory -> its arrays, such as what each query contributed."""
+    """Name of a file of the run directory -> its arrays, such as the results of each query."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """What the evaluation took, by full names (`cost/...`)."""
+    """Costs of the evaluation by full names (`cost/...`)."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A model and the gallery that it is judged on; it shows everything, unmasked."""
+    """A model and the gallery that it is evaluated on, without masking."""
 
     recipe: Any
-    """With the capabilities that the task needs."""
+    """A recipe with the methods that the task needs."""
     gallery: Gallery
     untrained: frozenset[str] = frozenset()
-    """Which of its abilities (`workbench.recipe.base.ABILITIES`) mean nothing, being untrained."""
+    """Abilities (`workbench.recipe.base.ABILITIES`) of the recipe that are untrained."""
     device: torch.device = torch.device("cpu")
     between: Callable[[], None] = lambda: None
-    """Called before each batch; what it raises ends the evaluation."""
+    """Called before each batch; an exception that it raises ends the evaluation."""
     encode: Callable[[list[str]], Text] | None = None
     """Tokens of captions that are not in the gallery."""
 
     def can(self, ability: str) -> bool:
-        """Whether the recipe defines the method and what it says means something."""
+        """Whether the recipe defines the method and it is trained."""
         return hasattr(self.recipe, ability) and ability not in self.untrained
 
     @property
     def embeds(self) -> bool:
-        """Whether both sides can be embedded in a space that means something."""
+        """Whether both sides can be embedded and the embeddings are trained."""
         return self.can("embed_video") and self.can("embed_text")
 
     @property
     def by_pairs(self) -> bool:
-        """Whether a task that can do either judges pairs, since embeddings are missing or untrained."""
+        """Whether a task must judge pairs, because embeddings are missing or untrained."""
         return not self.embeds and self.can("match")
 
     @property
@@ -130,7 +130,7 @@ class Judged:
         return self.embeds or self.by_pairs
 
     def saying(self, captions: list[str]) -> Judged:
-        """The same model and clips with these captions, of which none belongs to a clip."""
+        """The same model and clips with other captions, none of which belongs to a clip."""
         assert self.encode is not None, "whoever judges a model has its tokenizer"
         nobody = np.full(len(captions), -1)
         part = replace(
@@ -144,13 +144,13 @@ class Judged:
         return replace(self, gallery=part)
 
     def batches(self, count: int) -> Iterator[np.ndarray]:
-        """Numbers below `count`, a batch at a time."""
+        """Numbers below `count`, in batches."""
         for start in range(0, count, BATCH):
             self.between()
             yield np.arange(start, min(start + BATCH, count))
 
     def video(self, clips: np.ndarray, order: np.ndarray | None = None) -> Tensor:
-        """Clips uint8 [B, T, H, W, 3] on the device; `order` [B, T]: frames to take instead of 0 to T - 1."""
+        """Clips uint8 [B, T, H, W, 3] on the device; `order` [B, T]: frames to use instead of 0 to T - 1."""
         frames = self.gallery.frames(clips)
         if order is not None:
             frames = np.take_along_axis(frames, order[:, :, None, None, None], axis=1)
@@ -186,9 +186,9 @@ class Judged:
 
 
 def gallery(store: FrameStore, split: str, text: Text, data: DataConfig | None = None) -> Gallery:
-    """The gallery of `split`; `text` holds its captions in order.
+    """The gallery of `split`; `text` contains its captions in order.
 
-    Where captions are shared (`FrameStore.shared`), equal ones are one query, with all their clips right.
+    Equal captions of several clips (`FrameStore.shared`) are one query, for which all these clips are right.
     """
     part = store.splits[split]
     clips, owner = np.unique(part.clips, return_inverse=True)
@@ -214,7 +214,7 @@ def gallery(store: FrameStore, split: str, text: Text, data: DataConfig | None =
 
 def similarities(video: Tensor, text: Tensor) -> Tensor:
     """Cosine similarities float32 [Q, V] of unit vectors [V, E] and [Q, E]."""
-    # In float32 the sums of equal vectors differ in the last bit from column to column, and ties are broken.
+    # In float32 the sums of equal vectors differ in the last bit between columns, which would break ties.
     return (text.double() @ video.double().T).float()
 
 
@@ -229,9 +229,10 @@ def right_pairs(owner: np.ndarray, clips: int, more: np.ndarray | None = None) -
 def ranks(score: Tensor, owner: np.ndarray, more: np.ndarray | None = None) -> Ranks:
     """Ranks in both directions, from scores [Q, V].
 
-    A wrong answer that scores the same as the right one counts as better (pessimistic), so a model that
-    gives one score to everything ranks last, not first. For clips with several captions the best-ranked
-    caption counts, and the clip's other captions do not compete with it; so with a caption of several clips.
+    A wrong answer that scores the same as the right one counts as better (pessimistic), so a model that gives
+    the same score to everything ranks last, not first. For clips with several captions the best-ranked
+    caption counts, and the clip's other captions do not compete with it; the same holds for captions of
+    several clips.
 
     Args:
         score: float32 [Q, V]; owner: [Q], the clip each caption belongs to; more: `Gallery.more`.
@@ -246,7 +247,7 @@ def ranks(score: Tensor, owner: np.ndarray, more: np.ndarray | None = None) -> R
 
 
 def rank_metrics(found: Ranks) -> dict[str, float]:
-    """Recall at 1, 5, 10 in percent, median and mean rank, in both directions."""
+    """Recall at 1, 5 and 10 in percent, median and mean rank, in both directions."""
     out: dict[str, float] = {}
     for name, rank in (("t2v", found.t2v), ("v2t", found.v2t)):
         for k in (1, 5, 10):
@@ -259,11 +260,11 @@ def rank_metrics(found: Ranks) -> dict[str, float]:
 def ranked_by(
     part: Gallery, to_video: Tensor, to_text: Tensor, metrics: str, file: str
 ) -> tuple[dict[str, float], dict[str, dict[str, np.ndarray]]]:
-    """Metrics and a file of ranks, for a task whose two directions have scores of their own.
+    """Metrics and a file of ranks, for a task whose two directions have different scores.
 
     Args:
         to_video, to_text: [Q, V], scores of captions and clips for text-to-video and for video-to-text.
-        metrics: beginning of the names of metrics and arrays, such as `dsl_`.
+        metrics: prefix of the names of metrics and arrays, such as `dsl_`.
         file: name of the file.
     """
     found = Ranks(ranks(to_video, part.owner, part.more).t2v, ranks(to_text, part.owner, part.more).v2t)

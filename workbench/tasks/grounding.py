@@ -1,21 +1,20 @@
-"""Temporal grounding: when does what a query says happen? Of clips whose timeline is known, by similarities.
+"""Zero-shot temporal grounding on clips with a known timeline: the segment of a clip that a query describes.
 
-Nothing is trained for it. A clip's similarity to a query is measured step by step; of all segments of steps
-that one is the answer whose two levels, inside and outside, fit the similarities best, with the higher level
-inside: the largest (mean inside - mean outside) * sqrt(steps inside * steps outside), 0 for the whole clip.
-Segments that score the same share the answer, so a model that sees no difference between steps is at chance.
+Nothing is trained for it. The similarity to a query is measured for each step of the clip. The answer is the
+segment of steps for which a two-level function, higher inside than outside, fits the similarities best: the
+maximum of (mean inside - mean outside) * sqrt(steps inside * steps outside), which is 0 for the whole clip.
+Segments with equal scores share the answer, so a model whose steps do not differ is at chance.
 
-A step is what `embed_steps` makes one, where a recipe defines it. For all others that embed clips it is a
-frame: what is embedded is the window around it, up to an eighth of the clip on either side, its frames
-repeated until they are as many as the model reads. Nothing is measured where embeddings mean nothing.
+A step is a step of `embed_steps` if a recipe defines it. For all other recipes that embed clips it is a
+frame: the window around it is embedded, up to an eighth of the clip on either side, with frames repeated to
+the number that the model reads. Nothing is measured if embeddings are untrained.
 
-- `grounding_r1_iou30`, `50`, `70`: answers whose overlap with the truth (intersection over union, in time) is
-  at least 0.3, 0.5, 0.7;
+- `grounding_r1_iou30`, `50`, `70`: share of answers whose overlap with the ground truth (temporal
+  intersection over union) is at least 0.3, 0.5, 0.7;
 - `grounding_miou`: the mean overlap.
 
-Beside each stand `chance` (the mean over all segments), `prior` (the one segment that is best for the
-training clips, whatever is asked) and `ceiling` (the best segment of whole steps: they are coarser than the
-truth).
+Baselines of each are `chance` (the mean over all segments), `prior` (the constant segment that is best for
+the training clips) and `ceiling` (the best segment of whole steps, which are coarser than the ground truth).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 FILE = "grounding.npz"
 AT_LEAST = {"iou30": 0.3, "iou50": 0.5, "iou70": 0.7}
 EQUAL = 1e-6
-"""Difference of scores up to which they count as the same: similarities are float32."""
+"""Largest difference of scores that count as equal, since similarities are float32."""
 LABELS = {
     "miou": "mIoU of predicted segments",
     **{f"r1_{name}": f"R@1 at IoU {least}" for name, least in AT_LEAST.items()},
@@ -84,7 +83,7 @@ EACH_TIME = False
 
 
 def texts(store: FrameStore, split: str) -> list[str]:
-    """What is asked of a split's clips."""
+    """The queries about a split's clips."""
     return [one.words for one in moments(store, np.unique(store.splits[split].clips))]
 
 
@@ -124,7 +123,7 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def answers(judged: Judged, asked: Sequence[Moment]) -> tuple[np.ndarray, np.ndarray]:
-    """Segments of the steps, shares of a clip, [C, 2], and which of them share the answer, Boolean [Q, C]."""
+    """Segments of steps in shares of a clip, [C, 2], and which of them share the answer, Boolean [Q, C]."""
     part = judged.gallery
     scores = levels(similarities(judged, asked))  # [Q, C]
     steps = int(np.sqrt(2 * scores.shape[1]))  # C = S (S + 1) / 2
@@ -151,20 +150,21 @@ def overlap(segments: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def points(overlaps: np.ndarray) -> dict[str, np.ndarray]:
-    """What each segment is worth in percent, [Q, C], by the names of metrics."""
+    """Score of each segment in percent, [Q, C], by the names of metrics."""
     hits = {f"r1_{name}": np.where(overlaps >= least, 100.0, 0.0) for name, least in AT_LEAST.items()}
     return {"miou": 100 * overlaps} | hits
 
 
 def levels(similarity: np.ndarray) -> np.ndarray:
-    """How well two levels, the higher one inside of a segment, fit similarities [Q, S]: [Q, C].
+    """Fit of a two-level function, higher inside than outside a segment, to similarities [Q, S]: [Q, C].
 
-    A segment of n of S steps has (mean inside - mean outside) * sqrt(n (S - n)), by its place among the pairs
-    of `triu_indices(S + 1, 1)`: the larger, the smaller the squared error of the two means. The whole has 0.
+    The score of a segment of n of S steps is (mean inside - mean outside) * sqrt(n (S - n)), in the order of
+    `triu_indices(S + 1, 1)`: the larger, the smaller the squared error of the two means. The whole clip has
+    0.
     """
     steps = similarity.shape[1]
     start, end = np.triu_indices(steps + 1, 1)
-    # Around their mean, so that what is inside says what is outside.
+    # Centred, so that the sum inside determines the sum outside.
     sums = np.pad(np.cumsum(similarity - similarity.mean(1, keepdims=True), 1), ((0, 0), (1, 0)))
     inside, outside = end - start, steps - (end - start)
     found: np.ndarray = (sums[:, end] - sums[:, start]) * steps / np.sqrt(inside * np.maximum(outside, 1))
@@ -195,9 +195,9 @@ def embedded_steps(judged: Judged) -> np.ndarray:
 
 
 def windows(frames: int) -> np.ndarray:
-    """Frames [T] that stand for the window around each of T frames, int64 [T, T].
+    """Frames that represent the window around each of T frames, int64 [T, T].
 
-    It reaches an eighth of the clip to either side; what would lie outside of the clip is its nearest frame.
+    A window extends by an eighth of the clip to either side; outside the clip its nearest frame is repeated.
     """
     reach = frames // 8
     taken = np.arange(frames) * (2 * reach + 1) // frames - reach

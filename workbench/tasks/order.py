@@ -1,28 +1,28 @@
-"""Does a model know what happens first? Captions with other parts, and clips changed in time.
+"""Order of actions: captions with other parts, and clips changed in time.
 
-Asked of every caption that the grammar of moving_shapes makes; a tie counts against the model.
+Every caption by the grammar of moving_shapes is used; a tie counts against the model.
 
 - `order_pairs`: the clip scores higher with its caption than with the same words and the two actions swapped
-  (chance 50 %; a model that is blind to the order of words ties, and so gets nothing).
-- `foils_SLOT`: higher with its caption than with each of four that differ in one slot (chance 20 %); `foils`
-  is the mean over the five slots. Wrong values and the words for them are drawn once with a fixed seed; an
-  action is never replaced by the clip's other one.
+  (chance 50 %; a model that ignores word order ties, and so gets 0).
+- `foils_SLOT`: the clip scores higher with its caption than with each of four that differ in one slot (chance
+  20 %); `foils` is the mean over the five slots. Wrong values and their words are sampled once with a fixed
+  seed; an action is never replaced by the clip's other one.
 - `order_halves`: with its halves exchanged, the clip scores higher with the swapped caption than with its own
-  (chance 50 %). Contents are equal, the order is not. But the actor jumps in place where the halves meet,
-  which no training clip shows, and a model may see that. Of clips in which an action is not a half, such as
-  those of moving_shapes_timed, it says little.
-- `order_reversal`: with its frames reversed, the clip scores higher with what is then true than with its own
-  caption (chance 50 %). What is true is computed: the actions change places, left becomes right, up down,
-  grows shrinks, and the other way round; spinning and blinking stay. Clips of which the same is true both
-  ways ("moves left then moves right") are left out. It asks for the direction of motion too: a model that
-  sees which actions there are, and not which is first, fails only where a clip spins and blinks. A reversed
-  spin turns the other way and a reversed blink begins visible, which no training clip shows.
+  (chance 50 %). The contents are equal, only the order differs. But the position of the actor jumps where the
+  halves meet, which no training clip shows and a model may detect. For clips in which an action does not fill
+  a half, such as those of moving_shapes_timed, it is not informative.
+- `order_reversal`: with its frames reversed, the clip scores higher with the caption of the reversal than
+  with its own caption (chance 50 %). That caption is computed: the two actions are swapped, left becomes
+  right, up down, grows shrinks, and vice versa; spinning and blinking stay. Clips with the same caption in
+  both directions ("moves left then moves right") are left out. It also tests the direction of motion: a model
+  that knows which actions there are, but not which is first, fails only if a clip spins and blinks. A
+  reversed spin turns the other way and a reversed blink begins visible, which no training clip shows.
 - `still_drop_*`: the R@1 lost when all frames of a clip are its middle one, the end of the first half.
 
-The last three change a clip in time; of clips of one frame, which have nothing to change, they are not asked.
+The last three change a clip in time and are not measured for clips of one frame.
 
-Scores are cosine similarities where embeddings mean something, else those of judged pairs (`match`); where
-the last stage has not trained these either, nothing is measured.
+Scores are cosine similarities if embeddings are trained, else those of judged pairs (`match`); if the last
+stage has not trained these either, nothing is measured.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from workbench.tasks.gallery import Judged, TaskResult
 
 FOILS = 4
-"""Wrong captions beside the true one, for each slot."""
+"""Number of wrong captions for each slot."""
 SEED = 20_221_202
-"""Of the foils."""
+"""Seed of the foils."""
 FILE, STILL = "order.npz", "still.npz"
 
 
@@ -117,9 +117,9 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def foils(asked: Sequence[ParsedCaption]) -> list[list[str]]:
-    """Wrong captions [slots * FOILS][Q]: in each slot in turn, `FOILS` other values.
+    """Wrong captions [slots * FOILS][Q]: for each slot, `FOILS` other values.
 
-    Their words are drawn as the world draws its own, so that a foil is not known by its words.
+    Their words are sampled as in the data set, so that a foil cannot be recognised by its words.
     """
     most = max(map(len, WORDS.values()))
     draws = np.random.default_rng(SEED).random((len(asked), len(WORDS), 2, most))

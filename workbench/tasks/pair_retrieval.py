@@ -1,16 +1,16 @@
-"""Retrieval by a model that judges pairs together (`match`), unmasked, in both directions.
+"""Retrieval by a model that judges pairs together (`match`), without masking, in both directions.
 
-Two protocols, and the metric's name says which:
+There are two protocols, which the names of metrics give:
 
-- `rerank20_*`: a model that also embeds both sides proposes for each query the 20 best by cosine similarity;
-  `match` ranks these, and a right answer that is not among them keeps its rank (as ALBEF re-ranks,
-  arXiv:2107.07651, with another number of candidates). Of several right answers one is judged.
-- `gallery100_*`: a model without embeddings, or with none that a stage has trained, judges all pairs of a
-  fixed gallery of 100 clips (fewer where the split has fewer), each with its first caption, drawn once with a
+- `rerank20_*`: a model that also embeds both sides selects the 20 best candidates of each query by cosine
+  similarity; `match` ranks these, and a right answer that is not among them keeps its rank (as in ALBEF,
+  arXiv:2107.07651, with another number of candidates). Only one of several right answers is judged.
+- `gallery100_*`: a model without trained embeddings judges all pairs of a
+  fixed gallery of 100 clips (fewer if the split has fewer), each with its first caption, sampled once with a
   fixed seed.
 
-Where the last stage has not trained `match` (the shared alignment moves the encoders under it) nothing is
-measured. Ties count against the model.
+Nothing is measured if the last stage has not trained `match` (the shared alignment changes the encoders below
+it). Ties count against the model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CANDIDATES, GALLERY = 20, 100
 SEED = 20_221_202
-"""Of the fixed gallery."""
+"""Seed of the fixed gallery."""
 FILE = "pair_retrieval.npz"
 METRICS = (
     *rank_metrics_of(FILE, "rerank20_", f"top {CANDIDATES} re-ranked by the matching head"),
@@ -74,7 +74,7 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 _Result = tuple["Ranks", tuple[np.ndarray, np.ndarray], np.ndarray, int]
-"""Ranks, ids of captions and clips, the clip of each caption, and how many pairs were judged."""
+"""Ranks, ids of captions and clips, the clip of each caption, and the number of judged pairs."""
 
 
 def _reranked(judged: Judged) -> _Result:
@@ -88,13 +88,13 @@ def _reranked(judged: Judged) -> _Result:
     mine = right_pairs(part.owner, score.shape[1], part.more)  # [Q, V]
     own, others = score.masked_fill(~mine, float("-inf")), score.masked_fill(mine, float("-inf"))
 
-    # Of each caption the best wrong clips.
+    # The best wrong clips of each caption.
     found = others.topk(min(CANDIDATES - 1, score.shape[1] - 1), dim=1)
     clips = torch.cat([own.argmax(1, keepdim=True), found.indices], 1).numpy()  # [Q, 1 + c]
     rows = np.broadcast_to(np.arange(len(clips))[:, None], clips.shape)
     t2v = _places(judged, clips, rows, np.isfinite(found.values.numpy()), before.t2v)
 
-    # Of each clip the best wrong captions.
+    # The best wrong captions of each clip.
     found = others.topk(min(CANDIDATES - 1, len(score) - 1), dim=0)
     rows_of = torch.cat([own.argmax(0, keepdim=True), found.indices]).T.numpy()  # [V, 1 + c]
     clips_of = np.broadcast_to(np.arange(len(rows_of))[:, None], rows_of.shape)
@@ -106,9 +106,9 @@ def _reranked(judged: Judged) -> _Result:
 def _places(
     judged: Judged, clips: np.ndarray, rows: np.ndarray, real: np.ndarray, before: np.ndarray
 ) -> np.ndarray:
-    """Ranks int32 [Q] of the first column's pairs among all columns, where they were proposed at all.
+    """Ranks int32 [Q] of the first column's pairs among all columns, if they were candidates.
 
-    real: [Q, c], False where there were not that many wrong answers; before: [Q], ranks of the proposal.
+    real: [Q, c], False where there are fewer wrong answers; before: [Q], ranks by cosine similarity.
     """
     scores = finite(judged.match(clips.ravel(), rows.ravel())).reshape(clips.shape)
     place = 1 + ((scores[:, 1:] >= scores[:, :1]) & real).sum(1)
@@ -130,7 +130,7 @@ def _gallery(judged: Judged) -> _Result:
 def fixed_gallery(owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the gallery's clips [G], ascending, and of the first caption [G] of each; owner: [Q].
 
-    Of several clips with one caption (`FrameStore.shared`) only the first may be chosen.
+    Of several clips with the same caption (`FrameStore.shared`) only the first may be sampled.
     """
     clips, first = np.unique(owner, return_index=True)
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(clips))[:GALLERY])
@@ -146,7 +146,7 @@ def all_pairs(
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
-    """The scores themselves; `FloatingPointError` where one is no number."""
+    """The scores unchanged. Raises `FloatingPointError` if one is not a number."""
     if not np.isfinite(scores).all():
         raise FloatingPointError("scores of pairs are not finite: the model has diverged")
     return scores

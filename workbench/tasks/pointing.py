@@ -1,20 +1,20 @@
-"""Does a model find whom the caption names? The place that fits best in each frame, against the true boxes.
+"""The pointing game: the point of each frame that fits the caption best, compared with the true boxes.
 
-Asked with the caption cut to whom it names, as "a red star". A recipe points at the middle of the best of its
-`regions`, or, where it has none, of the patch that it has `attended` to most; one that spans several frames
-is pointed at in each of them. A box holds all of the picture that an actor covers. Frames in which an actor
-is not seen, as while it blinks, are left out.
+The query is the part of the caption that names the actor, such as "a red star". A recipe points at the centre
+of the best of its `regions`, or if it has none, of the patch that it has `attended` to most; a patch that
+spans several frames counts in each of them. A box contains all pixels of a frame that an actor covers. Frames
+in which an actor is not visible, as while it blinks, are left out.
 
-- `pointing`: the place lies in the box of the actor that is named;
-- `pointing_choice`: of the places that lie in an actor's box, the share in that of the named one, where a
-  clip has another (chance 50 %: what ignores the words finds either);
-- `pointing_iou`: how much of the best region and the true box together is common to both.
+- `pointing`: the point is in the box of the named actor;
+- `pointing_choice`: the share of points in any actor's box that are in the named actor's box, if a clip has
+  another actor (chance 50 % for a model that ignores the words);
+- `pointing_iou`: intersection over union of the best region and the named actor's box.
 
-Beside them stands what can be had without a model: `pointing_centre`, always the middle of the picture, about
-59 % in moving_shapes, whose one actor is large, and 13 % in moving_shapes_pairs; `pointing_area`, any place;
-and `pointing_foil`, the middle of an actor, whichever: 50 % with two actors, of which one is the foil.
+Baselines without a model are `pointing_centre`, always the centre of the frame, about 59 % in moving_shapes,
+whose one actor is large, and 13 % in moving_shapes_pairs; `pointing_area`, a random point; and
+`pointing_foil`, the centre of a random actor: 50 % with two actors, one of which is the foil.
 
-What the last stage has not trained is not asked.
+Abilities that the last stage has not trained are not measured.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ EACH_TIME = False
 
 
 class Pointed(NamedTuple):
-    """Where a recipe points, in each of t steps of Q clips; in shares of the picture."""
+    """Points of a recipe in each of t steps of Q clips, in shares of the frame."""
 
     places: np.ndarray
     """[Q, t, 2], x and y."""
     boxes: np.ndarray | None
-    """[Q, t, 4], the regions whose middles these are; None where there are only patches."""
+    """[Q, t, 4], the regions around these centres; None if there are only patches."""
 
 
 def evaluate(judged: Judged) -> TaskResult:
@@ -84,12 +84,12 @@ def evaluate(judged: Judged) -> TaskResult:
     known = truth(part.clips)[part.owner[rows]][:, part.taken]  # [Q, T, actors, 4]
     seen = np.isfinite(known).all((2, 3))  # [Q, T]
     rows, known, seen = (some[seen.any(1)] for some in (rows, known, seen))
-    if not len(rows):  # as with one frame a clip, in which somebody blinks
+    if not len(rows):  # for example clips of one frame in which an actor blinks
         return TaskResult(values={})
     pointed = _pointed(judged, part.owner[rows], [actor(parsed[row]) for row in rows])
 
     frames = np.arange(known.shape[1])
-    step = frames * pointed.places.shape[1] // len(frames)  # [T], which step a frame belongs to
+    step = frames * pointed.places.shape[1] // len(frames)  # [T], the step of each frame
     hits = inside(pointed.places[:, step, None], known) & seen[..., None]  # [Q, T, actors]
     middles = (known[..., :2] + known[..., 2:]) / 2
     area = (known[..., 2:] - known[..., :2]).prod(-1)
@@ -117,12 +117,12 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def inside(places: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Whether places [..., 2] lie in boxes [..., 4]; not in what is no box."""
+    """Whether points [..., 2] are in boxes [..., 4]; False for missing boxes."""
     return np.asarray(((boxes[..., :2] <= places) & (places < boxes[..., 2:])).all(-1))
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """What is common to boxes [..., 4] as a share of what they cover together, [...]."""
+    """Intersection over union of boxes [..., 4], [...]."""
     sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
     common = sides.clip(0).prod(-1)
     areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (one, other)]
@@ -131,7 +131,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _pointed(judged: Judged, clips: np.ndarray, asked: list[str]) -> Pointed:
-    """Where the model points, of clips [Q] by their numbers, asked in these words."""
+    """Points of the model for clips [Q], given by their numbers, and these queries."""
     import torch
 
     known, number = np.unique(np.array(asked), return_inverse=True)
@@ -145,7 +145,7 @@ def _pointed(judged: Judged, clips: np.ndarray, asked: list[str]) -> Pointed:
 
 
 def point(judged: Judged, video: torch.Tensor, text: Text) -> Pointed:
-    """Where the model points in clips uint8 [Q, T, H, W, 3], each asked in words of its own [Q, L]."""
+    """Points of the model in clips uint8 [Q, T, H, W, 3] for their queries [Q, L]."""
     import torch
 
     recipe = judged.recipe
@@ -161,7 +161,7 @@ def point(judged: Judged, video: torch.Tensor, text: Text) -> Pointed:
 
 
 def finite(scores: torch.Tensor) -> torch.Tensor:
-    """The scores themselves; `FloatingPointError` where one is no number."""
+    """The scores unchanged. Raises `FloatingPointError` if one is not a number."""
     if not bool(scores.isfinite().all()):
         raise FloatingPointError("scores of places are not finite: the model has diverged")
     return scores

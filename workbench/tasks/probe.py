@@ -1,9 +1,10 @@
-"""What can be read off the frozen video features: by a linear probe, by nearest neighbours, and without them.
+"""Probes of frozen video features: a linear probe, nearest neighbours, and baselines without features.
 
-Fitted on at most 2,000 clips of the training split (one fixed draw), measured on the split at hand: colour,
-shape, first and second action and background where the data know these attributes, and the class of a clip
-(in moving_shapes its ordered pair of actions). Other attributes are left out, and so is what has one value
-only. A clip with a value that no training clip has counts as missed.
+Probes are fitted on at most 2,000 clips of the training split (one fixed sample) and measured on the
+evaluated
+split: colour, shape, first and second action and background if the data have these attributes, and the class
+of a clip (in moving_shapes its ordered pair of actions). Other attributes, and those with a single value, are
+left out. A clip with a value that no training clip has counts as missed.
 
 - `probe_WHAT_linear`: a ridge classifier on standardised features, its penalty chosen by leave-one-out;
 - `probe_WHAT_knn`: the 20 nearest by cosine, each with the weight exp(cosine / 0.07) (arXiv:1805.01978);
@@ -11,9 +12,9 @@ only. A clip with a value that no training clip has counts as missed.
 - `probe_WHAT_majority`: always the commonest value of the training clips;
 - `probe_WHAT_chance`: a guess among the values of the training clips.
 
-Features of a clip are the mean over the tokens of `features(video)` where a recipe defines it, else what its
-`video` encoder pools, before any projection: one to a shared space is trained in some stages only. There is
-no attentive probe (arXiv:2205.01917), which would have to hold every token of every clip.
+Features of a clip are the mean over the tokens of `features(video)` if a recipe defines it, else the pooled
+vector of its `video` encoder before any projection, because projections are trained in some stages only.
+There is no attentive probe (arXiv:2205.01917), which would need every token of every clip in memory.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 CLIPS, NEIGHBOURS, TEMPERATURE, SIDE = 2_000, 20, 0.07, 8
 SEED = 20_221_202
-"""Of the draw of training clips."""
+"""Seed of the sample of training clips."""
 PENALTIES = tuple(10.0**n for n in range(-2, 6))
-"""Of the ridge, among which leave-one-out chooses."""
+"""Ridge penalties among which leave-one-out chooses."""
 FILE = "probe.npz"
 WHAT = {
     "colour": "colour",
@@ -82,7 +83,7 @@ def evaluate(judged: Judged) -> TaskResult:
     part = judged.gallery
     clips = np.unique(part.store.splits["train"].clips)
     train = np.sort(np.random.default_rng(SEED).permutation(clips)[:CLIPS])
-    taught = replace(judged, gallery=replace(part, clips=train))  # its frames alone are asked for
+    taught = replace(judged, gallery=replace(part, clips=train))  # only its frames are used
     seen = [features(one) for one in (taught, judged)]
     pixels = [small_frames(one) for one in (taught, judged)]
     values: dict[str, float] = {}
@@ -108,7 +109,7 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def known(store: FrameStore) -> dict[str, np.ndarray]:
-    """For each thing that is probed the number of each clip's value, int64 [N], 0 where it is not known."""
+    """Probed attribute -> number of each clip's value, int64 [N]; 0 if it is not known."""
     found = {}
     for what in WHAT:
         if what in store.attributes:
@@ -121,7 +122,7 @@ def known(store: FrameStore) -> dict[str, np.ndarray]:
 
 
 def features(judged: Judged) -> np.ndarray:
-    """Float32 [V, D] of the clips of a gallery."""
+    """Features of the clips of a gallery, float32 [V, D]."""
     recipe = judged.recipe
 
     def vectors(video: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def small_frames(judged: Judged) -> np.ndarray:
 
 
 def _each(judged: Judged, of: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """What `of` makes of clips uint8 [B, T, H, W, 3], float32 [V, ...]."""
+    """Results of `of` for clips uint8 [B, T, H, W, 3], float32 [V, ...]."""
     import torch
 
     with torch.no_grad():

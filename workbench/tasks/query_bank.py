@@ -1,9 +1,9 @@
 """Text-video retrieval re-ranked by a bank of queries: QB-Norm with the dynamic inverted softmax
 (arXiv:2112.12777), unmasked.
 
-Post-processing, never part of a run unless its `tasks` name it, and its metrics say so (`qbnorm_*`). No query
-of the split but the one that is asked has a say, but the bank is made of the training split of the data that
-are searched: of data that a model has not trained on, the result is no zero-shot figure. It is not comparable
+It is post-processing, used only if a run's `tasks` name it, and its metrics have the prefix `qbnorm_`. Other
+queries of the split have no influence, but the bank comes from the training split of the evaluated data: for
+data that a model has not been trained on, the result is not zero-shot. It is not comparable
 with `t2v_*` and `v2t_*`.
 
 With cosine similarities s(q, j) of a query and a gallery item, bank queries b and a scale beta, the inverted
@@ -11,11 +11,12 @@ softmax is
 
     exp(beta s(q, j)) / sum over b of exp(beta s(b, j)),
 
-which lowers items that are near to many queries (hubs). It is dynamic: the activation set holds every item
-that is the most similar one of some bank query, and only a query whose own most similar item is in that set
-is re-ranked, the others keep their similarities. beta is 20 and one item of each bank query is activated, as
-in the authors' code. The bank of text-to-video are captions of the training split, that of video-to-text its
-clips: at most 5,000 of each, drawn once with a fixed seed. Ties count against the model; of several right
+which lowers items that are close to many queries (hubs). It is dynamic: the activation set contains every
+item that is the most similar one of some bank query, and only a query whose own most similar item is in that
+set is re-ranked, the others keep their similarities. beta is 20 and one item of each bank query is activated,
+as in the authors' code. The bank of text-to-video are captions of the training split, that of video-to-text
+its
+clips: at most 5,000 of each, sampled once with a fixed seed. Ties count against the model; of several right
 answers the best-ranked one counts.
 
 Differs from the paper: the bank has at most 5,000 queries; video-to-text uses clips of the training split in
@@ -41,9 +42,9 @@ METRICS = rank_metrics_of(FILE, PREFIX, "re-ranked by a bank of training queries
 NEEDS = (("embed_video", "embed_text"),)
 EACH_TIME = False
 BETA = 20.0
-"""By which similarities are multiplied in the softmax."""
+"""Inverse temperature of the softmax."""
 MOST, SEED = 5000, 20_211_223
-"""Queries of a bank, and the seed with which they are chosen from more."""
+"""Maximum number of queries of a bank, and the seed of their sample."""
 
 
 def evaluate(judged: Judged) -> TaskResult:
@@ -67,12 +68,12 @@ def evaluate(judged: Judged) -> TaskResult:
 def dynamic_inverted_softmax(score: Tensor, bank: Tensor, beta: float = BETA) -> Tensor:
     """Scores float64 [Q, V] whose order within a row is that of QB-Norm.
 
-    The logarithm of the inverted softmax stands for it, so that nothing overflows; rows are not comparable
-    with each other.
+    The logarithm of the inverted softmax is used, so that nothing overflows; rows are not comparable with
+    each other.
 
     Args:
         score: cosine similarities float32 [Q, V] of queries and gallery items.
-        bank: float32 [B, V], those of the bank's queries and the same items.
+        bank: float32 [B, V], similarities of the bank's queries and the same items.
     """
     import torch
 
@@ -84,5 +85,5 @@ def dynamic_inverted_softmax(score: Tensor, bank: Tensor, beta: float = BETA) ->
 
 
 def _some(count: int) -> np.ndarray:
-    """Numbers below `count`, all of them or `MOST`, ascending."""
+    """All numbers below `count`, or a sample of `MOST`, ascending."""
     return np.sort(np.random.default_rng(SEED).permutation(count)[:MOST])

@@ -1,7 +1,7 @@
-"""Text-video retrieval, unmasked: recall, median and mean rank in both directions.
+"""Text-video retrieval without masking: recall, median and mean rank in both directions.
 
-Protocol: every caption searches all clips of the split and every clip all captions, by cosine similarity;
-ties count against the model; of a clip with several captions the best-ranked one counts, and of a caption
+Protocol: every caption searches all clips of the split and every clip all captions, by cosine similarity.
+Ties count against the model. For a clip with several captions the best-ranked one counts, and for a caption
 with several clips (`FrameStore.shared`) the best-ranked clip.
 """
 

@@ -1,4 +1,4 @@
-"""Answers to questions from their words alone: what nobody has to look at a clip for."""
+"""Answers to questions from their words alone, a baseline that does not see the clip."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 BLOCK = 1024
-"""Questions that are answered at a time: a benchmark has tens of thousands, and as many words."""
+"""Number of questions that are answered together, to limit memory: a benchmark has tens of thousands."""
 
 
 class TextOnly:
-    """Naive Bayes over the words of questions, each word counted once more than it was seen.
+    """Naive Bayes over the words of questions, with add-one smoothing.
 
-    Fitted on questions [Q] with their answers [Q], of which there is at least one.
+    It is fitted on questions [Q] with their answers [Q]; Q is at least 1.
     """
 
     def __init__(self, texts: Sequence[str], answers: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class TextOnly:
         self.likelihood = np.log(counts / counts.sum(1, keepdims=True))  # [A, W]
 
     def choose(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-        """The likeliest of the options of each question; one that was never an answer is the last choice."""
+        """The most probable option of each question; options that were never an answer come last."""
         number = {answer: i for i, answer in enumerate(self.answers)}
         columns = {id(own): np.array([number.get(option, -1) for option in own]) for own in options}
         found = []
@@ -46,7 +46,7 @@ class TextOnly:
         return found
 
     def _bags(self, texts: Sequence[str]) -> np.ndarray:
-        """How often each word of the training occurs in each text, float64 [Q, W]."""
+        """Counts of the training words in each text, float64 [Q, W]."""
         bags = np.zeros((len(texts), len(self.places)))
         for row, text in zip(bags, texts, strict=True):
             for word in text.split():

@@ -1,31 +1,30 @@
-"""Question answering: eight kinds about drawn clips, or what a benchmark asks (`workbench.data.questions`).
+"""Question answering: eight kinds of questions about synthetic clips, or those of a benchmark.
 
-Each question about a drawn clip is asked in two ways; those of MSRVTT-QA, MSVD-QA and ActivityNet-QA in the
-first one only, the choices of MSRVTT-MC, which are captions without a question, in the second one only, and
-not by `answer`. How a recipe is asked follows from what it defines and what its stages have trained, the
-first of these:
+Benchmarks are described in `workbench.data.questions`. Each question about a synthetic clip is asked in two
+ways; those of MSRVTT-QA, MSVD-QA and ActivityNet-QA only in the first one; the choices of MSRVTT-MC, which
+are captions without a question, only in the second one, and not by `answer`. The method is the first of these
+that the recipe defines and its stages have trained:
 
-- `qa_open_*`, any of the 32 answers to questions of all kinds, or of the commonest answers of a benchmark's
+- `qa_open_*`, any of the 32 answers to questions of all kinds, or of the commonest answers to a benchmark's
   training questions: by `answer` among them; by `generate` with the question as prompt, whose next word is
-  the answer (of a benchmark all that it writes), and any other word is wrong.
-- `qa_choice_*`, one of five options of the same kind, yes or no where that is asked: by `answer` among them;
-  by `match` of the clip with a statement for each option; by the cosine of `embed_video` and `embed_text` of
-  these statements.
+  the answer (for a benchmark all generated words), and any other word is wrong.
+- `qa_choice_*`, one of five options of the same kind, or yes and no for questions of that kind: by `answer`
+  among them; by `match` of the clip with a statement for each option; by the cosine of `embed_video` and
+  `embed_text` of these statements.
 
-Of `answer`, `generate` and `match` only what the last stage has trained counts, since any other stage moves
-the encoders under it; of embeddings, what any stage has trained. In a way that has none of these nothing is
-asked.
+`answer`, `generate` and `match` count only if the last stage has trained them, since any other stage changes
+the encoders below them; embeddings count if any stage has trained them. A way for which a recipe has no
+method is not measured.
 
-Options that score the same, as rounding to bfloat16 makes many do, share the point: a third of it where the
-right one is one of three. The file of the run says which way it was (`open_way`, `choice_way`) and what was
-asked and answered. A run that is to be asked has a tokenizer that is trained on questions about its training
-clips too, and that has room for every question with its answer (up to `text.max_tokens`): cut to the longest
-caption, most questions would lose the word that decides them.
+Options with equal scores, which rounding to bfloat16 makes frequent, share the point: a third each if the
+right one is one of three. The file of the run contains the methods (`open_way`, `choice_way`), the questions
+and the answers. The tokenizer of a run with this task is also trained on questions about its training clips
+and has room for every question with its answer (up to `text.max_tokens`): truncated to the length of the
+longest caption, most questions would lose the word that decides them.
 
-Beside each accuracy stand that of chance (one of the answers of the kind; of the options), and, where there
-is a question, that of the answer which is the commonest of its kind in the split, always given (of the
-options, the commonest), and that of a classifier that reads nothing but the question (`text_only`), fitted
-on the training clips.
+The baselines of each accuracy are chance (one of the answers of the kind, or of the options) and, if there is
+a question, the commonest answer of its kind in the split (or among the options), and a classifier that reads
+only the question (`text_only`), fitted on the training clips.
 """
 
 from __future__ import annotations
@@ -64,22 +63,22 @@ NEEDS = (("answer",), ("generate",), ("match",), ("embed_video", "embed_text"))
 
 
 class Answered(NamedTuple):
-    """What a recipe answered to Q questions that were asked in one way."""
+    """The answers of a recipe to Q questions that were asked in one way."""
 
     how: str
-    """By which method: `answer`, `generate`, `match` or `embed`."""
+    """The method: `answer`, `generate`, `match` or `embed`."""
     given: list[str]
     """[Q]"""
     points: np.ndarray
-    """[Q], what it gets for that, from 0 to 1."""
+    """[Q], points for the answers, from 0 to 1."""
     options: Sequence[Sequence[str]] = ()
-    """[Q], what it chose from; empty where it wrote its answers."""
+    """[Q], the options; empty if the answers were generated."""
     scores: Sequence[np.ndarray] = ()
-    """[Q], of the options; empty where it wrote its answers."""
+    """[Q], scores of the options; empty if the answers were generated."""
 
 
 def _metrics(way: str, kind: str) -> tuple[Metric, ...]:
-    """The accuracy of a kind, or of all where it is empty, and the baselines beside it."""
+    """The accuracy of a kind, or of all kinds if it is empty, and its baselines."""
     name = f"qa_{way}_{kind}" if kind else f"qa_{way}"
     words = f"questions about {ABOUT[kind]}" if kind else "questions"
     first = f"{kind}_" if kind else ""
@@ -109,7 +108,7 @@ METRICS = tuple(metric for way in WAYS for kind in ("", *KINDS) for metric in _m
 
 
 def texts(store: FrameStore, split: str) -> list[str]:
-    """The questions about a split's clips, each with its answer behind it; of choices every caption."""
+    """The questions about a split's clips, each followed by its answer; for choices every caption."""
     asked = questions.about(store, np.unique(store.splits[split].clips))
     said = ([f"{one.text} {one.answer}"] if one.text else one.options for one in asked)
     return [text for some in said for text in some]
@@ -166,11 +165,11 @@ def evaluate(judged: Judged) -> TaskResult:
 
 
 def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> list[str]:
-    """Of each question's options the one that answers the most questions of its kind, the first of equals."""
+    """For each question the option that answers most questions of its kind; the first one of ties."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for one in asked:
         counts[one.kind][one.answer] += 1
-    best: dict[tuple[str, int], str] = {}  # many questions share one list of answers
+    best: dict[tuple[str, int], str] = {}  # many questions share a list of answers
     found = []
     for one, own in zip(asked, options, strict=True):
         key = one.kind, id(own)
@@ -181,9 +180,9 @@ def majority(asked: Sequence[Question], options: Sequence[Sequence[str]]) -> lis
 
 
 def chance(one: Question, way: str, answers: int = 1) -> float:
-    """Accuracy in percent of any of the options, or of any answer that the question does not name.
+    """Accuracy in percent of a random option, or of a random answer that the question does not name.
 
-    answers: to a question without a kind.
+    answers: number of answers to a question without a kind.
     """
     if way == "choice":
         return 100.0 / len(one.options)
@@ -192,9 +191,9 @@ def chance(one: Question, way: str, answers: int = 1) -> float:
 
 
 def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
-    """By `open` and `choice`, as far as the recipe can be asked so.
+    """Answers by way, `open` and `choice`, as far as the recipe supports them.
 
-    asked: about clips of the gallery, none or all of them with a text, none or all with options.
+    asked: questions about clips of the gallery, none or all with a text, none or all with options.
     """
     options = [one.options for one in asked]
     worded, choices = any(one.text for one in asked), any(options)
@@ -219,7 +218,7 @@ def answers(judged: Judged, asked: Sequence[Question]) -> dict[str, Answered]:
 def _best(
     how: str, asked: Sequence[Question], options: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
 ) -> Answered:
-    """The option of the highest score, the first of equals, and the right one's share in that, [Q]."""
+    """The option with the highest score, the first one of ties, and the point of the right one, [Q]."""
     given, points = [], []
     for one, own, score in zip(asked, options, scores, strict=True):
         if not np.isfinite(score).all():
@@ -271,8 +270,10 @@ def _by_statement(judged: Judged, asked: Sequence[Question], *, match: bool) -> 
 
 
 def _by_generate(judged: Judged, asked: Sequence[Question]) -> list[str]:
-    """The word behind each question, by `generate`, or all words where it has no kind; questions of as many
-    words at a time, since a batch is written in as many parts as its prompts have lengths."""
+    """The word after each question, by `generate`, or all words if the question has no kind.
+
+    Questions with the same number of words are batched, since prompts of different lengths are written
+    separately."""
     given, clips = [""] * len(asked), _clips(judged, asked)
     ordered = np.argsort([len(one.text.split()) for one in asked], kind="stable")
     for batch in judged.batches(len(asked)):

@@ -1,1 +1,1 @@
-"""Published weights: where they lie, and what an encoder takes over of them, a module for each family."""
+"""Published weights: where they are found and how encoders take them over; one module for each family."""

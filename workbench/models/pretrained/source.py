@@ -1,4 +1,4 @@
-"""Where published weights lie, in folders, packages, the Hugging Face hub, and how they fit other sizes.
+"""Published weights from folders, packages and the Hugging Face hub, and resampling to other sizes.
 
 Pickles are never read.
 """
@@ -25,17 +25,17 @@ from workbench.masking.video import Grid
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""ImageNet statistics in [0, 1]; pretrained weights bring their own."""
+"""ImageNet mean and deviation for pixels in [0, 1]; pretrained weights have their own."""
 SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
 _PACKAGE = "package:"
 _UNREAD: ContextVar[bool] = ContextVar("_UNREAD", default=False)
 
 
 class Stem(NamedTuple):
-    """What a published model has before its blocks.
+    """The layers of a published model before its blocks.
 
-    Letters: D width, q frames that a filter spans (1 of an image model), p side of a patch, k tokens that
-    stand in front, h w patches.
+    Letters: D width, q frames of a filter (1 for an image model), p side of a patch, k prefix tokens, h w
+    patches.
     """
 
     weight: Tensor
@@ -43,29 +43,29 @@ class Stem(NamedTuple):
     bias: Tensor | None
     """[D]"""
     prefix: Tensor
-    """[k, D], the class token if there is one, then registers, with what is added for their places."""
+    """[k, D], the class token if there is one, then registers, with their position embeddings added."""
     position: Tensor | None
-    """[h, w, D], learned; None where there are none."""
+    """[h, w, D], learned positions; None if there are none."""
 
 
 class Source(NamedTuple):
-    """A model that a video encoder is made of. The defaults are those of a random start."""
+    """The model behind a video encoder. The defaults are those of a random start."""
 
     vit: VisionTransformer
-    """Its blocks, norms and pooling are taken over as they are."""
+    """The model; its blocks, norms and pooling are used unchanged."""
     stem: Stem | None = None
     """None for a random start."""
     fixed: Tensor | None = None
-    """[t, h, w, D], positions that are not learned, at the model's own size."""
+    """[t, h, w, D], fixed positions at the model's own size."""
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     start: str = ""
-    """What the weights are, empty for random ones."""
+    """Name of the weights, empty for random ones."""
 
 
 @contextmanager
 def without_reading() -> Iterator[None]:
-    """Published models are built in their shape, but no weights are read: a checkpoint brings them all."""
+    """Within the context, published models are built without their weights, which a checkpoint supplies."""
     token = _UNREAD.set(True)
     try:
         yield
@@ -74,14 +74,14 @@ def without_reading() -> Iterator[None]:
 
 
 def unread() -> bool:
-    """Whether weights are left out, see `without_reading`."""
+    """Whether weights are not read, see `without_reading`."""
     return _UNREAD.get()
 
 
 def locate(name: str) -> str:
-    """A local folder or a name of the hub, of an address; `package:NAME/FOLDER` lies in an installed package.
+    """The local folder or hub name of an address; `package:NAME/FOLDER` is a folder in an installed package.
 
-    Such an address names the same weights on every machine. The package is looked up, not imported.
+    A package address names the same weights on every machine. The package is looked up, not imported.
     """
     if not name.startswith(_PACKAGE):
         return name
@@ -95,9 +95,9 @@ def locate(name: str) -> str:
 
 
 def file_of(name: str, file: str) -> Path | None:
-    """A file of a published model, None where it has none of that name, or none that can be reached.
+    """A file of a published model; None if the model does not have it or it cannot be reached.
 
-    name: a local folder, or a name of the hub, which in timm's form may end in `@REVISION`.
+    name: a local folder, or a hub name, which in timm's form may end in `@REVISION`.
 
     Raises:
         OSError: the hub has no model of that name.
@@ -113,7 +113,7 @@ def weights_of(name: str) -> Path:
     """The safetensors file of a published model.
 
     Raises:
-        OSError: it has none, or none that can be reached.
+        OSError: the model has none, or it cannot be reached.
     """
     for file in SAFETENSORS:
         if found := file_of(name, file):
@@ -125,7 +125,7 @@ def weights_of(name: str) -> Path:
 
 
 def named(name: str, file: Path | None) -> str:
-    """What a record says of weights: their name, and the beginning of the SHA-256 of their file."""
+    """Description of weights for records: their name and the beginning of the SHA-256 of their file."""
     if file is None:
         return name
     with file.open("rb") as opened:
@@ -133,9 +133,9 @@ def named(name: str, file: Path | None) -> str:
 
 
 def unavailable(what: str, error: Exception, local: str, field: str) -> UserError:
-    """One sentence on weights that could not be loaded.
+    """The error, of one sentence, for weights that could not be loaded.
 
-    local: what may be given instead; field: of the configuration, which may be left empty.
+    local: what may be given instead; field: field of the configuration, which may be left empty.
     """
     return UserError(
         f"{what} could not be loaded ({' '.join(str(error).split())[:200]}); "
@@ -144,9 +144,10 @@ def unavailable(what: str, error: Exception, local: str, field: str) -> UserErro
 
 
 def tubelet_filter(weight: Tensor, *, patch: int, tubelet: int) -> Tensor:
-    """A filter of patches or tubelets [D, 3, q, p, p] for others, [D, 3, tubelet, patch, patch].
+    """Resamples a patch filter [D, 3, q, p, p] to [D, 3, tubelet, patch, patch].
 
-    An image model's is averaged over time (q = 1), so that a still clip gives what its image gives.
+    The filter of an image model (q = 1) is spread evenly over time, so that a still clip gives the same
+    tokens as its image.
     """
     frames = [resample_patch_embed(frame, [patch, patch]) for frame in weight.unbind(2)]  # [D, 3, p, p] each
     if len(frames) == 1:
@@ -155,7 +156,7 @@ def tubelet_filter(weight: Tensor, *, patch: int, tubelet: int) -> Tensor:
 
 
 def resampled(position: Tensor, grid: Grid) -> Tensor:
-    """Positions [t, h, w, D] at the places of another grid: bicubic in space, linear in time."""
+    """Positions [t, h, w, D] resampled to another grid: bicubic in space, linear in time."""
     size, old_size = [grid.height, grid.width], position.shape[1:3]
     frames = [
         resample_abs_pos_embed(frame.flatten(0, 1)[None], size, old_size, num_prefix_tokens=0)

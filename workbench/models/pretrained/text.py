@@ -1,8 +1,8 @@
 """Text models of transformers: BERT, DistilBERT, RoBERTa, and the text tower of CLIP.
 
-Each is named by the hub's name, by a local folder, or by `package:NAME/FOLDER`. What a sentence is reduced
-to follows the weights: CLIP's is the state of its end token, a sentence-transformers folder says whether it
-is the first token or the mean, and of the others it is the first token.
+A model is given by its hub name, a local folder, or `package:NAME/FOLDER`. The pooling of a sentence depends
+on the weights: CLIP uses the state of its end token, a sentence-transformers folder defines the first token
+or the mean, and all others use the first token.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Pool = Literal["first", "last", "mean"]
 
 @dataclass(frozen=True)
 class Family:
-    """How models of a kind are built and asked."""
+    """How models of a family are built and called."""
 
     model: type[PreTrainedModel]
     layers: str
-    """Where its blocks lie."""
+    """Attribute path of its blocks."""
     dropout: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     pool: Pool = "first"
     causal: bool = False
-    """Whether tokens read only what stands before them."""
+    """Whether tokens attend only to preceding ones."""
 
 
 _DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
@@ -44,31 +44,32 @@ FAMILIES = {
     "clip": _CLIP,
     "clip_text_model": _CLIP,
 }
-"""By `model_type` of config.json. That of a whole CLIP holds the text tower's beside the other one's."""
+"""Families by `model_type` of config.json. A whole CLIP contains the text tower's configuration."""
 
 
 class TextSource(NamedTuple):
-    """A text model. The defaults are those of one's own."""
+    """A text model. The defaults are those of a model that is built from `TextConfig`."""
 
     model: PreTrainedModel
     family: Family
     pool: Pool = "first"
     first_position: int = 0
-    """Number of the first token's place; RoBERTa counts from behind its padding token."""
+    """Number of the first position; RoBERTa counts from after its padding token."""
     start: str = ""
-    """What the weights are, empty for random ones."""
+    """Name of the weights, empty for random ones."""
 
     @property
     def most(self) -> int:
-        """Tokens that it has places for, those put around a sentence included."""
+        """Maximum number of tokens, including those put around a sentence."""
         return int(self.model.config.max_position_embeddings) - self.first_position
 
 
 def load(name: str, *, random: bool) -> TextSource:
-    """A published model, without dropout, which would draw from the global generator: a resumed run would
-    not repeat the uninterrupted one.
+    """A published model without dropout.
 
-    random: with random weights in its shape, scaled to its width as those of a model of one's own.
+    Dropout would use the global random generator, so a resumed run would differ from an uninterrupted one.
+
+    random: use random weights in its shape, scaled to its width.
     """
     place = source.locate(name)
     try:
@@ -78,7 +79,7 @@ def load(name: str, *, random: bool) -> TextSource:
         raise unavailable(name, error) from error
     if config.model_type not in FAMILIES:
         known = "BERT, DistilBERT, RoBERTa or CLIP"
-        raise UserError(f"{name} is a model of the kind {config.model_type!r}, not a {known}")
+        raise UserError(f"{name} must be a {known}, not a model of the kind {config.model_type!r}")
     family = FAMILIES[config.model_type]
     config = getattr(config, "text_config", config)
     for dropout in family.dropout:
@@ -94,7 +95,7 @@ def load(name: str, *, random: bool) -> TextSource:
         loaded: Any = family.model.from_pretrained(
             place, config=config, use_safetensors=True, output_loading_info=True, **family.options
         )
-        file = source.file_of(place, source.SAFETENSORS[0])  # large models lie in several files
+        file = source.file_of(place, source.SAFETENSORS[0])  # large models are split into several files
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise unavailable(name, error) from error
     if missing := sorted(loaded[1]["missing_keys"]):
@@ -104,8 +105,9 @@ def load(name: str, *, random: bool) -> TextSource:
 
 
 def tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a published model, without the padding and cutting that some are published with: its
-    padding would pass for words."""
+    """The tokenizer of a published model, without its own padding and truncation.
+
+    Its padding would be taken for words."""
     place = source.locate(name)
     try:
         file = source.file_of(place, "tokenizer.json")
@@ -120,13 +122,13 @@ def tokenizer(name: str) -> Tokenizer:
 
 
 def unavailable(name: str, error: Exception) -> UserError:
-    """One sentence on a text model that could not be loaded."""
+    """The error, of one sentence, for a text model that could not be loaded."""
     local = f"the path of a local folder, or fetch it where there is a network (`hf download {name}`)"
     return source.unavailable(f"the text model {name!r}", error, local, "text.pretrained")
 
 
 def _pool(place: str, name: str) -> Pool | None:
-    """What a sentence-transformers folder says of the reduction to one vector; None of any other."""
+    """The pooling that a sentence-transformers folder defines; None for any other folder."""
     file = source.file_of(place, "1_Pooling/config.json")
     if file is None:
         return None
@@ -141,6 +143,4 @@ def _pool(place: str, name: str) -> Pool | None:
         return "mean"
     if modes in (["cls_token"], ["cls"]):
         return "first"
-    raise UserError(
-        f"{name} reduces a sentence by {' and '.join(modes)}; mean and first token are known here"
-    )
+    raise UserError(f"{name} must reduce a sentence by mean or first token, not by {' and '.join(modes)}")

@@ -1,9 +1,9 @@
-"""VideoMAE as transformers knows it (arXiv:2203.12602), as the blocks of timm's ViT.
+"""VideoMAE models of transformers (arXiv:2203.12602), converted to the blocks of timm's ViT.
 
-`video.backbone` is `videomae:` and a name of the hub or a local folder, such as
+`video.backbone` is `videomae:` followed by a hub name or a local folder, such as
 `videomae:MCG-NJU/videomae-base`; `video.pretrained` is `transformers`. The encoder's weights are read, from
-a `VideoMAEModel`, a `VideoMAEForPreTraining` or a `VideoMAEForVideoClassification`; without the head of
-either. Where its configuration leaves the last norm to the head (`use_mean_pooling`), there is none.
+a `VideoMAEModel`, a `VideoMAEForPreTraining` or a `VideoMAEForVideoClassification`; heads are left out. If
+its configuration leaves the last norm to the head (`use_mean_pooling`), there is none.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def build(backbone: str, shape: Mapping[str, int], *, tubelet: int, weights: boo
     """A VideoMAE encoder.
 
     Args:
-        shape: as of `vit.random_start`; the model's own is the only one.
-        tubelet: frames a token, the model's own.
+        shape: as in `vit.random_start`; only the model's own shape is allowed.
+        tubelet: frames of a token; only the model's own value is allowed.
         weights: whether the published ones are read; otherwise the start is random.
     """
     name = source.locate(backbone.removeprefix(PREFIX))
@@ -42,7 +42,7 @@ def build(backbone: str, shape: Mapping[str, int], *, tubelet: int, weights: boo
     except (OSError, ValueError, KeyError) as error:
         raise _unavailable(backbone, error) from error
     if not isinstance(config, VideoMAEConfig) or config.hidden_act != "gelu":
-        raise UserError(f"{backbone} is no VideoMAE with GELU but of the kind {config.model_type!r}")
+        raise UserError(f"{backbone} is not a VideoMAE with GELU but of the kind {config.model_type!r}")
     if tubelet != config.tubelet_size:
         raise UserError(f"{backbone} as published has video.tubelet={config.tubelet_size}")
     vit = _vit(config)
@@ -92,7 +92,7 @@ def _vit(config: Any) -> VisionTransformer:
 
 @torch.no_grad()
 def _take_over(vit: VisionTransformer, model: VideoMAEModel) -> None:
-    """Puts the weights of the one into the other, whose blocks compute the same."""
+    """Copies the weights of `model` into `vit`, whose blocks compute the same."""
     pairs: Any = zip(model.encoder.layer, vit.blocks, strict=True)
     for layer, own in pairs:
         asked = layer.attention.attention
@@ -114,7 +114,7 @@ def _take_over(vit: VisionTransformer, model: VideoMAEModel) -> None:
 
 
 def _sines(config: Any) -> Tensor:
-    """Its fixed positions [t, h, w, D]: sines of a token's number, all tokens of a clip counted through."""
+    """Its fixed positions [t, h, w, D]: sines of a token's index among all tokens of a clip."""
     side = config.image_size // config.patch_size
     grid = (config.num_frames // config.tubelet_size, side, side)
     number = torch.arange(grid[0] * side * side, dtype=torch.float64)[:, None]
@@ -124,7 +124,7 @@ def _sines(config: Any) -> Tensor:
 
 
 def _statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of its input, ImageNet's where it names none."""
+    """Mean and deviation of its input; ImageNet's if it defines none."""
     if file := source.file_of(name, "preprocessor_config.json"):
         preprocessor = json.loads(file.read_text(encoding="utf-8"))
         return tuple(preprocessor.get("image_mean", MEAN)), tuple(preprocessor.get("image_std", STD))

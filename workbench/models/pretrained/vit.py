@@ -1,7 +1,7 @@
 """Image models that timm builds as a VisionTransformer: ViT, CLIP, SigLIP, DINOv2, DeiT, AugReg, EVA's first.
 
-`video.backbone` names one as timm does (`vit_base_patch16_clip_quickgelu_224.openai`), by an address of the
-hub (`hf-hub:timm/vit_base_patch16_224.mae`), or by a folder as timm saves it (`local-dir:PATH`).
+`video.backbone` is timm's name (`vit_base_patch16_clip_quickgelu_224.openai`), a hub address
+(`hf-hub:timm/vit_base_patch16_224.mae`), or a folder saved by timm (`local-dir:PATH`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workbench.errors import UserError
 from workbench.models.pretrained.source import Source, Stem, file_of, named, unavailable, unread, weights_of
 
 _MODULES = ["vision_transformer", "deit"]
-"""Of timm, whose models are plain ViTs, or nearly so; the others are not built to be refused."""
+"""Modules of timm that contain plain ViTs or close relatives; models of others are rejected unbuilt."""
 _FOLDER = "local-dir"
 _LIKE = "vit_base_patch16_224, vit_base_patch16_clip_quickgelu_224.openai and their like"
 
@@ -32,7 +32,7 @@ def random_start(backbone: str, shape: Mapping[str, int], *, patch: int, size: i
     """A model with random weights.
 
     Args:
-        shape: `embed_dim`, `depth` and `num_heads` as timm calls them, where they are not the model's own.
+        shape: `embed_dim`, `depth` and `num_heads` in timm's terms, if they differ from the model's own.
         patch: pixels, 0 for the model's own.
         size: pixels of a frame's side.
     """
@@ -40,14 +40,15 @@ def random_start(backbone: str, shape: Mapping[str, int], *, patch: int, size: i
     if patch:
         options["patch_size"] = patch
     # timm's default normal(0.02) is made for 768 channels: in a narrow model the class token sees next to
-    # nothing of the patches at first, and a contrastive loss stays on its plateau. Xavier scales with width.
+    # nothing of the patches at first, and a contrastive loss does not leave its plateau. Xavier scales with
+    # width.
     return Source(_build(backbone, img_size=size, weight_init="jax", **options))
 
 
 def published(backbone: str, shape: Mapping[str, int]) -> Source:
     """The weights that are published under the model's name."""
     vit = _build(backbone)
-    # Left to itself, timm starts missing blocks at random, and other heads would fit the same shapes.
+    # By itself, timm initialises missing blocks at random, and other heads would fit the same shapes.
     check_shape(backbone, vit, shape)
     try:
         file = None if unread() else _file(vit.pretrained_cfg, backbone)
@@ -57,18 +58,18 @@ def published(backbone: str, shape: Mapping[str, int]) -> Source:
 
 
 def from_file(backbone: str, path: str, shape: Mapping[str, int]) -> Source:
-    """Weights of a model as named and shaped, from a safetensors file."""
+    """A model with this name and shape, with weights from a safetensors file."""
     file = Path(path)
     if not unread() and (file.suffix != ".safetensors" or not file.is_file()):
         raise UserError(
-            f"no weights at {path!r}: video.pretrained is 'timm', 'transformers', the path of a "
+            f"no weights at {path!r}: video.pretrained must be 'timm', 'transformers', the path of a "
             "safetensors file, or empty for a random start"
         )
     return _read(_build(backbone, **shape), None if unread() else file, path)
 
 
 def check_shape(backbone: str, vit: VisionTransformer, shape: Mapping[str, int]) -> None:
-    """Refuses to bend published weights into another shape."""
+    """Raises `UserError` if the shape differs from that of the published weights."""
     first: Any = vit.blocks[0]
     published = {"embed_dim": vit.embed_dim, "depth": len(vit.blocks), "num_heads": first.attn.num_heads}
     fields = {"embed_dim": "width", "depth": "depth", "num_heads": "heads"}
@@ -85,13 +86,13 @@ def _build(backbone: str, **options: Any) -> VisionTransformer:
         raise _other(backbone, "of another family in timm")
     try:
         return _plain(timm.create_model(backbone, num_classes=0, **options), backbone)
-    # As where the model's own heads do not divide the width that is asked for.
+    # For example if the model's own heads do not divide the requested width.
     except (AssertionError, TypeError) as error:
         raise UserError(f"timm cannot build {backbone} with {options}: {error}") from error
 
 
 def _architecture(backbone: str) -> str:
-    """What timm calls the model at an address; a folder and the hub say it in their config.json."""
+    """timm's name of the model at an address; folders and the hub give it in config.json."""
     try:
         place, name = parse_model_name(backbone)
         if place == _FOLDER and not Path(name, "config.json").is_file():
@@ -104,7 +105,7 @@ def _architecture(backbone: str) -> str:
 
 
 def _plain(vit: nn.Module, backbone: str) -> VisionTransformer:
-    """Refuses relatives with parts that the encoder would silently leave out."""
+    """Raises `UserError` for related models with parts that the encoder would silently leave out."""
     if type(vit) is not VisionTransformer:
         raise _other(backbone, f"a {type(vit).__name__}")
     if type(vit.patch_embed) is not PatchEmbed or not isinstance(vit.patch_embed.norm, nn.Identity):
@@ -129,7 +130,7 @@ def _file(config: Any, backbone: str) -> Path:
 
 
 def _read(vit: VisionTransformer, file: Path | None, name: str) -> Source:
-    """The model with the weights of a file; without a file in its shape only."""
+    """The model with the weights of a file; without a file only its shape."""
     if file is not None:
         try:
             weights = checkpoint_filter_fn(load_file(file), vit, adapt_layer_scale=True)

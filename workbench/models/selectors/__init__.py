@@ -1,1 +1,1 @@
-"""Parts that choose what is read further: patches, frames, regions."""
+"""Modules that select which patches, frames or regions later layers read."""

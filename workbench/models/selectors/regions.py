@@ -1,7 +1,7 @@
-"""Regions of frames: where they are, what lies in them, which of them matter, and how they are moved.
+"""Regions of frames: boxes, their content, their relevance to a caption, and their refinement.
 
-Boxes are (left, top, right, bottom) in shares of the picture's sides. Letters: P clips, T time steps, R
-regions of each, h w patches of a step along height and width, D width, E of a shared space, L words.
+Boxes are (left, top, right, bottom) in shares of the frame's sides. Letters: P clips, T time steps, R regions
+of each, h w patches of a step along height and width, D width, E of a shared space, L words.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ ANCHORS = sum(side**2 for side in SIDES)
 SAMPLES = 4
 """Points along each side of a region at which the map of patches is read."""
 LEAST = 1 / 16
-"""Of a region's side."""
+"""Smallest side of a region, as a share of the frame's side."""
 STEP = 0.5
-"""Furthest that a region moves at a time, in sides, and by which the logarithm of a side changes."""
+"""Largest move of a region at once, in units of its sides, and largest change of the logarithm of a side."""
 
 
 def anchors() -> Tensor:
-    """Boxes [ANCHORS, 4] of which regions start: the whole picture, its quarters, its sixteenths."""
+    """Initial boxes of regions [ANCHORS, 4]: the whole frame, its quarters, its sixteenths."""
     cells = [(row, column, side) for side in SIDES for row in range(side) for column in range(side)]
     return torch.tensor([[c / n, r / n, (c + 1) / n, (r + 1) / n] for r, c, n in cells])
 
 
 def sample(tokens: Tensor, boxes: Tensor, cells: tuple[int, int]) -> Tensor:
-    """What lies in each region, the mean over SAMPLES x SAMPLES points read bilinearly: [P, T, R, D].
+    """Content of each region, the mean over SAMPLES x SAMPLES bilinearly sampled points: [P, T, R, D].
 
     `roi_align` (Mask R-CNN, arXiv:1703.06870) with one output cell, as products of matrices: their FLOPs are
     counted, and unlike torchvision's kernel they have a gradient for the boxes.
@@ -48,7 +48,7 @@ def sample(tokens: Tensor, boxes: Tensor, cells: tuple[int, int]) -> Tensor:
 
 
 def _shares(start: Tensor, end: Tensor, cells: int) -> Tensor:
-    """How much each of the cells counts in the mean along one side [..., cells], of [...]."""
+    """Weight of each cell in the mean along one side, [..., cells], for intervals [...]."""
     part = (torch.arange(SAMPLES, device=start.device) + 0.5) / SAMPLES
     point = start[..., None] + (end - start)[..., None] * part  # [..., SAMPLES]
     place = (point * cells - 0.5).clamp(0, cells - 1)
@@ -56,7 +56,7 @@ def _shares(start: Tensor, end: Tensor, cells: int) -> Tensor:
 
 
 def cosines(regions: Tensor, words: Tensor) -> Tensor:
-    """How alike regions and words are, float32 at least [P, T, R, L], of [P, T, R, E] and [P, L, E]."""
+    """Cosines [P, T, R, L] of regions [P, T, R, E] and words [P, L, E], in float32 at least."""
     # Autocast would round the product to bfloat16, and many regions would be equally relevant.
     with torch.autocast(regions.device.type, enabled=False):
         regions, words = (F.normalize(at_least_float32(x), dim=-1) for x in (regions, words))
@@ -64,18 +64,18 @@ def cosines(regions: Tensor, words: Tensor) -> Tensor:
 
 
 def relevance(cosine: Tensor, keep: Tensor) -> Tensor:
-    """How relevant each region is to a caption, [P, T, R]: the cosine of the word that fits it best.
+    """Relevance of each region to a caption, [P, T, R]: the cosine of the word that fits it best.
 
-    keep: Boolean [P, L], words that count; where there is none all are -1, alike.
+    keep: Boolean [P, L], words that count; without any, the relevance is -1 for all regions.
     """
     return cosine.masked_fill(~keep[:, None, None], -1.0).amax(-1)
 
 
 def most_relevant(relevant: Tensor, count: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """Which `count` regions of each step to keep, and weights of 1 with a gradient, both [P, T, count].
+    """The `count` most relevant regions of each step, and weights of 1 with a gradient, both [P, T, count].
 
     The gradient is that of a region's share in a softmax over all regions of its step (straight through,
-    arXiv:1308.3432). All regions stay in their order, fewer come by their relevance.
+    arXiv:1308.3432). If all regions are kept they stay in order, else they are sorted by relevance.
     """
     share = (relevant / temperature).softmax(-1)
     if count == relevant.shape[-1]:
@@ -87,9 +87,9 @@ def most_relevant(relevant: Tensor, count: int, temperature: float) -> tuple[Ten
 
 
 def move(boxes: Tensor, change: Tensor) -> Tensor:
-    """Boxes moved and stretched, [..., 4], and kept inside the picture.
+    """Boxes moved and scaled, [..., 4], and kept inside the frame.
 
-    change: [..., 4], along x and y in sides of the box, and of the logarithms of its width and height, each
+    change: [..., 4], moves along x and y in sides of the box, changes of the log of width and height, each
     bounded by STEP; zeros leave a box as it is.
     """
     bounded = STEP * torch.tanh(change.float())
@@ -100,7 +100,7 @@ def move(boxes: Tensor, change: Tensor) -> Tensor:
 
 
 class RegionAdaptor(nn.Module):
-    """Regions of a clip look at each other and at a caption beside the clip's patches, and are moved."""
+    """Moves the regions of a clip, which attend to each other, to a caption and to the clip's patches."""
 
     extra_tokens, start = 0, None
 
@@ -109,7 +109,7 @@ class RegionAdaptor(nn.Module):
         self.place = nn.Linear(4, width)
         self.stack = CrossStack(width, depth, heads)
         self.head = nn.Linear(width, 4)
-        nn.init.normal_(self.head.weight, std=1e-3)  # regions hardly move at first, but learn to
+        nn.init.normal_(self.head.weight, std=1e-3)  # regions hardly move at first
         nn.init.zeros_(self.head.bias)
 
     @property
@@ -121,7 +121,7 @@ class RegionAdaptor(nn.Module):
         return [self.place, *self.stack.counted, self.head]
 
     def forward(self, boxes: Tensor, seen: Tensor, keys: Tensor, keep: Tensor) -> Tensor:
-        """New boxes [P, T, R, 4] of boxes and what lies in them [P, T, R, D].
+        """New boxes [P, T, R, 4] from boxes and their content [P, T, R, D].
 
         Args:
             keys: [P, k, D], words and patches; keep: Boolean [P, k], False for padding.

@@ -1,7 +1,8 @@
-"""Fewer tokens, chosen by what is in them: patches by attention within an encoder, frames by a caption.
+"""Selection of tokens by content: patches by attention within an encoder, frames by a caption.
 
-Nothing is multiplied by zero: what is not chosen is computed no further. Letters: B batch, P pairs, T
-frames, K of them chosen, N patches of a clip, n visible ones of a frame, m of them kept, D width.
+Tokens that are not selected are removed, not multiplied by zero, so they cost no further computation.
+Letters: B batch, P pairs, T frames, K of them chosen, N patches of a clip, n visible ones of a frame, m of
+them kept, D width.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Frames(NamedTuple):
     """A clip that was read frame by frame."""
 
     vectors: Tensor
-    """[B, T, D], one of each frame, as the encoder pools it."""
+    """[B, T, D], the pooled vector of each frame."""
     tokens: Tensor
     """[B, T, m, D]"""
     left: Tensor
@@ -34,25 +35,25 @@ class Frames(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What of a clip is read beside its caption, to be looked at."""
+    """The parts of a clip that are read with its caption, for inspection."""
 
     patches: Tensor
     """Boolean [B, N], True where the encoder reads to its end."""
     frames: Tensor
-    """Boolean [B, T], True where words look."""
+    """Boolean [B, T], True for frames that words attend to."""
     share: Tensor
-    """float32 [B, T], how well the selector says that frames fit, adding up to 1."""
+    """float32 [B, T], the selector's softmax scores of the frames."""
 
 
 def read_frames(
     encoder: VideoEncoder, video: Tensor, mask: Tensor | None = None, *, keep: float = 1.0, after: float = 1.0
 ) -> Frames:
-    """Reads each frame of clips [B, T, H, W, 3] by itself, with a class token of its own.
+    """Reads each frame of clips [B, T, H, W, 3] separately, with its own class token.
 
     Args:
-        mask: Boolean [B, N], True = hidden, as many patches of each frame; None shows everything.
+        mask: Boolean [B, N], True = hidden, the same number in each frame; None hides nothing.
         keep: share of a frame's visible patches that are read to the end, see `KeepAttended`; 1 for all.
-        after: share of the blocks, rounded up, behind which the others are dropped.
+        after: share of the blocks, rounded up, after which the others are dropped.
     """
     time, space = encoder.grid.time, encoder.grid.space
     tokens = encoder.embed(video, mask).unflatten(1, (time, -1)).flatten(0, 1)  # [B * T, n, D]
@@ -72,7 +73,7 @@ def read_frames(
 
 
 class KeepAttended:
-    """Runs a block, then goes on with those patches only that its class token attends to most.
+    """Runs a block, then keeps only the patches that its class token attends to most.
 
     A `RunBlock` for one pass through an encoder with a class token; the order of the patches is kept.
 
@@ -80,7 +81,7 @@ class KeepAttended:
     """
 
     kept: Tensor
-    """int64 [B, count], numbers of the patches that were kept, among those that came; after the pass."""
+    """int64 [B, count], indices of the kept patches among the input patches; set by the pass."""
 
     def __init__(self, count: int, *, front: int = 1) -> None:
         self.count = count
@@ -95,16 +96,16 @@ class KeepAttended:
 
 
 def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, Tensor]:
-    """What a timm block makes of x [B, front + n, D], and how much its class token, the first one, attends
-    to each patch, the mean over heads, float32 [B, n], without gradient.
+    """Output of a timm block for x [B, front + n, D], and the attention of its class token to the patches.
 
-    Whatever kernel runs in the block, which need not show its scores: they are formed once more from the
-    queries and keys of that very pass, for the class token alone.
+    The attention is the mean over heads, float32 [B, n], without gradient. Since the kernel in the block need
+    not return scores, they are computed again from the queries and keys of this pass, for the class token
+    (the first token) alone.
     """
     projected: list[Tensor] = []
     hook = block.attn.qkv.register_forward_hook(lambda module, given, out: projected.append(out.detach()))
     try:
-        with as_written(block):  # compiled code may have been made for a block without the hook
+        with as_written(block):  # compiled code may belong to a block without the hook
             y: Tensor = block(x)
     finally:
         hook.remove()
@@ -117,41 +118,42 @@ def class_attention(block: Any, x: Tensor, *, front: int = 1) -> tuple[Tensor, T
 
 
 class FrameSelector(nn.Module):
-    """Picks the frames of a clip that fit a caption best; in training by chance, the likelier the better.
+    """Selects the frames of a clip that fit a caption best; in training it samples them by their scores.
 
     With scores s_t = MLP[frame t; caption] and p = softmax(s) over the frames, those with the K highest log p
-    are taken, in training with the highest log p + Gumbel noise, which is drawing K frames by p without
-    putting back: a frame that is never taken could not be found to help. The weight of a frame that is taken
-    is 1 + p - stop(p), exactly 1 with the gradient of p (a straight-through estimator, arXiv:1308.3432).
+    are taken. In training, those with the highest log p + Gumbel noise are taken, which samples K frames by p
+    without replacement, because a frame that is never taken could not be found useful. The weight of a taken
+    frame is 1 + p - stop(p), exactly 1 with the gradient of p (straight-through estimator, arXiv:1308.3432).
     """
 
     def __init__(self, video_width: int, text_width: int, *, count: int) -> None:
         super().__init__()
         self.count = count
-        score = nn.Linear(video_width, 1, bias=False)  # a bias would raise all scores alike
-        nn.init.normal_(score.weight, std=0.02)  # at first all frames are about as good
+        score = nn.Linear(video_width, 1, bias=False)  # a bias would raise all scores equally
+        nn.init.normal_(score.weight, std=0.02)  # at first all frames have similar scores
         self.mlp = nn.Sequential(nn.Linear(video_width + text_width, video_width), nn.GELU(), score)
 
     def share(self, tokens: Tensor, text: Tensor) -> Tensor:
         """p of the frames [P, T], in float32 at least, from their mean tokens and vectors of captions."""
         frames = tokens.mean(2)  # [P, T, D]
         both = torch.cat([frames, text[:, None].expand(-1, frames.shape[1], -1).to(frames.dtype)], -1)
-        with torch.autocast(both.device.type, enabled=False):  # bfloat16 would make ties
+        with torch.autocast(both.device.type, enabled=False):  # bfloat16 would produce ties
             score: Tensor = self.mlp(at_least_float32(both))[..., 0]
         return score.softmax(1)
 
     def choose(self, share: Tensor, chance: Tensor | None = None) -> Tensor:
-        """Numbers of the chosen frames in their order, int64 [P, K].
+        """Indices of the selected frames in order, int64 [P, K].
 
-        share: p, [P, T]; chance: uniform numbers in [0, 1), [P, T], None to take the best.
+        share: p, [P, T]; chance: uniform numbers in [0, 1), [P, T], None to select the best.
         """
         score = share.log()
         return highest(score if chance is None else score - (-chance.log()).log(), self.count)
 
     def forward(self, tokens: Tensor, text: Tensor, chance: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens [P, K * n, D] of the chosen frames, and the weight of each, float32 [P, K * n].
+        """Tokens [P, K * n, D] of the selected frames, and the weight of each token, float32 [P, K * n].
 
-        tokens: of all frames, [P, T, n, D]; text: vectors of captions [P, text_width]; chance: see `choose`.
+        tokens: tokens of all frames, [P, T, n, D]; text: vectors of captions [P, text_width]; chance: see
+        `choose`.
         """
         share = self.share(tokens, text)
         chosen = self.choose(share, chance)
@@ -162,11 +164,11 @@ class FrameSelector(nn.Module):
 
 
 def highest(score: Tensor, count: int) -> Tensor:
-    """Numbers of the highest scores of each row in ascending order, int64 [B, count]; of equals the first."""
+    """Indices of the highest scores of each row, ascending, int64 [B, count]; the first ones of ties."""
     best: Tensor = score.detach().argsort(dim=1, descending=True, stable=True)[:, :count]
     return best.sort(dim=1).values
 
 
 def ceil_count(share: float, whole: int) -> int:
-    """How many of `whole` a share in (0, 1] is, rounded up, so that something is always left."""
+    """The share in (0, 1] of `whole`, rounded up, so that at least one is left."""
     return math.ceil(share * whole - 1e-9)
