@@ -1,9 +1,9 @@
-"""What a study says, from its run directories alone.
+"""The answer of a study, computed from its run directories alone.
 
-`asked` is what the study wanted, `evidence` the values of its runs. `results` puts the answer together, with
-`search` (the front), `effects`, `verdicts` on published claims and `facts` (what limits it). Its sentences
-on certainty are made in `wording` and `caveats`. `grouped` averages over axes, `progress` says how far a
-study is.
+`study_record` is the question, `evidence` the values of the runs. `results` combines the answer, with
+`search` (the Pareto front), `effects`, `verdicts` on published claims and `facts` (its limitations).
+`wording` and `caveats` make the sentences on certainty. `grouped` averages over axes, `progress` reports how
+much is done.
 
 In a notebook the package is called, `workbench.answer("mask_ratio")`: see `workbench.notebook`.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class _Called(ModuleType):
-    """`workbench.answer` is both this package and what one calls in a notebook."""
+    """`workbench.answer` is both this package and the function for notebooks."""
 
     def __call__(self, *studies: str, **options: Any) -> Any:
         return importlib.import_module("workbench.notebook.functions").answer(*studies, **options)

@@ -1,8 +1,7 @@
-"""The sentences that limit an answer: what it cannot show, what it should not be trusted for, and what its
-intervals are about.
+"""The sentences on the limitations of an answer and on the kinds of its intervals.
 
-Each function of the first part returns a list of sentences, empty when there is nothing to say; what they are
-about is collected by `workbench.answer.facts`. What was found is said in `workbench.answer.wording`.
+Each function of the first part returns a list of sentences, empty if there is nothing to report; the facts
+are collected by `workbench.answer.facts`. The sentences on results are in `workbench.answer.wording`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ FEW_CLUSTERS = 30
 HARDWARE = ("device_name", "decoder", "hostname", "precision", "threads", "processes")
 """Facts of a run that must agree before its cost or speed is compared with another's."""
 BEFORE = {"processes": 1}
-"""What runs had that were made before the fact was recorded."""
+"""Values of runs that were made before the fact was recorded."""
 ALONE = "†"
-"""Behind a difference whose interval is over queries alone, where others have one over seeds."""
+"""Marks a difference whose interval is over queries alone, beside others over seeds."""
 
 SMOKE = "This is a smoke test: it tries the whole path and answers nothing."
 
@@ -39,11 +38,11 @@ IMPORTANCE_LEGEND = (
 )
 
 
-# What limits an answer
+# Limitations of an answer
 
 
 def of_comparison(c: stats.Comparison, reach: float | None = None) -> list[str]:
-    """All caveats that one adjusted comparison carries in itself; reach: see `smallest_difference`."""
+    """All caveats of one adjusted comparison; reach: see `smallest_difference`."""
     found = unpaired_seeds(c)
     if c.repeated_seeds:
         found.append(
@@ -58,9 +57,9 @@ def of_comparison(c: stats.Comparison, reach: float | None = None) -> list[str]:
 
 
 def smallest_difference(c: stats.Comparison, reach: float | None = None) -> list[str]:
-    """The smallest difference that this gallery and this number of seeds would probably show.
+    """The smallest difference that this gallery and this number of seeds would probably detect.
 
-    reach: the largest difference that the metric can have, in its units; None where there is no largest.
+    reach: the largest possible difference of the metric, in its units; None if there is no limit.
     """
     if c.components is None or c.estimate is None:
         return [f"{_count(len(c.seeds), 'seed')}: the variation between seeds cannot be estimated."]
@@ -87,7 +86,7 @@ def unpaired_seeds(comparison: stats.Comparison) -> list[str]:
 
 
 def unequal_seeds(seeds: Mapping[str, Collection[int]]) -> list[str]:
-    """Cells whose completed seeds differ from those of most cells, beside which they are ranked nevertheless.
+    """Cells whose completed seeds differ from those of most cells, with which they are ranked.
 
     seeds: cell -> its seeds.
     """
@@ -119,10 +118,10 @@ def missing_runs(
     complete: Mapping[str, Collection[int]],
     failed: Mapping[str, Mapping[int, str]],
 ) -> list[str]:
-    """Runs that were planned and are not there.
+    """Planned runs that are missing.
 
-    expected, complete: cell -> seeds; failed: cell -> seed -> why. A failed run that was later
-    completed is complete.
+    expected, complete: cell -> seeds; failed: cell -> seed -> why. A failed run that was later completed
+    counts as complete.
     """
     lost: list[str] = []
     absent: list[str] = []
@@ -147,10 +146,10 @@ def missing_runs(
 
 
 def confounded(cell: str, diffs: Mapping[str, Collection[str]], settings: Collection[str] = ()) -> list[str]:
-    """Arms that differ from the baseline in more than one thing.
+    """Arms that differ from the baseline in more than one setting.
 
-    cell: the one that the answer is about; diffs: every compared cell -> the axes in which it differs;
-    settings: what differs in the configuration of that cell, for an axis that stands for several.
+    cell: the cell that the answer is about; diffs: every compared cell -> the axes in which it differs;
+    settings: differing settings of that cell, for an axis that changes several.
     """
     axes, out = sorted(diffs[cell]), []
     if len(axes) > 1:
@@ -227,7 +226,7 @@ def apart(axes: str) -> str:
 
 
 def other_plans(runs: int, smoke: int) -> list[str]:
-    """So many complete runs of the study are not in the answer, and so many of them are of smoke tests."""
+    """The numbers of complete runs that are not in the answer, and of those that belong to smoke tests."""
     found = []
     if real := runs - smoke:
         belong = "run of this study belongs" if real == 1 else "runs of this study belong"
@@ -259,11 +258,11 @@ def of_search(
     return found
 
 
-# What intervals are about
+# Kinds of intervals
 
 
 def cells_vary(error: Kind, seeds: Collection[int]) -> str:
-    """What the intervals of the cells are about: "over seeds". seeds: numbers of seeds that cells have."""
+    """The kind of the cells' intervals, such as "over seeds". seeds: numbers of seeds that cells have."""
     if error == "queries" or set(seeds) == {1}:
         return "over queries (one seed)" if set(seeds) == {1} else "over queries"
     kind = "over seeds" if error == "seeds" else "over seeds and queries"
@@ -271,7 +270,7 @@ def cells_vary(error: Kind, seeds: Collection[int]) -> str:
 
 
 def differences_vary(comparisons: Mapping[str, stats.Comparison]) -> str:
-    """What the intervals of the differences are about: "with 95 % intervals over seeds and queries"."""
+    """The kind of the differences' intervals: "with 95 % intervals over seeds and queries"."""
     kinds = {c.interval.kind for c in comparisons.values() if c.interval is not None}
     if kinds:
         claims = wording.at_claims(comparisons.values())
@@ -284,10 +283,10 @@ def differences_vary(comparisons: Mapping[str, stats.Comparison]) -> str:
 def table_legend(
     metric: str, cells: str, comparisons: Mapping[str, stats.Comparison], against: str, alone: bool
 ) -> str:
-    """What the columns and marks of the table of cells mean, in a few sentences.
+    """Legend of the columns and marks of the table of cells, in a few sentences.
 
-    metric: its title; cells: see `cells_vary`; against: what differences are to, empty without a baseline;
-    alone: whether some differences have an interval over queries alone.
+    metric: its title; cells: see `cells_vary`; against: the baseline in words, empty if there is none; alone:
+    whether some differences have an interval over queries alone.
     """
     text = (
         f"{naming.first(metric)} with its 95 % interval {cells}. Cells are selected on val and reported on "
@@ -310,7 +309,7 @@ def table_legend(
 
 
 def _most_common(values: Collection[tuple[int, ...]]) -> tuple[int, ...]:
-    """The most frequent; among equally frequent ones the longest."""
+    """The most frequent value; the longest one of ties."""
     counts = Counter(values)
     return max(counts, key=lambda v: (counts[v], len(v), v)) if counts else ()
 
@@ -324,6 +323,6 @@ def _join(values: Collection[int]) -> str:
 
 
 def some(items: Sequence[str], most: int = 5) -> str:
-    """The first of them, and how many more there are; semicolons between items that have commas."""
+    """The first items and the number of others; semicolons separate items that contain commas."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ("; " if any("," in item for item in items[:most]) else ", ").join(items[:most]) + more

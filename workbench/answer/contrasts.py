@@ -19,18 +19,18 @@ from workbench.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """A contrast and what came of it."""
+    """A registered contrast and its result."""
 
     text: str
     of: str
     """Its cells in words."""
     against: str
     comparison: stats.Comparison | None
-    """`of` minus `against`; None where it cannot be made yet."""
+    """`of` minus `against`; None if it cannot be computed yet."""
     why: str = ""
-    """Why it cannot be made yet."""
+    """Why it cannot be computed yet."""
     after: str = ""
-    """The contrast that is not significant, so that this one is not tested; empty where it is."""
+    """The contrast that is not significant, so that this one is not tested; empty if it is tested."""
     left_out: tuple[int, ...] = ()
     """Seeds that some of its cells have and others lack."""
 
@@ -40,7 +40,7 @@ class Registered:
 
     @property
     def result(self) -> str:
-        """As in `significant: a is better`, `not significant` and `not tested, since ...`."""
+        """The result in words: `significant: a is better`, `not significant` or `not tested, since ...`."""
         return sentences.contrast_result(self.comparison, self.why, self.after)
 
     @property
@@ -66,9 +66,9 @@ def tested(
 
 
 def by_claim(found: Sequence[Registered]) -> tuple[list[str], list[str]]:
-    """What may be claimed and what may not, a sentence each without a full stop, in the order of the tests.
+    """Claims and other contrasts, as sentences without a full stop, in the order of the tests.
 
-    Of several contrasts that are not tested, all behind the same one, the last sentence speaks.
+    One sentence at the end covers several contrasts that are not tested because of the same one.
     """
     claimed = [contrast.sentence for contrast in found if contrast.claimed]
     rest = [contrast.sentence for contrast in found if not contrast.claimed and not contrast.after]
@@ -81,7 +81,7 @@ def by_claim(found: Sequence[Registered]) -> tuple[list[str], list[str]]:
 
 
 def table(found: Sequence[Registered]) -> pl.DataFrame:
-    """A row a contrast, in words: text, both sides, difference with interval, p, result."""
+    """A row for each contrast, in words: text, both sides, difference with interval, p, result."""
     return pl.DataFrame(
         {
             "contrast": [contrast.text for contrast in found],

@@ -1,4 +1,4 @@
-"""What each choice does on average: as tables, and over a grid that has holes."""
+"""Average effects of choices: tables, and effects over an incomplete grid."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from workbench.errors import UserError
 from workbench.naming import Value
 
 MOST_MISSING = 4
-"""Cells that a sentence names."""
+"""Largest number of cells that a sentence names."""
 
 
 def main_table(found: stats.FactorEffects, says: Mapping[str, str]) -> pl.DataFrame:
     """Every level of every axis: axis, choice, effect with its interval, p after Holm, all as words.
 
-    says: axis -> how its choices are said, see `workbench.naming`.
+    says: axis -> wording of its choices, see `workbench.naming`.
     """
     return _table(found.of_one_axis, says)
 
@@ -50,8 +50,9 @@ def _table(effects: Sequence[stats.Effect], says: Mapping[str, str]) -> pl.DataF
 def over_holes(
     asked: StudyRecord, usable: Mapping[str, stats.Runs], groups: Sequence[str] | None
 ) -> stats.FactorEffects | None:
-    """Main effects over the cells that share levels, without a test: which ones these are no study has
-    planned. None for a full grid, which has its effects, a search, one seed, and runs that are missing.
+    """Main effects over the cells that share levels, without a test, because no study has planned them.
+
+    None for a full grid, whose effects are computed elsewhere, a search, one seed, and missing runs.
     """
     axes, cells = _with_holes(asked)
     if not axes or len(usable) < len(asked.cells):
@@ -59,14 +60,14 @@ def over_holes(
     runs = {levels: usable[key] for levels, key in cells.items()}
     try:
         found = stats.shared_effects(runs, axes, groups=groups, reach=asked.measure.reach)
-    except UserError:  # said by `refusal`, or by the caveats on missing runs
+    except UserError:  # reported by `refusal`, or by the caveats on missing runs
         return None
     kept = tuple(effect for effect in found.effects if not set(effect.factors) <= set(asked.within))
     return None if not kept or len(found.seeds) < 2 else replace(found, effects=kept)
 
 
 def refusal(asked: StudyRecord) -> list[str]:
-    """A sentence on the axes of a grid with holes that have no effect on average: which cells they miss."""
+    """A sentence on the axes of an incomplete grid without average effects: the cells that they lack."""
     axes, cells = _with_holes(asked)
     lacking = {axis: missing for i, axis in enumerate(axes) if (missing := stats.blocks(list(cells), i)[1])}
     if not lacking or len(asked.seeds) < 2:

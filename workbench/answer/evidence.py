@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,8 @@ from workbench.tracking.cache.computed import Computed
 from workbench.tracking.cache.queries import Answered, QueryValues
 from workbench.tracking.runs import load_runs
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -31,23 +34,23 @@ class Evidence:
     runs: pl.DataFrame
     """Run table of the planned runs, any state, in the order of the plan."""
     others: int
-    """Complete runs of the study that belong to other plans."""
+    """Number of complete runs of the study that belong to other plans."""
     smoke_others: int = 0
-    """Those of them that smoke tests alone have asked for."""
+    """Number of those that belong to smoke tests only."""
     values: Mapping[str, Mapping[int, np.ndarray]]
-    """Key of a cell -> seed -> what each query contributes to the metric on test, [Q], or the metric, [1]."""
+    """Key of a cell -> seed -> the metric on test for each query, [Q], or one number for the run, [1]."""
     groups: Sequence[str] | None
-    """[Q], the clip of each query; None where each query counts by itself."""
+    """[Q], the clip of each query; None if each query is its own cluster."""
     looks: tuple[Look, ...]
-    """With which seeds the study's answer was given before, see `workbench.answer.validity.looks`."""
+    """Earlier looks at the study's answer, see `workbench.answer.validity.looks`."""
     val_captions: tuple[int, ...] | None
-    """Captions of each clip of val; None where the runs do not agree, or an earlier version made them."""
+    """Number of captions of each clip of val; None if runs disagree or an earlier version made them."""
     refused: Mapping[str, str]
     """Key of a cell -> why it cannot be compared query by query with the others."""
     claimed: Mapping[str, Mapping[str, Mapping[int, Answered]]] = field(default_factory=dict)
-    """What the queries contribute to other metrics that the study has claims about: metric -> key -> seed."""
+    """Values of queries for other metrics that the study has claims about: metric -> key -> seed."""
     computed: Computed = field(default_factory=lambda: Computed(stats), repr=False, compare=False)
-    """What was computed from such values before."""
+    """Cache of results from such values."""
 
     @cached_property
     def done(self) -> pl.DataFrame:
@@ -60,7 +63,7 @@ class Evidence:
         return {}
 
     def per_seed(self, key: str, metric: str) -> dict[int, float]:
-        """Seed -> a metric of the cell's complete runs; `UserError` where one lacks it."""
+        """Seed -> a metric of the cell's complete runs. Raises `UserError` if a run lacks it."""
         if metric not in self._scores:
             cells: dict[str, dict[int, float | None]] = {}
             if (column := f"metric.{metric}") in self.done.columns:
@@ -73,6 +76,18 @@ class Evidence:
         if f"metric.{metric}" not in self.done.columns or len(found) < len(known):
             raise UserError(f"not every run has {tasks.title(metric)}")
         return found
+
+    def without(self, lost: Collection[tuple[str, int]]) -> Evidence:
+        """The evidence without some runs (key, seed), for the tests."""
+        if not lost:
+            return self
+        names = [f"{key}-s{seed}" for key, seed in lost]
+        return replace(
+            self,
+            runs=self.runs.filter(~pl.col("run").is_in(names)),
+            values=_without(self.values, lost),
+            claimed={metric: _without(cells, lost) for metric, cells in self.claimed.items()},
+        )
 
     def with_cost(self, cost: str) -> tuple[dict[str, dict[int, float]], dict[str, stats.Runs]]:
         """A cost and the metric's values of the cells that have both, seed by seed, and can be compared."""
@@ -94,8 +109,19 @@ class Evidence:
         return costs, values
 
 
+def _without(
+    cells: Mapping[str, Mapping[int, _T]], lost: Collection[tuple[str, int]]
+) -> dict[str, dict[int, _T]]:
+    """Key -> seed -> value without some runs, and without cells that have none left."""
+    kept = {
+        key: {seed: value for seed, value in runs.items() if (key, seed) not in lost}
+        for key, runs in cells.items()
+    }
+    return {key: runs for key, runs in kept.items() if runs}
+
+
 def looks_file(results: Path, study: str) -> Path:
-    """The record of the looks that were taken at a study's claims."""
+    """The file that records the looks at a study's claims."""
     return results / "runs" / study / "looks.json"
 
 
@@ -103,7 +129,14 @@ def read_looks(file: Path) -> tuple[Look, ...]:
     """The looks of a record in their order, none without one; `UserError` for a damaged one."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        return tuple(Look(seeds=tuple(map(int, look["seeds"])), plan=str(look["plan"])) for look in found)
+        return tuple(
+            Look(
+                seeds=tuple(map(int, look["seeds"])),
+                plan=str(look["plan"]),
+                **{name: str(look.get(name, "")) for name in ("runs", "cells", "tests")},
+            )
+            for look in found
+        )
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -113,7 +146,7 @@ def read_looks(file: Path) -> tuple[Look, ...]:
 def gather(
     asked: StudyRecord, results: Path, table: pl.DataFrame | None = None, known: QueryValues | None = None
 ) -> Evidence:
-    """Reads what the queries of all complete runs of the plan contribute to the metric.
+    """Reads the values of the metric for the queries of all complete runs of the plan.
 
     table: the run table of the study, read when None; known: values that were read before.
     """
@@ -123,7 +156,7 @@ def gather(
         table = load_runs(results, asked.name)
     planned = [f"{key}-s{seed}" for seed in asked.seeds for key in asked.cells]
     order = pl.DataFrame({"run": planned}, schema={"run": pl.String()})
-    # Runs keep the words that their cell had when they began; the study may say it in others since.
+    # Runs keep the label that their cell had at their start; the study's wording may have changed.
     words = pl.col("key").replace_strict(dict(asked.labels), return_dtype=pl.String())
     runs = order.join(table, on="run", how="inner", maintain_order="left").with_columns(words.alias("cell"))
     others = table.filter((pl.col("state") == "complete") & ~pl.col("run").is_in(planned))

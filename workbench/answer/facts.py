@@ -1,4 +1,4 @@
-"""What the caveats of an answer are about: budgets, settings, machines and code of runs, and missing runs."""
+"""Facts for the caveats of an answer: budgets, settings, machines and code of runs, and missing runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def limiting(
 ) -> list[str]:  # fmt: skip
     """All caveats: those of the comparison behind the answer first, then those of the table as a whole.
 
-    told: key of the cell that the answer compares with the baseline; contrasts: the registered ones, of which
-    the answer is made where there are any.
+    told: key of the cell that the answer compares with the baseline; contrasts: the registered contrasts,
+    which make up the answer if there are any.
     """
     found: list[str] = []
     if asked.registered:
@@ -152,12 +152,12 @@ def _differing_settings(asked: StudyRecord, evidence: Evidence, key: str) -> lis
 
 def _base(asked: StudyRecord, key: str) -> str:
     base = asked.base_of(key)
-    assert base is not None  # what is compared has something that it is compared with
+    assert base is not None  # a compared cell has a baseline
     return base
 
 
 def _unequal_budgets(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
-    """Budgets are to be equal among cells that are compared with each other."""
+    """A caveat if cells that are compared with each other have unequal budgets."""
     strata: dict[str, dict[str, str]] = {}
     for key, budget in _budgets(done).items():
         strata.setdefault(asked.stratum(key), {})[asked.labels[key]] = budget

@@ -1,4 +1,4 @@
-"""Cells that agree in some axes as one: the evidence averaged over all other axes, seed by seed."""
+"""Groups of cells with equal choices of some axes: evidence averaged over all other axes, seed by seed."""
 
 from __future__ import annotations
 

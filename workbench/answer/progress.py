@@ -1,4 +1,4 @@
-"""How far a study is, told by its run directories: every cell and seed, what went wrong, the time left."""
+"""Progress of a study from its run directories: every cell and seed, problems, the time left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MARKED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The planned runs at one moment."""
+    """The state of the planned runs at one time."""
 
     table: pl.DataFrame
     """One row a cell: `cell`, then for each seed its state in words."""
@@ -40,9 +40,9 @@ class Progress:
     troubles: pl.DataFrame
     """Runs that failed, stopped or are silent: cell, seed, state, attempt, reason."""
     under_way: float
-    """Of runs that are running, the shares of their steps that are done, added up."""
+    """Sum of the shares of steps done by the runs that are running."""
     seconds_left: float | None
-    """None where no run tells yet how long one takes, or nothing is left."""
+    """Estimated seconds left; None if no run shows its duration yet, or if nothing is left."""
 
     @property
     def total(self) -> int:
@@ -54,16 +54,16 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """The part of all runs that is done, 0 to 1, those that are running counted by their steps."""
+        """The share of all runs that is done, from 0 to 1; running ones count by their steps."""
         return (self.done + self.under_way) / max(1, self.total)
 
     @property
     def unfinished(self) -> bool:
-        """Whether runs are still to come, or on their way."""
+        """Whether runs are missing, waiting or running."""
         return any(state not in ("complete", "pruned", "failed", "unreadable") for state in self.counts)
 
     def sentence(self) -> str:
-        """As in `18 runs: 12 done, 1 running, 5 missing; about 12 min left.`"""
+        """The state as a sentence: `18 runs: 12 done, 1 running, 5 missing; about 12 min left.`"""
         names = {"complete": "done", "interrupted": "stopped"}
         parts = ", ".join(f"{count} {names.get(state, state)}" for state, count in self.counts.items())
         left = "" if self.seconds_left is None else f"; about {duration(self.seconds_left)} left"
@@ -89,7 +89,7 @@ def progress(asked: StudyRecord, runs: pl.DataFrame, now: float) -> Progress:
     trouble = {"cell": pl.String(), "seed": pl.Int64(), "state": pl.String(), "attempt": pl.Int64(),
                "reason": pl.String()}  # fmt: skip
     every = list(states.values())
-    # Of a search, what failed is replaced, and what is still to be proposed has no cell yet.
+    # A search replaces failed trials, and trials that are not proposed yet have no cell.
     unknown = max(0, asked.trials - sum(state not in ("failed", "unreadable") for state in every))
     every += ["missing"] * unknown
     return Progress(
@@ -103,16 +103,16 @@ def progress(asked: StudyRecord, runs: pl.DataFrame, now: float) -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one would do next."""
+    """A suggested next step."""
 
     why: str
     """A sentence that ends before the command."""
     command: str
-    """Without the folder of the results."""
+    """The command, without the results folder."""
 
 
 def next_step(asked: StudyRecord, state: Progress) -> Step:
-    """What leads further: the missing runs, the real study after a smoke test, more seeds, or the report."""
+    """The next step: the missing runs, the real study after a smoke test, more seeds, or the report."""
     if asked.smoke and not state.unfinished:
         return Step(why="This asks the question in full:", command=command(asked.name))
     if state.counts.get("running"):
@@ -152,7 +152,7 @@ def _state(row: Mapping[str, Any] | None, now: float) -> str:
 
 
 def _state_text(state: str, row: Mapping[str, Any] | None) -> str:
-    """As in `▶ 40 %`."""
+    """The state of a run in words, such as `▶ 40 %`."""
     share = _share(row)
     if row is None or share is None or state not in ("running", "silent", "interrupted"):
         return MARKED[state]

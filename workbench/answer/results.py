@@ -26,7 +26,7 @@ from workbench.stats.intervals import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a study says."""
+    """The answer of a study."""
 
     asked: StudyRecord
     evidence: Evidence
@@ -44,21 +44,21 @@ class Answer:
     """Main effects and interactions, for a full grid of at least two axes; main effects over the cells that
     share levels where the grid has holes."""
     contrasts: tuple[Registered, ...]
-    """The registered ones in the order of their tests; where there are any, nothing else is claimed."""
+    """The registered contrasts in the order of their tests; if there are any, only they can be claims."""
     family: stats.Family
-    """What is corrected together; empty where contrasts are registered."""
+    """The tests that are corrected together; empty if contrasts are registered."""
     verdicts: tuple[Verdict, ...]
     sentence: str
     front: tuple[str, ...]
-    """Of a search with a cost: keys on the Pareto front by val, the cheapest first."""
+    """Keys on the Pareto front by val of a search with a cost, the cheapest first."""
     caveats: tuple[str, ...]
-    """Sentences on what limits the answer."""
+    """Sentences on the limitations of the answer."""
     error: Kind = "seeds"
-    """What the intervals of the cells are about; those of one seed are about queries in any case."""
+    """Kind of the cells' intervals; those of one seed are always over queries."""
     chance: FromChance | None = None
-    """The best cell beside random ranks; None where what they reach is not known."""
+    """Comparison of the best cell with random ranks; None if their distribution is not known."""
     scaling: Scaling | None = None
-    """Curves over the budget, of a study that has an axis of budgets."""
+    """Curves over the budget, for a study with an axis of budgets."""
 
     @property
     def metric(self) -> str:
@@ -66,12 +66,12 @@ class Answer:
 
     @property
     def title(self) -> str:
-        """What the metric is called, with its unit."""
+        """Title of the metric, with its unit."""
         return tasks.title(self.metric)
 
     @property
     def guess(self) -> float | None:
-        """What a guess reaches, for the pictures; None where it is not known."""
+        """The metric of a random guess, for figures; None if it is not known."""
         if self.chance is not None:
             return self.chance.expected
         column = f"metric.{self.metric}_chance"
@@ -92,7 +92,7 @@ class Answer:
 
     @property
     def alone(self) -> frozenset[str]:
-        """Keys of the cells whose difference has no interval over seeds, where others have one."""
+        """Keys of the cells whose difference has no interval over seeds, if others have one."""
         several = any(c.interval is not None for c in self.comparisons.values())
         return frozenset(key for key, c in self.comparisons.items() if several and c.interval is None)
 
@@ -103,16 +103,16 @@ class Answer:
 
     @property
     def contrasts_legend(self) -> str:
-        """What the table of the contrasts shows."""
+        """Legend of the table of contrasts."""
         return sentences.contrasts_legend([contrast.comparison for contrast in self.contrasts], self.title)
 
     @property
     def cells_vary(self) -> str:
-        """What the intervals of the cells are about, in words: "over seeds"."""
+        """Kind of the cells' intervals in words: "over seeds"."""
         return caveats.cells_vary(self.error, set(self.cells["seeds"].to_list()))
 
     def standing(self, key: str) -> str:
-        """`better` or `worse` than the baseline where that may be claimed, else empty."""
+        """`better` or `worse` than the baseline if that is a claim, else empty."""
         c = self.comparisons.get(key)
         if c is None or c.winner is None:
             return ""
@@ -120,30 +120,31 @@ class Answer:
 
 
 def answer(asked: StudyRecord, results: Path) -> Answer:
-    """The answer from the complete runs of the plan. Cells are selected by val, reported by test."""
+    """The answer from the complete runs of the plan. Cells are selected by val and reported by test."""
     return answer_of(asked, gather(asked, results))
 
 
 def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> Answer:
-    """The answer that the evidence gives; error: what the intervals of the cells are about."""
+    """The answer from the evidence; error: kind of the cells' intervals."""
     usable = {key: runs for key, runs in evidence.values.items() if key not in evidence.refused}
     cells = _cells(asked, evidence, usable, error)
     spent = looks.alpha(asked, evidence)
     of_looks, alpha = looks.caveats(asked, evidence, spent), spent or ALPHA
-    if spent is None:  # not a planned look: nothing is claimed
-        asked = replace(asked, contrasts=(), exploring=True)
     before = learning.learned(asked, evidence)
-    trained = learning.of_those_that_train(asked, before.training, usable)
-    found, refused = _compare(asked, evidence, trained)
+    tested = learning.of_those_that_train(asked, before.training, looks.tested(asked, evidence, spent))
+    trained = {key: runs for key, runs in tested.values.items() if key not in tested.refused}
+    if spent is None or asked.smoke:  # nothing is claimed
+        asked = replace(asked, contrasts=(), claims=(), exploring=True)
+    found, refused = _compare(asked, tested, trained)
     effects = _effects(asked, trained, evidence)
     comparisons, effects, family = _corrected(asked, found, effects, alpha)
     effects = effects or over_holes(asked, trained, evidence.groups)
-    registered = contrasts.tested(asked, evidence, trained, alpha)
+    registered = contrasts.tested(asked, tested, trained, alpha)
     ranking = _by_val(asked, evidence.done)
     best = ranking[0] if ranking else None
     leading = {asked.stratum(key): key for key in reversed(ranking)}.values()
     selected = tuple(key for key in asked.cells if key in leading)
-    # Where the baseline itself is selected, the answer says how the next cell compares with it.
+    # If the baseline itself is selected, the answer compares the next cell with it.
     bases = asked.bases
     told = next((key for key in ranking if key not in bases), None) if best in bases else best
     front = search.front(asked, evidence)
@@ -175,7 +176,9 @@ def answer_of(asked: StudyRecord, evidence: Evidence, error: Kind = "seeds") -> 
         contrasts=registered,
         family=family,
         verdicts=tuple(
-            judge(claim, asked, evidence, comparisons, verdict_level(family)) for claim in asked.claims
+            # Counted metrics are the same in every run, including those that are not tested.
+            judge(claim, asked, evidence if is_counted(claim) else tested, comparisons, verdict_level(family))
+            for claim in asked.claims
         ),
         front=front,
         sentence=said,
@@ -201,7 +204,7 @@ def _cells(
 
 
 def _by_val(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
-    """Keys of the cells, the best mean of the metric on val first; test has no say."""
+    """Keys of the cells, the best mean of the metric on val first; test is not used."""
     column = f"metric.val/{asked.metric}"
     if done.is_empty() or column not in done.columns:
         return []
@@ -212,12 +215,14 @@ def _by_val(asked: StudyRecord, done: pl.DataFrame) -> list[str]:
 def _compare(
     asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Runs]
 ) -> tuple[dict[str, stats.Comparison], dict[str, str]]:
-    """Every comparable cell against its baseline, uncorrected, and why the others are left out."""
+    """Uncorrected comparisons of cells with their baselines, and why other cells are left out."""
     refused, found = dict(evidence.refused), list[stats.Comparison]()
     bases = asked.bases
     for base in bases:
         arms = {key: runs for key, runs in usable.items() if key not in bases and asked.base_of(key) == base}
         if base not in usable:
+            if base in evidence.refused:
+                refused |= dict.fromkeys(arms, f"the baseline has no result: {evidence.refused[base]}")
             continue
         alone = {key for key, runs in arms.items() if not set(runs) & set(usable[base])}
         refused |= dict.fromkeys(alone, "shares no seed with the baseline, so the two cannot be paired")
@@ -236,7 +241,7 @@ def _corrected(
     effects: stats.FactorEffects | None,
     alpha: float,
 ) -> tuple[dict[str, stats.Comparison], stats.FactorEffects | None, stats.Family]:
-    """All that an answer tests is one family, whether or not its runs are done; nothing is tested where
+    """Corrects all tests of an answer as one family, whether or not its runs are done; without tests if
     contrasts are registered."""
     if asked.registered:
         return {key: c.untested() for key, c in compared.items()}, effects, stats.Family()
@@ -292,7 +297,7 @@ def _effects(
 
     try:
         found = evidence.computed.of("factor_effects", (grid, varying, groups, reach), averaged)
-    except UserError:  # seeds that no cell shares: the caveats name what is missing
+    except UserError:  # no common seed: the caveats name the missing runs
         return None
-    # What is not to be compared has no effect of its own; that it changes another one is a question.
+    # Axes of `within` have no main effects, but their interactions with other axes are of interest.
     return replace(found, effects=tuple(e for e in found.effects if not set(e.factors) <= set(asked.within)))

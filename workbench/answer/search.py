@@ -1,4 +1,4 @@
-"""What is particular to a search: the Pareto front and the axes' importances."""
+"""Results that only searches have: the Pareto front and the axes' importances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.answer.study_record import StudyRecord
 
 
 def front(asked: StudyRecord, evidence: Evidence) -> tuple[str, ...]:
-    """Keys on the Pareto front of cost and the metric on val, the cheapest first; test has no say.
+    """Keys on the Pareto front of cost and the metric on val, the cheapest first; test is not used.
 
     Trials that cannot be compared on test are left out; the caveats name them.
     """
@@ -31,7 +31,7 @@ def front(asked: StudyRecord, evidence: Evidence) -> tuple[str, ...]:
 
 
 def points(asked: StudyRecord, evidence: Evidence, cost: str) -> dict[str, stats.ParetoPoint]:
-    """Each complete trial as a point of cost and test metric; on the front is what val put there."""
+    """Each complete trial as a point of cost and test metric; the front is the one selected on val."""
     found = stats.pareto(*evidence.with_cost(cost), groups=evidence.groups, higher_is_better=asked.maximize)
     chosen = front(asked, evidence)
     return {key: replace(point, on_front=key in chosen) for key, point in found.items()}
@@ -41,7 +41,7 @@ def front_table(
     asked: StudyRecord, evidence: Evidence, cells: pl.DataFrame, found: Sequence[str]
 ) -> pl.DataFrame:
     """The front, the cheapest first: axes, cost, val, test with interval, how often on the front by test;
-    heads as people say them."""
+    with titles in words."""
     metric = f"test/{asked.metric}"
     often = points(asked, evidence, asked.cost)
     order = {key: i for i, key in enumerate(found)}
@@ -61,7 +61,7 @@ def front_table(
 
 
 def front_heads(asked: StudyRecord) -> dict[str, str]:
-    """Column of the front's table -> its head."""
+    """Column of the front's table -> its title."""
     metrics = (asked.cost, f"val/{asked.metric}", f"test/{asked.metric}")
     return {axis: naming.axis(axis, asked.says) for axis in asked.axes} | {
         name: tasks.head(name) for name in metrics if name
@@ -69,7 +69,7 @@ def front_heads(asked: StudyRecord) -> dict[str, str]:
 
 
 def importance_table(asked: StudyRecord) -> pl.DataFrame:
-    """Axis and its share with interval."""
+    """A table of axes and their importances with intervals."""
     rows: Sequence[Mapping[str, object]] = asked.importances
     return pl.DataFrame(
         {

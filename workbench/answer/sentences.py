@@ -1,6 +1,6 @@
 """The sentences on effects over a grid, on verdicts, and on registered contrasts.
 
-Those on single comparisons and on the answer as a whole are in `workbench.answer.wording`.
+Sentences on single comparisons and on the answer as a whole are in `workbench.answer.wording`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workbench.stats.compare import LEVEL
 from workbench.stats.families import ALPHA
 
 MOST_LISTED = 4
-"""Levels or pairs of levels that a sentence names."""
+"""Largest number of levels or pairs of levels that a sentence names."""
 
 NO_INTERACTION = "No interaction of two axes is distinguishable after Holm."
 ORDER_OF_CONTRASTS = (
@@ -28,10 +28,10 @@ BOTH_SIDES = "the interval reaches to both sides of the rule"
 
 
 def effects(found: stats.FactorEffects, measure: Metric, says: Mapping[str, str]) -> str:
-    """Which axes matter, and which of them act together; empty where nothing was tested (one seed, or
-    registered contrasts instead).
+    """A sentence on the effects of axes and on interactions; empty if nothing was tested.
 
-    says: axis -> how its choices are said, see `workbench.naming`.
+    Nothing is tested with one seed or if contrasts are registered. says: axis -> wording of its choices, see
+    `workbench.naming`.
     """
     if not found.tested or found.family is None:
         return ""
@@ -59,7 +59,7 @@ def effects(found: stats.FactorEffects, measure: Metric, says: Mapping[str, str]
 
 
 def effects_legend(found: stats.FactorEffects, measure: Metric) -> str:
-    """What a table of main effects shows and over which seeds."""
+    """Legend of a table of main effects, with the seeds used."""
     return (
         f"Mean of the cells with this choice minus the mean of {'those' if found.over else 'all'} cells, "
         f"{_scale(measure)}, "
@@ -68,7 +68,7 @@ def effects_legend(found: stats.FactorEffects, measure: Metric) -> str:
 
 
 def effects_vary(found: stats.FactorEffects) -> str:
-    """What intervals and p values the effects have: "with 95 % intervals over seeds; ..."."""
+    """The kind of the effects' intervals and p values: "with 95 % intervals over seeds; ..."."""
     if found.tested:
         kinds = {effect.interval.kind for effect in found.effects if effect.interval is not None}
         over = "seeds and queries" if "seeds+queries" in kinds else "seeds"
@@ -82,8 +82,8 @@ def effects_vary(found: stats.FactorEffects) -> str:
 
 
 def effects_seeds(found: stats.FactorEffects) -> str:
-    """Which seeds were used, and how many runs of which seeds were not; before that, over which cells the
-    effects of a grid with holes are taken."""
+    """The seeds that were used, and numbers of unused runs; before that, the cells that the effects of an
+    incomplete grid are taken over."""
     seeds = ", ".join(map(str, found.seeds))
     said = "seed that all cells share is" if len(found.seeds) == 1 else "seeds that all cells share are"
     used = f"{_over_holes(found)}The {said} {seeds}"
@@ -98,7 +98,7 @@ def effects_seeds(found: stats.FactorEffects) -> str:
 
 
 def _over_holes(found: stats.FactorEffects) -> str:
-    """Over which cells effects are taken where the grid has holes; empty for a full grid."""
+    """The cells that effects of an incomplete grid are taken over; empty for a full grid."""
     if not found.over:
         return ""
     parts = [
@@ -131,7 +131,7 @@ def _size(effect: stats.Effect) -> str:
 
 
 def _scale(measure: Metric) -> str:
-    """As in "in points of R@1" and "in text-to-video median rank"."""
+    """The scale in words: "in points of R@1", "in text-to-video median rank"."""
     return measure.in_units if measure.in_units.startswith("in ") else f"in {measure.in_units}"
 
 
@@ -139,7 +139,7 @@ def _scale(measure: Metric) -> str:
 
 
 def verdict_rule(found: stats.Family, level: float) -> str:
-    """When a claim holds, as a sentence."""
+    """The rule for verdicts, as a sentence."""
     text = (
         f"A claim holds when the whole {wording.percent(level)} interval of its figure satisfies the rule, "
         "does not hold when the whole interval fails it, and is open otherwise"
@@ -170,7 +170,7 @@ def contrast(text: str, c: stats.Comparison | None, why: str, after: str) -> str
 
 
 def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
-    """What came of a registered contrast, in a few words."""
+    """The result of a registered contrast, in a few words."""
     if after:
         return f"not tested, since \u201c{after}\u201d is not significant"
     if c is None:
@@ -181,12 +181,12 @@ def contrast_result(c: stats.Comparison | None, why: str, after: str) -> str:
 
 
 def not_tested(contrasts: Sequence[str], after: str) -> str:
-    """One sentence on several contrasts that stand behind one that is not significant."""
+    """One sentence on several contrasts that are not tested because an earlier one is not significant."""
     return f"{contrast_result(None, '', after)}: {'; '.join(contrasts)}"
 
 
 def contrasts(claimed: Sequence[str], rest: Sequence[str], many: int) -> str:
-    """The registered contrasts as the answer of a study: what may be claimed, then what may not.
+    """The registered contrasts as the answer of a study: first the claims, then the others.
 
     claimed, rest: sentences without full stops, both in the order of the tests; many: number of contrasts.
     """
@@ -201,7 +201,7 @@ def contrasts(claimed: Sequence[str], rest: Sequence[str], many: int) -> str:
 
 
 def contrasts_legend(found: Sequence[stats.Comparison | None], metric: str) -> str:
-    """What a table of registered contrasts shows."""
+    """Legend of a table of registered contrasts."""
     claimed = [c.claimed_interval for c in found if c is not None and c.claimed_interval is not None]
     alpha = next((c.family.alpha for c in found if c is not None and c.family is not None), ALPHA)
     text = (

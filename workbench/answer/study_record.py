@@ -1,4 +1,4 @@
-"""What a study asked, as its `study.json` says; neither the study file nor torch is needed."""
+"""The question of a study, read from its `study.json`; neither the study file nor torch is needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from workbench.tracking.files import check_name, slug
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """One question with its cells."""
+    """A study's question with its cells."""
 
     name: str
     question: str
     metric: str
-    """Without a split: selected on `val/<metric>`, reported as `test/<metric>`."""
+    """Metric without a split: cells are selected on `val/<metric>` and reported as `test/<metric>`."""
     maximize: bool
     axes: tuple[str, ...]
     baseline: str | None
@@ -40,39 +40,40 @@ class StudyRecord:
     """Key of each cell -> its axes."""
 
     says: Mapping[str, str] = field(default_factory=dict)
-    """Axis -> how its choices are said, see `workbench.naming`."""
+    """Axis -> wording of its choices, see `workbench.naming`."""
     contrasts: tuple[Mapping[str, Any], ...] = ()
-    """Registered ones in their order: `text`, and for `of` and `against` the keys of their `cells` and the
-    `axes` that name them."""
+    """Registered contrasts in their order: `text`, and for `of` and `against` the keys of their `cells` and
+    the `axes` that name them."""
     exploring: bool = False
-    """Whether nothing is claimed: a study with registered contrasts, seen by another metric or in groups, or
-    one with planned looks, seen with other numbers of seeds."""
+    """Whether nothing is claimed: a smoke test, a study with registered contrasts, seen by another metric or
+    in groups, one with planned looks, seen with other numbers of seeds, or one whose tests were changed after
+    its answer had been seen."""
     collapse: float | None = None
-    """A run whose metric on val is no better has collapsed and is left out of what is tested."""
+    """Runs whose metric on val is not better than this have collapsed and are left out of the tests."""
     looks: Mapping[int, float] = field(default_factory=dict)
-    """Planned looks: number of seeds -> what that look may spend of the 5 %; empty without a plan."""
+    """Planned looks: number of seeds -> share of the 5 % that the look may spend; empty without a plan."""
     within: tuple[str, ...] = ()
     """Axes that separate comparisons, see `workbench.study.spec.Study`; `baseline` is then one of several."""
     over: str = ""
-    """One of `within` whose values are budgets, along which the other choices have curves; empty without."""
+    """The axis in `within` whose values are budgets, over which other choices have curves; empty if none."""
     cost: str = ""
-    """Of a search for a Pareto front: the metric to be low."""
+    """The metric that a search for a Pareto front minimises."""
     trials: int = 0
-    """Of a search: how many there are to be; 0 for a study that runs every cell."""
+    """Number of trials of a search; 0 for a study that runs every cell."""
     importances: tuple[Mapping[str, Any], ...] = ()
-    """Of a search that has ended, see `workbench.study.importance`: axis, share, low, high."""
+    """Importances after a search, see `workbench.study.importance`: axis, share, low, high."""
     optuna: str = ""
-    """Of a search: the version that proposes; empty where an earlier version did not note it."""
+    """Version of Optuna in a search; empty if it was not recorded."""
     note: str = ""
-    """Of the confirmation of a search: how its cells were chosen, and which seeds had no say in that."""
+    """In the confirmation of a search: how its cells were chosen, and the seeds not used for that."""
     studies: tuple[str, ...] = ()
-    """Of a joint answer, see `workbench.answer.joint`: the names of its studies."""
+    """Names of the studies of a joint answer, see `workbench.answer.joint`."""
     arguments: tuple[str, ...] = ()
-    """Of the command that made the plan; empty where an earlier version did, which did not note them."""
+    """Arguments of the command that made the plan; empty if they were not recorded."""
 
     @property
     def measure(self) -> Metric:
-        """The metric on test: label, unit, range and queries. Which way is better is what the study says."""
+        """The metric on test: label, unit, range and queries. The study defines the direction."""
         return tasks.metric(f"test/{self.metric}")
 
     def base_of(self, key: str) -> str | None:
@@ -91,12 +92,12 @@ class StudyRecord:
 
     @property
     def registered(self) -> bool:
-        """Whether claims are made of registered contrasts alone, and of nothing else."""
+        """Whether only registered contrasts can be claims."""
         return bool(self.contrasts) or self.exploring
 
     @property
     def against(self) -> str:
-        """What cells are compared with, in words."""
+        """The baseline in words."""
         assert self.baseline is not None
         if not self.within:
             return self.labels[self.baseline]
@@ -104,12 +105,12 @@ class StudyRecord:
 
     @property
     def separating(self) -> str:
-        """The axes that separate comparisons, in words; two that are called alike are named once."""
+        """The axes that separate comparisons, in words; equal names appear once."""
         *names, last = dict.fromkeys(naming.axis(axis, self.says) for axis in self.within)
         return f"{', '.join(names)} and {last}" if names else last
 
     def stratum(self, key: str) -> str:
-        """Where a cell is compared: its choices of the axes `within`, as in `unit=steps times=2`."""
+        """The stratum of a cell: its choices of the axes `within`, as in `unit=steps times=2`."""
         return naming.cell(self._split(key)[0], self.says)
 
     def choice(self, key: str) -> str:
@@ -124,7 +125,7 @@ class StudyRecord:
 
     @property
     def report(self) -> str:
-        """Name of the report: the study's, and what was asked of it otherwise than the study asks."""
+        """Name of the report: the study's name, and the options that differ from the study's own."""
         parts = [] if self.plan == PLAIN else [slug(self.plan)]
         if self.smoke and not self.plan.startswith("smoke"):
             parts.insert(0, "smoke")
@@ -132,24 +133,24 @@ class StudyRecord:
 
     @property
     def search(self) -> bool:
-        """Whether cells were proposed rather than planned."""
+        """Whether the study is a search, whose cells are proposed."""
         return self.trials > 0
 
     @property
     def expected(self) -> int:
-        """How many runs there are to be."""
+        """Number of planned runs."""
         return self.trials or len(self.cells) * len(self.seeds)
 
     @property
     def command(self) -> str:
-        """What runs the missing rest of this study."""
+        """The command that runs the missing runs of this study."""
         if self.arguments:
             return shlex.join(["python", "-m", "workbench.study", *self.arguments])
         return command(self.name) + (" --smoke" if self.smoke else "")
 
     @staticmethod
     def of(description: Mapping[str, Any]) -> StudyRecord:
-        """From the content of `study.json` (`Plan.description()`)."""
+        """A record from the content of `study.json` (`Plan.description()`)."""
         cells = description["cells"]
         return StudyRecord(
             name=str(description["study"]),
@@ -189,7 +190,7 @@ def command(study: str) -> str:
 
 
 def load(results: Path, study: str) -> StudyRecord:
-    """The description of what was asked of a study last; `UserError` says which command makes one."""
+    """The record of a study's latest plan. Raises `UserError`, which names the command that makes one."""
     path = results / "runs" / check_name(study, "study name") / "study.json"
     try:
         return _read(path, study)
@@ -212,14 +213,14 @@ def load(results: Path, study: str) -> StudyRecord:
 
 
 def load_asked(results: Path, study: str, plan: str = "") -> tuple[StudyRecord, tuple[str, ...]]:
-    """What was asked of a study by one of its plans, and the other plans of which there are descriptions.
+    """The record of one plan of a study, and the names of its other plans.
 
-    plan: as reports name it, such as `budget 2x`; empty stands for the study's own, or else for the last.
+    plan: its name in reports, such as `budget 2x`; empty for the study's own plan, or else for the latest.
     """
     last = load(results, study)
     folder = results / "runs" / study
     known = {_plan(path): path for path in sorted(folder.glob("asked-*.json"))}
-    known[last.plan] = folder / "study.json"  # also where an earlier version described it
+    known[last.plan] = folder / "study.json"  # also if an earlier version wrote it
     wanted = plan or (PLAIN if PLAIN in known else last.plan)
     if wanted not in known:
         raise UserError(
@@ -229,9 +230,9 @@ def load_asked(results: Path, study: str, plan: str = "") -> tuple[StudyRecord, 
 
 
 def smoke_cells(results: Path, study: str) -> frozenset[str]:
-    """Keys of the cells that smoke tests alone have asked for, by the descriptions that the plans have left.
+    """Keys of the cells that only smoke tests have planned, by the records of the plans.
 
-    A smoke test does not replace the description of the real plan, so its runs may lie beside real ones.
+    A smoke test does not replace the record of the real plan, so its runs may be beside real ones.
     """
     small, real = set[str](), set[str]()
     folder = results / "runs" / study
@@ -241,12 +242,12 @@ def smoke_cells(results: Path, study: str) -> frozenset[str]:
             keys = {cell["key"] for cell in description["cells"]}
             (small if description["smoke"] else real).update(keys)
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # what a damaged description asked for cannot be told; its runs have no mark
+            continue  # the cells of a damaged record are unknown; its runs have no mark
     return frozenset(small - real)
 
 
 def _plan(path: Path) -> str:
-    """The plan that a file describes; its name where it is damaged, so that the others can be asked for."""
+    """The plan in a file; the file's name if it is damaged, so that other plans can be selected."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["plan"])
     except (ValueError, TypeError, KeyError):
@@ -254,7 +255,7 @@ def _plan(path: Path) -> str:
 
 
 def _read(path: Path, study: str) -> StudyRecord:
-    """A description; `UserError` for one that is damaged or of another version."""
+    """A record. Raises `UserError` for one that is damaged or of another version."""
     try:
         return StudyRecord.of({"study": study} | json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

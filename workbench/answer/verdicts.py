@@ -1,11 +1,11 @@
 """Verdicts on published claims: holds, does not hold, open; by rule, from the interval of a figure.
 
-A claim says that a figure is at least so much. It *holds* when the whole interval of the figure is at or
-above that, it *does not hold* when the whole interval is below, and otherwise it is *open*. The level of
-the interval is 1 - 0.05 / m, m being all that the answer tests. What is counted, as its metric says (FLOPs,
-tokens, passes), decides without an interval. Anything else needs two seeds that do not agree in all. What is
-measured on queries needs an interval over seeds and queries, so it has to be a difference in a metric that
-is recorded for each query.
+A claim is that a figure has at least some value. It *holds* when the whole interval of the figure is at or
+above that value, it *does not hold* when the whole interval is below, and otherwise it is *open*. The level
+of the interval is 1 - 0.05 / m for m tests in the answer. Counted metrics (FLOPs, tokens, passes) are decided
+without an interval. All others need two seeds with different results. Metrics that are measured on queries
+need an interval over seeds and queries, so their figure must be a difference of a metric that is recorded for
+each query.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ HOLDS, DOES_NOT, OPEN = "holds", "does not hold", "open"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One claim beside what was measured."""
+    """The verdict on one claim, with the measured figure."""
 
     text: str
     metric: str
     paper: str
     measured: str
-    """The figure with its interval, in words; a dash where nothing was measured."""
+    """The figure with its interval, in words; a dash if nothing was measured."""
     rule: str
     verdict: str
     reason: str
     """Why it is open; else empty."""
     level: float
-    """Of the interval on which it rests."""
+    """Level of the interval on which the verdict rests."""
 
     @property
     def line(self) -> str:
@@ -55,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Figure:
-    """What was measured."""
+    """A measured figure with its limits."""
 
     value: float
     limits: tuple[float, float] | None
@@ -95,7 +95,7 @@ def _judged(
     claim: Mapping[str, Any], asked: StudyRecord, evidence: Evidence,
     comparisons: Mapping[str, stats.Comparison], level: float,
 ) -> tuple[str, str, str]:  # fmt: skip
-    """What was measured, the verdict, and why it is open."""
+    """The measured figure in words, the verdict, and why it is open."""
     try:
         figure = _figure(claim, asked, evidence, comparisons, level)
     except UserError as error:
@@ -118,7 +118,7 @@ def _figure(
     claim: Mapping[str, Any], asked: StudyRecord, evidence: Evidence,
     comparisons: Mapping[str, stats.Comparison], level: float,
 ) -> _Figure:  # fmt: skip
-    """`UserError` without runs."""
+    """The measured figure of a claim. Raises `UserError` without runs."""
     arm = next((key for key, axes in asked.cells.items() if dict(axes) == dict(claim["arm"])), None)
     base_key = None if arm is None else asked.base_of(arm)
     if arm is None or base_key is None:
@@ -143,7 +143,7 @@ def _over_queries(evidence: Evidence, name: str, arm: str, base: str) -> stats.C
         complete = evidence.done.filter(key=key)["seed"].to_list()
         if missing := [str(seed) for seed in sorted(complete) if seed not in answered]:
             where = tasks.queries_of(name)
-            assert where is not None  # or nothing would have been read
+            assert where is not None  # otherwise no values would have been read
             seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
             raise UserError(f"{where.file} of {seeds} is missing or damaged")
     if not set(sides[0]) & set(sides[1]):
@@ -169,7 +169,7 @@ def _over_seeds(
         return _difference(a, b, metric, level, tasks.metric(metric).reach)
     if not ((a > 0).all() and (b > 0).all()):
         raise UserError(f"{tasks.title(metric)} is not above zero in every run, so it has no ratio")
-    # A ratio is averaged as its logarithm, so that "twice" and "half" weigh the same.
+    # Ratios are averaged as logarithms, so that "twice" and "half" have equal weights.
     found = _difference(np.log(a), np.log(b), metric, level)
     if claim["figure"] == "times":
         limits = None if found.limits is None else (math.exp(found.limits[0]), math.exp(found.limits[1]))
@@ -179,12 +179,12 @@ def _over_seeds(
 
 
 def _saved(logarithm: float) -> float:
-    """Percent less than the baseline."""
+    """The logarithm of a ratio, as percent less than the baseline."""
     return 100 * (1 - math.exp(logarithm))
 
 
 def _compared(c: stats.Comparison, level: float) -> _Figure:
-    """Without an interval the verdict stays open, as the comparison does."""
+    """The figure of a comparison; without an interval the verdict stays open."""
     if (interval := c.interval_at(level)) is not None:
         return _Figure(c.effect, (interval.low, interval.high))
     return _Figure(c.effect, None, wording.WITHOUT_INTERVAL[c.outcome])
@@ -203,7 +203,7 @@ def _difference(
 
 
 def _figure_text(claim: Mapping[str, Any], figure: float) -> str:
-    """As in `43.1 %` saved, `2.04x`, or a difference of `+3.2`."""
+    """The figure in words: `43.1 %` saved, `2.04x`, or a difference of `+3.2`."""
     if claim["figure"] == "saved":
         return f"{figure:.1f} %"
     return f"{figure:.2f}x" if claim["figure"] == "times" else f"{figure:+.1f}"

@@ -1,9 +1,9 @@
 """Statistics of ablation: pure functions on arrays, no files, no torch.
 
 `compare` and `compare_family` pair cells by seed and by query, `factor_effects` averages over a grid,
-`families` says what is tested together, `pareto` finds fronts, `power` tells what a number of seeds can show.
-They return numbers and kinds and know no name of a metric; `workbench.answer.wording` makes sentences. Read
-`docs/statistics.md` for the reasons.
+`families` defines which tests are corrected together, `pareto` finds fronts, `power` computes what a number
+of seeds can detect. They return numbers and kinds, without names of metrics; `workbench.answer.wording` makes
+sentences. Read `docs/statistics.md` for the reasons.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from workbench.stats.power import detectable, power, seeds_needed
 CODE = hashlib.blake2b(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))), digest_size=16
 ).hexdigest()
-"""Digest of this package as it was when it was loaded: what other code has computed is not believed."""
+"""Digest of this package when it was loaded; cached results of other code are not used."""
 
 __all__ = [
     "Comparison",

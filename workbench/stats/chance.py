@@ -1,16 +1,16 @@
-"""What random ranks reach in a gallery, and whether the best cell of a study can be told from that.
+"""Metrics under random ranks in a gallery, and whether the best cell of a study differs from them.
 
 Legend: V = clips of the gallery, Q = its captions, c = captions of a clip, K = the K of R@K.
 
-The null hypothesis is that ranks have nothing to do with contents: which clip a caption belongs to was drawn.
-Then the right clip of a caption is among the first K of V with probability K / V, and of a clip's c captions
-the best is among the first K of Q with probability 1 - C(Q - c, K) / C(Q, K).
+The null hypothesis is that ranks do not depend on contents: the clip of a caption is random. Then the right
+clip of a caption is among the first K of V with probability K / V, and of a clip's c captions the best is
+among the first K of Q with probability 1 - C(Q - c, K) / C(Q, K).
 
 The captions of a clip need not be independent, nor the seeds of a cell: a model that has learned nothing
 still has favourites, such as the brightest clip, and may have them for every caption and with every seed. So
-captions of one clip are taken to hit or to miss together, with all seeds, and a mean over seeds is judged
-like one run. That is the case with the widest spread; where seeds are independent it costs power and no
-errors (`docs/statistics_validity.md`).
+captions of one clip are assumed to hit or to miss together, with all seeds, and a mean over seeds is tested
+like one run. This is the case with the widest distribution; if seeds are independent it costs power but adds
+no errors (`docs/statistics_validity.md`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Side = Literal["t2v", "v2t"]
 """Text-to-video: each caption searches the clips; video-to-text: each clip searches the captions."""
 
 DRAWS = 20_000
-"""Of the mean rank, which is simulated; recalls are exact."""
+"""Simulated galleries for the mean rank; recalls are exact."""
 TRAINS = 0.999
-"""Level of `Null.threshold`: one run of a thousand that learned nothing lies beyond it."""
+"""Level of `Null.threshold`: one of a thousand runs that learned nothing is better."""
 _NEGLIGIBLE = 1e-20
 """Probabilities below this change no p that is shown."""
 
@@ -45,7 +45,7 @@ class Null:
     share: Array
     """[S] their probabilities."""
     draws: int
-    """How many were simulated; 0 where the probabilities are exact."""
+    """Number of simulated galleries; 0 if the probabilities are exact."""
     higher_is_better: bool
 
     @property
@@ -64,7 +64,7 @@ class Null:
         return float(fits[0] if self.higher_is_better else fits[-1])
 
     def needed(self, alpha: float) -> float | None:
-        """The least good value whose p is below alpha; None where even the best value is not."""
+        """The worst value whose p is below alpha; None if even the best value's is not."""
         fits = self.support[self._tails(self.support) < alpha]
         if not fits.size:
             return None
@@ -85,20 +85,20 @@ class Null:
 
 @dataclass(frozen=True, kw_only=True)
 class FromChance:
-    """The best of some cells beside random ranks."""
+    """Comparison of the best of some cells with random ranks."""
 
     cell: str
-    """The best one."""
+    """The best cell."""
     value: float
     """Its mean over seeds, in the metric's units."""
     expected: float
     """What random ranks reach on average."""
     needed: float | None
-    """From here on the best of so many cells can be told from chance; None: no value could be."""
+    """Value from which the best of so many cells differs significantly from chance; None if no value does."""
     p: float
-    """Of a value at least as good in one cell that learned nothing."""
+    """Probability of a value at least as good in one cell that learned nothing."""
     p_adjusted: float
-    """After Bonferroni's correction, since the best of `cells` is looked at."""
+    """p after Bonferroni's correction, because the best of several cells is tested."""
     cells: int
     significant: bool
     """Whether the adjusted p is below 1 - level."""
@@ -120,7 +120,7 @@ def recall(captions: ArrayLike, k: int, side: Side) -> Null:
 
 
 def mean_rank(captions: ArrayLike, side: Side, rng: int = 0) -> Null:
-    """The mean rank under random ranks, from 20,000 simulated galleries; arguments as of `recall`."""
+    """The mean rank under random ranks, from 20,000 simulated galleries; arguments as in `recall`."""
     counts = _checked(captions)
     generator = np.random.default_rng([rng, 3])
     clips, queries = len(counts), int(counts.sum())
@@ -139,13 +139,13 @@ def mean_rank(captions: ArrayLike, side: Side, rng: int = 0) -> Null:
 
 
 def best_from_chance(scores: Mapping[str, float], null: Null, level: float = 0.95) -> FromChance:
-    """Whether the best cell does better than random ranks would let the best of so many do.
+    """Test of whether the best cell is better than the best of as many cells with random ranks.
 
     scores: cell -> its mean over seeds, in the metric's units; every cell that the best was chosen among.
     Raises UserError without cells, and for scores that are not finite.
     """
     if not scores or not np.isfinite(list(scores.values())).all():
-        raise UserError(f"telling the best cell from chance takes a number for each cell, not {dict(scores)}")
+        raise UserError(f"telling the best cell from chance needs a number for each cell, not {dict(scores)}")
     cell = (max if null.higher_is_better else min)(scores, key=lambda name: scores[name])
     p = null.p(scores[cell])
     adjusted = min(1.0, len(scores) * p)
@@ -202,5 +202,5 @@ def _binomial(n: int, p: float) -> Array:
 def _checked(captions: ArrayLike) -> Array:
     counts = np.asarray(captions, dtype=float)
     if counts.ndim != 1 or not counts.size or not (counts >= 1).all() or (counts != counts.round()).any():
-        raise UserError("a gallery has clips, and each of them a whole number of captions, at least 1")
+        raise UserError("a gallery must have clips, each with a whole number of captions of at least 1")
     return counts

@@ -1,9 +1,9 @@
-"""Runs that collapse: how many of a cell train, and what may be said of those.
+"""Runs that collapse: how many runs of a cell train, and comparisons of those that do.
 
-Some contrastive runs stay near chance. A cell of which one run in five does so has a mean that three seeds
-mostly do not show: none of them collapses, they agree well, and a test of means is sure of a number that is
-wrong. No test mends that. So two things are said instead of one: how many of n runs train, with an exact
-interval, and how the runs that train compare. `docs/statistics_validity.md` has the figures.
+Some contrastive runs stay near chance. If one run in five of a cell does so, three seeds mostly do not show
+it: none of them collapses, they agree well, and a test of means is confident of a wrong number. No test
+repairs that. So two results are reported instead of one: how many of n runs train, with an exact interval,
+and how the runs that train compare. `docs/statistics_validity.md` has the figures.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from workbench.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Which runs of a cell train, by a threshold on val that was defined before they were made."""
+    """The runs of a cell that train, by a threshold on val that was fixed before they were made."""
 
     trained: tuple[int, ...]
-    """Seeds, ascending."""
+    """Seeds of the runs that train, ascending."""
     collapsed: tuple[int, ...]
     low: float
     """Limits of the share of runs that train: the exact interval of Clopper and Pearson (1934)."""
@@ -37,18 +37,18 @@ class Training:
     def possible(self) -> float:
         """The largest probability of collapsing that these runs do not rule out.
 
-        Where none collapsed it is one-sided (`unseen`), since there is no lower limit to pay for.
+        If none collapsed the limit is one-sided (`unseen`), since no lower limit is needed.
         """
         return 1 - self.low if self.collapsed else unseen(self.runs, self.level)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a comparison keeps of the seeds that both arms have: pairs in which both runs train."""
+    """The seeds of both arms that a comparison keeps: pairs in which both runs train."""
 
     seeds: tuple[int, ...]
     left_out: dict[str, tuple[int, ...]]
-    """Arm -> seeds that are left out because this arm's run collapsed; empty where none is."""
+    """Arm -> seeds that are left out because this arm's run collapsed; empty if there are none."""
 
     @property
     def conditional(self) -> bool:
@@ -57,7 +57,7 @@ class Kept:
 
 
 def unseen(runs: int, level: float = 0.95) -> float:
-    """The probability of collapsing that n runs without a collapse cannot rule out: 1 - 0.05**(1/n).
+    """Largest probability of a collapse that n runs without one do not rule out: 1 - 0.05**(1/n).
 
     It is 63, 45 and 26 % with 3, 5 and 10 runs. Raises UserError for less than one run.
     """
@@ -67,9 +67,9 @@ def unseen(runs: int, level: float = 0.95) -> float:
 
 
 def clopper_pearson(successes: int, runs: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact limits of a share of which k of n were seen (Clopper and Pearson, Biometrika 26, 1934)."""
+    """Exact limits of a share, given k of n (Clopper and Pearson, Biometrika 26, 1934)."""
     if not 0 <= successes <= runs or runs < 1:
-        raise UserError(f"a share is of k out of n >= 1 runs, not of {successes} out of {runs}")
+        raise UserError(f"a share must be of k out of n >= 1 runs, not of {successes} out of {runs}")
     tail, failures = (1 - level) / 2, runs - successes
     low = betaincinv(successes, failures + 1, tail) if successes else 0.0
     high = betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
@@ -79,7 +79,7 @@ def clopper_pearson(successes: int, runs: int, level: float = 0.95) -> tuple[flo
 def training(
     val: Mapping[int, float], threshold: float, *, higher_is_better: bool = True, level: float = 0.95
 ) -> Training:
-    """Which runs of a cell train: those that are better than the threshold.
+    """The runs of a cell that train, which are better than the threshold.
 
     val: seed -> the metric on val, never on test, by which runs must not be chosen; threshold: in the
     metric's units, defined before the runs were made, such as `Null.threshold` of one run in the gallery of
@@ -96,7 +96,7 @@ def training(
 
 
 def kept(arms: Mapping[str, Training]) -> Kept:
-    """The seeds with which the runs of all arms train, of those that all arms have.
+    """The seeds, of those that all arms have, with which the runs of all arms train.
 
     arms: name -> which of its runs train; two for a comparison, and any number for one block of seeds.
     """

@@ -23,12 +23,12 @@ from workbench.stats.intervals import RESAMPLES, Interval
 
 LEVEL = 0.95
 Outcome = Literal["told apart", "open", "equal", "constant", "repeated seeds", "one seed", "not tested"]
-"""What a comparison comes to. `equal`, `constant`: every seed shows no difference, or the very same one;
+"""Result of a comparison. `equal`, `constant`: every seed shows no difference, or exactly the same one;
 `not tested`: it belongs to no family."""
 EXACT_SIGN_FLIPS = 2**16
 """All flips of the signs are tried up to 16 seeds; beyond that, as many random ones."""
 _AT_ONCE = 2**23
-"""Numbers that flips of several comparisons take together."""
+"""Largest number of values in memory for the flips of several comparisons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,38 +45,38 @@ class Comparison:
     unpaired: dict[str, tuple[int, ...]]
     """Seeds of one arm that the other lacks, by arm; reported, not used."""
     clusters: int
-    """Of queries: clips. 1 for a metric that is one number a run."""
+    """Number of clusters of queries (clips); 1 for a metric that is one number for each run."""
     level: float
 
     interval: Interval | None
-    """Seeds and queries: the one that decides. None with one seed, or where nothing varied."""
+    """The interval over seeds and queries, which decides. None with one seed, or if nothing varied."""
     p: float | None
     """Belongs to `interval`: below 1 - level exactly when the interval excludes zero."""
     over_seeds: Interval | None
     p_seeds: float | None
     """Exact sign-flip permutation over seeds; cannot go below 2 / 2**n."""
     over_queries: Interval | None
-    """These trained models on other queries: no claim about the cells."""
+    """Interval for other queries with these trained models, which allows no claim about the cells."""
     p_queries: float | None
     bootstrap: Interval | None
-    """Percentiles of the hierarchical bootstrap; too narrow with few seeds, decides nothing."""
+    """Percentiles of the hierarchical bootstrap; too narrow with few seeds, so only informative."""
     components: Components | None
     estimate: Estimate | None
     repeated_seeds: bool
-    """Every seed gave the same answers in both arms, so all of them count as one."""
+    """Whether every seed gave the same answers in both arms, so that all of them count as one."""
 
     reach: float | None = None
-    """Largest difference that the metric can have; no interval reaches beyond it."""
+    """Largest possible difference of the metric; intervals are limited to it."""
 
     family: Family | None = None
-    """What it is tested together with; None where it is shown without a test and nothing is claimed of it."""
+    """Family that it is tested in; None if it is shown without a test and cannot be a claim."""
     p_adjusted: float | None = None
     claimed_interval: Interval | None = None
-    """Of a claim: at the level that makes up for its being shown because it is one, see `claimed_level`."""
+    """Interval of a claim, at a level that corrects for the selection of claims, see `claimed_level`."""
 
     @property
     def shown(self) -> Interval | None:
-        """The interval to be shown: that of the claim, or else the plain one."""
+        """The interval to show: that of the claim if it is one, else the uncorrected one."""
         return self.claimed_interval or self.interval
 
     @property
@@ -88,12 +88,12 @@ class Comparison:
 
     @property
     def ahead(self) -> str:
-        """The cell with the better mean, whether or not that may be claimed."""
+        """The cell with the better mean, whether or not the difference is significant."""
         return self.a if (self.effect > 0) == self.higher_is_better else self.b
 
     @property
     def outcome(self) -> Outcome:
-        """What kind of statement the comparison allows."""
+        """The kind of statement that the comparison allows."""
         if self.winner is not None:
             return "told apart"
         if self.family is None:
@@ -110,12 +110,12 @@ class Comparison:
         return replace(found, claimed_interval=self.interval_at(claimed)) if found.winner else found
 
     def untested(self) -> Comparison:
-        """As one that belongs to no family: shown without a claim."""
+        """The comparison without a family, to be shown without a claim."""
         return replace(self, family=None, p_adjusted=None, claimed_interval=None)
 
     def interval_at(self, level: float) -> Interval | None:
-        """The interval that decides, at another level."""
-        # A constant difference has no scale to judge it by.
+        """The deciding interval at another level."""
+        # A constant difference has no variance to test it against.
         if self.estimate is None or (self.estimate.error == 0 and self.effect != 0):
             return None
         return self._limited(intervals.both_interval(self.estimate, level))
@@ -137,10 +137,10 @@ def compare(
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> Comparison:
-    """Compare two cells.
+    """Compares two cells.
 
-    groups: [Q], the clip of each query; unit: what the effect is in; reach: see `Comparison`; see `Runs` for
-    the values.
+    groups: [Q], the clip of each query; unit: unit of the effect; reach: see `Comparison`; see `Runs` for the
+    values.
     """
     tables = [tabulate(runs, groups, name=name) for runs, name in zip((a, b), names, strict=True)]
     found = _against(tables[1], tables[:1], unit, higher_is_better, level, reach, resamples, rng)
@@ -159,9 +159,9 @@ def compare_family(
     resamples: int = RESAMPLES,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, Comparison]:
-    """Every other cell against the baseline, adjusted together, cells in alphabetical order.
+    """Compares every other cell with the baseline, corrected together, in alphabetical order.
 
-    All comparisons share the draws of queries, so a thousand runs take seconds.
+    All comparisons share the resamples of queries, so a thousand runs take seconds.
     """
     if baseline not in cells:
         raise UserError(f"the baseline {baseline!r} is not among the cells {sorted(cells)}")
@@ -174,9 +174,9 @@ def compare_family(
 def adjust(
     comparisons: Iterable[Comparison], family: Family | None = None, others: Sequence[float] = ()
 ) -> tuple[Comparison, ...]:
-    """Holm over a family of comparisons; those without a p value get none.
+    """Holm's correction over a family of comparisons; those without a p value get none.
 
-    family: what is planned, where that is more than these; others: p values of its other tests.
+    family: the planned tests, if there are more than these; others: p values of its other tests.
     """
     out = list(comparisons)
     tested = [i for i, c in enumerate(out) if c.p is not None]
@@ -195,8 +195,8 @@ def adjust_in_order(
 ) -> tuple[Comparison | None, ...]:
     """Registered contrasts in their fixed order, each at alpha; testing stops at the first that fails.
 
-    None stands for one that cannot be made yet, which fails as well. Those after the first that fails belong
-    to no family: they are not tested, and nothing is claimed of them.
+    None stands for a contrast that cannot be tested yet, which fails as well. Those after the first failure
+    belong to no family: they are not tested and cannot be claims.
     """
     known = [1.0 if c is None or c.p is None else c.p for c in comparisons]
     adjusted = in_order(known)
@@ -223,7 +223,7 @@ def sign_flip(differences: ArrayLike, rng: int | np.random.Generator = 0) -> flo
 
 
 def _sign_flips(differences: Array, seed: int) -> Array:
-    """[k], that of each row of differences [k, n], of which there may be several only where it is exact."""
+    """p [k] of each row of differences [k, n]; several rows are allowed only for exact tests."""
     d = np.sort(differences, axis=-1)
     n = d.shape[-1]
     if n < 2:
@@ -249,7 +249,7 @@ def _against(
 ) -> list[Comparison]:  # fmt: skip
     """Each arm minus the baseline, unadjusted."""
     if not 0.5 <= level < 1:
-        raise UserError(f"a level is a share such as 0.95, not {level!r}")
+        raise UserError(f"a level must be at least 0.5 and below 1, not {level!r}")
     tables = [baseline, *arms]
     check_same_queries(tables)
     seed = intervals.base_seed(rng)
@@ -284,7 +284,7 @@ def _tested(found: Sequence[Comparison], differences: Sequence[Array], seed: int
             continue
         n = c.estimate.seeds
         alike.setdefault((n, c.estimate.clusters), []).append(i)
-        # No variance at all: equal arms are equal, and a constant difference has no scale to judge by.
+        # Without variance: arms are equal, or the difference is constant and cannot be tested.
         p[i] = 1.0 if c.effect == 0 else None
     for (n, clusters), several in alike.items():
         vary = {i: e for i in several if (e := found[i].estimate) is not None and e.error > 0}
@@ -301,7 +301,7 @@ def _pair(
     a: Table, b: Table, draws: tuple[Array, Array] | None, unit: str, higher_is_better: bool,
     level: float, reach: float | None, seed: int,
 ) -> tuple[Comparison, Array]:  # fmt: skip
-    """Still without p values of seeds; and its differences by seed, [n].
+    """The comparison, still without p values over seeds, and its differences by seed, [n].
 
     draws: the resampled metric of every run of A [B, n_A] and of B [B, n_B].
     """
@@ -342,6 +342,6 @@ def _pair(
 
 
 def _with_interval(c: Comparison) -> Comparison:
-    """Every interval within what the metric can reach, and the one that decides."""
+    """The comparison with its deciding interval, and all intervals limited to the range of the metric."""
     over_seeds = None if c.over_seeds is None else c._limited(c.over_seeds)
     return replace(c, over_seeds=over_seeds, interval=c.interval_at(c.level))

@@ -1,4 +1,4 @@
-"""The interval for seeds and queries at once, and the p value that belongs to it.
+"""The interval over seeds and queries, and its p value.
 
 Legend: n = seeds, C = clusters of queries (clips), `...` = any leading axes (contrasts).
 
@@ -39,7 +39,7 @@ class Components:
     query: float
     """Between clips, shared by all seeds: shrinks with more clips only."""
     rest: float
-    """What is left: shrinks with both."""
+    """Residual: shrinks with both."""
     seeds: int
     clusters: int
 
@@ -55,7 +55,7 @@ class Estimate:
     query_part: Array
     """[...] variance that C - 1 degrees of freedom stand behind."""
     mean_squares: tuple[Array, Array, Array]
-    """Of seeds, clips and rest."""
+    """Mean squares of seeds, clips and rest."""
     seeds: int
     clusters: int
 
@@ -65,7 +65,7 @@ class Estimate:
         return np.sqrt(self.seed_part + self.query_part)
 
     def at(self, index: int) -> Estimate:
-        """That of one contrast of a row of them."""
+        """The estimate of one contrast of a row."""
         seed, query, rest = (np.asarray(square[index]) for square in self.mean_squares)
         return Estimate(
             effect=np.asarray(self.effect[index]), seed_part=np.asarray(self.seed_part[index]),
@@ -109,8 +109,8 @@ def estimate(sums: Array, sizes: Array) -> Estimate:
     total = np.square(x - effect[..., None, None]).sum((-1, -2))
     rest = total - ms_seed * (n - 1) - ms_query * (clusters - 1)
     ms_rest = _above(rest / ((n - 1) * (clusters - 1)), rounding)
-    # Three seeds can agree by luck. Their variance cannot truly be below that of the rest, which is
-    # known well, so it is not allowed to be: without this, claims come from lucky agreement.
+    # Three seeds can agree by luck. Their true variance cannot be below that of the rest, which is known
+    # well, so the estimate is limited to it; otherwise lucky agreement would lead to claims.
     return Estimate(
         effect=effect,
         seed_part=np.maximum(ms_seed, ms_rest) / (n * clusters),
@@ -122,7 +122,7 @@ def estimate(sums: Array, sizes: Array) -> Estimate:
 
 
 def stacked(estimates: Sequence[Estimate], seeds: int, clusters: int) -> Estimate:
-    """Single contrasts, each of so many seeds and clusters, as one row."""
+    """Single contrasts with equal numbers of seeds and clusters, as one row."""
     seed, query, rest = (np.array([e.mean_squares[k] for e in estimates]) for k in range(3))
     return Estimate(
         effect=np.array([e.effect for e in estimates]),
@@ -133,7 +133,7 @@ def stacked(estimates: Sequence[Estimate], seeds: int, clusters: int) -> Estimat
 
 
 def _above(variance: Array, rounding: Array) -> Array:
-    """Variances that are nothing but rounding errors are zero."""
+    """The variances, with those that are only rounding errors set to zero."""
     return np.where(variance > rounding, variance, 0.0)
 
 
@@ -152,7 +152,7 @@ def p_values(est: Estimate) -> Array:
     out = np.full(target.shape, np.nan)
     if not usable.any():
         return out
-    from scipy.optimize import elementwise  # slow to import; answers that are kept need none of it
+    from scipy.optimize import elementwise  # slow to import; cached answers do not need it
 
     t, seed, query = target[usable], est.seed_part[usable], est.query_part[usable]
 

@@ -1,4 +1,4 @@
-"""Factor effects of a full grid: what each choice does on average, and which choices interact."""
+"""Factor effects of a full grid: the average effect of each choice, and interactions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Level = str | float | int | bool
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What one level (or pair of levels) adds.
+    """The effect of one level (or pair of levels).
 
-    Main effect: mean of the cells with this level minus the mean of all cells. Interaction: what
-    the pair of levels adds beyond its two main effects. Sums to zero over the levels of a factor.
+    A main effect is the mean of the cells with this level minus the mean of all cells. An interaction is the
+    effect of a pair of levels beyond its two main effects. Effects sum to zero over the levels of a factor.
     """
 
     factors: tuple[str, ...]
@@ -36,26 +36,26 @@ class Effect:
     p: float | None
     estimate: Estimate | None = None
     reach: float | None = None
-    """Largest effect that the metric allows; no interval reaches beyond it."""
+    """Largest possible effect; intervals are limited to it."""
     p_adjusted: float | None = None
-    """Holm over the family; None where it is shown without a test."""
+    """p after Holm's correction over the family; None if the effect is shown without a test."""
     alpha: float = ALPHA
-    """Of the family; the effect is told from zero where the adjusted p is below it."""
+    """Level of the family; an effect is significant if its adjusted p is below it."""
     claimed_interval: Interval | None = None
-    """Of a claim, see `Comparison.claimed_interval`."""
+    """Interval of a claim, see `Comparison.claimed_interval`."""
 
     @property
     def shown(self) -> Interval | None:
-        """The interval to be shown: that of the claim, or else the plain one."""
+        """The interval to show: that of the claim if it is one, else the uncorrected one."""
         return self.claimed_interval or self.interval
 
     @property
     def distinguishable(self) -> bool:
-        """Whether it is told from zero after correction."""
+        """Whether it is significant after correction."""
         return self.p_adjusted is not None and self.p_adjusted < self.alpha
 
     def judged(self, p_adjusted: float, claimed: float, alpha: float) -> Effect:
-        """With its p after correction and, if that makes it a claim, its interval at the level `claimed`."""
+        """The effect with its corrected p and, if it is then a claim, its interval at the level `claimed`."""
         found = replace(self, p_adjusted=p_adjusted, claimed_interval=None, alpha=alpha)
         if not found.distinguishable or found.estimate is None:
             return found
@@ -73,13 +73,14 @@ class FactorEffects:
     unused_seeds: dict[tuple[Level, ...], tuple[int, ...]]
     """Levels of a cell -> its seeds that another cell lacks."""
     family: Family | None = None
-    """What the effects are tested together with; None where they are shown without a test."""
+    """Family that the effects are tested in; None if they are shown without a test."""
     over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Of an incomplete grid: factor -> cells used, of how many (see `workbench.stats.incomplete_grids`)."""
+    """For an incomplete grid: factor -> numbers of used cells and of all (see
+    `workbench.stats.incomplete_grids`)."""
 
     @property
     def tested(self) -> bool:
-        """Whether tests are possible: not with one seed, nor with seeds that agree in all."""
+        """Whether tests are possible, which needs at least two seeds with different results."""
         return any(effect.p is not None for effect in self.effects)
 
     @property
@@ -127,11 +128,11 @@ def factor_effects(
 
 
 def distinct_tests(levels: Mapping[str, int], apart: Collection[str] = ()) -> int:
-    """How many different tests the main effects and interactions of a full grid have.
+    """Number of distinct tests of the main effects and interactions of a full grid.
 
-    levels: factor -> how many levels it has; apart: effects of these factors alone are not asked for.
-    Effects of the two levels of a factor are mirror images and count once: a factor of L levels has L tests,
-    or 1 with two levels; an interaction has as many as the product of both numbers.
+    levels: factor -> number of its levels; apart: factors whose own effects are not tested. Effects of the
+    two levels of a factor are mirror images and count once: a factor of L levels has L tests, or 1 with two
+    levels; an interaction has as many as the product of both numbers.
     """
     tests = {factor: n if n > 2 else 1 for factor, n in levels.items() if n > 1}
     terms = [term for size in (1, 2) for term in combinations(tests, size) if not set(term) <= set(apart)]
@@ -163,7 +164,7 @@ def adjust_together(
 
 
 def _distinct(effects: Sequence[Effect]) -> list[tuple[object, ...]]:
-    """What tells the test of each effect from the others: mirror images share theirs."""
+    """A key of the test of each effect; mirror images have the same key."""
     levels: dict[tuple[tuple[str, ...], int], set[Level]] = {}
     for effect in effects:
         for i, level in enumerate(effect.levels):
@@ -184,10 +185,10 @@ def _term(
     for axis in range(len(term)):
         contrast = contrast - contrast.mean(axis=axis, keepdims=True)
     contrast = contrast.reshape(-1, *contrast.shape[-2:])  # [levels, n, C]
-    # The weights of the cells with a plus add up to this, so that no effect can be larger.
+    # The positive weights of the cells add up to this, which limits the effect.
     share = len(term) * math.prod(1 - 1 / len(grid[axis]) for axis in term)
     largest = None if reach is None else share * reach
-    # Seeds that all give the same answers are one seed.
+    # Seeds that all give the same answers count as one seed.
     repeated = bool(np.all(values == values[..., :1, :]))
     found = None if repeated else estimate(contrast, sizes)
     tested = found is not None and bool(found.error.any())
@@ -225,7 +226,7 @@ def _levels(cells: Mapping[tuple[Level, ...], Runs], factors: Sequence[str]) -> 
 
 
 def _order(level: Level) -> tuple[bool, float, str]:
-    """Numbers by size, before words."""
+    """Sort key: numbers by size, before words."""
     return (True, 0.0, level) if isinstance(level, str) else (False, float(level), "")
 
 

@@ -1,4 +1,4 @@
-"""What is tested together: Holm's correction, the level of the intervals of claims, and the fixed order.
+"""Families of tests: Holm's correction, the level of the intervals of claims, and tests in a fixed order.
 
 One answer is one family. Without registered contrasts it is corrected by Holm (1979): its planned
 comparisons, the distinct tests of its effects, and the verdicts that rest on an interval. Verdicts count as
@@ -21,27 +21,27 @@ from numpy.typing import ArrayLike
 from workbench.stats.inputs import Array
 
 ALPHA = 0.05
-"""What the claims of an answer may err by, all together."""
+"""Familywise error of the claims of an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How many tests are corrected together, those included that cannot be made yet."""
+    """Numbers of tests that are corrected together, including those that are not possible yet."""
 
     comparisons: int = 0
-    """Planned ones, of cells with their baselines."""
+    """Planned comparisons of cells with their baselines."""
     effects: int = 0
     """Distinct tests of main effects and interactions, see `workbench.stats.effects.distinct_tests`."""
     verdicts: int = 0
-    """Of published claims, those that rest on an interval."""
+    """Verdicts on published claims that rest on an interval."""
     contrasts: int = 0
-    """Registered contrasts; then the others are 0, since contrasts are a study's one family."""
+    """Registered contrasts; if there are any the others are 0, since contrasts are a study's only family."""
     alpha: float = ALPHA
-    """What all of it may err by: 0.05, or what a planned look may spend of it."""
+    """Error of the family: 0.05, or the share of it that a planned look may spend."""
 
     @property
     def size(self) -> int:
-        """A test is judged at alpha divided by this at worst; contrasts in an order are not corrected."""
+        """The divisor of alpha in the worst case; contrasts in a fixed order are not corrected."""
         return max(1, self.comparisons + self.effects + self.verdicts)
 
 
@@ -60,10 +60,10 @@ def holm(p: ArrayLike) -> Array:
 
 
 def corrected(p: Sequence[float], family: Family) -> tuple[Array, float]:
-    """Holm's adjusted p values [len(p)], and the level of the intervals of what may be claimed.
+    """Holm's adjusted p values [len(p)], and the level of the intervals of claims.
 
-    Tests of the family that are not among `p` count as if their p were 1, so that a mark does
-    not vanish because another cell gets its second seed.
+    Tests of the family that are not in `p` count as if their p were 1, so that a claim does not vanish
+    because another cell gets its second seed.
     """
     m = max(family.size, len(p))
     adjusted = holm([*p, *[1.0] * (m - len(p))])[: len(p)]
@@ -73,14 +73,14 @@ def corrected(p: Sequence[float], family: Family) -> tuple[Array, float]:
 def claimed_level(claims: int, size: int, level: float) -> float:
     """The level at which intervals of claims miss the truth in at most a share of 1 - level of the claims.
 
-    Intervals that are shown because something was claimed are selected, and miss the truth more often than
-    they say. Benjamini and Yekutieli (2005): with R claims among m tests, 1 - (1 - level) R / m. Under Holm
-    such an interval always excludes zero: the largest p that is claimed is below alpha / (m - R + 1), which
-    is at most alpha R / m, since R (m - R + 1) - m = (R - 1) (m - R) is not negative.
+    Intervals of claims are selected, and therefore miss the truth more often than their nominal level.
+    Benjamini and Yekutieli (2005): with R claims among m tests, 1 - (1 - level) R / m. Under Holm such an
+    interval always excludes zero: the largest p that is claimed is below alpha / (m - R + 1), which is at
+    most alpha R / m, since R (m - R + 1) - m = (R - 1) (m - R) is not negative.
     """
     return 1 - (1 - level) * max(claims, 1) / max(size, 1)
 
 
 def in_order(p: ArrayLike) -> Array:
-    """Adjusted p values of tests in a fixed order, [..., m]: each as large as the largest up to it."""
+    """Adjusted p values of tests in a fixed order, [..., m]: the running maximum."""
     return np.maximum.accumulate(np.asarray(p, dtype=float), axis=-1)

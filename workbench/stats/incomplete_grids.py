@@ -1,8 +1,8 @@
-"""Main effects where a grid has holes: over the cells in which all levels of a factor share the others.
+"""Main effects in an incomplete grid, over the other choices that were run with all levels of a factor.
 
-A block of a factor is the cells that differ in it alone. Blocks that have every level of the factor are a
-full grid of the factor and the blocks, and its main effect is taken over these; other cells have no say in
-it. So the effect is about those other choices that were tried with every level, which has to be said.
+A block of a factor contains the cells that differ only in it. The blocks that have every level of the factor
+form a full grid of factor and blocks, over which its main effect is computed; other cells are not used. So
+the effect is about the other choices that were run with every level, which reports must say.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Key = tuple[Level | None, ...]
 
 
 def blocks(cells: Sequence[Key], axis: int) -> tuple[list[list[Key]], list[Key]]:
-    """The blocks of a factor that have all its levels, and what the fullest of the others lacks.
+    """The blocks of a factor that have all its levels, and the cells that the fullest other block lacks.
 
-    The second is empty where there is a block with all levels.
+    The second list is empty if there is a block with all levels.
     """
     levels = dict.fromkeys(key[axis] for key in cells if key[axis] is not None)
     found: dict[Key, list[Key]] = {}
@@ -47,7 +47,7 @@ def shared_effects(
 ) -> FactorEffects:
     """Main effects of the factors that have a block with all their levels, without tests.
 
-    Arguments as of `factor_effects`. Raises `UserError` where no factor has such a block, or the cells of the
+    Arguments as in `factor_effects`. Raises `UserError` if no factor has such a block, or if the cells of the
     blocks share no seed.
     """
     parts = {

@@ -1,4 +1,4 @@
-"""What the statistics are given: one number for each query of each run; and what they refuse."""
+"""Inputs of the statistics, one number for each query of each run, and their checks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Table:
 
 
 def tabulate(runs: Runs, groups: Sequence[str] | None = None, *, name: str = "the cell") -> Table:
-    """Check the runs of one cell and sum the queries of each cluster.
+    """Checks the runs of one cell and sums the queries of each cluster.
 
     groups: [Q], the clip of each query; without it every query is a cluster of its own.
     Raises UserError for no runs, unequal numbers of queries, and values that are not finite.
@@ -66,7 +66,7 @@ def tabulate(runs: Runs, groups: Sequence[str] | None = None, *, name: str = "th
         raise UserError(f"{name} has {values.shape[1]} queries but {len(groups)} group names")
     cluster = _clusters(tuple(groups))
     sizes = np.bincount(cluster).astype(float)
-    # All runs at once: each has clusters of its own, numbered behind those of the run before.
+    # All runs at once: each has its own clusters, numbered after those of the previous run.
     places = cluster + len(sizes) * np.arange(len(values))[:, None]
     sums = np.bincount(places.ravel(), weights=values.ravel()).astype(float).reshape(len(values), -1)
     return Table(name=name, seeds=seeds, sums=sums, sizes=sizes)
@@ -79,7 +79,7 @@ def _clusters(groups: tuple[str, ...]) -> NDArray[np.intp]:
 
 
 def check_same_queries(tables: Sequence[Table]) -> None:
-    """Raise UserError unless all cells answered the same number of queries."""
+    """Raises UserError unless all cells answered the same number of queries."""
     first = tables[0]
     for table in tables[1:]:
         if not np.array_equal(table.sizes, first.sizes):

@@ -1,4 +1,4 @@
-"""Intervals that say what they are about, the bootstrap, and the summary of one cell."""
+"""Confidence intervals with their kind, the bootstrap, and the summary of one cell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNK = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A confidence interval, with what would have to vary for the number to leave it."""
+    """A confidence interval and its kind, which names the source of variation that it covers."""
 
     low: float
     high: float
@@ -32,13 +32,13 @@ class Interval:
     """`seeds`: other seeds, these queries; `queries`: other queries, these trained models;
     `seeds+queries`: both."""
     n: int
-    """How many independent things of this kind were seen: seeds, or else clusters of queries."""
+    """Number of independent units: seeds, or else clusters of queries."""
 
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
     def within(self, low: float | None, high: float | None) -> Interval:
-        """Without what lies outside the values that there can be; None where there is no limit."""
+        """The interval limited to the range of possible values; None for no limit."""
         least = self.low if low is None else max(self.low, low)
         most = self.high if high is None else min(self.high, high)
         return replace(self, low=least, high=most)
@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One cell: its mean over seeds and what is known about it."""
+    """Summary of one cell: its mean over seeds with an interval."""
 
     mean: float
     interval: Interval | None
@@ -109,7 +109,7 @@ def _summary(
 
 
 def both_interval(found: Estimate, level: float) -> Interval:
-    """Of a single contrast over other seeds and other queries; of one number a run, over other seeds."""
+    """Interval of a single contrast over seeds and queries, or over seeds for one number a run."""
     half, effect = float(half_width(found, 1 - level)), float(found.effect)
     return Interval(
         low=effect - half, high=effect + half, level=level,
@@ -118,8 +118,8 @@ def both_interval(found: Estimate, level: float) -> Interval:
 
 
 def iqm(values: ArrayLike) -> float:
-    """Interquartile mean: a quarter of the values is left out at each end (rounded down: of fewer than four
-    values none is)."""
+    """Interquartile mean: the mean without a quarter of the values at each end (rounded down, so none of
+    fewer than four values is left out)."""
     ordered = np.sort(np.asarray(values, dtype=float))
     cut = int(0.25 * len(ordered))
     # Parted once more, so that numbers are added up in the order of scipy's `trim_mean`, to the last bit.
@@ -140,13 +140,13 @@ def percentile_interval(draws: Array, level: float, kind: Kind, n: int) -> Inter
 
 
 def bootstrap_p(draws: Array) -> float:
-    """Two-sided p of "zero": twice the smaller tail of bootstrap draws [B], itself counted in."""
+    """Two-sided p of zero: twice the smaller tail of bootstrap draws [B], including zero itself."""
     tail = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
     return float(min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
 
 
 def base_seed(rng: int | np.random.Generator) -> int:
-    """One number from which all streams of an analysis are derived."""
+    """The seed from which all random streams of an analysis are derived."""
     return int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else rng
 
 

@@ -1,15 +1,15 @@
-"""Looks at a study before all of its seeds are there: planned ones share the error, others are counted.
+"""Interim looks at a study before all of its seeds are complete: planned ones share the error.
 
-Whoever adds seeds until a claim appears makes false claims more often than 5 %: each look is another chance.
-Looks that are planned beforehand may each spend a part of the 5 %, and since the parts add up to no more,
-neither do the errors (Bonferroni's inequality), whatever the seeds share and whichever comparisons Holm
-corrects at each look. `docs/statistics_validity.md` has the figures.
+Adding seeds until a claim appears leads to false claims in more than 5 % of studies, because each look is
+another chance. Looks that are planned in advance may each spend a part of the 5 %, and since the parts add up
+to no more, neither do the errors (Bonferroni's inequality), whatever the seeds share and whichever
+comparisons Holm corrects at each look. `docs/statistics_validity.md` has the figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -30,14 +30,14 @@ class Looks:
         seeds, alphas = list(self.spend), list(self.spend.values())
         whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 2 for n in seeds)
         if not seeds or not whole or any(a >= b for a, b in pairwise(seeds)):
-            raise UserError(f"looks are planned at increasing numbers of seeds from 2 on, not {seeds}")
+            raise UserError(f"looks must be planned at increasing numbers of seeds from 2 on, not {seeds}")
         if not all(0 < alpha <= ALPHA for alpha in alphas) or sum(alphas) > ALPHA + 1e-9:
             raise UserError(
-                f"the alphas of planned looks are above 0 and add up to at most {ALPHA:g}, not {alphas}"
+                f"the alphas of planned looks must be above 0 and add up to at most {ALPHA:g}, not {alphas}"
             )
 
     def alpha(self, seeds: int) -> float | None:
-        """What the look at so many seeds may spend; None for a look that is not planned."""
+        """The alpha of the look at this number of seeds; None for a look that is not planned."""
         return self.spend.get(seeds)
 
 
@@ -48,16 +48,22 @@ class Look:
     seeds: tuple[int, ...]
     """Ascending."""
     plan: str
-    """Fingerprint of what was registered (cells, metric, comparisons, looks), whatever the seeds."""
+    """Digest of what was registered (cells, metric, comparisons, looks), whatever the seeds."""
+    runs: str = ""
+    """Digest of which cells had which seeds; empty where all that were compared had the same."""
+    cells: str = field(default="", compare=False)
+    """Digest of the cells; empty for a look that an earlier version noted."""
+    tests: str = field(default="", compare=False)
+    """Digest of what was tested of them and by which rules, without the words; empty as well."""
 
 
 def merge(records: Iterable[Sequence[Look]]) -> tuple[Look, ...]:
-    """One record of several, each in the order of its looks: a look that two of them hold is there once."""
+    """Merges records, each in the order of its looks; a look that is in several records appears once."""
     return tuple(dict.fromkeys(look for record in records for look in record))
 
 
 def standings(record: Sequence[Look], looks: Looks, plan: str) -> tuple[Standing, ...]:
-    """What each look of a record is, in order.
+    """The standing of each look of a record, in order.
 
     A look is planned when its number of seeds has an alpha that no earlier look has spent, under the
     registered plan, and when it has all seeds that were seen before: leaving some out would be choosing by
@@ -78,8 +84,21 @@ def standings(record: Sequence[Look], looks: Looks, plan: str) -> tuple[Standing
     return tuple(out)
 
 
+def changed(look: Look, earlier: Sequence[Look]) -> bool:
+    """Whether other tests were planned when the answer of the look was seen for the first time, from the same
+    cells and with some of its seeds. Looks that an earlier version noted do not tell."""
+    seen = (
+        one
+        for one in earlier
+        if (one.plan == look.plan or (one.cells and one.cells == look.cells))
+        and set(one.seeds) & set(look.seeds)
+    )
+    first = next(seen, look)
+    return first.plan != look.plan and first.tests != look.tests
+
+
 def error_bound(looks: int, alpha: float = ALPHA) -> float:
-    """The most that the error of so many looks can be when each is judged at alpha: their sum.
+    """Upper bound of the error of this number of looks when each is tested at alpha: their sum.
 
     looks: different ones; repeated ones do not count. Raises UserError for less than one.
     """

@@ -1,4 +1,4 @@
-"""The best quality for each cost, and how often a cell is on that front when data are resampled."""
+"""The Pareto front of quality and cost, and how often a cell is on it when data are resampled."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ParetoPoint:
     frequency: float
     """Share of bootstrap samples (seeds and queries) in which the cell is on the front."""
     seeds: int
-    """With one seed only the queries are resampled, and the frequency is too sure of itself."""
+    """Number of seeds; with one, only the queries are resampled and the frequency is overconfident."""
 
 
 def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
     """[..., k] True where no other point is at least as cheap and as good, and better in one.
 
-    Twins (equal cost and quality) are on the front together.
+    Points with equal cost and quality are on the front together.
     """
     x, y = np.broadcast_arrays(np.asarray(cost, dtype=float), np.asarray(quality, dtype=float))
     if np.isnan(x).any() or np.isnan(y).any():

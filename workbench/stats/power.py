@@ -1,4 +1,4 @@
-"""What a number of seeds can show at all: smallest detectable difference, seeds needed.
+"""Power: the smallest detectable difference and the number of seeds that a difference needs.
 
 Legend: n = seeds, C = clusters of queries (clips), m = comparisons in the family.
 """
@@ -20,10 +20,10 @@ def power(
     components: Components, difference: float, seeds: int, *, clusters: int | None = None,
     family: int = 1, level: float = 0.95,
 ) -> float:  # fmt: skip
-    """Chance that the claim rule sees a true difference, taking the components as known.
+    """Probability that the claim rule detects a true difference, given the variance components.
 
-    The between-seed variance that a study of n seeds will measure is itself random; its
-    distribution (chi-square) is averaged over, so the few degrees of freedom are paid for.
+    The between-seed variance that a study of n seeds measures is itself random; the power is the average over
+    its distribution (chi-square), which accounts for the few degrees of freedom.
     """
     clusters = components.clusters if clusters is None else clusters
     seed_part = (components.seed + components.rest / clusters) / seeds
@@ -46,7 +46,7 @@ def detectable(
     components: Components, seeds: int, *, clusters: int | None = None,
     family: int = 1, level: float = 0.95, chance: float = POWER,
 ) -> float:  # fmt: skip
-    """Smallest true difference that n seeds would show with the given chance (80 %).
+    """Smallest true difference that n seeds would detect with the given probability (80 %).
 
     family: tests that are corrected together; the worst case of Holm, judged at alpha / m. Needs two seeds.
     """
@@ -58,7 +58,7 @@ def detectable(
                      level=level) - chance  # fmt: skip
 
     if missing(np.finfo(float).tiny) > 0:
-        return 0.0  # nothing varies
+        return 0.0  # no variance
     low, high = 0.0, 1e-6
     while missing(high) < 0:
         low, high = high, 2 * high
@@ -76,7 +76,7 @@ def seeds_needed(
     None means that the queries, not the seeds, are the bottleneck, or that it takes over 1,000.
     """
     if not (np.isfinite(difference) and difference != 0):
-        raise UserError(f"a difference to look for is a number other than zero, not {difference!r}")
+        raise UserError(f"a difference to look for must be a number other than zero, not {difference!r}")
 
     def enough(n: int) -> bool:
         return power(components, abs(difference), n, family=family, level=level) >= POWER

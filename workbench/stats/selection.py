@@ -1,9 +1,9 @@
-"""What selecting by val reaches, without the luck that the selected cell owes its selection to.
+"""The score of a selection by val, without the optimistic bias of the selected cell.
 
 A lucky seed raises val and test alike, so the test score of the cell that val selects is too high: among 12
 equal cells whose seeds have a standard deviation of 6 points, by about 8 points with one seed and by 3 to 5
-with a few (`docs/statistics_validity.md`). Leaving out one seed at a time gives a score that no selection has
-touched.
+with a few (`docs/statistics_validity.md`). Leaving out one seed at a time gives a score that is independent
+of the selection.
 
 Legend: n = seeds, C = clusters of queries (clips), k = cells.
 """
@@ -23,20 +23,20 @@ from workbench.stats.intervals import Interval, both_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Selected:
-    """What selecting by val with n - 1 seeds reaches on a seed that had no say."""
+    """The score of selecting by val with n - 1 seeds, measured on the seed that was left out."""
 
     mean: float | None
-    """None with one seed, which leaves nothing to test what it selects."""
+    """The mean; None with one seed, which leaves none for testing."""
     interval: Interval | None
-    """Other seeds and other queries; within the range of the metric."""
+    """Interval over seeds and queries, within the range of the metric."""
     apparent: float
-    """The test mean of the cell that all seeds together select: too high."""
+    """The test mean of the cell that all seeds together select, which is biased upwards."""
     cell: str
-    """That cell."""
+    """The cell that all seeds together select."""
     votes: Mapping[str, int]
-    """Cell -> how many of the held-out seeds it was selected for; empty with one seed."""
+    """Cell -> number of held-out seeds for which it was selected; empty with one seed."""
     seeds: tuple[int, ...]
-    """Those that every cell has; only they are used."""
+    """Seeds that every cell has; only these are used."""
 
 
 def selected(
@@ -47,8 +47,8 @@ def selected(
     """Leave-one-seed-out: each seed tests the cell that the other seeds select by their mean on val.
 
     val: cell -> seed -> the metric; test: cell -> `Runs`, what each query contributes to it; groups: [Q], the
-    clip of each query; lowest, highest: range of the metric, None where it has no end.
-    Raises UserError where val and test are not of the same cells, and where no seed is in all of them.
+    clip of each query; lowest, highest: range of the metric, None for no limit. Raises UserError if val and
+    test are not of the same cells, or if no seed is in all of them.
     """
     if not test or set(val) != set(test):
         raise UserError("selecting by val takes the same cells on val and on test, at least one")
@@ -94,11 +94,11 @@ def held_out(sums: Array, chosen: np.ndarray) -> Array:
 
 
 def inflated(found: Estimate) -> Estimate:
-    """The estimate with the variance that folds which share seeds have.
+    """The estimate with a variance that accounts for folds that share seeds.
 
-    Each seed that is held out once helps to select for all others, so rows of the table are alike. Nadeau and
-    Bengio (Machine Learning 52, 2003) put the correlation of such folds at the share that is held out, 1 / n
-    here, which makes the variance of a mean over n folds 1 / n + 1 / (n - 1) instead of 1 / n. Queries are
-    not selected by.
+    Each held-out seed takes part in the selection for all others, so rows of the table are correlated. Nadeau
+    and Bengio (Machine Learning 52, 2003) put the correlation of such folds at the share that is held out, 1
+    / n here, which makes the variance of a mean over n folds 1 / n + 1 / (n - 1) instead of 1 / n. The
+    selection does not use queries.
     """
     return replace(found, seed_part=found.seed_part * (1 + found.seeds / (found.seeds - 1)))

@@ -1,9 +1,8 @@
-"""Several studies in one answer: their cells in one table, those with the same choices compared.
+"""One answer of several studies: their cells in one table, with comparisons of equal choices.
 
 The study is an axis. A cell is compared with the cell of the first study that has the same other choices,
-paired by seed and by query where both studies were asked the same queries of the same data; where they were
-not, their scores stand beside each other and no difference is taken. No study has planned such a comparison,
-so nothing is claimed of it.
+paired by seed and by query if both studies have the same queries on the same data; if not, their scores are
+shown side by side without a difference. No study has planned such a comparison, so it is never a claim.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class _Part:
 
     answer: Answer
     queries: str
-    """Digest of the queries that its runs were asked; empty where the metric is one number a run."""
+    """Digest of the queries of its runs; empty if the metric is one number for each run."""
     data: str
-    """Digest of the data of its runs; empty where a version did not note it, or runs disagree."""
+    """Digest of the data of its runs; empty if it was not recorded, or if runs disagree."""
 
     @property
     def name(self) -> str:
@@ -48,7 +47,7 @@ class _Part:
 
 
 def together(names: Sequence[str], results: Path) -> Answer:
-    """The answer of several studies as what each of them asks itself.
+    """The joint answer of several studies.
 
     Raises `UserError` for studies that cannot stand in one table: a search, one without complete runs, two
     that ask for different metrics, one that is named twice.
@@ -71,7 +70,7 @@ def joined(answers: Sequence[Answer], results: Path) -> Answer:
         for part in parts
         for row in part.answer.cells.select("key", "low", "high").iter_rows(named=True)
     }
-    limits = [own[key] for key in found.cells["key"]]  # of each study's own report, whatever is paired here
+    limits = [own[key] for key in found.cells["key"]]  # from each study's own report, whatever is paired here
     cells = found.cells.with_columns(
         pl.Series("low", [low for low, _ in limits], dtype=pl.Float64),
         pl.Series("high", [high for _, high in limits], dtype=pl.Float64),
@@ -103,7 +102,7 @@ def _part(found: Answer, results: Path) -> _Part:
 
 
 def _check(parts: Sequence[_Part]) -> None:
-    """Refuses studies that ask for different things."""
+    """Raises `UserError` for studies that cannot share a table."""
     first = parts[0].answer.asked
     for part in parts[1:]:
         other = part.answer.asked
@@ -119,7 +118,7 @@ def _check(parts: Sequence[_Part]) -> None:
 
 
 def _unpaired(first: _Part, other: _Part) -> str:
-    """Why cells of two studies cannot be paired; empty where they can."""
+    """Why cells of two studies cannot be paired; empty if they can."""
     if not (first.data and other.data):
         return "their runs do not note which data they were tested on"
     if first.data != other.data:
@@ -128,7 +127,7 @@ def _unpaired(first: _Part, other: _Part) -> str:
 
 
 def _asked(parts: Sequence[_Part]) -> StudyRecord:
-    """The question of all of them; what was registered stays with each study's own report."""
+    """The joint question; registered contrasts remain in each study's own report."""
     first = parts[0].answer.asked
     axes = list(dict.fromkeys(axis for part in parts for axis in part.answer.asked.axes))
     says = _says(parts)
@@ -172,7 +171,7 @@ def _says(parts: Sequence[_Part]) -> dict[str, str]:
 
 
 def _evidence(parts: Sequence[_Part], unpaired: Mapping[str, str]) -> Evidence:
-    """The runs of all of them under the keys of the joint answer."""
+    """The runs of all studies under the keys of the joint answer."""
     tables = [
         part.answer.evidence.runs.with_columns(
             pl.format("{}/{}", pl.lit(part.name), "key").alias("key"),

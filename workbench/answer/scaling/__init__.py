@@ -1,1 +1,1 @@
-"""What more compute brings, of a study that runs its cells at several budgets (`Study.over`)."""
+"""Effects of the budget in studies that run their cells at several budgets (`Study.over`)."""

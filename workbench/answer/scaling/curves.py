@@ -1,4 +1,4 @@
-"""Curves over the budget of a study: what they are made of, their table, and the sentences on them."""
+"""Curves over the budget of a study: their data, their tables, and sentences on them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Scaling:
     grid: scaling.Grid | None
     """Arms and budgets; None while they cannot be compared."""
     why: str
-    """Why not; else empty."""
+    """Why they cannot be compared; else empty."""
     keys: Mapping[tuple[str, float], str]
     """Arm and budget -> key of the cell."""
 
     @property
     def axis(self) -> str:
-        """What the budget is called."""
+        """Name of the budget axis."""
         return naming.axis(self.asked.over, self.asked.says)
 
     def budget(self, value: float) -> str:
-        """A budget as people say it."""
+        """A budget in words."""
         value = float(f"{value:.3g}")
         return naming.choice(self.asked.over, int(value) if value.is_integer() else value, self.asked.says)
 
     @property
     def sentences(self) -> list[str]:
-        """Which arm is best where, where curves cross, and what the smallest budgets foretell."""
+        """The best arm at each budget, crossings of curves, and what the smallest budgets predict."""
         if self.grid is None:
             return [f"There are no curves over {self.axis} yet: {self.why}."]
         grid = self.grid
@@ -80,7 +80,7 @@ def curves(asked: StudyRecord, evidence: Evidence, usable: Mapping[str, stats.Ru
 
 
 def curve_rows(found: Scaling) -> pl.DataFrame:
-    """All digits: a row an arm and budget, with mean, limits over seeds and queries, and number of seeds."""
+    """A row for each arm and budget with all digits: mean, limits over seeds and queries, number of seeds."""
     rows = []
     if found.grid is not None:
         for arm in found.grid.arms:
@@ -94,8 +94,8 @@ def curve_rows(found: Scaling) -> pl.DataFrame:
 
 
 def curve_table(found: Scaling) -> pl.DataFrame:
-    """A row a budget, in words: each arm with its interval, the best one, and all that may be the best; below
-    them what a doubling brings."""
+    """A row for each budget, in words: each arm with its interval, the best one, and all candidates for the
+    best; the last row has the average gain of a doubling."""
     grid = found.grid
     if grid is None:
         return pl.DataFrame()
@@ -113,7 +113,7 @@ def curve_table(found: Scaling) -> pl.DataFrame:
 
 
 def pair_table(found: Scaling) -> pl.DataFrame:
-    """A row a pair of arms, in words: where the two curves cross, with the limits of that budget."""
+    """A row for each pair of arms, in words: where the curves cross, with limits of that budget."""
     rows = []
     for i, j in found.grid.pairs if found.grid is not None else ():
         assert found.grid is not None
@@ -126,7 +126,7 @@ def pair_table(found: Scaling) -> pl.DataFrame:
 
 
 def order_table(found: Scaling) -> pl.DataFrame:
-    """A row a budget but the largest, in words: share of pairs in the order of the largest, with limits."""
+    """A row for each smaller budget, in words: share of pairs in the order of the largest, with limits."""
     rows = []
     for one in scaling.agreement(found.grid) if found.grid is not None else ():
         share, low, high = (f"{100 * value:.0f} %" for value in (one.share, one.low, one.high))
@@ -136,13 +136,13 @@ def order_table(found: Scaling) -> pl.DataFrame:
 
 
 def legend(found: Scaling) -> str:
-    """What the tables show."""
+    """Legend of the tables."""
     seeds = ", ".join(map(str, found.grid.seeds)) if found.grid is not None else ""
     return sentences.legend(found.asked.measure.title, found.axis, seeds)
 
 
 def _within(limits: tuple[float, float], asked: StudyRecord) -> tuple[float, float]:
-    """Limits without values that the metric cannot have."""
+    """The limits, restricted to the range of the metric."""
     least, most = asked.measure.low, asked.measure.high
     low = limits[0] if least is None else max(limits[0], least)
     return low, limits[1] if most is None else min(limits[1], most)

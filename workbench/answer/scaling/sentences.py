@@ -1,4 +1,4 @@
-"""The sentences on curves over the budget, and what their tables say."""
+"""Sentences on curves over the budget, and texts of their tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from workbench.stats import scaling
 
 DOUBLING = "what a doubling brings"
 InWords = Callable[[float], str]
-"""How a budget is said."""
+"""Converts a budget to words."""
 
 
 def best(found: Sequence[scaling.Best], budget: InWords) -> str:
-    """The best arm at each budget, and whether another one may be it."""
+    """A sentence on the best arm at each budget and on other candidates."""
     parts = []
     for one in found:
         others = [arm for arm in one.candidates if arm != one.best]
@@ -22,7 +22,7 @@ def best(found: Sequence[scaling.Best], budget: InWords) -> str:
 
 
 def crossing(one: scaling.Crossing, budget: InWords) -> str:
-    """Where two curves cross among the budgets that were run."""
+    """A sentence on the crossing of two curves within the budgets that were run."""
     both = f"the curves of {one.a} and {one.b}"
     if one.ahead:
         return f"In all of the range {one.ahead} is ahead of the two, {one.a} and {one.b}."
@@ -46,7 +46,7 @@ def meeting(one: scaling.Crossing, budget: InWords) -> list[str]:
 
 
 def agreement(one: scaling.Agreement, budget: InWords, largest: str) -> str:
-    """What a budget says of the order at the largest one."""
+    """A sentence on how well a budget predicts the order at the largest one."""
     limits = f"at least {100 * one.low:.0f} and at most {100 * one.high:.0f} % in 95 % of studies"
     if one.low == 0 and one.high == 1:
         limits = "none or all of them may, with so few seeds"
@@ -57,7 +57,7 @@ def agreement(one: scaling.Agreement, budget: InWords, largest: str) -> str:
 
 
 def standing(one: scaling.Crossing) -> str:
-    """What came of a pair, in a few words."""
+    """The result for a pair of arms, in a few words."""
     if one.ahead:
         return f"{one.ahead} is ahead everywhere"
     if one.at is None and (one.low is not None or one.high is not None):
@@ -74,7 +74,7 @@ def limits(mean: float, low: float, high: float, *, signed: bool = False) -> str
 
 
 def legend(title: str, axis: str, seeds: str) -> str:
-    """What the tables of curves show."""
+    """Legend of the tables of curves."""
     return (
         f"{title} over the budget ({axis}) with 95 % intervals over seeds and queries, seeds {seeds}. "
         "Between two budgets a curve is a straight line over the logarithm of the budget, because so few "
@@ -86,7 +86,7 @@ def legend(title: str, axis: str, seeds: str) -> str:
 
 
 def _limits(one: scaling.Crossing, budget: InWords) -> str:
-    """As in `95 % interval 0.01 to 0.03 PFLOPs`, or with an open end."""
+    """The limits in words: `95 % interval 0.01 to 0.03 PFLOPs`, or with an open end."""
     if one.low is None and one.high is None:
         return "the 95 % interval is open at both ends"
     if one.low is None:

@@ -1,1 +1,1 @@
-"""What luck makes of an answer: nothing learned, runs that collapse, a lucky selection, several looks."""
+"""Threats to the validity of an answer: nothing learned, collapsed runs, selection bias, interim looks."""

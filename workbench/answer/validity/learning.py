@@ -1,18 +1,17 @@
-"""Whether a study shows that anything was learned, by how many of its runs, and what its selection is worth.
+"""Whether anything was learned in a study, by how many of its runs, and the bias of its selection.
 
-Three questions that come before any comparison; each finding has its sentence. Statistics are in
-`stats.chance`, `stats.collapse` and `stats.selection`.
+These questions come before any comparison; each finding has its sentence. Statistics are in `stats.chance`,
+`stats.collapse` and `stats.selection`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workbench import stats
 from workbench.answer import sentences, wording
 from workbench.answer.evidence import Evidence
 from workbench.answer.study_record import StudyRecord
@@ -26,24 +25,24 @@ class Learned:
     """Findings by the label of a cell; what cannot be judged is None or empty, and has no sentence."""
 
     best: chance.FromChance | None
-    """The best cell on test beside random ranks; only of text-to-video ranks."""
+    """Comparison of the best cell on test with random ranks; only for text-to-video ranks."""
     training: Mapping[str, collapse.Training]
     """Label -> which of the cell's runs train."""
     threshold: float | None
-    """On val; runs that are no better have collapsed."""
+    """Threshold on val; runs that are not better have collapsed."""
     selected: Mapping[str, selection.Selected]
-    """Stratum -> what selecting by val reaches there; the stratum is empty where cells are not separated."""
+    """Stratum -> the score of selecting by val; the stratum is empty if cells are not separated."""
     nothing: str
-    """Said before anything else where nothing distinguishable from chance was learned; else empty."""
+    """The first sentence if nothing distinguishable from chance was learned; else empty."""
     caveats: tuple[str, ...]
-    """On runs that collapsed or may do so, and on the score of what was selected."""
+    """Sentences on runs that collapsed or may do so, and on the score of the selected cell."""
 
 
 def learned(asked: StudyRecord, evidence: Evidence) -> Learned:
-    """What the complete runs of a plan say.
+    """Findings from the complete runs of a plan.
 
-    The threshold of collapse is the study's own, or else chance level on val, with which no run is left out
-    of anything; where neither is known, no run is called collapsed.
+    The threshold of collapse is the study's own, or else chance level on val, which leaves no run out of the
+    tests; if neither is known, no run counts as collapsed.
     """
     best = _from_chance(asked, evidence)
     null = None if evidence.val_captions is None else _null(asked, evidence.val_captions)
@@ -66,18 +65,20 @@ def learned(asked: StudyRecord, evidence: Evidence) -> Learned:
 
 
 def of_those_that_train(
-    asked: StudyRecord, training: Mapping[str, collapse.Training], usable: Mapping[str, stats.Runs]
-) -> dict[str, stats.Runs]:
-    """The runs that are tested, key -> seed -> values: without those that have collapsed, where the study has
-    said beforehand what that means."""
+    asked: StudyRecord, training: Mapping[str, collapse.Training], evidence: Evidence
+) -> Evidence:
+    """The evidence for the tests: without collapsed runs, if the study has defined a threshold in advance."""
     if asked.collapse is None:
-        return dict(usable)
-    lost = {key: training[label].collapsed for key, label in asked.labels.items() if label in training}
-    kept = {
-        key: {seed: values for seed, values in runs.items() if seed not in lost.get(key, ())}
-        for key, runs in usable.items()
+        return evidence
+    lost = {
+        (key, seed)
+        for key, label in asked.labels.items()
+        if label in training
+        for seed in training[label].collapsed
     }
-    return {key: runs for key, runs in kept.items() if runs}
+    kept = evidence.without(lost)
+    gone = [key for key in evidence.values if key not in kept.values]
+    return replace(kept, refused={**dict.fromkeys(gone, "all its runs collapsed"), **evidence.refused})
 
 
 def _null(asked: StudyRecord, captions: Sequence[int]) -> chance.Null | None:
@@ -111,7 +112,7 @@ def _training(asked: StudyRecord, evidence: Evidence, threshold: float) -> dict[
     for key in evidence.values:
         try:
             val = evidence.per_seed(key, f"val/{asked.metric}")
-        except UserError:  # a run of a version that did not note it
+        except UserError:  # a run of a version that did not record it
             continue
         found[asked.labels[key]] = collapse.training(val, threshold, higher_is_better=asked.maximize)
     return found
@@ -133,7 +134,7 @@ def _selected(asked: StudyRecord, evidence: Evidence) -> dict[str, selection.Sel
                 val, test, evidence.groups, higher_is_better=asked.maximize,
                 lowest=asked.measure.low, highest=asked.measure.high,
             )  # fmt: skip
-        except UserError:  # no seed that all cells have, or a run without val
+        except UserError:  # no common seed, or a run without val
             continue
     return found
 

@@ -1,18 +1,18 @@
-"""How a metric goes with the budget: curves of several arms, where they cross, what a small study foretells.
+"""Metrics over the budget: curves of several arms, where they cross, and what small budgets predict.
 
 Legend: A arms, K budgets, n seeds that every cell has, C clusters of queries (clips). x is the logarithm of a
 budget to base 2, so that one step is a doubling.
 
 With four budgets no form of a curve can be tested: a power law with a ceiling has three parameters, and
-whether the fourth point fits it is a matter of its own noise. So a curve is what needs no form: the mean at
-each budget, and a straight line over x between neighbours. Whatever is read from it (a value, a difference of
-two arms, a slope) is a weighted sum of cells, and has the interval over seeds and queries of any contrast
-(`components`). Where two curves cross is found by turning that test round (Fieller): all budgets at which the
+whether the fourth point fits it depends on its own noise. So curves have no parametric form: they are the
+mean at each budget, with straight lines over x between neighbours. Every quantity of a curve (a value, a
+difference of two arms, a slope) is a weighted sum of cells, and has the interval over seeds and queries of
+any contrast (`components`). The interval of a crossing inverts that test (Fieller): all budgets at which the
 two do not differ significantly. If the curves between the budgets are bent, the crossing of the straight
 lines is meant; how far that is from the truth is measured in `tests/stats/test_scaling.py`.
 
-Beyond the largest budget nothing was measured. `meeting` says where two arms would meet if their difference
-went on along the straight line through all budgets, and says no more than that.
+Beyond the largest budget nothing was measured. `meeting` extrapolates the straight line through the
+differences of two arms at all budgets, and makes no other assumption.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALPHA = 0.05
 PLACES = 241
 """Budgets, evenly spaced over x, at which two arms are compared to find where they cross."""
 DOUBLINGS = 10
-"""How far beyond the largest budget arms are looked for that meet."""
+"""Number of doublings beyond the largest budget up to which meetings are searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,38 +75,38 @@ class Best:
 
     budget: float
     best: str
-    """The one with the best mean."""
+    """The arm with the best mean."""
     candidates: tuple[str, ...]
-    """Those that may be the best: the truly best one is among them in 95 % of studies, at each budget."""
+    """Arms that may be the best: the truly best one is among them in 95 % of studies, at each budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossing:
-    """Where the difference of two arms is zero, with a 95 % interval."""
+    """The budget at which the difference of two arms is zero, with a 95 % interval."""
 
     a: str
     b: str
     at: float | None
-    """The budget; None where the difference changes its sign nowhere in the range, or several times."""
+    """The budget; None if the difference changes its sign nowhere in the range, or several times."""
     low: float | None
-    """None where the interval reaches to the smallest budget of the range or below."""
+    """Lower limit; None if the interval extends to the smallest budget of the range or below."""
     high: float | None
-    """None where it reaches to the largest one or above."""
+    """Upper limit; None if the interval extends to the largest budget or above."""
     ahead: str
-    """The arm that is better at every budget of the range; empty where some are open."""
+    """The arm that is significantly better at every budget of the range; empty if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far the order of the arms at a budget is that at the largest one."""
+    """Agreement of the order of the arms at a budget with that at the largest one."""
 
     budget: float
     share: float
-    """Of the pairs of arms, those that stand in the same order by their means; 1 for the same order of all,
-    0 for the reverse one. Kendall's tau is 2 * share - 1."""
+    """Share of the pairs of arms whose means have the same order; 1 for the same order of all, 0 for the
+    reverse one. Kendall's tau is 2 * share - 1."""
     low: float
     high: float
-    """The true share lies between them in at least 95 % of studies."""
+    """The true share is between `low` and `high` in at least 95 % of studies."""
 
 
 def grid(
@@ -125,7 +125,7 @@ def grid(
     if len(arms) < 2 or len(budgets) < 2:
         raise UserError("curves over the budget need two arms or more at two budgets or more")
     if budgets[0] <= 0:
-        raise UserError(f"a budget is a positive number, not {budgets[0]!r}")
+        raise UserError(f"a budget must be a positive number, not {budgets[0]!r}")
     missing = [(arm, budget) for arm in arms for budget in budgets if (arm, budget) not in cells]
     if missing:
         arm, budget = missing[0]
@@ -152,7 +152,7 @@ def curve(found: Grid, arm: str, level: float = 1 - ALPHA) -> tuple[Point, ...]:
 
 
 def slope(found: Grid, arm: str, level: float = 1 - ALPHA) -> Point:
-    """What a doubling of the budget brings on average: the slope of the straight line over x."""
+    """Average gain of a doubling of the budget: the slope of the straight line over x."""
     x = found.x - found.x.mean()
     weights = x / np.square(x).sum()
     sums = np.einsum("k,knc->nc", weights, found.sums[found.arms.index(arm)])
@@ -161,10 +161,10 @@ def slope(found: Grid, arm: str, level: float = 1 - ALPHA) -> Point:
 
 
 def best(found: Grid, alpha: float = ALPHA) -> tuple[Best, ...]:
-    """At each budget the arm with the best mean, and all that may be the best.
+    """The arm with the best mean at each budget, and all arms that may be the best.
 
-    An arm is no candidate where some other is better than it, one-sided at alpha / (A - 1): the truly best
-    one is left out with a probability of at most alpha (Bonferroni over those that could push it out).
+    An arm is not a candidate if another is significantly better, one-sided at alpha / (A - 1): the truly best
+    one is left out with a probability of at most alpha (Bonferroni over the other arms).
     """
     sign = 1 if found.higher_is_better else -1
     means = sign * found.sums.sum((-1, -2))  # [A, K]
@@ -185,7 +185,7 @@ def best(found: Grid, alpha: float = ALPHA) -> tuple[Best, ...]:
 
 
 def crossing(found: Grid, a: str, b: str, alpha: float = ALPHA) -> Crossing:
-    """Where the curves of two arms cross within the budgets that were run."""
+    """The budget at which the curves of two arms cross, within the budgets that were run."""
     x = np.linspace(found.x[0], found.x[-1], PLACES)
     right = np.clip(np.searchsorted(found.x, x, side="right"), 1, len(found.x) - 1)
     share = (x - found.x[right - 1]) / (found.x[right] - found.x[right - 1])
@@ -196,8 +196,9 @@ def crossing(found: Grid, a: str, b: str, alpha: float = ALPHA) -> Crossing:
 
 
 def meeting(found: Grid, a: str, b: str, alpha: float = ALPHA) -> Crossing:
-    """Where two arms would meet beyond the largest budget, up to `DOUBLINGS` of it, if their difference went
-    on along the straight line through all budgets."""
+    """The budget beyond the largest one, up to `DOUBLINGS` of it, at which two arms would meet.
+
+    Their difference is extrapolated along the straight line through all budgets."""
     x = np.linspace(found.x[-1], found.x[-1] + DOUBLINGS, PLACES)
     centred = found.x - found.x.mean()
     weights = 1 / len(found.x) + np.outer(x - found.x.mean(), centred / np.square(centred).sum())
@@ -205,11 +206,11 @@ def meeting(found: Grid, a: str, b: str, alpha: float = ALPHA) -> Crossing:
 
 
 def agreement(found: Grid, alpha: float = ALPHA) -> tuple[Agreement, ...]:
-    """How far the order at each budget but the largest is that at the largest one.
+    """Agreement of the order at each smaller budget with that at the largest one.
 
-    The interval counts pairs whose order is told at both budgets as agreeing, or as not; any other pair may
-    be either. Each order is told one-sided at alpha / (2 P) for P pairs, so that all orders that are told
-    are the true ones in at least 1 - alpha of studies, whatever they have in common.
+    In the interval, pairs whose order is significant at both budgets count as agreeing or not; any other pair
+    may be either. Orders are tested one-sided at alpha / (2 P) for P pairs, so that all significant orders
+    are true in at least 1 - alpha of studies, whatever their dependence.
     """
     pairs = found.pairs
     differences = np.stack([found.sums[i] - found.sums[j] for i, j in pairs])  # [P, K, n, C]
@@ -231,14 +232,14 @@ def agreement(found: Grid, alpha: float = ALPHA) -> tuple[Agreement, ...]:
 
 
 def _zero(found: Grid, a: str, b: str, x: Array, weights: Array, alpha: float) -> Crossing:
-    """Where `a` minus `b` is zero along x [M], each place being a weighted sum of the budgets, [M, K]."""
+    """The zero of `a` minus `b` along x [M]; each point is a weighted sum of the budgets, [M, K]."""
     difference = found.sums[found.arms.index(a)] - found.sums[found.arms.index(b)]
     every = estimate(np.einsum("mk,knc->mnc", weights, difference), found.sizes)
     open_ = np.abs(every.effect) <= half_width(every, alpha)
     fields: dict[str, Any] = {"a": a, "b": b, "at": _root(x, every.effect), "ahead": ""}
     if not open_.any():
         ahead = a if (every.effect[0] > 0) == found.higher_is_better else b
-        # A difference that is told on both sides of zero jumps between two places: it crosses there.
+        # A difference that is significant on both sides of zero jumps between two points: it crosses there.
         if (np.sign(every.effect) == np.sign(every.effect[0])).all():
             return Crossing(**{**fields, "ahead": ahead}, low=None, high=None)
         if fields["at"] is None:
@@ -251,7 +252,7 @@ def _zero(found: Grid, a: str, b: str, x: Array, weights: Array, alpha: float) -
 
 
 def _root(x: Array, difference: Array) -> float | None:
-    """The budget at which a difference [M] changes its sign, where it does so once."""
+    """The budget at which a difference [M] changes its sign, if it does so once."""
     [changes] = np.nonzero(np.sign(difference[:-1]) * np.sign(difference[1:]) <= 0)
     if not len(changes) or changes[-1] - changes[0] > 1 or difference[0] * difference[-1] > 0:
         return None
