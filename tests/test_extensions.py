@@ -158,8 +158,12 @@ def test_the_dashboard_has_the_view_and_the_masking_and_says_what_is_broken(stud
     [
         ("recipes/mac.py", "class Recipe: ...", "mac.py has the name of workbench.recipes.mac; give"),
         ("datasets/store.py", "def index(): ...", "store.py has the name of workbench.data.store"),
-        ("tasks/my-task.py", "METRICS = ()", "my-task.py is made of letters, digits and _"),
-        ("recipes/half.py", "class Recipe: ...", "half.py has no Config; a file in recipes/ has Config"),
+        ("tasks/my-task.py", "METRICS = ()", "my-task.py must be letters, digits and _"),
+        (
+            "recipes/half.py",
+            "class Recipe: ...",
+            "half.py has no Config; a file in recipes/ must define Config",
+        ),
         ("recipes/torn.py", "class Recipe: ...\n)", "torn.py cannot be loaded, line 2: SyntaxError: u"),
         ("recipes/bad.py", "class Recipe: ...\n1 / 0", "bad.py cannot be loaded, line 2: ZeroDivisionError"),
         ("datasets/far.py", "import nowhere\ndef index(): ...", "far.py cannot be loaded, line 1: Module"),
@@ -205,7 +209,7 @@ def test_two_folders_with_one_name_are_refused_and_helpers_and_foreign_files_are
     assert list(extensions.files("tasks")) == ["mine"]
     write(mine, "other/tasks/mine.py", "METRICS = ()\n")
     monkeypatch.setenv(extensions.HOMES, str(mine / "other"))
-    with pytest.raises(UserError, match=r"tasks/mine\.py and .*other/tasks/mine\.py have one name"):
+    with pytest.raises(UserError, match=r"tasks/mine\.py and .*other/tasks/mine\.py have the same name"):
         extensions.files("tasks")
 
 

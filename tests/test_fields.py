@@ -18,4 +18,4 @@ def test_a_share_lies_between_0_and_1_and_at_a_square_bracket_on_it(interval, en
     for value in (*({0, 1} - ends), -1e-9, 1 + 1e-9, math.nan, math.inf):
         with pytest.raises(UserError) as caught:
             share("recipe.momentum", value, interval)
-        assert str(caught.value) == f"recipe.momentum is a share in {interval}, not {value!r}"
+        assert str(caught.value) == f"recipe.momentum must be a number in {interval}, not {value!r}"

@@ -101,7 +101,7 @@ def test_figures_are_those_of_the_report(results):
             lambda: wb.answer("mask_ratio").cell(video_ratio=0.7),
             "no cell of study mask_ratio with video_ratio=0.7",
         ),
-        (lambda: wb.compare("a", "b"), "compare takes two cells of an answer"),
+        (lambda: wb.compare("a", "b"), "compare needs two cells of an answer"),
         (
             lambda: wb.compare(wb.answer("mask_ratio").best, wb.answer("sizes").best),
             "compare takes two cells of one answer",
@@ -111,7 +111,7 @@ def test_figures_are_those_of_the_report(results):
             "compare takes two different cells, not size=",
         ),
         (lambda: wb.figure("mask_ratio", kind="pie"), "there is no figure 'pie'; there are sweep, grid"),
-        (lambda: wb.figure("sizes", kind="effects"), "study sizes has not the axes or the runs"),
+        (lambda: wb.figure("sizes", kind="effects"), "study sizes lacks the axes or the runs"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(results, wrong, said):

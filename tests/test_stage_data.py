@@ -185,14 +185,14 @@ class TestRefused:
     def test_data_of_another_shape(self, change, where):
         unequal = replace(THERE, **change)
         options = {"stages": (stage(unequal),)} if where == "stage" else {"evaluate_on": (unequal,)}
-        with pytest.raises(UserError, match="all data of a run have 4 frames of 16 pixels") as caught:
+        with pytest.raises(UserError, match="all data of a run must have 4 frames of 16 pixels") as caught:
             run_config(**options)
         assert "other has" in str(caught.value)
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("others", [(HERE,), (replace(HERE, digest="a" * 64),), (THERE, THERE)])
     def test_two_data_of_one_name_in_evaluation(self, others):
-        with pytest.raises(UserError, match="different names"):
+        with pytest.raises(UserError, match="must name each data set once"):
             run_config(evaluate_on=others)
 
 

@@ -289,7 +289,7 @@ class TestParts:
         assert "\n" not in str(caught.value)
 
     def test_a_batch_divides_into_its_parts(self):
-        with pytest.raises(UserError, match=r"optim.accumulate divides optim.batch_size, 8; 3 does not"):
+        with pytest.raises(UserError, match=r"optim.accumulate must divide optim.batch_size=8, not be 3"):
             OptimConfig(batch_size=8, accumulate=3)
 
 

@@ -135,10 +135,10 @@ def test_every_budget_has_a_baseline_of_its_own(plans):
 
 def test_a_baseline_that_some_places_lack_and_axes_on_both_sides_are_refused(tmp_path):
     study = spec.load("budget")
-    with pytest.raises(UserError, match="none of its cells for every choice of unit"):
+    with pytest.raises(UserError, match="is not one of its cells for every choice of unit"):
         make_plan(replace(study, baseline={"ratio": 0.3}), Options(), tmp_path)
     for wrong in ({"baseline": {}}, {"within": ("ratio",)}):
-        with pytest.raises(UserError, match="names the axes that are not in within"):
+        with pytest.raises(UserError, match="must name axes that are not in within"):
             replace(study, **wrong)
 
 
@@ -278,7 +278,7 @@ def test_another_recipe_has_contrasts_of_its_own(name, tmp_path):
     assert [one["text"] for one in plan.contrasts] == [
         one.text for one in plan.study.by_recipe["simvtp"]["contrasts"]
     ]
-    with pytest.raises(UserError, match="by_recipe names vlc, which is none of its recipes mac, simvtp"):
+    with pytest.raises(UserError, match="by_recipe names vlc, which is not one of its recipes mac, simvtp"):
         replace(spec.load(name), by_recipe={"vlc": {}})
 
 
@@ -292,7 +292,7 @@ def test_budgets_double_and_have_a_curve_for_each_ratio(plans):
     assert len({cell.key for cell in plan.cells} & known) == 3, (
         "the cells of 0.01 PFLOPs are those of mask_ratio"
     )
-    with pytest.raises(UserError, match="over is one of a study's within"):
+    with pytest.raises(UserError, match="over must be one of a study's within"):
         replace(plan.study, over="ratio")
 
 

@@ -31,8 +31,8 @@ def check(says: Mapping[str, str]) -> None:
     for axis, words in says.items():
         if words.count(SHARE) + words.count(VALUE) != 1:
             raise UserError(
-                f"the words {words!r} for the axis {axis!r} have one place for the choice: {SHARE} for a "
-                f"share from 0 to 1, said as 'no' or '90 % of the', or {VALUE} for the value as it is"
+                f"the words {words!r} for the axis {axis!r} must have one place for the choice: {SHARE} for "
+                f"a share from 0 to 1, said as 'no' or '90 % of the', or {VALUE} for the value as it is"
             )
 
 

@@ -48,7 +48,7 @@ def from_dict(value: Any, name: str = "") -> Any:
     for k, part in parts.items():
         if k in hints and not _fits(part, hints[k]):
             shown = type(part).__name__ if dataclasses.is_dataclass(part) else repr(part)[:80]
-            raise UserError(f"{f'{name}.{k}' if name else k} is {in_words(hints[k])}, not {shown}")
+            raise UserError(f"{f'{name}.{k}' if name else k} must be {in_words(hints[k])}, not {shown}")
     return cls(**parts)
 
 
@@ -107,7 +107,12 @@ def in_words(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if origin is tuple:
-        return f"a list of {in_words(inner[0])}" if inner[-1] is ... else " and ".join(map(in_words, inner))
+        kinds = [kind for kind in inner if kind is not ...]
+        several = {float: "numbers", int: "whole numbers", str: "texts"}.get(kinds[0])
+        if several and len(set(kinds)) == 1:
+            return f"a list of {'' if inner[-1] is ... else f'{len(kinds)} '}{several}"
+        each = " and ".join(map(in_words, kinds))
+        return f"a list of parts, each {each}" if inner[-1] is ... else f"a list of {each}"
     if origin in (Union, UnionType):
         return " or ".join(map(in_words, inner))
     known = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}

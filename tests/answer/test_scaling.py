@@ -95,5 +95,5 @@ def test_a_study_without_an_axis_of_budgets_has_none(ratios, answered):
 
 
 def test_over_is_an_axis_of_within():
-    with pytest.raises(UserError, match="over is one of a study's within"):
+    with pytest.raises(UserError, match="over must be one of a study's within"):
         Study(question="?", configure=lambda trial: None, over="pflops")

@@ -68,19 +68,27 @@ def msrvtt(test: str) -> dict[str, Any]:
 
 
 WRONG = {
-    "didemo video list": ("didemo", didemo(video=["a"]), "is named by text, not ['a']"),
-    "didemo video empty": ("didemo", didemo(video=" "), "is named by text, not ' '"),
-    "segments text": ("didemo-moments", didemo(num_segments="6"), "num_segments is a whole number, not '6'"),
-    "segments null": ("didemo-moments", didemo(num_segments=None), "is a whole number, not None"),
-    "ids number": ("activitynet", activitynet(5), "train_ids.json should be a list of names, not 5"),
-    "ids null": ("activitynet", activitynet(None), "should be a list of names, not None"),
-    "ids lists": ("activitynet", activitynet([["v_t1"]]), "a video is named by text, not ['v_t1']"),
+    "didemo video list": ("didemo", didemo(video=["a"]), "must be named by text, not ['a']"),
+    "didemo video empty": ("didemo", didemo(video=" "), "must be named by text, not ' '"),
+    "segments text": (
+        "didemo-moments",
+        didemo(num_segments="6"),
+        "num_segments must be a whole number, not '6'",
+    ),
+    "segments null": ("didemo-moments", didemo(num_segments=None), "must be a whole number, not None"),
+    "ids number": ("activitynet", activitynet(5), "train_ids.json must be a list of names, not 5"),
+    "ids null": ("activitynet", activitynet(None), "must be a list of names, not None"),
+    "ids lists": ("activitynet", activitynet([["v_t1"]]), "a video must be named by text, not ['v_t1']"),
     "duration nan": ("activitynet", activitynet(duration=NAN), "a number of seconds, not nan"),
     "times nan": ("activitynet-moments", activitynet(timestamps=[[0, NAN]]), "a number of seconds, not nan"),
-    "filename null": ("coco", karpathy(filename=None), "is named by text, not None"),
-    "filepath list": ("coco", karpathy(filepath=["a"]), "is named by text, not ['a']"),
-    "question list": ("activitynet_qa", questions(question_id=[1]), "a question is named by text, not [1]"),
-    "video empty": ("msrvtt", msrvtt("ret0,msr9,,a"), "a video is named by text, not ''"),
+    "filename null": ("coco", karpathy(filename=None), "must be named by text, not None"),
+    "filepath list": ("coco", karpathy(filepath=["a"]), "must be named by text, not ['a']"),
+    "question list": (
+        "activitynet_qa",
+        questions(question_id=[1]),
+        "a question must be named by text, not [1]",
+    ),
+    "video empty": ("msrvtt", msrvtt("ret0,msr9,,a"), "a video must be named by text, not ''"),
     "commas": (
         "msrvtt",
         msrvtt("ret0,msr9,video9,a man, a dog and a cat"),

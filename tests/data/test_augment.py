@@ -209,11 +209,11 @@ def test_the_store_keeps_what_was_asked_for_and_the_plan_says_how_much_that_is(t
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"stored_size": 16}, "data.stored_size is 0 or more than data.size, 16, not 16"),
-        ({"crop": 0.0}, "data.crop is a share of a frame's area, above 0 and up to 1, not 0.0"),
-        ({"crop": 1.5}, "data.crop is a share"),
-        ({"flip": -0.1}, "data.flip is a share from 0 to 1, not -0.1"),
-        ({"jitter": float("nan")}, "data.jitter is a share from 0 to 1, not nan"),
+        ({"stored_size": 16}, "data.stored_size must be 0 or above data.size=16, not 16"),
+        ({"crop": 0.0}, "data.crop must be a share of a frame's area in (0, 1], not 0.0"),
+        ({"crop": 1.5}, "data.crop must be a share"),
+        ({"flip": -0.1}, "data.flip must be a number in [0, 1], not -0.1"),
+        ({"jitter": float("nan")}, "data.jitter must be a number in [0, 1], not nan"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(change, said):
@@ -224,5 +224,5 @@ def test_a_value_that_cannot_be_is_refused(change, said):
 
 
 def test_data_that_are_only_evaluated_are_not_changed():
-    with pytest.raises(UserError, match="evaluate_on leaves them"):
+    with pytest.raises(UserError, match="evaluate_on must leave them"):
         run_config(evaluate_on=(DataConfig(name="other", frames=FRAMES, size=SIZE, flip=0.5),))

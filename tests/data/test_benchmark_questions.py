@@ -120,16 +120,16 @@ def test_only_the_commonest_answers_are_chosen_from(tmp_path: Path, monkeypatch:
 # Wrong input
 
 WRONG = [
-    ("charades_sta", "charades_sta_test.txt", "video6 0.0 1.0 a man\n", "line 1 should be `VIDEO START"),
+    ("charades_sta", "charades_sta_test.txt", "video6 0.0 1.0 a man\n", "line 1 must be `VIDEO START"),
     ("charades_sta", "charades_sta_test.txt", "video99 0.0 1.0##a man\n", "'video99', whose length"),
     ("charades_sta", "Charades_v1_test.csv", "id,length\nvideo6,long\n", "a number of seconds, not 'long'"),
     ("activitynet-grounding", "val_1.json",
-     '{"v_6": {"duration": 1, "timestamps": [[0]], "sentences": ["a"]}}', "no pair of seconds"),
+     '{"v_6": {"duration": 1, "timestamps": [[0]], "sentences": ["a"]}}', "not a pair of seconds"),
     ("msrvtt_qa", "test_qa.json", '[{"video_id": 6, "question": "who?", "answer": 4, "category_id": 1}]',
-     "an answer is text, not 4"),
+     "an answer must be text, not 4"),
     ("msrvtt_qa", "test_qa.json", '[{"video_id": 6, "question": "?", "answer": "a", "category_id": 1}]',
-     "a question is text"),
-    ("msvd_qa", "youtube_mapping.txt", "film_0\n", "line 1 should be `VIDEO vidNUMBER`"),
+     "a question must be text"),
+    ("msvd_qa", "youtube_mapping.txt", "film_0\n", "line 1 must be `VIDEO vidNUMBER`"),
     ("msvd_qa", "youtube_mapping.txt", "film_0 vid99\n", "names 'vid1', of which"),
     ("activitynet_qa", "test_a.json", "[]", "of which .*test_a.json has no answer"),
     ("msrvtt_mc", "msrvtt_mc_test.json", '[{"image": "video6", "caption": ["a", "b"], "answer": 2}]',

@@ -168,7 +168,7 @@ def test_a_wrong_captions_file_is_named(
 def test_a_quote_that_is_not_closed_is_refused(tmp_path: Path) -> None:
     rows = "".join(f"{i}.mp4,clip {i}\n" for i in range(6))
     (tmp_path / "captions.csv").write_text(f'video,caption\n{rows}7.mp4,"a clip\n8.mp4,a clip\n')
-    with pytest.raises(UserError, match=r"is not a CSV file behind 5\.mp4: .*a quote ends with one"):
+    with pytest.raises(UserError, match=r"is not a CSV file after 5\.mp4: .*a quote must end with one"):
         describe(DATA, str(tmp_path))
 
 

@@ -158,18 +158,21 @@ def test_tags_are_the_row_the_label_and_the_source_of_a_clip(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"stored": -1}, "data.stored is a whole number of at least 0"),
-        ({"stored": 8}, "data.stored is 0 or more than data.frames, 8, not 8"),
-        ({"stored": 4}, "data.stored is 0 or more than data.frames, 8, not 4"),
-        ({"stored": 16, "sampling": "last"}, "data.sampling is 'centre' or 'random' or 'contiguous'"),
-        ({"sampling": "random"}, "random sampling needs data.stored above data.frames, 8"),
+        ({"stored": -1}, "data.stored must be a whole number of at least 0"),
+        ({"stored": 8}, "data.stored must be 0 or above data.frames=8, not 8"),
+        ({"stored": 4}, "data.stored must be 0 or above data.frames=8, not 4"),
+        ({"stored": 16, "sampling": "last"}, "data.sampling must be 'centre' or 'random' or 'contiguous'"),
+        ({"sampling": "random"}, "random sampling needs data.stored above data.frames=8"),
         ({"sampling": "contiguous"}, "contiguous sampling needs data.stored above"),
-        ({"stored": 16, "stride": 2}, "data.stride is 1 unless data.sampling is 'contiguous'"),
+        ({"stored": 16, "stride": 2}, "data.stride must be 1 unless data.sampling is 'contiguous'"),
         (
             {"stored": 16, "sampling": "contiguous", "stride": 0},
-            "data.stride is a whole number of at least 1",
+            "data.stride must be a whole number of at least 1",
         ),
-        ({"stored": 16, "sampling": "contiguous", "stride": 3}, "span 22, more than data.stored, 16"),
+        (
+            {"stored": 16, "sampling": "contiguous", "stride": 3},
+            "must span at most data.stored=16 frames, not 22",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_followed_is_refused(fields: dict[str, int | str], message: str) -> None:

@@ -202,7 +202,7 @@ class TestBad:
 
     def test_the_number_of_decoders_is_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(streamed.DECODERS, "many")
-        with pytest.raises(UserError, match="WORKBENCH_DECODERS is how many processes decode"):
+        with pytest.raises(UserError, match="WORKBENCH_DECODERS must be the number of decoding processes"):
             streamed.decoders()
 
 

@@ -107,26 +107,26 @@ class TestEveryFieldOfEveryRecipe:
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
-        (("recipe", "text", "max_tokens"), 0, "text.max_tokens is a whole number of at least 1, not 0"),
-        (("recipe", "text", "heads"), 3, "text.heads divides text.width, 32; 3 does not"),
-        (("recipe", "video", "heads"), 5, "video.heads divides video.width, 32; 5 does not"),
-        (("recipe", "video", "pool"), "max", "recipe.video.pool is 'cls' or 'mean' or 'own', not 'max'"),
-        (("recipe", "temperature"), 0.0, "recipe.temperature is a number of at least 0.01, not 0.0"),
-        (("recipe", "temperature"), "hot", "recipe.temperature is a number, not 'hot'"),
+        (("recipe", "text", "max_tokens"), 0, "text.max_tokens must be a whole number of at least 1, not 0"),
+        (("recipe", "text", "heads"), 3, "text.heads must divide text.width=32, not be 3"),
+        (("recipe", "video", "heads"), 5, "video.heads must divide video.width=32, not be 5"),
+        (("recipe", "video", "pool"), "max", "recipe.video.pool must be 'cls' or 'mean' or 'own', not 'max'"),
+        (("recipe", "temperature"), 0.0, "recipe.temperature must be a number of at least 0.01, not 0.0"),
+        (("recipe", "temperature"), "hot", "recipe.temperature must be a number, not 'hot'"),
         (("recipe", "weights", "vtc"), 0.0, "all of recipe.weights are 0"),
-        (("recipe", "video"), None, "recipe.video is a VideoConfig, not None"),
-        (("optim", "lr"), 0, "optim.lr is a positive number, not 0"),
-        (("optim", "lr"), "1e-3", "optim.lr is a number, not '1e-3'"),
-        (("optim", "betas"), [0.9, 1.0], "optim.betas is a share in [0, 1), not 1.0"),
-        (("optim", "betas"), [0.9], "optim.betas is a number and a number"),
-        (("optim", "batch_size"), 0, "optim.batch_size is a whole number of at least 2, not 0"),
-        (("optim", "batch_size"), 8.0, "optim.batch_size is a whole number, not 8.0"),
-        (("data", "digest"), "/../../x", "data.digest is made of letters and digits"),
-        (("data", "frames"), 0, "data.frames is a whole number of at least 1, not 0"),
-        (("stages",), [], "a run needs at least one stage"),
-        (("stages", 0, "masked"), "yes", "stages.masked is true or false, not 'yes'"),
-        (("stages", 0, "budget", "unit"), "days", "stages.budget.unit is 'steps' or 'epochs'"),
-        (("seed",), 2**63, "seed is below 2**63"),
+        (("recipe", "video"), None, "recipe.video must be a VideoConfig, not None"),
+        (("optim", "lr"), 0, "optim.lr must be a positive number, not 0"),
+        (("optim", "lr"), "1e-3", "optim.lr must be a number, not '1e-3'"),
+        (("optim", "betas"), [0.9, 1.0], "optim.betas must be a number in [0, 1), not 1.0"),
+        (("optim", "betas"), [0.9], "optim.betas must be a list of 2 numbers"),
+        (("optim", "batch_size"), 0, "optim.batch_size must be a whole number of at least 2, not 0"),
+        (("optim", "batch_size"), 8.0, "optim.batch_size must be a whole number, not 8.0"),
+        (("data", "digest"), "/../../x", "data.digest must consist of letters and digits"),
+        (("data", "frames"), 0, "data.frames must be a whole number of at least 1, not 0"),
+        (("stages",), [], "a run must have at least one stage"),
+        (("stages", 0, "masked"), "yes", "stages.masked must be true or false, not 'yes'"),
+        (("stages", 0, "budget", "unit"), "days", "stages.budget.unit must be 'steps' or 'epochs'"),
+        (("seed",), 2**63, "seed must be below 2**63"),
         (("recipe", "type"), "os.path", "a configuration cannot name os.path"),
         (("recipe", "type"), "models.text.TextEncoder", "models.text.TextEncoder is not a configuration"),
         (("recipe", "type"), "recipes.none.Config", "there is no workbench.recipes.none"),
@@ -176,7 +176,7 @@ def test_whatever_stands_in_a_configuration_it_is_read_or_refused(data: st.DataO
 
 def test_a_part_is_no_recipe() -> None:
     part = {"type": "models.text.TextConfig"}
-    assert "recipe is the Config of a recipe" in refusal(changed(run_config(), ("recipe",), part))
+    assert "recipe must be the Config of a recipe" in refusal(changed(run_config(), ("recipe",), part))
 
 
 @pytest.mark.parametrize(

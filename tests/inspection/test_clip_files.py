@@ -86,5 +86,5 @@ def test_the_place_of_the_data_follows_from_the_configuration_and_cannot_leave_t
     with pytest.raises(UserError, match="not on this machine"):
         open_clips(run, tmp_path)
     run.file("config.json").write_text(json.dumps({"data": data | {"name": "../../etc"}}))
-    with pytest.raises(UserError, match="is no data set"):
+    with pytest.raises(UserError, match="is not a valid data set"):
         frames_path(run, tmp_path)

@@ -65,7 +65,7 @@ def test_pixels_of_hidden_patches_can_be_learned_by_heart():
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match=r"video\.hidden='drop'"):
         replace(BOTH, video=replace(TINY.video, hidden="replace"))
-    with pytest.raises(UserError, match=r"weights\.vtc is above 0"):
+    with pytest.raises(UserError, match=r"weights\.vtc must be above 0"):
         replace(TINY, weights=mac.Weights(vtc=0.0, mvm=1.0))
     with pytest.raises(UserError, match=r"weights\.mvm"):
         check(run_config(BOTH, optim=OptimConfig(batch_size=8, accumulate=2)), 1)

@@ -187,7 +187,9 @@ def test_where_nothing_is_hidden_or_was_learned_it_is_refused_in_a_sentence(reci
 def test_what_is_no_picture_of_the_clip_is_refused(target, vocabulary, batch):
     config = shrink(recipe_module("violetv2").Config(), tubelet=1)
     recipe = build("violetv2", vocabulary, config=replace(config, target=target))
-    with pytest.raises(UserError, match=f"target='{target}' is no picture of the clip; 'pixel' and 'codes'"):
+    with pytest.raises(
+        UserError, match=f"target='{target}' is not an image of the clip; 'pixel' and 'codes'"
+    ):
         recipe.reconstruct(batch, drawn(recipe, batch))
 
 

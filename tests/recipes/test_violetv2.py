@@ -234,7 +234,7 @@ class TestMotion:
     def test_filmed_clips_are_refused_in_a_sentence_that_names_what_is_possible(self, store, target):
         other = replace(store, name="folder")
         with pytest.raises(
-            UserError, match="moving_shapes; with folder the target is pixel, hog, codes"
+            UserError, match="moving_shapes; with folder the target must be pixel, hog, codes"
         ) as caught:
             open_session(run(tiny(target), steps=1), other, device=CPU)
         assert str(caught.value).endswith("features_3d or features_ema")
@@ -243,7 +243,10 @@ class TestMotion:
     @pytest.mark.parametrize("target", ["flow", "depth"])
     @pytest.mark.parametrize(
         ("seen", "said"),
-        [(replace(SEEN, name="folder"), "with folder the target is"), (replace(SEEN, stored=16), "is 0")],
+        [
+            (replace(SEEN, name="folder"), "with folder the target must be"),
+            (replace(SEEN, stored=16), "must be 0"),
+        ],
     )
     def test_both_are_refused_before_there_are_data_where_the_target_is_trained(self, target, seen, said):
         config = run(tiny(target), steps=1, data=seen)
@@ -294,7 +297,7 @@ class TestMotion:
 
     def test_frames_that_are_only_sampled_are_refused(self, tmp_path, words):
         whole = write_drawn(tmp_path / "frames", frames=16)
-        with pytest.raises(UserError, match=r"data\.stored is 0"):
+        with pytest.raises(UserError, match=r"data\.stored must be 0"):
             made(whole, words, "flow")
 
     def test_no_checkpoint_holds_it_and_a_resumed_run_knows_it_again(self, store, tmp_path):

@@ -134,5 +134,5 @@ def test_every_recipe_can_do_something(name):
 
 @pytest.mark.parametrize("bad", [(), ("retrieval", "retrieval")])
 def test_a_run_has_tasks_and_none_twice(bad):
-    with pytest.raises(UserError, match="one task or more"):
+    with pytest.raises(UserError, match="must have one or more tasks"):
         run_config("mac", tasks=bad)

@@ -78,10 +78,10 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from error
     except csv.Error as error:
-        after = f"behind {', '.join(list(found)[-1:])}" if found else "at its begin"
+        after = f"after {', '.join(list(found)[-1:])}" if found else "at its beginning"
         raise UserError(
-            f"{path} is not a CSV file {after}: {error}; a caption that begins with a quote ends with one, "
-            "and quotes inside it are doubled"
+            f"{path} is not a CSV file {after}: {error}; a caption that begins with a quote must end with "
+            "one, and quotes inside it must be doubled"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
@@ -96,7 +96,7 @@ def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
 def _video(where: str, name: str | None) -> str:
     path = PurePosixPath((name or "").strip().replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in str(path):
-        raise UserError(f"{where}: a video is a path inside the folder, not {name!r}")
+        raise UserError(f"{where}: a video must be a path inside the folder, not {name!r}")
     return str(path)
 
 
@@ -105,14 +105,14 @@ def _caption(where: str, text: str | None) -> str:
     if not caption:
         raise UserError(f"{where}: the caption is empty")
     if len(caption) > LONGEST:
-        raise UserError(f"{where}: a caption has at most {LONGEST} characters, this one {len(caption)}")
+        raise UserError(f"{where}: a caption must have at most {LONGEST} characters, not {len(caption)}")
     return caption
 
 
 def _named_split(where: str, split: str | None) -> str:
     name = (split or "").strip()
     if name and name not in SPLITS:
-        raise UserError(f"{where}: a split is {', '.join(SPLITS)}, not {name!r}")
+        raise UserError(f"{where}: a split must be one of {', '.join(SPLITS)}, not {name!r}")
     return name
 
 

@@ -55,7 +55,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
     held_out = min(EVAL_CLIPS, max(2, train // 6))
     if train + 2 * held_out > MOST_CLIPS:
         most = MOST_CLIPS - 2 * EVAL_CLIPS
-        raise UserError(f"moving_shapes_pairs has at most {most} training clips, not {train}")
+        raise UserError(f"moving_shapes_pairs must have at most {most} training clips, not {train}")
     combinations = world.combinations()
     rng = np.random.Generator(np.random.PCG64(20_221_128))
     rest = iter(np.argsort(rng.random(len(combinations)), kind="stable"))

@@ -58,8 +58,8 @@ def check_known(name: str, known: Collection[str]) -> None:
     """Refuses to train on questions where `known`, what is known of every clip of the data, are too few."""
     if "questions" not in known and not set(drawn.KNOWN) <= set(known):
         raise UserError(
-            f"data.text='questions' does not go with {name}: of each clip questions have to be known, or "
-            f"its {', '.join(drawn.KNOWN)}, as in moving_shapes"
+            f"data.text='questions' does not go with {name}: questions about each clip must be known, or its "
+            f"{', '.join(drawn.KNOWN)}, as in moving_shapes"
         )
 
 

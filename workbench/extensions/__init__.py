@@ -80,9 +80,9 @@ def files(kind: str) -> dict[str, Path]:
             if file.stem in taken:
                 raise UserError(f"{file} has the name of {known.package}.{file.stem}; give the file another")
             if file.stem in found:
-                raise UserError(f"{found[file.stem]} and {file} have one name; give one of them another")
+                raise UserError(f"{found[file.stem]} and {file} have the same name; give one of them another")
             if not file.stem.isidentifier():
-                raise UserError(f"the name of {file} is made of letters, digits and _, as that of a module")
+                raise UserError(f"the name of {file} must be letters, digits and _, as that of a module")
             found[file.stem] = file
     return found
 
@@ -115,7 +115,7 @@ def module(name: str) -> ModuleType:
     for kind, file in of([name]):
         if missing := [thing for thing in KINDS[kind].defines if not hasattr(found, thing)]:
             needs = ", ".join(KINDS[kind].defines)
-            raise UserError(f"{file} has no {', '.join(missing)}; a file in {kind}/ has {needs}")
+            raise UserError(f"{file} has no {', '.join(missing)}; a file in {kind}/ must define {needs}")
     return found
 
 
@@ -188,7 +188,7 @@ def _installed() -> tuple[Path, ...]:
             spec = None
         if spec is None or not spec.submodule_search_locations:
             raise UserError(
-                f"the entry point {point.name} of {GROUP} names {point.value}, which is no package"
+                f"the entry point {point.name} of {GROUP} names {point.value}, which is not a package"
             )
         homes += map(Path, spec.submodule_search_locations)
     return tuple(homes)

@@ -61,7 +61,7 @@ def find_again(recorded: Any, run: Path) -> None:
             continue
         path = Path(str(one.get("path", "")))
         if path.parent.name != kind or path.name != f"{name}.py" or not path.is_absolute():
-            raise UserError(f"the run records {path} as {package}.{name}, which lies in no folder {kind}/")
+            raise UserError(f"the run records {path} as {package}.{name}, which is not in a folder {kind}/")
         if path.resolve().is_relative_to(results):
             raise UserError(f"the run records {path}, which lies among results; code is not taken from there")
         if not path.is_file():

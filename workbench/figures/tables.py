@@ -228,7 +228,7 @@ def smoothed(curves: pl.DataFrame, weight: float) -> pl.DataFrame:
     weight: from 0, which leaves everything as it is, to below 1.
     """
     if not 0 <= weight < 1:
-        raise UserError(f"a weight for smoothing lies from 0 to below 1, not at {weight:g}")
+        raise UserError(f"a weight for smoothing must be at least 0 and below 1, not {weight:g}")
     if weight == 0:
         return curves
     ordered = curves.sort("run", "metric", "step", maintain_order=True)

@@ -232,7 +232,7 @@ def _words(path: Path, value: Any, what: str) -> str:
     """Lower case without punctuation, as answers are compared."""
     found = " ".join(re.findall(r"\w+", caption_of(path, value).lower())) if isinstance(value, str) else ""
     if not found:
-        raise UserError(f"{path}: {what} is text, not {value!r:.60}")
+        raise UserError(f"{path}: {what} must be text, not {value!r:.60}")
     return found
 
 

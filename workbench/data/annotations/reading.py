@@ -51,13 +51,11 @@ def json_lines_of(path: Path) -> list[Any]:
 def entries(path: Path, value: Any, *keys: str) -> Iterator[Mapping[str, Any]]:
     """The objects of a list, each of which has these keys."""
     if not isinstance(value, list):
-        raise UserError(
-            f"{path} should be a list of objects with {_all(keys)}; it may be of another benchmark"
-        )
+        raise UserError(f"{path} must be a list of objects with {_all(keys)}; it may be of another benchmark")
     for number, entry in enumerate(value, start=1):
         if not isinstance(entry, dict) or not set(keys) <= set(entry):
             raise UserError(
-                f"{path}, entry {number} should have {_all(keys)}; the file may be of another benchmark"
+                f"{path}, entry {number} must have {_all(keys)}; the file may be of another benchmark"
             )
         yield entry
 
@@ -65,7 +63,7 @@ def entries(path: Path, value: Any, *keys: str) -> Iterator[Mapping[str, Any]]:
 def objects(path: Path, value: Any, kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """Keys and values of an object whose values are all of a kind."""
     if not isinstance(value, dict):
-        raise UserError(f"{path} should be an object of names; it may be of another benchmark")
+        raise UserError(f"{path} must be an object of names; it may be of another benchmark")
     for name, found in value.items():
         if not isinstance(found, kind):
             raise UserError(f"{path}: {name!r} has {found!r:.60}; the file may be of another benchmark")
@@ -115,7 +113,7 @@ def name_of(path: Path, value: Any, what: str = "a video") -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{path}: {what} is named by text, not {value!r:.60}")
+        raise UserError(f"{path}: {what} must be named by text, not {value!r:.60}")
     return whole(value).strip()
 
 
@@ -123,7 +121,7 @@ def names_of(path: Path) -> list[str]:
     """The names that a JSON file lists."""
     found = json_of(path)
     if not isinstance(found, list):
-        raise UserError(f"{path} should be a list of names, not {found!r:.60}")
+        raise UserError(f"{path} must be a list of names, not {found!r:.60}")
     return [name_of(path, one) for one in found]
 
 
@@ -132,10 +130,10 @@ def caption_of(path: Path, text: Any) -> str:
     if isinstance(text, list) and all(isinstance(word, str) for word in text):
         text = " ".join(text)
     if not isinstance(text, str):
-        raise UserError(f"{path}: a caption is text, not {text!r:.60}")
+        raise UserError(f"{path}: a caption must be text, not {text!r:.60}")
     caption = one_line(text)
     if len(caption) > LONGEST:
-        raise UserError(f"{path}: a caption has at most {LONGEST} characters, one has {len(caption)}")
+        raise UserError(f"{path}: a caption must have at most {LONGEST} characters, not {len(caption)}")
     return caption
 
 
@@ -148,9 +146,9 @@ def captions_of(path: Path, value: Any, *, paragraph: bool = False) -> list[str]
 def seconds_of(path: Path, value: Any) -> float:
     """A time in seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{path}: a time is a number of seconds, not {value!r:.60}")
+        raise UserError(f"{path}: a time must be a number of seconds, not {value!r:.60}")
     if not math.isfinite(value):
-        raise UserError(f"{path}: a time is a number of seconds, not {value}")
+        raise UserError(f"{path}: a time must be a number of seconds, not {value}")
     return float(value)
 
 

@@ -71,7 +71,7 @@ def rows_of(path: Path, split: str, listed: set[str] | None = None, protocol: st
     """
     for video, entry in objects(path, json_of(path), dict):
         if not {"duration", "timestamps", "sentences"} <= set(entry):
-            raise UserError(f"{path}: {video!r} should have duration, timestamps and sentences")
+            raise UserError(f"{path}: {video!r} must have duration, timestamps and sentences")
         if listed is not None and not listed & {video, video.removeprefix("v_")}:
             continue
         length = seconds_of(path, entry["duration"])
@@ -81,10 +81,10 @@ def rows_of(path: Path, split: str, listed: set[str] | None = None, protocol: st
             continue
         captions, times = captions_of(path, entry["sentences"]), entry["timestamps"]
         if not isinstance(times, list) or len(times) != len(captions):
-            raise UserError(f"{path}: {video!r} has {len(captions)} sentences, each needs its times")
+            raise UserError(f"{path}: {video!r} must have times for each of its {len(captions)} sentences")
         for caption, pair in zip(captions, times, strict=True):
             if not isinstance(pair, list) or len(pair) != 2:
-                raise UserError(f"{path}: {video!r} has times that are no pair of seconds: {pair!r:.60}")
+                raise UserError(f"{path}: {video!r} has times that are not a pair of seconds: {pair!r:.60}")
             start, end = (seconds_of(path, one) for one in pair)
             found = moment(video, caption, split, start, end, length)
             if protocol == "moments":

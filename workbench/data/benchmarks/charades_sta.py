@@ -60,7 +60,7 @@ def _of_lines(files: Files) -> Iterator[Row]:
         lengths = {row["id"]: _seconds(table, row["length"]) for row in table_of(table, "id", "length")}
         for number, line in enumerate(lines_of(files[name]), 1):
             if (said := LINE.fullmatch(line)) is None:
-                raise UserError(f"{files[name]}, line {number} should be `VIDEO START END##SENTENCE`")
+                raise UserError(f"{files[name]}, line {number} must be `VIDEO START END##SENTENCE`")
             if said["video"] not in lengths:
                 raise UserError(f"{files[name]} names {said['video']!r}, whose length {table} does not have")
             words = caption_of(files[name], said["words"])
@@ -75,9 +75,9 @@ def _of_windows(files: Files) -> Iterator[Row]:
         for entry in entries(path, json_lines_of(path), "vid", "query", "duration", "relevant_windows"):
             windows = entry["relevant_windows"]
             if not isinstance(windows, list) or not windows or not isinstance(windows[0], list):
-                raise UserError(f"{path}: relevant_windows are pairs of seconds, not {windows!r:.60}")
+                raise UserError(f"{path}: relevant_windows must be pairs of seconds, not {windows!r:.60}")
             if len(windows[0]) != 2:
-                raise UserError(f"{path}: relevant_windows are pairs of seconds, not {windows!r:.60}")
+                raise UserError(f"{path}: relevant_windows must be pairs of seconds, not {windows!r:.60}")
             start, end = (seconds_of(path, one) for one in windows[0])
             words = caption_of(path, entry["query"])
             yield moment(
@@ -89,4 +89,4 @@ def _seconds(path: Path, text: str) -> float:
     try:
         return seconds_of(path, float(text))
     except ValueError:
-        raise UserError(f"{path}: a length is a number of seconds, not {text!r:.60}") from None
+        raise UserError(f"{path}: a length must be a number of seconds, not {text!r:.60}") from None

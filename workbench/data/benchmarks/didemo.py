@@ -101,11 +101,11 @@ def _segment(path: Path, entry: dict[str, Any] | Any) -> tuple[float, float, str
     """Seconds of the mean of what annotators marked, and what is wrong with it."""
     times = entry["times"]
     if not isinstance(times, list) or not times or not all(_pair(pair) for pair in times):
-        raise UserError(f"{path}: times are pairs of whole chunks, not {times!r:.60}")
+        raise UserError(f"{path}: times must be pairs of whole chunks, not {times!r:.60}")
     start = fmean(pair[0] for pair in times) * CHUNK
     end = (fmean(pair[1] for pair in times) + 1) * CHUNK
     if type(entry["num_segments"]) is not int:
-        raise UserError(f"{path}: num_segments is a whole number, not {entry['num_segments']!r:.60}")
+        raise UserError(f"{path}: num_segments must be a whole number, not {entry['num_segments']!r:.60}")
     most = entry["num_segments"] * CHUNK
     if start < 0 or end <= start or end > most:
         return 0.0, 0.0, f"a segment from {start:g} to {end:g} s lies outside its {most:g} s"

@@ -63,7 +63,9 @@ def rows_of(path: Path, split: str, tree: Tree) -> Iterator[Row]:
         if len(fields) != 6:
             if not line.strip():
                 continue
-            raise UserError(f"{path}, line {number} has {len(fields)} fields parted by tabs, not {COLUMNS}")
+            raise UserError(
+                f"{path}, line {number} has {len(fields)} fields separated by tabs, not {COLUMNS}"
+            )
         clip, *times, sentence = (one.strip() for one in fields)
         start, end = _seconds(path, number, times[2]), _seconds(path, number, times[3])
         caption = caption_of(path, sentence)
@@ -78,6 +80,6 @@ def rows_of(path: Path, split: str, tree: Tree) -> Iterator[Row]:
 def _seconds(path: Path, number: int, text: str) -> float:
     found = _TIME.fullmatch(text)
     if found is None:
-        raise UserError(f"{path}, line {number}: a time is written 00.12.34.567, not {text!r:.40}")
+        raise UserError(f"{path}, line {number}: a time must be written like 00.12.34.567, not {text!r:.40}")
     hours, minutes, seconds, thousandths = found.groups()
     return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + int(thousandths) / 10 ** len(thousandths)

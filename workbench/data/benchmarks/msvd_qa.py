@@ -41,7 +41,7 @@ def _rows(files: Files) -> Iterator[Row]:
     names: dict[str, str] = {}
     for number, line in enumerate(lines_of(files[NAMES]), 1):
         if len(parts := line.split()) != 2:
-            raise UserError(f"{files[NAMES]}, line {number} should be `VIDEO vidNUMBER`")
+            raise UserError(f"{files[NAMES]}, line {number} must be `VIDEO vidNUMBER`")
         names[parts[1]] = parts[0]
     for split, file in FILES.items():
         path = files[file]

@@ -55,7 +55,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
         clips: of a shard; the last one of a split has fewer.
     """
     if clips < 1:
-        raise UserError(f"--clips is how many clips a shard has, 1 or more, not {clips}")
+        raise UserError(f"--clips must be the number of clips in a shard, 1 or more, not {clips}")
     check_folder(into, "--into")
     name, source = datasets.place_of(place)
     index = datasets.read_index(DataConfig(name=name), source)
