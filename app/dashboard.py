@@ -212,7 +212,7 @@ def _packed(file: Path) -> None:
     """A file in the place of a folder: an archive of runs is unpacked first, any other is refused."""
     st.header("A file, not a folder")
     if not zipfile.is_zipfile(file):
-        st.text(f"{file} is a file and no archive of runs; the dashboard shows a folder of results.")
+        st.text(f"{file} is a file, but not an archive of runs; the dashboard shows a folder of results.")
         return
     st.text(f"{file} is an archive; the dashboard shows the runs in it once they are unpacked into a folder.")
     st.markdown("This unpacks them, within a minute for some hundreds of runs:")

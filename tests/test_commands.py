@@ -121,8 +121,8 @@ def test_without_a_command_it_says_which_there_are(capsys):
     ("given", "said"),
     [
         (["studie"], "there is no command 'studie'; there are study, report, data, train, evaluate, dash"),
-        (["dash", "file"], "the folder of all results is no folder: file"),
-        (["dash", "--port", "0"], "--port is a number from 1 to 65535, not 0"),
+        (["dash", "file"], "the results path is not a folder: file"),
+        (["dash", "--port", "0"], "--port must be a number from 1 to 65535, not 0"),
         (["study", "nothing"], "no study 'nothing'; there are "),
         (["report", "nothing"], "there are no runs of study 'nothing' in results"),
     ],

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("name", ["nonsense", "", "cuda:99", "cpu:x"])
 def test_a_device_that_is_not_there_is_refused_with_those_allowed(name):
-    with pytest.raises(UserError, match="auto, cpu and cuda"):
+    with pytest.raises(UserError, match="auto, cpu, cuda and cuda:N"):
         environment.pick_device(name)
 
 

@@ -79,7 +79,7 @@ def test_two_processes_train_as_one_does(job, shared, store):
 def test_they_agree_and_those_that_disagree_about_the_run_are_refused(shared):
     assert shared["agreement"] == {
         "stop": True, "go on": False, "sum": 3.0, "asked": [False, False],
-        "refused": "the processes of this run disagree about the checkpoint: it has to be one for all",
+        "refused": "the processes of this run disagree about the checkpoint: it must be the same",
     }  # fmt: skip
 
 
@@ -173,18 +173,18 @@ class TestRefusals:
         command = [str(run.path), "--data-root", str(data_root)]
         for options, said in (
             (["--processes", "2"],
-             "2 processes need as many rows of a batch each, two at least, not 15 in all"),
-            (["--processes", "0"], "--processes is 1 or more, and not given where torchrun counts, not 0"),
+             "a batch must have the same number of rows for each of 2 processes, at least 2, not 15 in all"),
+            (["--processes", "0"], "--processes must be 1 or more, not 0"),
             (["--processes", "5", "--device", "cuda:1"],
-             "5 processes take a GPU each: --device is auto, cpu or cuda, not 'cuda:1'"),
+             "5 processes take a GPU each: --device must be auto, cpu or cuda, not 'cuda:1'"),
             (["--processes", "5", "--device", "cuda"],
-             f"5 processes want a GPU each; there are {torch.cuda.device_count()}"),
+             f"5 processes need a GPU each; there are {torch.cuda.device_count()}"),
         ):  # fmt: skip
             assert main([*command, *options]) == 2
             assert capsys.readouterr().err == f"error: {said}\n"
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert main([*command, "--processes", "3"]) == 2
-        assert "where torchrun counts" in capsys.readouterr().err
+        assert "cannot be given under torchrun" in capsys.readouterr().err
         assert run.status() is None
 
     def test_a_recipe_that_does_not_gather_is_refused(self):

@@ -59,8 +59,8 @@ def check_addresses(results: Path, storage: str, tracker: str) -> None:
     for one, other in product({storage or ours, ours}, trackers):
         if same_database(one, other):
             raise UserError(
-                "Optuna and MLflow need a database each, since both keep their migrations in a table of "
-                f"the same name; {masked(one)} would be that of both"
+                "Optuna and MLflow must have a database each, because both keep their migrations in a "
+                f"table of the same name; {masked(one)} would be the database of both"
             )
 
 
@@ -127,7 +127,7 @@ def _split(address: str) -> SplitResult:
         _ = parts.port  # looked at only when asked for
     except ValueError:  # it quotes what it took for a port, which may be a part of the password
         raise UserError(
-            f"{masked(address)} is no address of a store: its port is no number, or a / or @ in its "
-            "password is not written as %2F or %40"
+            f"{masked(address)} is not a valid store address: its port is not a number, or its password "
+            "contains a / or @ that is not written as %2F or %40"
         ) from None
     return parts

@@ -45,14 +45,14 @@ def _dash(arguments: Sequence[str]) -> int:
     """Becomes the server of the dashboard, so that signals reach that one."""
     parser = argparse.ArgumentParser(prog="workbench dash", description=DASH.capitalize() + ".")
     parser.add_argument("results", nargs="?", type=Path, help="folder of all results")
-    parser.add_argument("--port", type=int, help="of the server, by default the first that is free from 8501")
+    parser.add_argument("--port", type=int, help="port of the server (default: the first free one from 8501)")
     options = parser.parse_args(arguments)
     results = options.results or Path(os.environ.get("WORKBENCH_RESULTS", "results"))
     if results.exists() and not results.is_dir():
-        print(f"error: the folder of all results is no folder: {results}", file=sys.stderr)
+        print(f"error: the results path is not a folder: {results}", file=sys.stderr)
         return BAD_INPUT
     if options.port is not None and not 1 <= options.port <= 65535:
-        print(f"error: --port is a number from 1 to 65535, not {options.port}", file=sys.stderr)
+        print(f"error: --port must be a number from 1 to 65535, not {options.port}", file=sys.stderr)
         return BAD_INPUT
     command = [sys.executable, "-m", "streamlit", "run", str(ours("app") / "dashboard.py")]
     command += [] if options.port is None else [f"--server.port={options.port}"]

@@ -62,7 +62,7 @@ def test_a_file_that_is_no_archive_is_refused_in_one_sentence(tmp_path, monkeypa
     (tmp_path / "notes.txt").write_text("nothing")
     monkeypatch.setenv("WORKBENCH_RESULTS", str(tmp_path / "notes.txt"))
     page = _page()
-    assert "no archive of runs" in said(page)
+    assert "not an archive of runs" in said(page)
     assert not page.code
 
 

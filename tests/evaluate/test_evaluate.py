@@ -117,14 +117,14 @@ def test_what_was_measured_of_the_same_weights_stays_and_of_others_goes(run, pla
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"run": "nowhere"}, "is no run directory: it has no config.json"),
+        ({"run": "nowhere"}, "is not a run directory: it has no config.json"),
         ({"--data": "coco"}, "need a place: --data coco:PATH"),
         ({"--data": "dreams:there"}, "no data set 'dreams'; there are "),
         ({"--data": "folder:/nowhere"}, "there is no folder /nowhere"),
         ({"--tasks": "pair_retrieval"}, "mac cannot do pair_retrieval, which needs match; possible are "),
         ({"--tasks": "dreams"}, "no task 'dreams'; there are "),
         ({"--tasks": "order"}, "order needs clips whose colour"),
-        ({"--json": "/nowhere/all.json"}, "--json should be a file in a folder that is there"),
+        ({"--json": "/nowhere/all.json"}, "--json must be a file in an existing folder"),
         ({"--device": "abacus"}, "device 'abacus' is not usable here"),
     ],
 )

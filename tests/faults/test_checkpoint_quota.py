@@ -109,7 +109,7 @@ class TestQuota:
 
     @pytest.mark.parametrize("text", ["", "5", "-1GB", "5GB more", "GB", "nan", "1e3MB"])
     def test_what_is_no_size_is_refused(self, text):
-        with pytest.raises(UserError, match="--checkpoint-quota is a size"):
+        with pytest.raises(UserError, match="--checkpoint-quota must be a size"):
             parse_size(text)
 
 
@@ -127,7 +127,7 @@ def test_a_study_keeps_its_quota_and_does_nothing_again(tmp_path):
     assert "removed the weights of 2 runs to stay within --checkpoint-quota 2KB" in study.log
     assert [len((run.path / "starts.txt").read_text().split()) for run in study.directories()] == [1] * 4
     assert study.run("--checkpoint-quota", "much") == 2
-    assert "error: --checkpoint-quota is a size such as 500MB or 5GB, or none, not 'much'" in study.log
+    assert "error: --checkpoint-quota must be a size such as 500MB or 5GB, or none, not 'much'" in study.log
 
 
 class TestKilledWhileItFinishes:

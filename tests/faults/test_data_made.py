@@ -84,5 +84,5 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_decoded(
     monkeypatch.setattr("workbench.data.__main__.check", lambda path: pytest.fail("it was decoded first"))
     assert main(["check", str(own), "--json", str(tmp_path / place)]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("error: --json should be a file")
+    assert err.startswith("error: --json must be a file")
     assert err.count("\n") == 1

@@ -110,10 +110,10 @@ def test_import_into_tables_of_somebody_else_is_one_sentence(whole, capsys, tmp_
 
 def test_import_to_nowhere_is_refused(whole, capsys):
     assert main(["import", "results/runs", "--results", "results", "--mlflow", "none"]) == 2
-    assert "none is no store" in capsys.readouterr().err
+    assert "--mlflow must name a store, not be none" in capsys.readouterr().err
     Path("file").write_text("")
     assert main(["import", "results/runs", "--results", "file"]) == 2
-    assert "should be a folder" in capsys.readouterr().err
+    assert "must be a folder" in capsys.readouterr().err
 
 
 def test_an_optuna_storage_of_another_version_is_one_sentence(whole, study, capsys):

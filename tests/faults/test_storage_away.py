@@ -170,7 +170,7 @@ def test_a_disk_that_one_may_only_read_is_refused_at_once_with_a_sentence(tmp_pa
         study.logfile = tmp_path / "study.log"
         subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
         told = one_error(study, study.run("--mlflow", "none"))
-        assert told == f"error: --results: one cannot write to {study.results}"
+        assert told == f"error: --results: {study.results} is not writable"
 
 
 def test_a_finished_study_is_looked_at_where_one_may_only_read(tmp_path, mountable):
@@ -323,4 +323,4 @@ def test_a_study_goes_on_on_the_device_of_its_runs(tmp_path, recorded, pinned):
 def test_a_file_in_the_place_of_a_folder_is_refused(write_study, study, capsys, place, option):
     (place / "file").write_text("x")
     assert study(write_study(), option, str(Path("file/below"))) == 2
-    assert f"error: {option} should be a folder, but {place / 'file'} is a file" in capsys.readouterr().err
+    assert f"error: {option} must be a folder, but {place / 'file'} is a file" in capsys.readouterr().err

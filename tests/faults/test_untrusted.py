@@ -314,7 +314,7 @@ def test_a_checkpoint_that_names_a_file_elsewhere(inside: Path, store: FrameStor
 def test_a_run_directory_from_elsewhere_cannot_steer_the_tracker(inside: Path, identity: dict) -> None:
     run = finished_run(inside)
     run.write_json("run.json", run.identity() | identity)
-    with pytest.raises(UserError, match=r"is no (study|run) name"):
+    with pytest.raises(UserError, match=r"is not a valid (study|run) name"):
         Mirror(inside, "").sync(run)
 
 

@@ -105,7 +105,7 @@ def test_a_number_that_was_changed_by_hand_is_found(ratios, results, report, end
         (["--rows", "text_ratio", "--columns", "text_ratio"], "the axis text_ratio is named twice"),
         (["--columns", "text_ratio", "video_ratio"], "--columns leaves no axis of study ratios for the rows"),
         (["--metrics", "r1"], "study ratios has no metric 'r1'; its runs have "),
-        (["--format", "std"], "--format is 'interval' or 'mean ± std', not 'std'"),
+        (["--format", "std"], "--format must be 'interval' or 'mean ± std', not 'std'"),
     ],
 )
 def test_a_layout_that_cannot_be_is_one_sentence(ratios, results, report, given, said):

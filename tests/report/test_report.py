@@ -145,7 +145,7 @@ def test_names_do_not_act_as_markup(results, report):
     ("arguments", "message"),
     [
         (["nothing"], "`python -m workbench.study nothing` makes them (there are runs of ratios)"),
-        (["../x"], "is no study name"),
+        (["../x"], "is not a valid study name"),
         (["ratios", "--check", "missing.csv"], "cannot read missing.csv"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_table_of_another_kind_is_refused(ratios, report, tmp_path):
     (tmp_path / "table.xls").write_text("x")
     code, _, err = report("ratios", "--check", tmp_path / "table.xls")
     assert code == 2
-    assert "--check reads .csv, .tex, .md" in err
+    assert "--check must be given a file in .csv, .tex, .md" in err
 
 
 def test_an_empty_store_says_which_command_to_run(results, report):

@@ -125,7 +125,7 @@ def test_they_fit_one_page_to_send(two, report, results, tmp_path):
         (["first", "found"], "study found is a search"),
         (["first", "recall"], "first asks for t2v_r1 and recall for t2v_r5"),
         (["first", "named"], "study named has an axis 'study' of its own"),
-        (["first", "second", "--asked", "budget 2x"], "--asked is one plan of one study"),
+        (["first", "second", "--asked", "budget 2x"], "--asked is for one study"),
         (["first", "second", "--rows", "video_ratio"], "make a table of one study, not of several"),
     ],
 )

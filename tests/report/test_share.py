@@ -96,10 +96,10 @@ def test_a_page_does_not_grow_beyond_its_limit(ratios, report, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--share", "page.pdf"], "its FILE ends in .html, not 'page.pdf'"),
+        (["--share", "page.pdf"], "its FILE must end in .html, not be 'page.pdf'"),
         (["--share", "nowhere/page.html"], "--share: there is no folder nowhere"),
         (["--share", "folder.html"], "folder.html is a folder, not a file"),
-        (["--share", "page.html", "--check", "page.html"], "give one of them"),
+        (["--share", "page.html", "--check", "page.html"], "give only one of them"),
         (["--share", "page.html", "--rows", "video_ratio"], "--share holds the whole answer"),
         (["--share", "page.html", "--data-root", "nowhere"], "--data-root: there is no folder nowhere"),
         (["--data-root", "."], "--data-root is where --share finds clips"),

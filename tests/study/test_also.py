@@ -10,7 +10,7 @@ def test_a_study_is_sent_at_once_or_later(write_study, study, place, monkeypatch
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(place / "config"))
     name = write_study(hidden=(0.0,))
     assert study(name, "--also", "comet") == 2
-    assert capsys.readouterr().err.startswith("error: --also is 'wandb'")
+    assert capsys.readouterr().err.startswith("error: --also must be 'wandb'")
     assert not (place / "results").exists()
     assert study(name, "--seeds", "1") == 0  # without it
     assert not (place / "results/wandb").exists()

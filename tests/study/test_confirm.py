@@ -119,11 +119,11 @@ def test_the_plan_is_shown_before_anything_runs(write, study, capsys):
 @pytest.mark.parametrize(
     ("mode", "given", "said"),
     [
-        (SEARCH, ["--confirm", "-1"], "--confirm is how many of the best trials"),
+        (SEARCH, ["--confirm", "-1"], "--confirm must be the number of best trials"),
         (
             SEARCH,
             ["--confirm", "2", "--seeds", "0,1"],
-            "the search ran with seed 0; --confirm takes fresh seeds",
+            "the search ran with seed 0; --confirm needs new seeds",
         ),
         (SEARCH, ["--confirm", "2", "--trials", "9"], "--trials is for the search itself"),
         (SEARCH, ["--confirm", "2", "--quick"], "a search gives every trial seed 0"),

@@ -101,7 +101,7 @@ def test_without_an_address_nobody_is_told(capsys):
 )
 def test_what_is_no_address_of_the_web_is_refused_in_one_sentence(url):
     with pytest.raises(
-        UserError, match="--notify is an address that begins with http:// or https://"
+        UserError, match="--notify must be an address that begins with http:// or https://"
     ) as caught:
         notify.check(url)
     assert "\n" not in str(caught.value)
@@ -111,6 +111,6 @@ def test_a_study_tells_of_its_end_by_the_real_command_line(heard, write_study, s
     name = write_study(hidden=(0.0,))
     assert study(name, "--notify", "nowhere") == 2
     err = capsys.readouterr().err
-    assert err == "error: --notify is an address that begins with http:// or https:// and names a host\n"
+    assert err == "error: --notify must be an address that begins with http:// or https:// and names a host\n"
     assert study(name, "--notify", heard.url) == 0
     assert [told["text"] for _, _, told in heard.messages] == ["Study fake: all runs are complete."]

@@ -126,7 +126,7 @@ def test_a_bad_cell_is_named(tmp_path):
     def configure(trial):
         return config(trial.suggest_categorical("lr", [1e-3, -1.0]))
 
-    with pytest.raises(UserError, match=r"cell lr=-1\.0: optim\.lr is a positive number"):
+    with pytest.raises(UserError, match=r"cell lr=-1\.0: optim\.lr must be a positive number"):
         plan_of(configure, tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_choices_that_no_ledger_could_keep_are_refused(tmp_path):
 
 
 def test_a_baseline_that_is_no_cell_is_refused(tmp_path):
-    with pytest.raises(UserError, match="is none of its cells"):
+    with pytest.raises(UserError, match="is not one of its cells"):
         plan_of(lambda trial: config(), tmp_path, baseline={"ratio": 0.3})
 
 

@@ -54,9 +54,9 @@ def test_contrasts_change_no_key_and_older_descriptions_have_none(tmp_path):
     [
         (
             Contrast("x", of={"ratio": 0.7}, against={"ratio": 0.0}),
-            "none of the cells; the axes are strategy",
+            "not one of the cells; the axes are strategy",
         ),
-        (Contrast("x", of={"ration": 0.5}, against={"ratio": 0.0}), "none of the cells"),
+        (Contrast("x", of={"ration": 0.5}, against={"ratio": 0.0}), "not one of the cells"),
         (Contrast("x", of={"ratio": 0.5}, against={"ratio": (0.5, 0.0)}), "same cells on both sides"),
         (Contrast("x", of={"strategy": "tube"}, against={"strategy": "random"}), "1 of the same cells"),
     ],
@@ -71,7 +71,7 @@ def test_contrasts_are_all_that_a_study_tests():
     fields = {"question": "?", "configure": configure}
     with pytest.raises(UserError, match="claims or contrasts, not both"):
         Study(**fields, claims=(claim,), contrasts=(MORE,))
-    with pytest.raises(UserError, match="no contrasts"):
+    with pytest.raises(UserError, match="must have no baseline, claims or contrasts"):
         Study(**fields, mode="search", contrasts=(MORE,))
     with pytest.raises(UserError, match="text of its own"):
         Study(**fields, contrasts=(MORE, MORE))
@@ -94,8 +94,8 @@ def test_contrasts_belong_to_the_default_recipe():
         ({"looks": {3: 0.0}}, "above 0"),
         ({"looks": {2.5: 0.01}}, "increasing numbers of seeds"),
         ({"collapse": float("nan")}, "a value of its metric, not nan"),
-        ({"looks": {3: 0.01}, "mode": "search"}, "a search has no looks and no collapse"),
-        ({"collapse": 1.0, "mode": "search"}, "a search has no looks and no collapse"),
+        ({"looks": {3: 0.01}, "mode": "search"}, "a search must have no looks and no collapse"),
+        ({"collapse": 1.0, "mode": "search"}, "a search must have no looks and no collapse"),
     ],
 )
 def test_looks_and_collapse_that_cannot_be_meant_are_refused(fields, message):

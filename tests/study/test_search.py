@@ -223,10 +223,10 @@ def test_the_plan_of_a_search_says_what_it_may_propose(write, study, capsys):
     ("more", "arguments", "message"),
     [
         (FRONT, ["--seeds", "3"], "a search gives every trial seed 0"),
-        (FRONT, ["--trials", "-1"], "--trials is how many trials"),
+        (FRONT, ["--trials", "-1"], "--trials must be the total number of trials"),
         ("", ["--single"], "has no Pareto front to leave out; --single is for "),
         ('sampler="nsga2"', [], "nsga2 searches for a Pareto front"),
-        ('baseline={"hidden": 0.0}', [], "a search has no baseline"),
+        ('baseline={"hidden": 0.0}', [], "a search must have no baseline"),
     ],
 )
 def test_what_a_search_does_not_take_is_one_sentence(more, arguments, message, write, study, capsys):

@@ -48,16 +48,16 @@ def test_a_setting_is_in_the_plan_in_the_runs_and_in_the_record_of_what_was_aske
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("optim.clip_norm", "--set takes NAME=VALUE, such as optim.lr=3e-4, not 'optim.clip_norm'"),
+        ("optim.clip_norm", "--set must be given NAME=VALUE, such as optim.lr=3e-4, not 'optim.clip_norm'"),
         (
             "optim.clipnorm=1",
             "no setting 'optim.clipnorm' that --set could change; there are optim.clip_norm",
         ),
-        ("optim.batch_size=many", "optim.batch_size is a whole number, not 'many'"),
-        ("data.sampling=best", "data.sampling is 'centre' or 'random' or 'contiguous', not 'best'"),
-        ("optim.warmup=1.5", "optim.warmup is a share in [0, 1), not 1.5"),
-        ("optim.lr=nan", "optim.lr is a number, not nan"),
-        ("optim=1", "optim is made of settings: --set takes one of optim.lr, optim.weight_decay"),
+        ("optim.batch_size=many", "optim.batch_size must be a whole number, not 'many'"),
+        ("data.sampling=best", "data.sampling must be 'centre' or 'random' or 'contiguous', not 'best'"),
+        ("optim.warmup=1.5", "optim.warmup must be a number in [0, 1), not 1.5"),
+        ("optim.lr=nan", "optim.lr must be a number, not nan"),
+        ("optim=1", "optim is made of settings: --set must name one of optim.lr, optim.weight_decay"),
         ("seed=3", "--set cannot change seed; --seeds does"),
         ("recipe.type=x", "there is no setting 'recipe.type' that --set could change"),
         ("optim.weight_decay=0.1", "varies optim.weight_decay itself (0.4, 0.3, 0.65, 0.55)"),
@@ -75,7 +75,7 @@ def test_what_cannot_be_set_is_one_sentence(write_study, study, capsys, given, s
 def test_a_setting_that_is_given_twice_is_refused(write_study, study, capsys):
     write_study()
     assert study("fake", "--set", "optim.lr=1", "--set", "optim.lr=2") == 2
-    assert "--set gives optim.lr twice, '1' and '2'" in capsys.readouterr().err
+    assert "--set must give optim.lr one value, not both '1' and '2'" in capsys.readouterr().err
 
 
 def test_settings_are_changed_together(tmp_path):
@@ -116,7 +116,7 @@ def test_a_range_that_is_none_of_whole_numbers_is_one_sentence(place, study, cap
     (place / "studies/fake.py").write_text(SEARCH.replace("1, 9, step=2", span))
     assert study("fake", "--plan") == 2
     err = capsys.readouterr().err
-    assert "axis 'tenths' is a range of whole numbers" in err
+    assert "axis 'tenths' must go from a whole number to a higher one" in err
     assert err.count("\n") == 1
 
 

@@ -84,7 +84,7 @@ def test_a_run_has_results_on_both_and_can_be_asked_for_them_again(places, tmp_p
         (["transfer", "--pretrain-data", "dreams"], "no data set 'dreams'; there are"),
         (["transfer", "--pretrain-data", "folder"], "own videos need a place: --data folder:PATH"),
         (["transfer", "--pretrain-data", "moving_shapes_timed"], "not 'moving_shapes_timed' twice"),
-        (["transfer", "--data", "moving_shapes"], "evaluate_on names data by different names"),
+        (["transfer", "--data", "moving_shapes"], "evaluate_on must name each data set once"),
         (["transfer", "--pretrain-data", "moving_shapes:/there"], "moving_shapes takes no place"),
     ],
 )

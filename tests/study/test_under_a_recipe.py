@@ -79,7 +79,7 @@ def test_the_first_recipe_is_the_default_and_needs_no_name(fake, study, capsys):
             "study budget does not run under 'simvtp'; --recipe is for fake: mac",
         ),
         (["fake-simvtp"], "(for fake-simvtp say: fake --recipe simvtp)"),
-        (["my-own"], "a study file has no '-' in its name"),
+        (["my-own"], "a study file must have no '-' in its name"),
     ],
 )
 def test_a_recipe_that_a_study_does_not_have_is_refused(arguments, message, fake, study, place, capsys):
@@ -109,7 +109,7 @@ def test_under_a_recipe_a_study_may_have_another_metric_and_contrasts_of_its_own
     assert (other.metric, other.direction, other.contrasts) == ("t2v_meanr", "minimize", ())
     assert (own.metric, own.direction, own.contrasts) == ("pointing", "maximize", (held,))
     assert own.question == "How much, under slan?"
-    with pytest.raises(UserError, match="flip, which is none of its recipes mac, simvtp, slan"):
+    with pytest.raises(UserError, match="flip, which is not one of its recipes mac, simvtp, slan"):
         replace(study, by_recipe={"flip": {}})
 
 

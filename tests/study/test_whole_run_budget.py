@@ -46,7 +46,7 @@ def test_one_stage_gets_the_very_number_that_was_written(amount):
 )
 def test_a_budget_that_is_none_is_refused(text):
     for own in (stages(0.5), stages(0.5, 0.25)):
-        with pytest.raises(UserError, match="--budget is a factor"):
+        with pytest.raises(UserError, match="--budget must be a factor"):
             with_budget(own, text)
 
 

@@ -73,13 +73,16 @@ def test_workers_stop_when_the_first_process_is_killed(write_study, command):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--workers", "0"], "--workers is auto, one a GPU or core, or a number from 1 on, not '0'"),
-        (["--workers", "many"], "--workers is auto, one a GPU or core, or a number from 1 on, not 'many'"),
-        (["--processes", "0"], "--processes is how many share each batch of a run, 1 or more, not 0"),
+        (["--workers", "0"],
+         "--workers must be auto (one for each GPU or core) or a number of at least 1, not '0'"),
+        (["--workers", "many"],
+         "--workers must be auto (one for each GPU or core) or a number of at least 1, not 'many'"),
+        (["--processes", "0"],
+         "--processes must be the number of processes that share each batch of a run, 1 or more, not 0"),
         (["--workers", "2", "--processes", "2"],
-         "--workers and --processes both divide this machine: give one of them"),
+         "--workers and --processes both divide this machine: give only one of them"),
         (["--workers", "2", "--device", "cuda:1"],
-         "several workers or processes take a GPU each: --device is cpu or cuda, not cuda:1"),
+         "several workers or processes take a GPU each: --device must be cpu or cuda, not cuda:1"),
     ],
 )  # fmt: skip
 def test_options_that_contradict_each_other_are_refused(write_study, study, capsys, options, said):
@@ -97,5 +100,5 @@ def test_each_worker_has_a_device(monkeypatch):
     assert places("auto", "cpu", 2) == ["cpu", "cpu"]
     assert places("auto", "cpu", 64) == ["cpu"] * 8
     assert places("2", "", 4) == ["", ""]
-    with pytest.raises(UserError, match="4 workers want a GPU each; there are 3"):
+    with pytest.raises(UserError, match="4 workers need a GPU each; there are 3"):
         places("4", "cuda", 8)

@@ -93,7 +93,7 @@ def test_what_is_no_archive_is_refused_and_writes_nothing_outside(results, tmp_p
             unpack(bad, tmp_path / "into")
     for content in (b"", b"no zip", bad.read_bytes()[:40]):
         bad.write_bytes(content)
-        with pytest.raises(UserError, match="no archive of runs"):
+        with pytest.raises(UserError, match="not an archive of runs"):
             unpack(bad, tmp_path / "into")
     assert not (tmp_path / "into").exists()
     assert not (tmp_path / "evil").exists()

@@ -229,7 +229,7 @@ def test_values_that_look_like_secrets_and_long_ones_are_cut(mirror, make_run):
 def test_something_else_than_a_run_directory_is_refused(mirror, tmp_path):
     from workbench.tracking.run_dir import RunDir
 
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         mirror.sync(RunDir(tmp_path))
 
 

@@ -85,9 +85,9 @@ def test_status_keeps_what_was_known_and_going_on_clears_the_failure(run):
 
 
 def test_states_and_failures_outside_the_vocabulary_are_refused(run):
-    with pytest.raises(ValueError, match="state is one of"):
+    with pytest.raises(ValueError, match="state must be one of"):
         run.set_status("done")
-    with pytest.raises(ValueError, match="failure is one of"):
+    with pytest.raises(ValueError, match="failure must be one of"):
         run.set_status("failed", failure="bad luck")
 
 

@@ -160,10 +160,15 @@ def test_importing_sends_to_it_alone_or_beside_mlflow(make_run, results, capsys)
 @pytest.mark.parametrize(
     ("name", "mode", "missing", "said"),
     [
-        ("trackio", "offline", False, "--also is 'wandb', for Weights & Biases beside MLflow, not 'trackio'"),
+        (
+            "trackio",
+            "offline",
+            False,
+            "--also must be 'wandb', for Weights & Biases beside MLflow, not 'trackio'",
+        ),
         ("WANDB", "offline", False, "not 'WANDB'"),
         ("wandb,mlflow", "offline", False, "not 'wandb,mlflow'"),
-        ("wandb", "disabled", False, "WANDB_MODE is online or offline, not 'disabled'"),
+        ("wandb", "disabled", False, "WANDB_MODE must be online or offline, not 'disabled'"),
         ("wandb", "offline", True, "which is not installed: pip install 'workbench[wandb]'"),
     ],
 )

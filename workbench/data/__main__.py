@@ -1,5 +1,7 @@
-"""`python -m workbench.data list`: the data sets. `... check PATH`: what is right and wrong with a folder of
-videos, or with `NAME:PATH`. `... shard PATH --into DIR`: the same data as shards."""
+"""Command line of data sets.
+
+`python -m workbench.data list` lists them, `... check PATH` reports on a folder of videos or on `NAME:PATH`,
+and `... shard PATH --into DIR` writes the data as shards."""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from workbench.tracking.files import check_folder, write_atomic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 where all is fine, 1 where a study would stumble, 2 where there is nothing to work on."""
+    """Exit code: 0 without problems, 1 if a study would have problems, 2 if there are no data."""
     options = _parser().parse_args(arguments)
     if options.command == "list":
         print(listing())
@@ -27,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "shard":
             return _shard(options)
-        if options.json:  # now rather than after minutes of decoding
+        if options.json:  # fail now rather than after minutes of decoding
             folder = options.json.absolute().parent
             if not folder.is_dir() or options.json.is_dir():
-                raise UserError(f"--json should be a file in a folder that is there, not {options.json}")
+                raise UserError(f"--json must be a file in an existing folder, not {options.json}")
             check_folder(folder, "--json")
         report = check(options.place)
         print(text(report))
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _shard(options: argparse.Namespace) -> int:
-    """Makes shards, and says what there is now; 1 where files of clips were missing."""
+    """Writes shards and reports them. Exit code 1 if files of clips were missing."""
     from workbench.data.shards.write import shard
 
     made = shard(options.source, options.into, clips=options.clips, progress=sys.stderr.isatty())
@@ -62,12 +64,12 @@ def _shard(options: argparse.Namespace) -> int:
 
 
 def listing() -> str:
-    """Each data set with how it is named on a command line, and what it is in a line."""
+    """Each data set with its name on the command line and a description of one line."""
     rows = []
     for name in datasets.names():
         try:
             module = datasets.load(name)
-        except UserError as error:  # a file of the user's own
+        except UserError as error:  # from a user's file
             rows.append((name, str(error)))
             continue
         place = f"{name}:PATH" if getattr(module, "SOURCE", "") else name
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     sharding = commands.add_parser("shard", help="write tar files in WebDataset's layout, for shards:DIR")
     sharding.add_argument("source", metavar="SOURCE", help="a folder with captions.csv, or NAME or NAME:PATH")
     sharding.add_argument("--into", type=Path, required=True, metavar="DIR", help="the folder of the shards")
-    sharding.add_argument("--clips", type=int, default=1000, help="clips of a shard")
+    sharding.add_argument("--clips", type=int, default=1000, help="number of clips in a shard")
     return parser
 
 

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     if options.json:  # now rather than after minutes of decoding
         if not options.json.absolute().parent.is_dir() or options.json.is_dir():
-            raise UserError(f"--json should be a file in a folder that is there, not {options.json}")
+            raise UserError(f"--json must be a file in an existing folder, not {options.json}")
         check_folder(options.json.absolute().parent, "--json")
     from workbench.evaluate.measure import Request, evaluate
     from workbench.evaluate.summary import text
@@ -83,18 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("run_dir", type=Path, metavar="RUN_DIR", help="folder of a complete run, with its weights")
-    add("--data", default="", help="a data set, NAME or NAME:PATH; by default the run's own")
-    add("--split", choices=("test", "val"), default="test", help="what is searched (test)")
+    add("--data", default="", help="data set, NAME or NAME:PATH (default: the run's own)")
+    add("--split", choices=("test", "val"), default="test", help="split to measure on (default: test)")
     add(
         "--tasks",
         nargs="+",
         default=[],
         metavar="TASK",
-        help="such as retrieval dual_softmax; by default those of the run, and of the data's conventions",
+        help="tasks, such as retrieval dual_softmax (default: the run's and those usual for the data)",
     )
     add("--allow-bad-eval", action="store_true", help="evaluate without the videos that are broken")
     add("--data-root", type=Path, default=Path(data) if data else None, help="folder of prepared data")
-    add("--device", default=os.environ.get("WORKBENCH_DEVICE") or "auto", help="auto, cpu, cuda, cuda:1")
+    add("--device", default=os.environ.get("WORKBENCH_DEVICE") or "auto", help="auto, cpu, cuda or cuda:N")
     add("--json", type=Path, help="write all that was found to this file as well")
     return parser
 

@@ -30,10 +30,10 @@ def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
     [device] = before
     if device != "cpu":
         raise UserError(
-            f"the runs so far are from {device}, which is not usable here now; bring it back, or go on on "
+            f"the runs so far are from {device}, which is not usable here now; bring it back, or choose "
             "another device with --device"
         )
-    print(f"going on on {device}, as the runs before; --device takes another")
+    print(f"continuing on {device}, as the runs before; --device chooses another")
     return device
 
 

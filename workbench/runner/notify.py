@@ -103,4 +103,4 @@ def check(url: str) -> None:
     except ValueError:  # a port that is no number
         usable = False
     if url and (not usable or any(letter.isspace() for letter in url)):
-        raise UserError("--notify is an address that begins with http:// or https:// and names a host")
+        raise UserError("--notify must be an address that begins with http:// or https:// and names a host")

@@ -34,7 +34,7 @@ def parse_size(text: str) -> float:
         return math.inf
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]B)", text.strip(), re.IGNORECASE)
     if found is None:
-        raise UserError(f"--checkpoint-quota is a size such as 500MB or 5GB, or none, not {text!r}")
+        raise UserError(f"--checkpoint-quota must be a size such as 500MB or 5GB, or none, not {text!r}")
     return float(found[1]) * _UNITS[found[2].upper()]
 
 

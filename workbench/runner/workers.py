@@ -28,14 +28,19 @@ MOST = 8
 def check(workers: str, processes: int, device: str) -> None:
     """Refuses options that contradict each other, before anything is loaded."""
     if processes < 1:
-        raise UserError(f"--processes is how many share each batch of a run, 1 or more, not {processes}")
+        raise UserError(
+            f"--processes must be the number of processes that share each batch of a run, 1 or more, not "
+            f"{processes}"
+        )
     if workers and workers != "auto" and not (workers.isdecimal() and int(workers)):
-        raise UserError(f"--workers is auto, one a GPU or core, or a number from 1 on, not {workers!r}")
+        raise UserError(
+            f"--workers must be auto (one for each GPU or core) or a number of at least 1, not {workers!r}"
+        )
     if workers and processes > 1:
-        raise UserError("--workers and --processes both divide this machine: give one of them")
+        raise UserError("--workers and --processes both divide this machine: give only one of them")
     if ":" in device and (workers or processes > 1):
         raise UserError(
-            f"several workers or processes take a GPU each: --device is cpu or cuda, not {device}"
+            f"several workers or processes take a GPU each: --device must be cpu or cuda, not {device}"
         )
 
 
@@ -57,7 +62,7 @@ def places(workers: str, device: str, cores: int) -> list[str]:
     there = torch.cuda.device_count()
     wanted = there if workers == "auto" else int(workers)
     if wanted > there:
-        raise UserError(f"{wanted} workers want a GPU each; there are {there}")
+        raise UserError(f"{wanted} workers need a GPU each; there are {there}")
     return [f"cuda:{number}" for number in range(wanted)]
 
 

@@ -180,7 +180,7 @@ def make_plan(study: Study, options: Options, root: Path) -> Plan:
     if options.trials:
         raise UserError(f"study {study.name} runs every cell; --trials is for searches")
     if options.quick and options.seeds:
-        raise UserError("--quick is one seed of each cell, and --seeds says which seeds: give one of them")
+        raise UserError("--quick is one seed of each cell, and --seeds says which seeds: give only one")
     cells: dict[str, Cell] = {}
     for axes, config in walk(study.configure, study.recipe):
         cell = build.cell(axes, config)
@@ -245,5 +245,5 @@ def _baselines(study: Study, cells: Sequence[Cell]) -> tuple[Cell, ...]:
     bases = [cell for cell in found.values() if cell is not None]
     if len(bases) < len(found):
         where = f" for every choice of {', '.join(study.within)}" if study.within else ""
-        raise UserError(f"the baseline {wanted} of study {study.name!r} is none of its cells{where}")
+        raise UserError(f"the baseline {wanted} of study {study.name!r} is not one of its cells{where}")
     return tuple({cell.key: cell for cell in bases}.values())

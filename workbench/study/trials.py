@@ -62,12 +62,12 @@ class Asking(ABC):
         except UserError as error:
             raise UserError(f"cell {naming.cell(self.axes, {}) or '(no axes)'}: {error}") from error
         if not isinstance(config, RunConfig):
-            raise UserError(f"configure should return a RunConfig, not {type(config).__name__}")
+            raise UserError(f"configure must return a RunConfig, not {type(config).__name__}")
         return config
 
     def suggest_categorical(self, name: str, choices: Sequence[_C]) -> _C:
         if not choices or not all(c is None or isinstance(c, bool | int | float | str) for c in choices):
-            raise UserError(f"the choices of axis {name!r} are numbers, words, True, False or None")
+            raise UserError(f"the choices of axis {name!r} must be numbers, words, True, False or None")
         self._remember(name, tuple(choices))
         value = self._choose(name, choices)
         self.axes[name] = value
@@ -76,7 +76,8 @@ class Asking(ABC):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
             raise UserError(
-                f"axis {name!r} is no range of numbers{' above zero' if log else ''}: {low} to {high}"
+                f"axis {name!r} must go from a number to a higher one{', above zero' if log else ''}, not "
+                f"{low} to {high}"
             )
         span = Range(low=float(low), high=float(high), log=log)
         self._remember(name, span)
@@ -94,9 +95,9 @@ class Asking(ABC):
             or (high - low) % step
             or (log and (low < 1 or step > 1))
         ):
-            kind = "above zero in steps of 1" if log else "and steps that lead from one to the other"
+            kind = "above zero in steps of 1" if log else "in steps that lead from one to the other"
             raise UserError(
-                f"axis {name!r} is a range of whole numbers: two of them {kind}, not {low!r} to {high!r} "
+                f"axis {name!r} must go from a whole number to a higher one, {kind}, not {low!r} to {high!r} "
                 f"in steps of {step!r}"
             )
         span = Range(low=low, high=high, log=log, step=step)

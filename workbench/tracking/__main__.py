@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
     into.add_argument("paths", nargs="+", type=Path, help="run directories, or folders that hold some")
-    into.add_argument("--also", default="", metavar="NAME", help="a second tracker beside MLflow: wandb")
+    into.add_argument("--also", default="", metavar="NAME", help="second tracker beside MLflow: wandb")
     show = commands.add_parser("show", help="open MLflow's pages over the runs; ends with Ctrl-C")
     results = os.environ.get("WORKBENCH_RESULTS", "results")
     address = os.environ.get("WORKBENCH_MLFLOW", "")
@@ -63,7 +63,7 @@ def _with_store(options: argparse.Namespace) -> int:
     second = options.also if options.command == "import" else ""
     mirrors.check(second)
     if options.mlflow == "none" and not second:
-        raise UserError("--mlflow names a store; none is no store")
+        raise UserError("--mlflow must name a store, not be none")
     check_folder(options.results, "--results")
     storage = os.environ.get("WORKBENCH_STORAGE", "")
     check_addresses(options.results, storage, options.mlflow)
@@ -110,7 +110,7 @@ def _gather(options: argparse.Namespace) -> int:
 
 def _archive(options: argparse.Namespace) -> int:
     if options.into.suffix != ".zip":
-        raise UserError(f"--into names a file that ends in .zip, not {options.into}")
+        raise UserError(f"--into must name a file that ends in .zip, not {options.into}")
     count, size = archive(options.results, options.studies, options.into)
     print(f"{count} run{'' if count == 1 else 's'} in {options.into} ({size / 1e6:.2f} MB)")
     return 0

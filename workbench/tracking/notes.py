@@ -45,7 +45,7 @@ def read_all(run: RunDir) -> dict[str, Note]:
 def write(run: RunDir, note: Note, against: str = "") -> None:
     """Replaces the note, in one step; `UserError` where it is too long. An empty one is taken away."""
     if len(note.note) > LONGEST:
-        raise UserError(f"a note has at most {LONGEST} letters, not {len(note.note)}")
+        raise UserError(f"a note must have at most {LONGEST} characters, not {len(note.note)}")
     with wait_for_lock(run.file("notes.lock")):
         known = _read(run) | {check_name(against, "key of a cell") if against else "": note}
         others = {key: asdict(one) for key, one in known.items() if key and one}
@@ -87,7 +87,7 @@ def _read(run: RunDir) -> dict[str, Note]:
     record = run.read_json(FILE)
     others = record.get("against", {})
     if not isinstance(others, dict):
-        raise UserError(f"{run.file(FILE)} is damaged: `against` is no object")
+        raise UserError(f"{run.file(FILE)} is damaged: `against` is not an object")
     return {key: _note(run, value) for key, value in {"": record, **others}.items()}
 
 
@@ -95,5 +95,5 @@ def _note(run: RunDir, value: Any) -> Note:
     known: Mapping[str, Any] = value if isinstance(value, Mapping) else {"note": None}
     note, pinned = known.get("note", ""), known.get("pinned", False)
     if not (isinstance(note, str) and isinstance(pinned, bool)):
-        raise UserError(f"{run.file(FILE)} is damaged: a note is a text and whether it is pinned")
+        raise UserError(f"{run.file(FILE)} is damaged: a note must be a text and whether it is pinned")
     return Note(note=note[:LONGEST], pinned=pinned)

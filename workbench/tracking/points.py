@@ -48,7 +48,7 @@ def recorded(directory: RunDir) -> dict[tuple[str, int], tuple[float, float]]:
             raise UserError(f"{path} has a row without a step: {str(row)[:200]}") from error
         if not (abs(step) < MAX_NUMBER and abs(seconds) < MAX_NUMBER):
             raise UserError(
-                f"{directory.file('metrics.jsonl')} has a row of a step or time out of all bounds"
+                f"{directory.file('metrics.jsonl')} has a row whose step or time is out of bounds"
             )
         for name, value in row.items():
             if _is_metric(name, value):

@@ -64,13 +64,13 @@ class Status:
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
-            raise ValueError(f"state is one of {', '.join(STATES)}, not {self.state!r}")
+            raise ValueError(f"state must be one of {', '.join(STATES)}, not {self.state!r}")
         if self.failure is not None and self.failure not in FAILURES:
-            raise ValueError(f"failure is one of {', '.join(FAILURES)}, not {self.failure!r}")
+            raise ValueError(f"failure must be one of {', '.join(FAILURES)}, not {self.failure!r}")
         for name in ("step", "steps", "pid", "attempt", "started", "updated", "seconds", "spent"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not -MAX_NUMBER < value < MAX_NUMBER:
-                raise TypeError(f"{name} is a number below {MAX_NUMBER:.0e}, not {str(value)[:40]!r}")
+                raise TypeError(f"{name} must be a number below {MAX_NUMBER:.0e}, not {str(value)[:40]!r}")
 
 
 class Metrics(NamedTuple):
@@ -129,7 +129,7 @@ class RunDir:
         except (ValueError, RecursionError, OSError) as error:  # numbers of 5,000 digits, a folder, ...
             raise UserError(f"{path} is not readable JSON: {getattr(error, 'strerror', error)}") from error
         if not isinstance(value, dict):
-            raise UserError(f"{path} should hold a JSON object")
+            raise UserError(f"{path} must hold a JSON object")
         return value
 
     def read_arrays(self, name: str, *arrays: str) -> list[np.ndarray]:
@@ -164,7 +164,7 @@ class RunDir:
         try:
             return RunConfig.from_json(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(f"{self.path} is no run directory: it has no config.json") from error
+            raise UserError(f"{self.path} is not a run directory: it has no config.json") from error
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
@@ -181,11 +181,11 @@ class RunDir:
         """
         found = self.read_json("run.json")
         if not isinstance(found.get("axes", {}), dict):
-            raise UserError(f"{self.file('run.json')} has axes that are no object")
+            raise UserError(f"{self.file('run.json')} has axes that are not an object")
         for name in (*needed, "seed") if needed else ():
             kind = {"seed": int, "axes": dict}.get(name, str)
             if type(found.get(name)) is not kind:
-                raise UserError(f"{self.file('run.json')} has no {name}, or none that could be one")
+                raise UserError(f"{self.file('run.json')} has no valid {name}")
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class RunDir:
         try:
             return Status(**known)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{self.file('status.json')} is no status of a run: {error}") from error
+            raise UserError(f"{self.file('status.json')} is not the status of a run: {error}") from error
 
     def set_status(self, state: str, **changes: Any) -> Status:
         """Writes the status: what was known before, with `changes` and the present time.

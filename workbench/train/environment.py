@@ -24,7 +24,9 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device {name!r} is not usable here; allowed are auto, cpu and cuda") from error
+        raise UserError(
+            f"device {name!r} is not usable here; allowed are auto, cpu, cuda and cuda:N"
+        ) from error
     return device
 
 

@@ -58,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _launch(options: argparse.Namespace) -> int:
     """Runs it in several processes of this machine, and settles a record that none of them could."""
     size, run = options.processes, _opened(options.run_dir)
-    if size < 1 or "WORLD_SIZE" in os.environ:
-        raise UserError(f"--processes is 1 or more, and not given where torchrun counts, not {size}")
+    if size < 1:
+        raise UserError(f"--processes must be 1 or more, not {size}")
+    if "WORLD_SIZE" in os.environ:
+        raise UserError(f"--processes {size} cannot be given under torchrun, which sets their number")
     check(run.config(), size)
     check_place(options.device, size)
     code = launch(size, lambda: _main(options), harmless=(0, INTERRUPTED))
@@ -103,11 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data-root",
         type=Path,
         default=Path(os.environ.get("WORKBENCH_DATA", "results/data")),
-        help="where prepared data sets lie (WORKBENCH_DATA)",
+        help="folder of prepared data (WORKBENCH_DATA)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--save-every", type=float, default=120.0, help="seconds between checkpoints")
-    parser.add_argument("--processes", type=int, default=1, help="of this machine that share each batch")
+    parser.add_argument("--processes", type=int, default=1, help="number of processes that share each batch")
     return parser
 
 

@@ -152,7 +152,7 @@ class World:
         found = self.all_gather([int.from_bytes(digest[:6]) for digest in digests])
         for name, column in zip(facts, found.T, strict=True):
             if len(set(column)) > 1:
-                raise UserError(f"the processes of this run disagree about {name}: it has to be one for all")
+                raise UserError(f"the processes of this run disagree about {name}: it must be the same")
 
     def report_failure(self, failure: str, reason: str) -> None:
         """Leaves word of why this process ends, for the one that writes the record."""
@@ -177,7 +177,8 @@ def check_shared(batch: int, size: int) -> None:
     """Refuses a batch that the processes do not divide."""
     if size > 1 and (batch % size or batch < 2 * size):
         raise UserError(
-            f"{size} processes need as many rows of a batch each, two at least, not {batch} in all"
+            f"a batch must have the same number of rows for each of {size} processes, at least 2, not "
+            f"{batch} in all"
         )
 
 
@@ -188,11 +189,11 @@ def check_place(name: str, local_size: int) -> None:
     """
     if local_size > 1 and ":" in name:
         raise UserError(
-            f"{local_size} processes take a GPU each: --device is auto, cpu or cuda, not {name!r}"
+            f"{local_size} processes take a GPU each: --device must be auto, cpu or cuda, not {name!r}"
         )
     there = torch.cuda.device_count()
     if local_size > there and (name == "cuda" or (name == "auto" and there)):
-        raise UserError(f"{local_size} processes want a GPU each; there are {there}")
+        raise UserError(f"{local_size} processes need a GPU each; there are {there}")
 
 
 def place(name: str) -> torch.device:

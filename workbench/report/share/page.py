@@ -41,7 +41,7 @@ li,p,figcaption{overflow-wrap:anywhere}figcaption{font-size:.9rem;color:#555}
 def check_file(path: Path) -> None:
     """Refuses what no page can be written to, before anything is read."""
     if path.suffix != ".html":
-        raise UserError(f"--share writes one page, so its FILE ends in .html, not {path.name!r}")
+        raise UserError(f"--share writes one page, so its FILE must end in .html, not be {path.name!r}")
     if not path.parent.is_dir():
         raise UserError(f"--share: there is no folder {path.parent}")
     if path.is_dir():

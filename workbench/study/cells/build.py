@@ -114,7 +114,7 @@ class Builder:
         if other and other not in known:
             raise UserError(
                 f"study {self.study.name} asks for {self.study.metric}, but its runs are evaluated on "
-                f"{', '.join(known) or 'no other data'}: evaluate_on names them"
+                f"{', '.join(known) or 'no other data'}: evaluate_on must name {other}"
             )
 
     def _check_tasks(self, config: RunConfig, known: Mapping[DataConfig, datasets.Described]) -> None:
@@ -177,8 +177,8 @@ def _on(config: RunConfig, study: Study, options: Options) -> RunConfig:
         own = names.get(config.data.name, config.data.name)
         if list(names.values()).count(own) > 1 or (len(names) == 1 and own in names.values()):
             raise UserError(
-                f"--pretrain-data and --data name two data sets by which their metrics are told apart, not "
-                f"{own!r} twice"
+                f"--pretrain-data and --data must name two data sets, by which their metrics are told apart, "
+                f"not {own!r} twice"
             )
 
     def renamed(data: DataConfig) -> DataConfig:
@@ -198,9 +198,7 @@ def _mixed(config: RunConfig, options: Options) -> RunConfig:
         for stage in config.stages
     ]
     if not any(stage.data in (None, config.data) for stage in config.stages):
-        raise UserError(
-            f"--mix is read by turns with {config.data.name}, on which no stage of this study trains"
-        )
+        raise UserError(f"--mix alternates with {config.data.name}, on which no stage of this study trains")
     tested = {one.name: one for one in config.evaluate_on}
     for one in some:
         tested.setdefault(one.data.name, replace(one.data, text="captions", crop=1.0, flip=0.0, jitter=0.0))

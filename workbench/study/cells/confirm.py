@@ -50,14 +50,14 @@ def planned(study: Study, options: Options, root: Path, results: Path) -> Plan:
         return make_plan(study, options, root)
     if options.confirm < 0:
         raise UserError(
-            f"--confirm is how many of the best trials to run with fresh seeds, not {options.confirm}"
+            f"--confirm must be the number of best trials to run with new seeds, not {options.confirm}"
         )
     if options.trials:
         raise UserError("--trials is for the search itself; --confirm takes the trials that are there")
     seeds = options.seeds or SEEDS
     if 0 in seeds:
         raise UserError(
-            "the search ran with seed 0; --confirm takes fresh seeds, as --seeds 3 or --seeds 1,2,3"
+            "the search ran with seed 0; --confirm needs new seeds, such as --seeds 3 or --seeds 1,2,3"
         )
     search = make_plan(study, replace(options, seeds=(), confirm=0), root)
     if search.space is None:

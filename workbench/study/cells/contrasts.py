@@ -37,7 +37,7 @@ class Contrast:
             if not found:
                 names = dict.fromkeys(axis for ways in cells.values() for axes in ways for axis in axes)
                 raise UserError(
-                    f"the contrast {self.text!r} names {dict(pattern)}, which is none of the cells; the "
+                    f"the contrast {self.text!r} names {dict(pattern)}, which is not one of the cells; the "
                     f"axes are {', '.join(names)}, with the values of the study file"
                 )
         if both := [key for key in of if key in against]:

@@ -78,7 +78,7 @@ def parse_mix(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, float], ...]:
             found.append((data, float(share)))
         except ValueError:
             raise UserError(
-                f"--mix takes data and their share of the steps, such as 0.25, not {share!r}"
+                f"--mix must give the share of the steps as a number such as 0.25, not {share!r}"
             ) from None
     return tuple(found)
 
@@ -92,14 +92,19 @@ def parse_seeds(text: str, first: int = 0) -> tuple[int, ...]:
     `7,` for this one alone."""
     parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds is how many (3) or which (0,1,2, or 7, for one), not {text!r}")
+        raise UserError(
+            f"--seeds must be a number of seeds (3) or a list of seeds (0,4,7; one seed: 7,), not {text!r}"
+        )
     numbers = [int(part) for part in parts]
     if len(numbers) == 1 and "," not in text:
         if numbers[0] > MOST_SEEDS:
-            raise UserError(f"--seeds {text} asks for that many seeds, {MOST_SEEDS} are the most")
+            raise UserError(
+                f"--seeds must be a number of at most {MOST_SEEDS} seeds, not {numbers[0]}; that seed alone "
+                f"is --seeds {numbers[0]},"
+            )
         numbers = list(range(first, first + numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds needs at least one seed, none of them twice, not {text!r}")
+        raise UserError(f"--seeds must name at least one seed, each once, not {text!r}")
     return tuple(numbers)
 
 

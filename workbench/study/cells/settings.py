@@ -23,9 +23,9 @@ def parse(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not (name and sign and value):
-            raise UserError(f"--set takes NAME=VALUE, such as optim.lr=3e-4, not {text!r}")
+            raise UserError(f"--set must be given NAME=VALUE, such as optim.lr=3e-4, not {text!r}")
         if name in found:
-            raise UserError(f"--set gives {name} twice, {found[name]!r} and {value!r}; it has one value")
+            raise UserError(f"--set must give {name} one value, not both {found[name]!r} and {value!r}")
         if name in ELSEWHERE:
             raise UserError(f"--set cannot change {name}; {ELSEWHERE[name]} does")
         found[name] = value
@@ -66,11 +66,11 @@ def _put(content: dict[str, Any], name: str, text: str) -> None:
         raise UserError(_unknown(content, name))
     if _holds_settings(node[last]):
         inner = [known for known in _names(content) if known.startswith(f"{name}.")]
-        raise UserError(f"{name} is made of settings: --set takes one of {', '.join(inner)}")
+        raise UserError(f"{name} is made of settings: --set must name one of {', '.join(inner)}")
     try:
         node[last] = _read(text, hints[last])
     except ValueError:
-        raise UserError(f"{name} is {in_words(hints[last])}, not {text!r}") from None
+        raise UserError(f"{name} must be {in_words(hints[last])}, not {text!r}") from None
 
 
 def _inside(node: Any, part: str) -> Any:

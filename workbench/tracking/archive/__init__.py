@@ -130,13 +130,13 @@ def _read(file: Path) -> dict[str, bytes]:
                 _check(file, entry.filename)
             return {entry.filename: packed.read(entry) for entry in entries}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UserError(f"{file} is no archive of runs, or is damaged: {error}") from error
+        raise UserError(f"{file} is not an archive of runs, or is damaged: {error}") from error
 
 
 def _check(file: Path, name: str) -> None:
     """Refuses a name that is not `runs/STUDY/FILE` or `runs/STUDY/RUN/FILE`."""
     first, *rest = name.split("/")
     if first != "runs" or len(rest) not in (2, 3):
-        raise UserError(f"{file} is no archive of runs: it holds {name[:80]!r}")
+        raise UserError(f"{file} is not an archive of runs: it holds {name[:80]!r}")
     for part in rest:
         check_name(part, "name in an archive")

@@ -109,7 +109,9 @@ class QueryValues:
         shapes = {found.shape for found in (values, names, *owners)}
         numbers = values.size > 0 and values.dtype.kind in "biuf" and bool(np.isfinite(values).all())
         if shapes != {(values.size,)} or not numbers:
-            raise UserError(f"{run.file(where.file)} is damaged: {where.values} is not one number a query")
+            raise UserError(
+                f"{run.file(where.file)} is damaged: {where.values} is not one number for each query"
+            )
         groups = tuple(str(group) for group in owners[0]) if owners else None
         digest = hashlib.sha256("\0".join(map(str, names.tolist())).encode()).hexdigest()
         return Answered(values, groups and self._groups.setdefault(groups, groups), digest)

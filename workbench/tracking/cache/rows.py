@@ -140,7 +140,7 @@ def _append(path: Path, lines: bytes) -> None:
 def content_of(path: Path) -> bytes:
     """Of a plain file; `OSError` where there is none."""
     if not stat.S_ISREG(path.lstat().st_mode):  # a link might lead anywhere
-        raise FileNotFoundError(f"{path} is no file")
+        raise FileNotFoundError(f"{path} is not a file")
     return path.read_bytes()
 
 

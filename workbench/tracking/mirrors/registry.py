@@ -25,14 +25,14 @@ def check(name: str) -> None:
     if not name:
         return
     if name != WANDB:
-        raise UserError(f"--also is {WANDB!r}, for Weights & Biases beside MLflow, not {name!r}")
+        raise UserError(f"--also must be {WANDB!r}, for Weights & Biases beside MLflow, not {name!r}")
     if importlib.util.find_spec("wandb") is None:
         raise UserError(
             "--also wandb needs the package wandb, which is not installed: pip install 'workbench[wandb]'"
         )
     mode = os.environ.get("WANDB_MODE") or MODES[0]
     if mode not in MODES:
-        raise UserError(f"--also wandb sends runs, so WANDB_MODE is {' or '.join(MODES)}, not {mode!r}")
+        raise UserError(f"--also wandb sends runs, so WANDB_MODE must be {' or '.join(MODES)}, not {mode!r}")
 
 
 def reach(results: Path) -> Tracker:

@@ -70,7 +70,7 @@ class Mirror:
         """
         status = directory.status()
         if status is None or not directory.identity():
-            raise UserError(f"{directory.path} is no run directory: run.json or status.json is missing")
+            raise UserError(f"{directory.path} is not a run directory: run.json or status.json is missing")
         if status.state not in FINAL:
             return ""
         identity = directory.identity("study", "key", "cell")

@@ -21,8 +21,8 @@ def check_parts(recipe: type[BaseRecipe], optim: OptimConfig, objective: str, pr
     if objective not in recipe.CONTRASTS:
         has = " and ".join(map(repr, recipe.CONTRASTS)) or "none"
         raise UserError(
-            "optim.accumulate needs an objective that contrasts embeddings and nothing else: of "
-            f"{name} {has}, not {objective!r}"
+            "optim.accumulate above 1 needs an objective that contrasts embeddings and nothing else: for "
+            f"{name} that is {has}, not {objective!r}"
         )
     check_even(optim.batch_size, optim.accumulate, processes)
 
