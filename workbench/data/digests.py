@@ -45,10 +45,8 @@ class Digests:
             if not path.is_file():
                 return ["unreadable"]  # opening a pipe would wait for its writer
             state = path.stat()
-            if self._known is None:
-                self._known = _read(self._file)
             name, seen = str(path.absolute()), [state.st_size, state.st_mtime_ns]
-            match self._known.get(name):
+            match self._remembered(path):
                 case [size, changed, str(digest)] if [size, changed] == seen:
                     return [state.st_size, digest]
             digest = content(path, state.st_size)
@@ -57,6 +55,30 @@ class Digests:
         if time.time_ns() - state.st_mtime_ns > SETTLED:
             self._new[name] = [*seen, digest]
         return [state.st_size, digest]
+
+    def size(self, path: Path) -> int:
+        """Bytes of a file as it is remembered, else as it is; -1 where there is none."""
+        match self._remembered(path):
+            case [int(size), _, _]:
+                return size
+        try:
+            return path.stat().st_size
+        except OSError:
+            return -1
+
+    def known(self, path: Path) -> str:
+        """SHA-256, see `of`, of a file as it is remembered, else as it is; empty where it cannot be read."""
+        match self._remembered(path):
+            case [_, _, str(digest)]:
+                return digest
+        _, *digests = self.of(path)
+        return str(digests[0]) if digests else ""
+
+    def _remembered(self, path: Path) -> Any:
+        if self._known is None:
+            self._known = _read(self._file)
+        name = str(path.absolute())
+        return self._new.get(name) or self._known.get(name)
 
     def keep(self) -> None:
         """Writes what is new beside what the file holds by now."""
@@ -74,6 +96,11 @@ def content(path: Path, size: int) -> str:
         stream.seek(max(0, size - CHUNK))
         sha.update(stream.read(CHUNK))
     return sha.hexdigest()
+
+
+def edges(content: bytes) -> bytes:
+    """Of a whole file what `content` takes the SHA-256 of."""
+    return content[:CHUNK] + content[-CHUNK:]
 
 
 def _read(file: Path | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from workbench.config import DataConfig, RunConfig
 from workbench.data.sampling import evaluated_frames
 from workbench.data.store import FrameStore, is_ready, store_path
 from workbench.errors import UserError
+from workbench.evaluate.trained_on import Trained, compare, training_data
 from workbench.inspection import loading
 from workbench.metrics import full_name
 from workbench.models.text import Vocabulary
@@ -84,9 +85,10 @@ def evaluate(request: Request) -> dict[str, Any]:
         raise UserError(
             f"{', '.join(asked)} say nothing of {run.path.name}: its stages have not trained what they need"
         )
+    trained = training_data(run, config)
     record = (
-        _of_run(run, config, words)
-        | _of_data(part, data, request.split, config)
+        _of_run(run, config, words, trained)
+        | _of_data(part, data, request.split, compare(store, request.split, trained, request.root))
         | _of_captions(words, part)
         | environment.describe(device, precision)
         | {"tasks": list(found), "seconds": time.perf_counter() - started}
@@ -161,7 +163,7 @@ def _counting(bar: tqdm[NoReturn]) -> Callable[[], None]:
     return step
 
 
-def _of_run(run: RunDir, config: RunConfig, words: Vocabulary) -> dict[str, Any]:
+def _of_run(run: RunDir, config: RunConfig, words: Vocabulary, trained: Trained) -> dict[str, Any]:
     """Which model it is, and what it has learned from."""
     identity = run.identity()
     weights = run.file("checkpoints/model.safetensors")
@@ -174,11 +176,11 @@ def _of_run(run: RunDir, config: RunConfig, words: Vocabulary) -> dict[str, Any]
         "start": run.read_json("environment.json").get("start", ""),
         "weights_sha256": sha256,
         "tokenizer_sha256": hashlib.sha256(words.tokenizer.to_str().encode()).hexdigest(),
-        "trained_on": [{"data": one.name, "digest": one.digest} for one in config.training_data],
+        "trained_on": [{"data": one.name, "digest": one.digest} for one in trained.data],
     }
 
 
-def _of_data(part: Gallery, data: DataConfig, split: str, config: RunConfig) -> dict[str, Any]:
+def _of_data(part: Gallery, data: DataConfig, split: str, common: dict[str, Any]) -> dict[str, Any]:
     """What is searched, and whether the model has trained on such data."""
     store, (captions, _) = part.store, part.pairs
     stored = store.frames.shape[1]
@@ -186,7 +188,8 @@ def _of_data(part: Gallery, data: DataConfig, split: str, config: RunConfig) -> 
         "data": store.name,
         "digest": store.digest,
         "split": split,
-        "zero_shot": store.name not in {one.name for one in config.training_data},
+        "zero_shot": not any(common.values()),
+        "overlap": common,
         "frames_sha256": store.frames_sha256,
         "decoder": store.decoder,
         "frames": data.frames,

@@ -14,8 +14,7 @@ def text(found: Mapping[str, Any]) -> str:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    seen = "zero-shot, none of it was trained on" if found["zero_shot"] else _trained(found)
-    yield f"{found['recipe']} of {found['run']} on {found['data']}, {found['split']}: {seen}"
+    yield f"{found['recipe']} of {found['run']} on {found['data']}, {found['split']}: {_trained(found)}"
     yield (
         f"{found['clips']} clips, {found['captions']} captions; {found['frames']} frames of {found['size']} "
         f"pixels, SHA-256 {found['frames_sha256'][:12]}, by {found['decoder']}"
@@ -41,7 +40,20 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _trained(found: Mapping[str, Any]) -> str:
     """What of such data the model has trained on."""
-    same = found["digest"] in {one["digest"] for one in found["trained_on"] if one["data"] == found["data"]}
-    if same:
+    common = found.get("overlap") or {"clips": 0, "related": [], "unknown": ["this record does not say it"]}
+    if clips := common["clips"]:
+        least = "at least " if common["unknown"] else ""
+        return (
+            f"{least}{clips} of {found['clips']} clips have the name or the file of a clip that it was "
+            "trained on, so this is no zero-shot test"
+        )
+    if unknown := common["unknown"]:
+        return f"it was not checked whether these clips were trained on, since {unknown[0]}"
+    if not common["related"]:
+        return "zero-shot, none of it was trained on"
+    if (found["data"], found["digest"]) in {(one["data"], one["digest"]) for one in found["trained_on"]}:
         return "unseen clips of the data that it was trained on"
-    return "data of the name that it was trained on, with other content: no zero-shot test"
+    return (
+        f"clips unseen in training, of data that it was trained on as {' and '.join(common['related'])}, so "
+        "this is no zero-shot test"
+    )

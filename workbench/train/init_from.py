@@ -28,7 +28,7 @@ def start_from(
 
 
 def _start_part(recipe: BaseRecipe, one: InitFrom, words: Vocabulary, runs: Path | None) -> dict[str, str]:
-    run = _find(one.run, runs)
+    run = find_run(one.run, runs)
     path = run.file("checkpoints") / checkpoint.MODEL
     if not path.is_file():
         raise UserError(f"init_from: {one.run} has no weights ({path} is not there); run it to its end first")
@@ -55,7 +55,8 @@ def _start_part(recipe: BaseRecipe, one: InitFrom, words: Vocabulary, runs: Path
     return {"part": start, "run": one.run, "sha256": sha256}
 
 
-def _find(name: str, runs: Path | None) -> RunDir:
+def find_run(name: str, runs: Path | None) -> RunDir:
+    """The run that `InitFrom.run` names; runs: folder of the studies' run directories. Raises `UserError`."""
     beside = runs / name if runs is not None else Path(name)
     path = beside if beside.is_dir() else Path(name)
     if not path.is_dir():

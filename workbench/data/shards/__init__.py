@@ -95,6 +95,19 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
     return cache
 
 
+def members_of(addresses: Sequence[str], root: Path | None) -> dict[str, Member]:
+    """Id of each clip of these shards -> where its file lies. Raises `UserError` for shards that are gone.
+
+    root: of prepared data, where what is in each shard is kept.
+    """
+    kept = root / FOLDER if root is not None else None
+    return {
+        f"{name}/{sample.key}": Member(address, sample.offset, sample.size)
+        for name, address in zip(_names(addresses), addresses, strict=True)
+        for sample in samples_of(address, kept)
+    }
+
+
 def tasks(source: str) -> tuple[str, ...]:
     """By which data are evaluated that were made into shards, beside a run's own tasks."""
     return origin_of(locations.expand(source))[0].tasks

@@ -65,6 +65,11 @@ class StreamedFrames:
         self.bad: dict[int, str] = {}
         """Row -> why it cannot be decoded."""
 
+    @property
+    def addresses(self) -> list[str]:
+        """All shards of the data set."""
+        return [str(address) for address, _ in self._shards]
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -1,0 +1,122 @@
+"""Which clips of a data set are of videos that were training clips of another one. Nothing is decoded.
+
+The protocols of a benchmark name its videos alike. Any other data are compared by their files, wherever these
+are, also inside shards: files of equal size by what `Digests` knows of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench import data as datasets
+from workbench.data import shards
+from workbench.data.annotations.tree import without_suffix
+from workbench.data.digests import Digests, edges
+from workbench.data.index import Member
+from workbench.data.shards import locations
+from workbench.data.store import FrameStore
+from workbench.errors import UserError
+
+SEGMENT = re.compile(r"@[-+.e\d]+$")
+"""End of the name of a clip that is a part of a video."""
+Place = Path | Member | None
+"""Where the file of a clip is; None where that is not known."""
+
+
+class Overlap(NamedTuple):
+    """What one data set has in common with the training clips of another."""
+
+    clips: np.ndarray
+    """bool [N], whether each clip of the first one was a training clip of the other, by its name or file."""
+    known: bool
+    """Whether all could be compared."""
+
+
+def benchmark_of(name: str) -> str:
+    """The data set whose videos a data set has: `msrvtt` of `msrvtt-full` and of `msrvtt_qa`."""
+    base = name.partition("-")[0]
+    return min(
+        (one for one in datasets.names() if base == one or base.startswith(f"{one}_")), key=len, default=base
+    )
+
+
+def overlap(store: FrameStore, training: FrameStore, digests: Digests) -> Overlap:
+    """Compares all clips of a data set with the training clips of another."""
+    rows = np.unique(training.splits["train"].clips)
+    alike = benchmark_of(store.name) == benchmark_of(training.name)
+    theirs = {_names(training, alike)[row] for row in rows} - {""}
+    found = np.array([name in theirs for name in _names(store, alike)], bool)
+    places = _places(training, digests)
+    same, known = _same_files(_places(store, digests), [places[row] for row in rows], digests)
+    own = benchmark_of(store.name) in ("folder", "shards")
+    return Overlap(found | same, known or (alike and not own))
+
+
+def _names(store: FrameStore, alike: bool) -> list[str]:
+    """What the data call the video of each clip; empty where the name says nothing.
+
+    alike: whether names are compared with those of the same benchmark. Numbers are names in a benchmark only.
+    """
+    kind = benchmark_of(store.name)
+    if kind == "shards":  # they are numbered
+        return [""] * len(store.clip_ids)
+    ids = [SEGMENT.sub("", name) for name in store.clip_ids]
+    names = ids if kind == "folder" else [without_suffix(PurePosixPath(name).name) for name in ids]
+    return [name if alike or not name.isdecimal() else "" for name in names]
+
+
+def _places(store: FrameStore, digests: Digests) -> list[Place]:
+    if store.streamed is None:
+        return list(store.files)
+    try:
+        members = shards.members_of(store.streamed.addresses, digests.folder)
+    except UserError:  # they are gone
+        members = {}
+    return [members.get(name) for name in store.clip_ids]
+
+
+def _same_files(
+    places: Sequence[Place], others: Sequence[Place], digests: Digests
+) -> tuple[np.ndarray, bool]:
+    """For each place whether its file is among the others, and whether all files are known."""
+    by_size = defaultdict(list)
+    for other in dict.fromkeys(others):
+        by_size[_size(other, digests)].append(other)
+    contents: dict[Place, str] = {}
+
+    def content(place: Place) -> str:
+        if place not in contents:
+            contents[place] = _content(place, digests)
+        return contents[place]
+
+    sizes = [_size(place, digests) for place in places]
+    found = np.zeros(len(places), bool)
+    for row, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        if size >= 0 and (candidates := by_size.get(size)):
+            found[row] = content(place) in {content(other) for other in candidates} - {""}
+    known = -1 not in sizes and -1 not in by_size and "" not in contents.values()
+    return found, known
+
+
+def _size(place: Place, digests: Digests) -> int:
+    """Bytes of a file; -1 where it is not known."""
+    if isinstance(place, Member):
+        return place.size
+    return digests.size(place) if place is not None else -1
+
+
+def _content(place: Place, digests: Digests) -> str:
+    """What `Digests` knows of a file, in a shard or not; empty where it cannot be read."""
+    if isinstance(place, Path):
+        return digests.known(place)
+    try:
+        return hashlib.sha256(edges(locations.read(*place))).hexdigest() if place is not None else ""
+    except UserError:
+        return ""
