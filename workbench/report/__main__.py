@@ -62,7 +62,7 @@ def _check_archive(folder: Path, options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=called("report"),
-        description="Write a study's answer to RESULTS/reports/STUDY: page, tables, pictures.",
+        description="Write a study's answer to RESULTS/reports/STUDY: page, tables, figures.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -76,11 +76,17 @@ def _parser() -> argparse.ArgumentParser:
         "--asked",
         default="",
         metavar="PLAN",
-        help="of several plans of the study this one, such as 'budget 2x'; by default what the study asks",
+        help="report on this plan of the study, such as 'budget 2x' (default: the study as it stands)",
     )
-    add("--rows", nargs="+", default=[], metavar="AXIS", help="a table of its own: axes that stand down")
-    add("--columns", nargs="+", default=[], metavar="AXIS", help="axes that stand across")
-    add("--metrics", nargs="+", default=[], metavar="NAME", help="in each field, such as t2v_r1 clips_per_s")
+    add("--rows", nargs="+", default=[], metavar="AXIS", help="axes for the rows of a custom table")
+    add("--columns", nargs="+", default=[], metavar="AXIS", help="axes for its columns")
+    add(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="metrics in each cell of the table, such as t2v_r1 clips_per_s",
+    )
     add("--format", default="", metavar="FORM", help=f"'{INTERVAL}' (the default) or '{DEVIATION}'")
     add(
         "--check",
@@ -94,9 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=TEXT_WIDTH,
         metavar="POINTS",
-        help=f"width of the text that tables in LaTeX fit ({TEXT_WIDTH:.0f}: NeurIPS; article has 345)",
+        help="text width in points that LaTeX tables must fit "
+        f"({TEXT_WIDTH:.0f} for NeurIPS, 345 for article)",
     )
-    add("--data-root", default="", help="of --share: folder of prepared data, for its clips (RESULTS/data)")
+    add(
+        "--data-root",
+        default="",
+        help="folder of prepared data from which --share takes clips (default RESULTS/data)",
+    )
     return parser
 
 
@@ -108,9 +119,11 @@ def _report(options: argparse.Namespace) -> int:
 
     results = Path(options.results)
     if options.format not in ("", INTERVAL, DEVIATION):
-        raise UserError(f"--format is {INTERVAL!r} or {DEVIATION!r}, not {options.format!r}")
+        raise UserError(f"--format must be {INTERVAL!r} or {DEVIATION!r}, not {options.format!r}")
     if not 100 <= options.text_width <= 2000:
-        raise UserError(f"--text-width is a number of points from 100 to 2000, not {options.text_width:g}")
+        raise UserError(
+            f"--text-width must be a number of points from 100 to 2000, not {options.text_width:g}"
+        )
     if options.share is not None or options.data_root:
         _check_share(options)
     if len(options.studies) > 1:
@@ -161,7 +174,7 @@ def _joint(options: argparse.Namespace) -> int:
     from workbench.answer.joint.studies import together
 
     if options.asked:
-        raise UserError("--asked is one plan of one study; a report of several takes what each asks itself")
+        raise UserError("--asked is for one study; a report of several takes each study as it stands")
     if options.rows or options.columns or options.metrics or options.format:
         raise UserError("--rows, --columns, --metrics and --format make a table of one study, not of several")
     return _written(together(options.studies, Path(options.results)), options)
@@ -172,9 +185,9 @@ def _check_share(options: argparse.Namespace) -> None:
     from workbench.report.share.page import check_file
 
     if options.share is None:
-        raise UserError("--data-root is where --share finds clips; it goes with --share FILE.html")
+        raise UserError("--data-root is where --share finds clips: give --share FILE.html as well")
     if options.check is not None:
-        raise UserError("--share writes a page and --check compares a saved one: give one of them")
+        raise UserError("--share writes a page and --check compares a saved one: give only one of them")
     if options.rows or options.columns or options.metrics or options.format:
         raise UserError(
             "--share holds the whole answer; --rows, --columns, --metrics and --format make another table"

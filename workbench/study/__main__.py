@@ -145,15 +145,18 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     """Refuses what can be refused before anything is loaded or written."""
     check_addresses(results, options.storage, options.mlflow)
     if options.device and not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
-        raise UserError(f"--device is cpu, cuda or cuda:N, not {options.device!r}")
+        raise UserError(f"--device must be cpu, cuda or cuda:N, not {options.device!r}")
     asked = [f"--{name}" for name in ("plan", "status", "reconcile") if getattr(options, name)]
     if len(asked) > 1:
-        raise UserError(f"{' and '.join(asked)} do different things instead of running the study: give one")
+        raise UserError(f"give only one of {' and '.join(asked)}: each replaces running the study")
     if options.smoke and options.quick:
-        raise UserError("--smoke tries the whole path in small, --quick runs one seed of each cell: give one")
+        raise UserError(
+            "give either --smoke (a small test of the whole path) or --quick (one seed of each cell), "
+            "not both"
+        )
     if options.dry_run and options.slurm is None:
         raise UserError(
-            '--dry-run prints what --slurm "OPTIONS" would submit, which is to be given too; '
+            '--dry-run prints what --slurm "OPTIONS" would submit: give --slurm as well; '
             "--plan shows the runs of a study"
         )
     if options.slurm is None:  # else each job has a machine of its own
@@ -161,11 +164,11 @@ def _check(options: argparse.Namespace, results: Path) -> None:
     notify.check(options.notify)
     mirrors.check(options.also)
     if options.trials < 0:
-        raise UserError(f"--trials is how many trials there are to be, not {options.trials}")
+        raise UserError(f"--trials must be the total number of trials, 0 or more, not {options.trials}")
     if not options.deadline > 0:
-        raise UserError(f"--deadline is a number of seconds above zero, not {options.deadline:g}")
+        raise UserError(f"--deadline must be a number of seconds above 0, not {options.deadline:g}")
     if not options.save_every >= 0:
-        raise UserError(f"--save-every is a number of seconds, not {options.save_every:g}")
+        raise UserError(f"--save-every must be a number of seconds, 0 or more, not {options.save_every:g}")
     quota.parse_size(options.checkpoint_quota)
     looking = options.plan or options.status
     if not looking:
@@ -331,7 +334,7 @@ def _finish(ledger: Ledger, options: argparse.Namespace, stopped: bool) -> int:
     found = answer(asked, results)
     print(text_output.answer_text(found))
     if found.cells.height:
-        print(f"\nTables and pictures: {write(found, results)}")
+        print(f"\nTables and figures: {write(found, results)}")
         note(asked, found.evidence, results)
     if ledger.exhausted:
         print(f"\nThere is nothing new to try after {done} trials.")
