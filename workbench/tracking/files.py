@@ -44,8 +44,8 @@ def check_name(name: str, what: str = "name") -> str:
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         shown = name if len(name) <= 40 else name[:40] + "..."
         raise UserError(
-            f"{shown!r} is no {what}: up to 100 letters, digits, '_', '-', '.' or '=', starting with "
-            "a letter or digit"
+            f"{shown!r} is not a valid {what}: it must have up to 100 letters, digits, '_', '-', '.' or '=', "
+            "and start with a letter or digit"
         )
     return name
 
@@ -67,9 +67,9 @@ def check_folder(path: Path, what: str, *, writable: bool = True) -> None:
     while not os.path.exists(here):  # also where one may not look
         here = here.parent
     if not here.is_dir():
-        raise UserError(f"{what} should be a folder, but {here} is a file")
+        raise UserError(f"{what} must be a folder, but {here} is a file")
     if writable and not os.access(here, os.W_OK | os.X_OK):
-        raise UserError(f"{what}: one cannot write to {here}")
+        raise UserError(f"{what}: {here} is not writable")
 
 
 def disk_full(error: BaseException) -> bool:
