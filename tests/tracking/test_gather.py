@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from finished_runs import finish, train
 
 from workbench.tracking.__main__ import main
+from workbench.tracking.files import LOOKS_LOCK, wait_for_lock
 from workbench.tracking.gather import WAITING, gather
 from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
@@ -158,8 +160,14 @@ def test_looks_at_claims_are_added(machine, tmp_path):
     for name, seeds in (("all", [0]), ("one", [0, 1])):
         run = machine(name, seed=len(seeds))
         (run.path.parent / "looks.json").write_text(json.dumps([{"seeds": seeds, "plan": "p"}]))
-    gather([tmp_path / "one"], tmp_path / "all")
-    looks = json.loads((tmp_path / "all/runs/mask/looks.json").read_text())
+    folder = tmp_path / "all/runs/mask"
+    with wait_for_lock(folder / LOOKS_LOCK):
+        copying = threading.Thread(target=gather, args=([tmp_path / "one"], tmp_path / "all"))
+        copying.start()
+        copying.join(0.5)
+        assert copying.is_alive(), "an answer is being noted"
+    copying.join(10)
+    looks = json.loads((folder / "looks.json").read_text())
     assert [look["seeds"] for look in looks] == [[0], [0, 1]]
 
 

@@ -23,6 +23,9 @@ from workbench.errors import UserError
 LOCK_FD = "WORKBENCH_LOCK_FD"
 """Environment variable: descriptor of a lock that the starting process handed down."""
 
+LOOKS_LOCK = ".looks.lock"
+"""In the folder of a study: held while `looks.json` is read and written, which several commands may do."""
+
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}")

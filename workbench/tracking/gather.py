@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from workbench.errors import UserError
-from workbench.tracking.files import Lock, check_link, check_name, write_atomic
+from workbench.tracking.files import LOOKS_LOCK, Lock, check_link, check_name, wait_for_lock, write_atomic
 from workbench.tracking.run_dir import RunDir
 
 ENDED = ("complete", "pruned")
@@ -166,9 +166,11 @@ def _copy(source: RunDir, digests: dict[str, str], target: RunDir, results: Path
 def _describe(source: Path, target: Path) -> None:
     """Copies `study.json`, descriptions of plans and study files where the results have none, and adds the
     looks at claims that were taken there, which are looks at these runs too."""
-    ours, theirs = _list(target / "looks.json"), _list(source / "looks.json")
-    if more := [look for look in theirs if look not in ours]:
-        write_atomic(target / "looks.json", json.dumps(ours + more) + "\n")
+    if theirs := _list(source / "looks.json"):
+        with wait_for_lock(target / LOOKS_LOCK):
+            ours = _list(target / "looks.json")
+            if more := [look for look in theirs if look not in ours]:
+                write_atomic(target / "looks.json", json.dumps(ours + more) + "\n")
     for file in (source / "study.json", *source.glob("asked-*")):
         name = check_name(file.name, "file name")
         if file.is_file() and not file.is_symlink() and not (target / name).exists():
