@@ -195,3 +195,20 @@ def test_an_answer_on_random_ranks_says_so_first(ratios, rank, answered):
     for cell in range(len(RATIOS)):
         rank(cell, 0, rng.integers(1, QUERIES + 1, QUERIES))
     assert answered().sentence.startswith("Nothing was learned that is distinguishable from chance")
+
+
+def test_why_a_cell_whose_runs_all_collapsed_is_not_compared_is_said(ratios, answered, change):
+    contrast = {"text": "hiding helps"} | {
+        side: {"cells": [key_of(axes)], "axes": axes} for side, axes in (("of", RATIOS[2]), ("against", BASE))
+    }
+    for lost in (RATIOS[2], BASE):
+        for options in ({}, {"contrasts": [contrast]}):
+            ratios(seeds=(0, 1), cells=RATIOS[:3], baseline=BASE, collapse=5.0, **options)
+            for seed in (0, 1):
+                change("ratios", key_of(lost), seed, "summary.json", {"val/t2v_r1": 1.0})
+                change("ratios", key_of(RATIOS[1]), seed, "summary.json", {"val/t2v_r1": 0.5})
+            found = answered()
+            said = " ".join([found.sentence, *found.caveats])
+            assert "all its runs collapsed" in said
+            for false in ("no complete run", "no baseline to compare with yet"):
+                assert false not in said
