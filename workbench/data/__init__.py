@@ -1,19 +1,18 @@
-"""Data sets: a module each. `prepare` turns one into a frame store that training reads.
+"""Data sets, one module each. `prepare` converts one into a frame store that training reads.
 
 A data set is a module or a package below this one, at any depth, with two functions:
 
 - ``index(data, source, digests) -> Index``: clips, captions, splits, digest; cheap, decodes nothing;
-- ``videos(index, source, cache, progress) -> Path``: the folder in which the clips lie.
+- ``videos(index, source, cache, progress) -> Path``: the folder that contains the clips.
 
-Its name is the last part of its path. It may have constants: ``SOURCE``, in words what has to be given with
-``--data NAME:PATH``, such as "own videos" (without it the data set takes no path); ``GENERATED = True``
-where it is made with as many training clips as `DataConfig.clips` asks for; ``PROTOCOLS``, endings of its
-name with what they mean, where there are several, such as ``{"": "...", "7k": "..."}``; and ``TASKS``, such
-an ending -> tasks that a run on it is evaluated by beside its own, or a function ``tasks(source)`` where
-they depend on what lies there. A drawn one may know more than pixels:
-``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`. One that is to be read at other numbers
-of frames and pixels, or with longer captions, than studies usually do, says so, and `--data` follows it:
-``READ = {"frames": 16, "size": 96, "max_tokens": 48}``.
+Its name is the last part of its path. It may have constants: ``SOURCE``, a description of PATH in ``--data
+NAME:PATH``, such as "own videos" (without it the data set takes no path); ``GENERATED = True`` for a
+synthetic data set with `DataConfig.clips` training clips; ``PROTOCOLS``, suffixes of its name with their
+meaning, if there are several, such as ``{"": "...", "7k": "..."}``; and ``TASKS``, suffix -> additional tasks
+of runs on it, or a function ``tasks(source)`` if they depend on the data. A synthetic data set may provide
+ground truth: ``motion(store, rows)`` and ``boxes(store, rows)``, see `truth.Truth`. A data set that needs
+other numbers of frames, pixels or tokens than studies usually have defines them, and `--data` follows: ``READ
+= {"frames": 16, "size": 96, "max_tokens": 48}``.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ def prepare(
     progress: bool = True,
     allow_bad_eval: bool = False,
 ) -> Path:
-    """Path of the ready frame store; makes it when it is not there. Raises `UserError`.
+    """Path of the frame store, which is built if it does not exist. Raises `UserError`.
 
     Args:
         source: path of the user's own data, for data sets that take one.
-        root: where prepared data sets lie.
-        allow_bad_eval: evaluate without the videos that cannot be decoded, instead of refusing.
+        root: folder of prepared data sets.
+        allow_bad_eval: evaluate without the videos that cannot be decoded, instead of raising an error.
     """
     from workbench.data.build import Job, build, refuse_gaps
     from workbench.data.store import FrameStore, is_ready, store_path
@@ -69,37 +68,37 @@ def prepare(
         index = read_index(data, source, Path(root))
         path = store_path(replace(data, digest=index.digest), Path(root))
         build(Job(data, source, Path(root), progress, allow_bad_eval), module, index, path)
-    if not allow_bad_eval:  # the store may be from a call that allowed it
+    if not allow_bad_eval:  # the store may be from a call that allowed missing videos
         skipped = FrameStore.open(path).skipped
         refuse_gaps([(one["video"], one["reason"]) for one in skipped if one["split"] != "train"])
     return path
 
 
 class Described(NamedTuple):
-    """Data as far as it is known without decoding it."""
+    """Properties of data that are known without decoding."""
 
     data: DataConfig
     """The configuration with the digest of its content."""
     train_clips: int
     known: frozenset[str]
-    """What is known of its clips, see `known_of`."""
+    """Ground truth of its clips, see `known_of`."""
     pictures: bool = False
-    """Whether all its clips are single pictures."""
+    """Whether all its clips are single images."""
     notes: tuple[str, ...] = ()
-    """What was decided for the user, see `Index.notes`."""
+    """Decisions made for the user, see `Index.notes`."""
     words: Mapping[int, int] = MappingProxyType({})
-    """Words of a caption -> how many captions have as many."""
+    """Number of words of a caption -> number of such captions."""
     clips: int = 0
-    """Of all splits."""
+    """Number of clips in all splits."""
     tasks: tuple[str, ...] = ()
-    """See `more_tasks`."""
+    """Additional tasks, see `more_tasks`."""
 
 
 def describe(data: DataConfig, source: str | None = None, *, root: Path | None = None) -> Described:
-    """Reads the index of a data set. Raises `UserError` where it is not usable, or not with its `data.text`.
+    """Reads the index of a data set. Raises `UserError` if it is not usable, or not with its `data.text`.
 
-    root: where prepared data sets lie, and with them what is known of the content of files; without it every
-    file is read.
+    root: folder of prepared data sets, which also contains known digests of files; without it every file is
+        read.
     """
     from workbench.data.texts import check
 
@@ -122,9 +121,9 @@ def describe(data: DataConfig, source: str | None = None, *, root: Path | None =
 def read_index(
     data: DataConfig, source: str | None, root: Path | None = None, *, usable: bool = True
 ) -> Index:
-    """The index of a data set; `UserError` where the path is missing, not wanted, or not usable.
+    """The index of a data set. Raises `UserError` if the path is missing, superfluous or not usable.
 
-    usable: False also gives the index of a benchmark that no study can use, see `Index.unusable`.
+    usable: False also returns the index of a benchmark that no study can use, see `Index.unusable`.
     """
     from workbench.data.digests import NAME, Digests
 
@@ -134,22 +133,22 @@ def read_index(
     try:
         index: Index = module.index(data, source, digests)
     finally:
-        digests.keep()  # also after an interruption: reading goes on from there
+        digests.keep()  # also after an interruption, so that reading continues from there
     if usable and index.unusable:
         raise UserError(index.unusable)
     return index
 
 
 def named_place(place: str) -> tuple[str, str | None]:
-    """Name and path of `NAME` or `NAME:PATH`, as `--data` takes it. A path may begin with `~`, which a shell
-    leaves as it is behind a colon."""
+    """Name and path of `NAME` or `NAME:PATH`, as for `--data`. A leading `~` of the path is expanded, because
+    shells do not expand it after a colon."""
     name, _, source = place.partition(":")
     return name, os.path.expanduser(source) or None
 
 
 def place_of(place: str) -> tuple[str, str | None]:
-    """As `named_place`, where a folder of one's own may be given by its path alone. Raises `UserError` where
-    it is neither."""
+    """As `named_place`, but a folder of videos may also be given by its path alone. Raises `UserError` for
+    anything else."""
     from workbench.data.index import check_folder_there
 
     name, source = named_place(place)
@@ -163,7 +162,7 @@ def place_of(place: str) -> tuple[str, str | None]:
 
 
 def check_source(name: str, source: str | None) -> None:
-    """Refuses a data set whose path is missing, and a path for one that takes none."""
+    """Raises `UserError` for a missing path, and for a path of a data set that takes none."""
     wanted = getattr(load(name), "SOURCE", "")
     if wanted and not source:
         raise UserError(f"{wanted} need a place: --data {name}:PATH")
@@ -172,18 +171,18 @@ def check_source(name: str, source: str | None) -> None:
 
 
 def generated(name: str) -> bool:
-    """Whether a data set is made with as many clips as are asked for. Raises `UserError` for none of ours."""
+    """Whether a data set is synthetic, of any size. Raises `UserError` for an unknown name."""
     return getattr(load(name), "GENERATED", False)
 
 
 def read_at(name: str) -> Mapping[str, int]:
-    """`frames`, `size` and `max_tokens` at which runs read a data set; empty where it has no wish."""
+    """`frames`, `size` and `max_tokens` that runs use for a data set; empty if it does not define them."""
     wished: Mapping[str, int] = getattr(load(name), "READ", {})
     return wished
 
 
 def more_tasks(name: str, source: str | None = None) -> tuple[str, ...]:
-    """Tasks that a run on a data set is evaluated by beside its own; of shards those of what they are of."""
+    """Additional tasks of runs on a data set; for shards those of the data that they contain."""
     module = load(name)
     asked: dict[str, tuple[str, ...]] = getattr(module, "TASKS", {})
     own: tuple[str, ...] = module.tasks(source) if source and hasattr(module, "tasks") else ()
@@ -191,7 +190,7 @@ def more_tasks(name: str, source: str | None = None) -> tuple[str, ...]:
 
 
 def truth_of(store: FrameStore) -> Truth:
-    """What is known of the clips of a store; nothing where its data set is none of ours."""
+    """Ground truth of the clips of a store; empty if its data set is unknown."""
     import numpy as np
 
     from workbench.data.truth import Truth
@@ -209,12 +208,12 @@ def truth_of(store: FrameStore) -> Truth:
 
 
 def known_of(store: FrameStore) -> frozenset[str]:
-    """What is known of every clip of a store: `FrameStore.known`; `box` where its data set has `boxes`."""
+    """Ground truth of every clip of a store: `FrameStore.known`, and `box` if the data have `boxes`."""
     return store.known | _boxed(store.name)
 
 
 def knows_motion(name: str) -> bool:
-    """Whether it is known how the clips of a data set move."""
+    """Whether the motion in the clips of a data set is known."""
     return _knowing(name, "motion") is not None
 
 
@@ -223,15 +222,15 @@ def _boxed(name: str) -> frozenset[str]:
 
 
 def _knowing(name: str, what: str) -> Callable[..., Any] | None:
-    """The function of a data set that knows something of its clips; None where there is none."""
+    """A function of a data set that returns ground truth; None if it has none of this name."""
     return getattr(load(name), what, None) if name in names() else None
 
 
 def load(name: str) -> ModuleType:
-    """The module of a data set. Raises `UserError` for a name that is none."""
+    """The module of a data set. Raises `UserError` for an unknown name."""
     place = _places(tuple(__path__)).get(name)
     if place is None:
-        if os.path.isdir(name):  # also of a name too long for a path
+        if os.path.isdir(name):  # False for a name too long for a path
             raise UserError(f"no data set {name!r}; did you mean folder:{name}?")
         raise UserError(f"no data set {name!r}; there are {', '.join(names())}")
     return extensions.module(place)
@@ -239,7 +238,7 @@ def load(name: str) -> ModuleType:
 
 @functools.cache
 def _places(roots: tuple[str, ...]) -> dict[str, str]:
-    """Name -> module path. Read, not imported: listing names must not load a decoder."""
+    """Name -> module path. Parsed, not imported, because listing names must not load a decoder."""
     found: dict[str, str] = {}
     theirs = extensions.paths("datasets")
     for root in (Path(root) for root in roots if root not in theirs):
@@ -255,12 +254,12 @@ def _places(roots: tuple[str, ...]) -> dict[str, str]:
                 if known := found.get(name):
                     raise ValueError(f"{known} and {place} are two data sets of one name")
                 found[name] = place
-    # Of the user's folder the files beside each other only: it may hold the data as well.
+    # Only files at the top of the user's folder, which may contain the data as well.
     for stem, path in extensions.files("datasets").items():
         try:
             endings = _protocols_in(ast.parse(path.read_bytes()))
         except (SyntaxError, ValueError):
-            endings = [""]  # `load` says what is wrong with it
+            endings = [""]  # `load` reports the fault
         for name in (f"{stem}-{ending}" if ending else stem for ending in endings):
             if name in found:
                 raise UserError(f"{path} has the name of {found[name]}; give the file another")
@@ -269,7 +268,7 @@ def _places(roots: tuple[str, ...]) -> dict[str, str]:
 
 
 def _names_in(tree: ast.Module) -> Iterator[str]:
-    """Functions that a module defines or takes from another, where it has an `index` of its own."""
+    """Functions that a module defines or imports, if it has its own `index`."""
     own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if "index" in own:
         yield from own
@@ -279,7 +278,7 @@ def _names_in(tree: ast.Module) -> Iterator[str]:
 
 
 def _protocols_in(tree: ast.Module) -> list[str]:
-    """Endings of the names under which a module is a data set; one empty ending where it has no protocols."""
+    """Suffixes of the names of a module's data sets; one empty suffix if it has no protocols."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROTOCOLS":
             return list(ast.literal_eval(node.value))

@@ -1,4 +1,4 @@
-"""From an index to a frame store: decode every clip once, with nothing half-written."""
+"""Builds a frame store from an index: decodes every clip once and never leaves a partial store."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 TASK = "workbench.data.shards.members:decode_task"
 OVERDUE = "no answer within"
-"""How the failure of a task begins that overran its deadline."""
+"""Prefix of the failure of a task that exceeded its deadline."""
 DEADLINE = 60.0
-"""Seconds after which a video that is still being decoded is given up, for the time being."""
+"""Seconds after which the first attempt to decode a video is stopped."""
 PATIENT = 600.0
-"""The same for the second attempt, which has the machine to itself: it may only have been busy."""
+"""The same for the second attempt, which runs alone, because the machine may only have been busy."""
 SHARE = 0.1
 """Share of the training videos that may be missing without a warning."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One store to be made."""
+    """A store to be built."""
 
     data: DataConfig
     source: str | None
@@ -52,7 +52,7 @@ class Job:
 
 
 def build(job: Job, module: ModuleType, index: Index, path: Path) -> Path:
-    """Makes the store at `path` unless it is there; a second process waits for the first."""
+    """Builds the store at `path` unless it exists; a second process waits for the first."""
     if is_ready(path):
         return path
     cache = path.parent
@@ -67,7 +67,7 @@ def build(job: Job, module: ModuleType, index: Index, path: Path) -> Path:
         partial.mkdir()
         try:
             _write(job, index, videos, partial)
-            shutil.rmtree(path, ignore_errors=True)  # what lies there is damaged or of another version
+            shutil.rmtree(path, ignore_errors=True)  # the existing store is damaged or of another version
             os.replace(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -75,7 +75,7 @@ def build(job: Job, module: ModuleType, index: Index, path: Path) -> Path:
 
 
 def refuse_gaps(held_out: Sequence[tuple[str, str]]) -> None:
-    """Raises `UserError` where videos of val or test, given with their reasons, cannot be used."""
+    """Raises `UserError` if videos of val or test, given with their reasons, cannot be used."""
     if held_out:
         shown = "; ".join(f"{path} ({reason})" for path, reason in held_out[:5])
         more = f" and {len(held_out) - 5} more" if len(held_out) > 5 else ""
@@ -100,10 +100,10 @@ def _only_one(lock_file: Path, name: str) -> Iterator[None]:
 
 
 def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
-    """`partial` is still beside the place the store will have, so paths relative to it stay right."""
+    """Writes the store into `partial`, a folder beside its final one, so that relative paths stay valid."""
     shape = (job.data.kept_frames, job.data.kept_size, job.data.kept_size, 3)
     stored = [i for i, clip in enumerate(index.clips) if not clip.streamed]
-    _judge(job, index, _gaps(index, videos))  # before hours of decoding that would be for nothing
+    _judge(job, index, _gaps(index, videos))  # fail before hours of useless decoding
     staged = _allocate(partial / "frames.npy", (len(stored), *shape))
     decoded = _decode(job, index, stored, videos, staged)
     reasons = decoded.reasons
@@ -153,7 +153,7 @@ def _write(job: Job, index: Index, videos: Path, partial: Path) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """An array in a new file whose space is taken at once: a disk that fills up later kills who writes."""
+    """An array in a new file whose space is allocated at once: a full disk would kill the process later."""
     with naming(path):
         array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         if hasattr(os, "posix_fallocate"):
@@ -172,18 +172,18 @@ def _seen_from(store: Path, videos: Path) -> str:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What became of the clips, by their number in the index."""
+    """Results of decoding, by the clips' numbers in the index."""
 
     totals: dict[int, int] = field(default_factory=dict)
-    """Frames of the video."""
+    """Number of frames of the video."""
     reasons: dict[int, str] = field(default_factory=dict)
     """Why it could not be used."""
     ways: Counter[str] = field(default_factory=Counter)
-    """How many videos each decoder has decoded."""
+    """Number of videos that each decoder has decoded."""
 
 
 def _decode(job: Job, index: Index, stored: Sequence[int], videos: Path, into: np.ndarray) -> _Decoded:
-    """Frames of those clips of the index that are stored into `into`."""
+    """Decodes the clips in `stored` and writes their frames into `into`."""
     size = {"count": into.shape[1], "size": job.data.kept_size}
     tasks = [(i, index.clips[i].task(videos) | size) for i in stored]
     row = {i: row for row, i in enumerate(stored)}
@@ -217,7 +217,7 @@ def _answers(tasks: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Done]:
 
 
 def _missing(index: Index, reasons: Mapping[int, str]) -> list[str]:
-    """A note where a good part of the training videos cannot be used, said at once as well."""
+    """A note, printed at once as well, if many training videos cannot be used."""
     train = [i for i, clip in enumerate(index.clips) if clip.split == "train"]
     gone = sum(i in reasons for i in train)
     if gone <= SHARE * len(train):
@@ -228,13 +228,13 @@ def _missing(index: Index, reasons: Mapping[int, str]) -> list[str]:
 
 
 def _gaps(index: Index, videos: Path) -> dict[int, str]:
-    """Clips whose file is not there or empty, by their number in the index, with the reason."""
+    """Clips whose file is missing or empty, by their number in the index, with the reason."""
     own = [(i, videos / clip.path) for i, clip in enumerate(index.clips) if clip.member is None]
     return {i: why for i, path in own if (why := absent(path))}
 
 
 def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:
-    """An evaluation with videos missing is another benchmark, so it needs the user's word."""
+    """Raises `UserError` if an evaluation would miss videos without the user's permission."""
     bad = [(index.clips[i], reason) for i, reason in sorted(reasons.items())]
     if not job.allow_bad_eval:
         refuse_gaps([(clip.path, reason) for clip, reason in bad if clip.split != "train"])
@@ -245,7 +245,7 @@ def _judge(job: Job, index: Index, reasons: dict[int, str]) -> None:
 
 
 def _compact(partial: Path, staged: np.memmap, good: list[int]) -> np.memmap:
-    """The same file without the clips that were left out."""
+    """The file without the clips that were left out."""
     path = partial / "compact.npy"
     out = _allocate(path, (len(good), *staged.shape[1:]))
     for position, i in enumerate(good):

@@ -1,6 +1,6 @@
 """A report on a whole data set before a study is spent on it: `python -m workbench.data check PATH`.
 
-Every video is decoded as a study would decode it, in killable processes; nothing that lasts is written.
+Every video is decoded as in a study, in killable processes; nothing is stored.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
 SHOWN = 10
-"""Examples of a kind that the report names; it counts all of them."""
+"""Number of examples of each kind in the report; it counts all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found; videos are named by their path inside the folder."""
+    """The findings; videos are named by their path inside the folder."""
 
     problem: str
-    """Why captions and splits cannot be used; empty where they can, or where there are none."""
+    """Why captions and splits cannot be used; empty if they can, or if there are none."""
     splits: dict[str, int]
     """Clips of each split; empty without captions."""
     facts: dict[str, dict[str, Any]]
-    """What `decode.examine_task` answered for each video that can be used."""
+    """The answer of `decode.examine_task` for each usable video."""
     refused: dict[str, str]
     """Videos that cannot be used, with the reason."""
     duplicate_clips: list[list[str]]
-    """Groups of videos that show the same."""
+    """Groups of videos with the same content."""
     leaks: list[list[str]]
-    """Those of them that stand in more than one split."""
+    """Groups of duplicates that are in more than one split."""
     duplicate_captions: dict[str, list[str]]
     """Captions of more than one clip; in an evaluation such clips are ties, which count against a model."""
     unnamed: list[str] = field(default_factory=list)
-    """Videos of the folder that the captions do not name."""
+    """Videos of the folder that have no captions."""
     notes: tuple[str, ...] = ()
-    """What was decided for the user of a benchmark, such as how clips were split."""
+    """Decisions made for the user of a benchmark, such as how clips were split."""
     survey: Survey | None = None
-    """Of a benchmark: what was read of it, counts beside the published ones, times that cannot be."""
+    """For a benchmark: the files read, counts beside the published ones, invalid times."""
 
     @property
     def fine(self) -> bool:
@@ -60,7 +60,7 @@ class Report:
 
 
 def check(place: str, *, progress: bool = True) -> Report:
-    """Looks at every video of a data set. Raises `UserError` where there is none.
+    """Examines every video of a data set. Raises `UserError` if there is none.
 
     place: a folder of videos, with or without `captions.csv`, or `NAME:PATH` as a study takes it.
     """
@@ -72,7 +72,7 @@ def check(place: str, *, progress: bool = True) -> Report:
 
 
 def _named(name: str, source: str | None, progress: bool) -> Report:
-    """A data set by name. Where its index cannot be used, the videos that lie at the place are looked at."""
+    """Examines a data set by name; if its index cannot be used, the videos at its path."""
     try:
         index = datasets.read_index(DataConfig(name=name), source, usable=False)
     except UserError as error:
@@ -199,7 +199,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"sizes: {_counts(sizes)}"
         seconds = [answer["seconds"] for answer in facts]
         frames = [answer["total"] for answer in facts]
-        if any(seconds):  # pictures last no time
+        if any(seconds):  # images have no duration
             length = f"{min(seconds):.2f} to {max(seconds):.2f} s"
             yield f"duration: {length}; {min(frames)} to {max(frames)} frames"
     for title, names in (

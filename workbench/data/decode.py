@@ -1,4 +1,4 @@
-"""The only decoder: video or picture in, uint8 frames out. The one home of decord and PyAV."""
+"""The only decoder, from videos and images to uint8 frames. No other module uses decord or PyAV."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ except ImportError:  # no wheel for this platform, as on ARM
 __all__ = ["DecodeError", "decode", "decode_task", "decoder_names", "encode", "examine_task", "fit"]
 
 DAMAGED = 8
-"""A video with more broken packets and damaged frames than this is refused; else it is used as it is."""
+"""Largest number of broken packets and damaged frames of a usable video."""
 LARGEST = 8192 * 8192
-"""Pixels of a frame; more is a mistake or an attack on the memory."""
+"""Largest number of pixels of a frame; more is an error or an attack on memory."""
 HELD = 64 << 20
-"""Bytes of packets that are kept to be decoded, instead of being read from the file a second time."""
+"""Bytes of packets that are kept in memory for decoding, instead of being read from the file again."""
 BATCH, PASSED = 32 << 20, 1 << 20
-"""Bytes of full-size frames that decord gives at once, and that it gives for nothing rather than seek."""
+"""Bytes of full-size frames that decord returns at once, and that it decodes needlessly rather than seek."""
 
 
 def decoder_names(used: Mapping[str, int]) -> str:
-    """Decoders with their versions, recorded with every run: another decoder gives other frames.
+    """Decoders with their versions, recorded with every run because decoders differ in their frames.
 
-    used: how many videos each has decoded, `decord` and `pyav`, and of pictures `pillow`.
+    used: number of files that each has decoded: `decord` and `pyav` for videos, `pillow` for images.
     """
     versions = {"pyav": av.__version__, "decord": getattr(decord, "__version__", ""), "pillow": PILLOW}
     names = [f"{name} {versions[name]}" for name in sorted(used)]
@@ -54,8 +54,8 @@ def decoder_names(used: Mapping[str, int]) -> str:
 def decode(path: Path | str, count: int, size: int) -> np.ndarray:
     """`count` frames uint8 [count, size, size, 3] of a video file.
 
-    In the calling process: a hanging decoder hangs it too. `build` runs `decode_task` in killable ones.
-    Raises `DecodeError` with the reason.
+    It runs in the calling process, which a hanging decoder would block; `build` runs `decode_task` in
+    killable processes. Raises `DecodeError` with the reason.
     """
     answer, payload = decode_task({"path": str(path), "count": count, "size": size})
     if "reason" in answer:
@@ -64,11 +64,11 @@ def decode(path: Path | str, count: int, size: int) -> np.ndarray:
 
 
 def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """One video for `workers.run_tasks`: answers with the decoder and the number of frames, or a reason.
+    """Decodes one video for `workers.run_tasks`; answers with decoder and number of frames, or a reason.
 
     task: `path`, `count`, `size`; `start` and `end` in seconds where a part of the file is wanted.
     """
-    # Absolute, so that no name can look like one of FFmpeg's protocols.
+    # An absolute path cannot be mistaken for one of FFmpeg's protocols.
     path, count, size = Path(task["path"]).absolute(), task["count"], task["size"]
     try:
         if why := absent(path):
@@ -81,10 +81,10 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             pick = Pick(count, task.get("start", 0.0), task.get("end", 0.0), found)
             if decord is not None and found.plain:
                 if _intact(path, found, pick):
-                    # PyAV judges what decord gives up on.
+                    # PyAV decides on files that decord cannot decode.
                     with suppress(decord.DECORDError, DecodeError, MemoryError, RuntimeError):
                         return _answer("decord", *_with_decord(path, pick, size))
-                found = found._replace(held=[])  # to be judged by a decoder that has seen nothing before
+                found = found._replace(held=[])  # so that a fresh decoder decides
             return _answer("pyav", *_with_pyav(path, pick, size, found))
     except (DecodeError, PictureError) as error:
         return {"reason": str(error)}, b""
@@ -93,7 +93,7 @@ def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def examine_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """As `decode_task`, but answers with facts about the video instead of its frames."""
+    """As `decode_task`, but returns facts about the video instead of its frames."""
     answer, payload = decode_task(task)
     if "reason" in answer:
         return answer, b""
@@ -127,24 +127,24 @@ def _answer(decoder: str, frames: np.ndarray, total: int, damaged: int = 0) -> t
 
 
 def _open(path: Path) -> InputContainer:
-    """`DecodeError` where it is no video."""
+    """Opens a video. Raises `DecodeError` for other files."""
     try:
-        # A playlist under the name of a video would make FFmpeg open addresses of its author's choice.
+        # A playlist with the name of a video would make FFmpeg open addresses chosen by its author.
         return av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.FFmpegError, ValueError) as error:
         raise DecodeError(f"it is not a readable video ({_words(error)})") from error
 
 
 def _video(container: InputContainer) -> av.VideoStream | None:
-    """The first stream of frames. The cover of a song is a stream too, of one picture that is attached."""
+    """The first video stream. The cover of a song is also a stream, with one attached image."""
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
 def _probe(container: InputContainer) -> Found:
-    """What is in the file; `DecodeError` where there is no video to decode.
+    """The content of the file. Raises `DecodeError` if there is no video to decode.
 
-    decord gives other frames than the file's for VP8 and VP9, for more than eight bits, and for files with
-    edit lists or an index that disagrees with their content, so those go to PyAV.
+    decord returns wrong frames for VP8 and VP9, for more than eight bits, and for files with edit lists or an
+    index that disagrees with their content, so these are decoded by PyAV.
     """
     try:
         stream = _video(container)
@@ -158,7 +158,7 @@ def _probe(container: InputContainer) -> Found:
         context.thread_count = 1  # one process a core already, and frames are the same
         plain = context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
         plain = plain and not stream.start_time and len(container.streams.video) == 1
-        single = context.name != "vp8"  # whose packets may be frames that are never shown
+        single = context.name != "vp8"  # its packets may contain frames that are never shown
         packets, groups = 0, []
         ticks: list[int | None] = []
         held, room = [], HELD
@@ -169,7 +169,7 @@ def _probe(container: InputContainer) -> Found:
                 packets += 1
                 ticks.append(packet.dts if packet.pts is None else packet.pts)
             plain = plain and not packet.is_discard
-            # An empty packet amid the others stands for a frame that was dropped.
+            # An empty packet among the others represents a dropped frame.
             single = single and not packet.is_discard and bool(packet.size) == (packet.pts is not None)
             room -= packet.size
             if room >= 0:
@@ -183,7 +183,7 @@ def _probe(container: InputContainer) -> Found:
 
 @contextmanager
 def _packets(path: Path, found: Found) -> Iterator[tuple[Iterable[av.Packet], VideoCodecContext]]:
-    """The packets of a video, as they are held or read again, and what decodes them."""
+    """The packets of a video, from memory or read again, with their decoders."""
     if found.held:
         yield found.held, found.stream.codec_context
         return
@@ -195,13 +195,13 @@ def _packets(path: Path, found: Found) -> Iterator[tuple[Iterable[av.Packet], Vi
 
 
 def _intact(path: Path, found: Found, pick: Pick) -> bool:
-    """Whether the groups of pictures that hold the wanted frames decode without a fault, and upright.
+    """Whether the groups of pictures with the wanted frames decode without errors, and upright.
 
-    decord takes what its decoder made of damaged data for the frame, or another frame, and says nothing.
+    decord silently returns the result of damaged data, or another frame.
     """
     needed = {bisect_right(found.groups, number) for number in pick.of(found.packets)}
     with _packets(path, found) as (packets, context):
-        context.options = {**context.options, "skip_loop_filter": "all"}  # which finds no fault
+        context.options = {**context.options, "skip_loop_filter": "all"}  # the filter detects no errors
         sized = enumerate(packet for packet in packets if packet.size)
         for number, group in groupby(sized, lambda pair: bisect_right(found.groups, pair[0])):
             if number in needed and not _decodes([packet for _, packet in group], context):
@@ -210,7 +210,7 @@ def _intact(path: Path, found: Found, pick: Pick) -> bool:
 
 
 def _decodes(group: list[av.Packet], context: VideoCodecContext) -> bool:
-    try:  # one frame at a time: a group can be long
+    try:  # one frame after another, because a group can be long
         every = (frame for packet in [*group, None] for frame in context.decode(packet))
         good = sum(not (frame.is_corrupt or frame.rotation) for frame in every)
     except av.FFmpegError:
@@ -236,8 +236,8 @@ def _with_decord(path: Path, pick: Pick, size: int) -> tuple[np.ndarray, int]:
 
 
 def _with_pyav(path: Path, pick: Pick, size: int, found: Found) -> tuple[np.ndarray, int, int]:
-    """Decodes in order; a second time where there are more or fewer frames than packets. Of a part of the
-    video no more than is needed, where that gives the same frames."""
+    """Decodes in order; a second time if the number of frames differs from that of packets. Of a part of the
+    video only as much as needed is decoded, if that gives the same frames."""
     wanted = pick.of(max(1, found.packets))
     if pick.part and found.steady:
         if (alone := _alone(path, wanted, size, found)) is not None:
@@ -253,8 +253,8 @@ def _with_pyav(path: Path, pick: Pick, size: int, found: Found) -> tuple[np.ndar
 
 
 def _alone(path: Path, wanted: list[int], size: int, found: Found) -> dict[int, np.ndarray] | None:
-    """The wanted frames, decoded from the last key frame before them on; None where anything on the way is
-    not as the packets said, so that decoding in order may give others."""
+    """The wanted frames, decoded from the last key frame before them; None if anything differs from what the
+    packets announced, so that decoding in order may give others."""
     part = part_of(found, wanted)
     chosen = {}
     number = part.first
@@ -263,7 +263,7 @@ def _alone(path: Path, wanted: list[int], size: int, found: Found) -> dict[int, 
             for packet in islice(packets, part.begin, None):
                 for frame in packet.decode():
                     if frame.pts is None or frame.pts < part.times[0]:
-                        continue  # shown before the key frame, and made from what lies before it
+                        continue  # shown before the key frame, and predicted from earlier frames
                     if frame.is_corrupt or frame.pts != part.times[number - part.first]:
                         return None
                     if number in wanted:
@@ -272,14 +272,14 @@ def _alone(path: Path, wanted: list[int], size: int, found: Found) -> dict[int, 
                     if number == part.first + len(part.times):
                         return chosen
     except (av.FFmpegError, ValueError):
-        return None  # decoding in order says what is wrong
+        return None  # decoding in order will report the error
     return None
 
 
 def _in_order(
     path: Path, wanted: list[int], size: int, found: Found
 ) -> tuple[int, int, dict[int, np.ndarray]]:
-    """How many frames there are in order of presentation, how much is damaged, and the wanted frames."""
+    """Number of frames in order of presentation, number of damaged ones, and the wanted frames."""
     total = damaged = 0
     chosen = {}
     try:
@@ -302,7 +302,7 @@ def _in_order(
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """RGB pixels [H, W, 3], turned as the file says they are to be shown."""
+    """RGB pixels [H, W, 3], rotated as the file specifies."""
     pixels = _COLOURS.reformat(frame, format="rgb24", threads=1).to_ndarray()
     return np.rot90(pixels, round(frame.rotation / 90))
 
@@ -314,11 +314,11 @@ def _words(error: Exception) -> str:
     return str(error).partition("\n")[0][:160]
 
 
-_COLOURS, _SCALER = VideoReformatter(), VideoReformatter()  # each keeps what it has prepared for one size
+_COLOURS, _SCALER = VideoReformatter(), VideoReformatter()  # each caches its preparation for one size
 
 
 def fit(frame: np.ndarray, size: int) -> np.ndarray:
-    """Short side to `size`, then the central square."""
+    """Scales the short side to `size`, then takes the central square."""
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
         return frame
@@ -331,7 +331,7 @@ def fit(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode(path: Path, frames: np.ndarray, *, rate: int, crf: int) -> None:
-    """Write frames uint8 [T, H, W, 3] as H.264 in yuv420p, one closed group of pictures per second."""
+    """Writes frames uint8 [T, H, W, 3] as H.264 in yuv420p, one closed group of pictures per second."""
     options = {"crf": str(crf), "preset": "ultrafast", "g": str(rate), "threads": "1"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options=options)

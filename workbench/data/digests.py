@@ -1,4 +1,4 @@
-"""What files contain, as digests that are remembered: a folder of videos is read once, not at every plan."""
+"""Cached digests of files, so that a folder of videos is read once and not for every plan."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NAME = "digests.json"
 """The file below the root of prepared data."""
 CHUNK = 1 << 20
 SETTLED = 2_000_000_000
-"""Nanoseconds since the last change after which a digest is remembered. Some file systems keep times in steps
-of two seconds, so that a second change shortly after the first would go unseen."""
+"""Nanoseconds since the last change after which a digest is cached. Some file systems store times in steps of
+two seconds, so a second change shortly after the first would not be noticed."""
 
 
 class Digests:
-    """Digests of files by path, size and time of change, remembered in a file or, without one, not at all.
+    """Digests of files by path, size and time of change, cached in a file if one is given.
 
-    A file of digests that is not there, damaged or cannot be read counts as empty; one that cannot be written
-    is not written. Processes that write it at once replace it whole: at worst one reads some videos again.
+    A missing, damaged or unreadable cache counts as empty; failures to write it are ignored. Processes that
+    write it at the same time replace it as a whole: at worst some videos are read again.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Digests:
 
     @property
     def folder(self) -> Path | None:
-        """The root of prepared data, where other things that are known of files are kept too."""
+        """The root of prepared data, which also contains other cached properties of files."""
         return self._file.parent if self._file is not None else None
 
     def of(self, path: Path) -> list[int | str]:
@@ -43,7 +43,7 @@ class Digests:
         """
         try:
             if not path.is_file():
-                return ["unreadable"]  # opening a pipe would wait for its writer
+                return ["unreadable"]  # opening a pipe would block
             state = path.stat()
             name, seen = str(path.absolute()), [state.st_size, state.st_mtime_ns]
             match self._remembered(path):
@@ -57,7 +57,7 @@ class Digests:
         return [state.st_size, digest]
 
     def size(self, path: Path) -> int:
-        """Bytes of a file as it is remembered, else as it is; -1 where there is none."""
+        """Size of a file in bytes, from the cache or the file system; -1 if there is none."""
         match self._remembered(path):
             case [int(size), _, _]:
                 return size
@@ -67,7 +67,7 @@ class Digests:
             return -1
 
     def known(self, path: Path) -> str:
-        """SHA-256, see `of`, of a file as it is remembered, else as it is; empty where it cannot be read."""
+        """SHA-256 (see `of`) of a file, from the cache or computed; empty if it cannot be read."""
         match self._remembered(path):
             case [_, _, str(digest)]:
                 return digest
@@ -81,10 +81,10 @@ class Digests:
         return self._new.get(name) or self._known.get(name)
 
     def keep(self) -> None:
-        """Writes what is new beside what the file holds by now."""
+        """Adds new digests to those that the file contains by now."""
         if self._file is None or not self._new:
             return
-        with contextlib.suppress(OSError):  # without it the files are read again, no more
+        with contextlib.suppress(OSError):  # without the cache the files are only read again
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._file, json.dumps({"files": _read(self._file) | self._new}) + "\n")
 
@@ -99,7 +99,7 @@ def content(path: Path, size: int) -> str:
 
 
 def edges(content: bytes) -> bytes:
-    """Of a whole file what `content` takes the SHA-256 of."""
+    """The bytes of a whole file that `content` hashes."""
     return content[:CHUNK] + content[-CHUNK:]
 
 

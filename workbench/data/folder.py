@@ -1,8 +1,8 @@
-"""One's own videos: a folder with `captions.csv` and any video or picture files, `--data folder:PATH`.
+"""A folder of your own videos or images with `captions.csv`: `--data folder:PATH`.
 
-`captions.csv` has a header and the columns `video,caption` and, if wanted, `split` (train, val, test).
-`video` is a path inside the folder; several rows for one video give it several captions. A run that reads
-two folders calls the other one `folder-2`.
+`captions.csv` has a header and the columns `video,caption` and optionally `split` (train, val, test). `video`
+is a path inside the folder; several rows for one video give it several captions. In a run with two folders,
+the second one is called `folder-2`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CAPTIONS = "captions.csv"
 LONGEST = 2000
-"""Characters of a caption; more is a mistake in the file rather than a sentence."""
+"""Largest number of characters of a caption; more is an error in the file."""
 SOURCE = "own videos"
 PROTOCOLS = {"": "", "2": "second folder, of the same kind, in a run that reads two"}
 
@@ -51,7 +51,7 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 
 def _read(folder: Path) -> dict[str, tuple[list[str], str]]:
-    """Captions and split ('' where none is given) of each video, checked row by row."""
+    """Captions and split ('' if none is given) of each video, checked row by row."""
     path = folder / CAPTIONS
     found: dict[str, tuple[list[str], str]] = {}
     try:
@@ -117,7 +117,7 @@ def _named_split(where: str, split: str | None) -> str:
 
 
 def _split(videos: dict[str, tuple[list[str], str]]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The split of each video, and what was decided for the user."""
+    """The split of each video, and the decisions made for the user."""
     splits = {name: split for name, (_, split) in videos.items()}
     if not any(splits.values()):
         names = sorted(splits, key=_rank)

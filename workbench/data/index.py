@@ -1,4 +1,4 @@
-"""What a data set is before it is decoded: a list of clips with captions, splits and attributes."""
+"""The index of a data set before decoding: clips with captions, splits and attributes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 from workbench.errors import UserError
 
 PICTURES = frozenset(".jpg .jpeg .png .webp".split())
-"""Suffixes of files that show one picture."""
+"""Suffixes of image files."""
 VIDEOS = frozenset(
     ".mp4 .m4v .mkv .webm .avi .mov .qt .ts .mts .m2ts .flv .f4v .mpg .mpeg .mpe .vob .wmv .asf .3gp .3gpp "
     ".3g2 .ogv .divx .gif".split()
 )
-"""Suffixes of videos."""
+"""Suffixes of video files."""
 SPLITS = ("train", "val", "test")
 
 
 def absent(path: Path) -> str:
-    """Why a path cannot be the file of a clip, without a look at its content; empty where it may be."""
+    """Why a path cannot be the file of a clip, without reading its content; empty if it may be."""
     try:
         if not path.is_file():
             return "there is no such file"
@@ -30,7 +30,7 @@ def absent(path: Path) -> str:
 
 
 def check_folder_there(path: Path) -> None:
-    """Raises `UserError` where there is no such folder; an archive is to be unpacked by whoever has it."""
+    """Raises `UserError` if there is no such folder; archives must be unpacked by the user."""
     if path.is_file():
         raise UserError(f"{path} is a file; unpack it, and give the folder")
     if not path.is_dir():
@@ -38,44 +38,44 @@ def check_folder_there(path: Path) -> None:
 
 
 class Member(NamedTuple):
-    """Where the file of a clip lies in a shard."""
+    """The position of a clip's file in a shard."""
 
     shard: str
-    """Its path, or an address that fsspec knows."""
+    """Path of the shard, or an address for fsspec."""
     offset: int
     size: int
-    """Both in bytes."""
+    """Size of the file; `offset` and `size` are in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One video file, its captions and what is known about it."""
+    """One clip: its video file, its captions and its ground truth."""
 
     id: str
     path: str
-    """Relative to the folder of the videos."""
+    """Path relative to the folder of the videos."""
     split: str
     """`train`, `val` or `test`."""
     captions: tuple[str, ...]
     label: str = ""
-    """Its class, where the data set has classes."""
+    """Its class, if the data set has classes."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     scene: Mapping[str, Any] = field(default_factory=dict)
-    """How to draw the clip, for generated data."""
+    """Parameters for drawing the clip, for synthetic data."""
     start: float = 0.0
     """Seconds of the file at which the clip begins."""
     end: float = 0.0
     """Seconds of the file at which it ends; 0 stands for the end of the file."""
     member: Member | None = None
-    """Where it lies in a shard; None for a file of its own."""
+    """Its position in a shard; None for a separate file."""
 
     @property
     def streamed(self) -> bool:
-        """Whether it is decoded when a step asks for it, and not beforehand."""
+        """Whether it is decoded during training, not in advance."""
         return self.member is not None and self.split == "train"
 
     def task(self, videos: Path) -> dict[str, Any]:
-        """What `shards.members.decode_task` has to know to find it; `videos`: the folder of the files."""
+        """The task for `shards.members.decode_task`; `videos`: the folder of the files."""
         segment = {"start": self.start, "end": self.end}
         if self.member is not None:
             return segment | {"member": list(self.member)}
@@ -84,15 +84,15 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How much of something there is, beside what is published."""
+    """A count beside its published value."""
 
     what: str
-    """Such as `test clips`."""
+    """Name of the count, such as `test clips`."""
     found: int
     published: int | None
-    """None where no figure could be read."""
+    """The published value; None if none could be read."""
     source: str = ""
-    """Where the published figure was read."""
+    """Source of the published value."""
 
     @property
     def differs(self) -> bool:
@@ -101,16 +101,16 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What was found of a benchmark before anything is decoded."""
+    """Findings about a benchmark before decoding."""
 
     taken: str
     """The family of annotation files that was read, with their names."""
     counts: tuple[Count, ...]
-    """As the files have it, before own val was carved out."""
+    """Counts in the files, before val was taken out of train."""
     invalid_times: tuple[str, ...]
-    """Segments that cannot be, each in words; their clips are left out."""
+    """Invalid segments in words; their clips are left out."""
     doubles: tuple[tuple[str, ...], ...]
-    """Files of one video; the first is taken."""
+    """Files of the same video; the first one is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,31 +124,31 @@ class Index:
     shared: bool = False
     """Equal captions of a split are one query, of which several clips are right answers."""
     survey: Survey | None = None
-    """Of a benchmark."""
+    """Findings about a benchmark; None for other data."""
     unusable: str = ""
-    """Why no study can use it, in a sentence; a report on it can still be made."""
+    """Why no study can use it, in a sentence; `check` can still report on it."""
     shards: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    """Shards in which clips lie, each with its state, see `shards.locations.state`."""
+    """Shards of the clips, each with its state, see `shards.locations.state`."""
 
     @property
     def pictures(self) -> bool:
-        """Whether all clips are pictures, by their suffixes; of a benchmark also those without, as of
-        CC3M."""
+        """Whether all clips are images, by their suffixes; files of a benchmark without suffix, as in CC3M,
+        count as images."""
         suffixes = {PurePosixPath(clip.path).suffix.lower() for clip in self.clips}
         return bool(suffixes) and suffixes <= (PICTURES if self.survey is None else PICTURES | {""})
 
     @property
     def known(self) -> frozenset[str]:
-        """Names of the attributes that every clip has, and `label` where clips have classes."""
+        """Names of the attributes that every clip has, and `label` if clips have classes."""
         names = {name for clip in self.clips for name in clip.attributes}
         attributes = {name: [clip.attributes.get(name) for clip in self.clips] for name in names}
         return known_of_all(attributes, labelled=any(clip.label for clip in self.clips))
 
 
 def known_of_all(attributes: Mapping[str, Sequence[Any]], *, labelled: bool) -> frozenset[str]:
-    """Names of the attributes that no clip lacks, and `label` where clips have classes.
+    """Names of the attributes that no clip lacks, and `label` if clips have classes.
 
-    attributes: name -> a value for each clip, None where it is not known.
+    attributes: name -> a value for each clip, None if it is not known.
     """
     names = {name for name, values in attributes.items() if None not in values}
     return frozenset(names | {"label"} if labelled else names)

@@ -1,4 +1,4 @@
-"""Batches for training: what step s sees is a function of (seed, s) alone, so resuming needs no state."""
+"""Batches for training: the batch of step s depends only on (seed, s), so resuming needs no state."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 AHEAD = 2
 """Batches prepared while the model computes."""
 POLL = 0.2
-"""Seconds between looks at whether to go on waiting, for a batch or for room to put one."""
+"""Seconds between checks while waiting for a batch or for space in the queue."""
 LONGEST = 5.0
-"""Seconds that the end waits for a read that does not come back."""
+"""Seconds that closing waits for a read that does not return."""
 
 
 class Batches(ABC):
-    """What a stage trains on: for each of its steps a batch, made ahead of its use."""
+    """Batches of a stage's training data, prepared ahead of their use."""
 
     batch_size: float
-    """Clips of a step of all processes; of several data sets the mean."""
+    """Clips of a step in all processes; the mean over several data sets."""
     per_epoch: int
-    """Steps in which each clip of the stage's own data is seen once."""
+    """Steps of an epoch of the stage's own data."""
     parts: tuple[Loader, ...]
-    """Of each data set, the stage's own first."""
+    """Loaders of the data sets, the stage's own first."""
     shares: tuple[float, ...]
-    """Of the steps that each of them has."""
+    """Share of the steps of each loader."""
 
     @abstractmethod
     def batch(self, step: int) -> Batch:
@@ -50,15 +50,14 @@ class Batches(ABC):
 
     @abstractmethod
     def read_by(self, step: int) -> Loader:
-        """What the step reads, for whoever counts the steps of each data set."""
+        """The loader of a step, for counting the steps of each data set."""
 
     @abstractmethod
     def resumed(self, step: int, steps_on: Mapping[str, int]) -> tuple[Batches, int]:
-        """The same where each data set goes on with its epochs, and the number of the batch to begin with.
+        """Batches in which each data set continues its epochs, and the number of the batch to begin with.
 
-        Args:
-            step: of the stage, the next one.
-            steps_on: number of a data set, as a text -> steps that the run has had on it.
+        Args: step: next step of the stage. steps_on: number of a data set, as a string -> steps that the run
+            has had on it.
         """
 
     def batches(
@@ -69,7 +68,7 @@ class Batches(ABC):
         Args:
             start: number of the first batch.
             waiting: called every `POLL` seconds while no batch is ready; may raise to end the wait.
-            pinned: whether the batches lie in memory that a GPU reads by itself, see `Batch.pinned`.
+            pinned: whether batches are in page-locked memory, see `Batch.pinned`.
         """
         ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stop = threading.Event()
@@ -107,21 +106,21 @@ class Batches(ABC):
         finally:
             stop.set()
             with contextlib.suppress(queue.Empty):
-                ready.get_nowait()  # room for the batch the thread may be waiting to hand over
+                ready.get_nowait()  # make room for the batch that the thread may be waiting to queue
             thread.join(LONGEST)
 
 
 class Loader(Batches):
     """Clips of the training split in a new order every epoch, each with one of its captions at random.
 
-    An epoch visits every clip once and drops the last incomplete batch. No clip is twice in a batch, so
-    that no caption counts as a wrong answer for its own clip.
+    An epoch visits every clip once and drops the last incomplete batch. No clip is twice in a batch, so that
+    no caption is a negative of its own clip.
 
     Args:
         text: captions of the training split.
-        data: says which of the stored frames a step takes; without it, all of them.
-        source: number of the data set among those that a run trains on.
-        rank, size: which of several processes this is; each reads its rows of every batch.
+        data: defines which of the stored frames a step uses; None for all of them.
+        source: number of the data set among those of the run.
+        rank, size: index of this process and number of processes; each reads its rows of every batch.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class Loader(Batches):
         self.per_epoch = len(self.clips) // batch_size
         self.parts, self.shares = (self,), (1.0,)
         self._permutation: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-        """Epoch that was asked for last, and the order of the clips in it."""
+        """The latest epoch, and the order of the clips in it."""
 
     def indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Clips (rows of the frame store) and caption rows of step `step`, both [B], of all processes."""
@@ -169,7 +168,7 @@ class Loader(Batches):
         return self.clips[chosen], self.order[row]
 
     def _clips_in(self, epoch: int) -> np.ndarray:
-        """The order of all clips in an epoch, drawn once and kept until another epoch is asked for."""
+        """The order of all clips in an epoch, cached until another epoch is requested."""
         known, order = self._permutation  # read at once: the thread of an earlier stage may still ask
         if known != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.clips))
@@ -179,12 +178,12 @@ class Loader(Batches):
     def video(self, step: int, clips: np.ndarray, own: slice | np.ndarray | None = None) -> np.ndarray:
         """The frames of this process' rows among the clips of step `step`, uint8 [B / size, T, H, W, 3].
 
-        own: other rows, by their places in the batch.
+        own: other rows, by their positions in the batch.
         """
         own = self.own if own is None else own
         if self.data is None:
             return np.take(self.frames, clips[own], axis=0)
-        # Streams of their own: how many captions a clip has changes no frames, and frames no crops.
+        # Separate streams, so that frames do not depend on the number of captions, nor crops on frames.
         here = [self.seed, *divmod(step, self.per_epoch)]
         taken = frames_of(self.frames, clips, self.data, np.random.default_rng([*here, 1]), own)
         return augmented(taken, len(clips), self.data, np.random.default_rng([*here, 2]), own)
@@ -196,9 +195,10 @@ class Loader(Batches):
         return self, steps_on.get(str(self.source), 0)
 
     def tags(self, clips: np.ndarray) -> dict[str, Tensor]:
-        """What is known of clips beside what is seen, int64 [B] each.
+        """Further properties of clips, int64 [B] each.
 
-        `index`: row of the frame store; `label`: number of the class, 0 for none; `source`: of the data set.
+        `index`: row of the frame store; `label`: number of the class, 0 for none; `source`: number of the
+        data set.
         """
         known = {"index": clips, "label": self.labels[clips], "source": np.full_like(clips, self.source)}
         return {name: torch.from_numpy(values) for name, values in known.items()}
@@ -212,10 +212,10 @@ class Loader(Batches):
         return Batch(torch.from_numpy(video), text, **tags)
 
     def _replace_bad(self, step: int, clips: np.ndarray, rows: np.ndarray, video: np.ndarray) -> None:
-        """Puts the clip and caption at the same place of the epoch's next step where a clip is bad.
+        """Replaces a bad clip by the clip and caption at the same position of the epoch's next step.
 
-        So no clip is twice in a batch, and no process has to know what another one cannot decode. Of clips
-        and rows of the whole batch, those of this process are changed, in place; `video` are its own.
+        So no clip is twice in a batch, and processes need not know what others cannot decode. Clips and rows
+        of the whole batch are changed in place for this process's positions; `video` contains its own clips.
         """
         if self.streamed is None:
             return
@@ -237,16 +237,15 @@ class Loader(Batches):
 
 
 class Mixture(Batches):
-    """Batches of several data sets by turns, each of one of them.
+    """Batches of alternating data sets, each batch from one of them.
 
-    Which one a step of the stage reads follows from its number alone: of the first n steps, data with the
-    share p have had n p, to within two steps, and the stage's own data the rest. The first step is theirs.
-    Each goes through its own epochs.
+    The data set of a step depends only on its number: of the first n steps, data with the share p have had n
+    p, to within two steps, and the stage's own data the rest, including the first step. Each data set goes
+    through its own epochs.
 
-    Args:
-        own: of the stage's own data.
-        others: of the data that are mixed in, each with its share of the steps.
-        begun: steps that each of them, own first, has had before the stage; without it, none.
+    Args: own: loader of the stage's own data. others: loaders of the data that are mixed in, each with its
+        share of the steps. begun: steps that each of them, own first, has had before the stage; None for
+        none.
     """
 
     def __init__(
@@ -254,7 +253,7 @@ class Mixture(Batches):
     ) -> None:
         self.parts = (own, *(loader for loader, _ in others))
         self._others = others
-        # As they are written: 0.1 is a tenth, not the nearest of the numbers with two as their base.
+        # Decimal values: 0.1 is exactly a tenth, not the nearest binary number.
         self._exact = [Fraction(repr(share)) for _, share in others]
         rest = 1 - sum(self._exact)
         self.shares = (float(rest), *(share for _, share in others))
@@ -263,9 +262,9 @@ class Mixture(Batches):
         self._begun = tuple(begun) or (0,) * len(self.parts)
 
     def counts(self, steps: int) -> list[int]:
-        """How many of the first steps each data set has had, the stage's own first."""
+        """Number of the first steps that each data set has had, the stage's own first."""
         found, rest, left = [], steps, Fraction(1)
-        for share in self._exact:  # of the steps that the ones before have left
+        for share in self._exact:  # of the steps that the previous ones have left
             found.append(math.floor(rest * share / left))
             rest, left = rest - found[-1], left - share
         return [rest, *found]
@@ -283,7 +282,7 @@ class Mixture(Batches):
         return Mixture(self.parts[0], self._others, begun), step
 
     def _place(self, step: int) -> tuple[int, int]:
-        """Which data set a step reads, and how many steps of the stage it has had before."""
+        """The data set of a step, and the number of steps of the stage that it has had before."""
         before, after = self.counts(step), self.counts(step + 1)
         number = next(i for i, count in enumerate(before) if after[i] > count)
         return number, before[number]

@@ -1,13 +1,12 @@
-"""moving_shapes_pairs: two actors in a clip, of which the caption names one, drawn as `moving_shapes`.
+"""moving_shapes_pairs: synthetic clips of two actors, of which the caption names one.
 
-The two differ in colour and in shape, each does two actions of its own, and they stay apart. Words and
-backgrounds are those of moving_shapes, actors are smaller; no two of the actors that are named share a
-combination with their background. Where both actors are is known, so that it can be asked whether a model
-finds the one that is meant: the other one is as large and does as much, and only the caption tells them
-apart.
+The two differ in colour and shape, each does two actions, and they do not touch. Words and backgrounds are
+those of moving_shapes, actors are smaller; no two clips share the named actor's combination and background.
+The positions of both actors are known, so that pointing can be tested: the other actor is as large and as
+active, and only the caption distinguishes them.
 
-Attributes are named after whom they belong to (`named_colour`, `other_colour`): questions about *it* have no
-answer here, and tasks that know of one actor are not asked.
+Attributes are prefixed by their actor (`named_colour`, `other_colour`), because questions about *it* would be
+ambiguous and tasks for one actor do not apply.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ if TYPE_CHECKING:
 GENERATED = True
 
 VERSION = 1
-"""Raise it whenever what is drawn changes: it is part of the digest."""
+"""To be raised whenever the drawing changes; part of the digest."""
 TRAIN_CLIPS = 4_000
 EVAL_CLIPS = 500
-"""Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
+"""Clips of val, and of test; for smaller data sets a sixth of the number of training clips."""
 ACTOR_RADIUS = (8.0, 10.0)
-"""Pixels, drawn uniformly."""
+"""Range of the radius in pixels, uniform."""
 APART = 1.15
-"""Least distance of the two centres, in sums of the two radii: corners reach beyond a radius."""
+"""Smallest distance of the two centres, in sums of the two radii, because corners extend beyond a radius."""
 TRIES = 16
-"""Pairs of places that are drawn, of which the first is taken where the actors stay apart."""
+"""Number of sampled pairs of positions; the first one at which the actors do not touch is used."""
 MOST_CLIPS = 12_000
-"""Of all splits: there are more combinations, but not each finds another actor with room for both."""
+"""Largest number of clips in all splits; not all combinations leave room for a second actor."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    """As of moving_shapes: random numbers only, and a digest of scenes and constants."""
+    """As in moving_shapes: random numbers only, and a digest of scenes and constants."""
     train = data.clips or TRAIN_CLIPS
     held_out = min(EVAL_CLIPS, max(2, train // 6))
     if train + 2 * held_out > MOST_CLIPS:
@@ -70,14 +69,14 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """Draw and encode every clip that is not there yet; returns the folder of the videos."""
+    """Draws and encodes all missing clips; returns the folder of the videos."""
     folder = cache / "videos"
     write_videos(index.clips, folder, progress)
     return folder
 
 
 def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
-    """See `truth.Truth.boxes`, of two actors; `UserError` where another version drew the store's clips."""
+    """See `truth.Truth.boxes`, for two actors. `UserError` if another version drew the store's clips."""
     from workbench.data.moving_shapes.scenes import boxes_of
 
     return boxes_of(store, rows, index)
@@ -86,7 +85,7 @@ def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
 def _clip(split: str, number: int, named: dict[str, str], rng: np.random.Generator) -> Clip | None:
     """A clip of moving_shapes with its caption and background, and two actors instead of its one.
 
-    None where the actors that were drawn would come near each other at all the places that were drawn.
+    None if the sampled actors would touch at all sampled positions.
     """
     clip = world.clip(split, number, named, rng)
     draw, places = rng.random(8), rng.random((TRIES, 2, 2))
@@ -112,7 +111,7 @@ def _clip(split: str, number: int, named: dict[str, str], rng: np.random.Generat
 
 
 def _actor(parts: Mapping[str, str], size: float, tilt: float) -> dict[str, Any]:
-    """An actor without its place."""
+    """An actor without its position."""
     low, high = ACTOR_RADIUS
     return {slot: parts[slot] for slot in ("colour", "shape", "first", "second")} | {
         "radius": round(low + (high - low) * float(size), 3),
@@ -137,13 +136,13 @@ def _other(named: Mapping[str, str], draw: np.ndarray) -> dict[str, str]:
 
 
 def _starts(one: Mapping[str, Any], draws: np.ndarray) -> np.ndarray:
-    """Places [n, 2] from which an actor stays in the picture, of draws [n, 2]."""
+    """Positions [n, 2] from which an actor stays inside the frame, from random numbers [n, 2]."""
     low, high = (np.array(world.start(one, one["radius"], u, u)) for u in (0.0, 1.0))
     return (low + (high - low) * draws).round(3)
 
 
 def _apart(pair: Sequence[Mapping[str, Any]], starts: Sequence[np.ndarray]) -> np.ndarray:
-    """At which of the places two times [n, 2] the two actors never come near each other, Boolean [n]."""
+    """Whether the two actors never touch, for each of n positions [n, 2] of both, Boolean [n]."""
     (x, y, radius), (x2, y2, radius2) = (
         (start[:, :1] + path[0], start[:, 1:] + path[1], one["radius"] * path[2])  # [n, T], [n, T], [T]
         for one, start in zip(pair, starts, strict=True)
@@ -164,6 +163,6 @@ def _digest(clips: Sequence[Clip]) -> str:
     own = {"VERSION": VERSION, "ACTOR_RADIUS": ACTOR_RADIUS, "APART": APART, "TRIES": TRIES}
     rows = [dataclasses.asdict(clip) for clip in clips]
     for row in rows:
-        del row["start"], row["end"], row["member"]  # of drawn clips, which are whole files
+        del row["start"], row["end"], row["member"]  # the clips are whole files
     content = {"world": world.constants(), "pairs": own, "clips": rows}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,14 +1,14 @@
-"""moving_shapes_redundant: the drawn world with redundancy in text and in time, where hiding may cost little.
+"""moving_shapes_redundant: synthetic clips with redundant captions and frames, where hiding may cost little.
 
-A clip shows one actor as in `moving_shapes`, in a picture of 96 pixels, and is read at all of its 16 frames,
-so that each of the two actions is seen in several tokens along time. Its caption of 33 to 39 words says
-colour, shape, both actions and background twice, in different words each time: what a hidden word said stands
-there once more. In the other worlds a caption of up to 13 words says everything once, and each hidden word
-takes away what tells clips apart.
+A clip shows one actor as in `moving_shapes`, in frames of 96 pixels, and all of its 16 frames are read, so
+that each of the two actions covers several tokens along time. Its caption of 33 to 39 words mentions colour,
+shape, both actions and background twice, in different words, so that the information of a hidden word occurs
+once more. In the other synthetic data sets a caption of up to 13 words says everything once, and each hidden
+word removes information that distinguishes clips.
 
-Combinations are drawn from a seed of their own, so a combination that trains in one world may be tested in
-another. Attributes are named `shown_colour` and so on: tasks that read the captions of `moving_shapes` do not
-know these, and are not asked.
+Combinations are sampled with a separate seed, so a training combination of one data set may be a test
+combination of another. Attributes are named `shown_colour` and so on, because tasks that parse the captions
+of `moving_shapes` do not apply.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 GENERATED = True
 
 SIZE = 96
-"""Side of the picture in pixels."""
+"""Side of the frames in pixels."""
 READ = {"frames": 16, "size": SIZE, "max_tokens": 48}
-"""How runs read it unless they say otherwise, see `workbench.data`."""
+"""Default settings of runs on it, see `workbench.data`."""
 TRAIN_CLIPS = 4_000
 SEED = 20_221_203
 VERSION = 1
-"""Raise it whenever what is drawn or said changes: it is part of the digest."""
+"""To be raised whenever drawing or captions change; part of the digest."""
 
 WAYS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "colour": {
@@ -78,7 +78,7 @@ WAYS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "rings": ("ringed", "target"),
     },
 }
-"""What is said -> its values -> the two ways to say each; no word stands for two values."""
+"""Attribute -> its values -> the two wordings of each; no word is used for two values."""
 FIRST = (
     "here the {colour} {shape} {one} and after that it {two} in front of the {background} background",
     "the clip shows how the {colour} {shape} {one} and then how it {two} before the {background} wall",
@@ -89,11 +89,11 @@ SECOND = (
     "that is to say the {background} scene has the {colour} {shape} that {one} until it finally {two}",
     "in other words with {background} surroundings the {shape} in {colour} is seen that {one} and then {two}",
 )
-"""Both halves of a caption."""
+"""Templates of both halves of a caption."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    """As that of moving_shapes, with longer captions and larger pictures."""
+    """As in moving_shapes, with longer captions and larger frames."""
     rng = np.random.Generator(np.random.PCG64(SEED + 1))
     plain = moving_shapes.combined(data, TRAIN_CLIPS, SEED)
     clips = tuple(_redundant(clip, rng.random(8)) for clip in plain)
@@ -101,12 +101,12 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """As those of moving_shapes."""
+    """As in moving_shapes."""
     return moving_shapes.videos(index, source, cache, progress)
 
 
 def say(parts: Mapping[str, str], draw: np.ndarray) -> str:
-    """A caption for the parts of a clip of moving_shapes; draw [8] in [0, 1) chooses words and halves."""
+    """A caption for the parts of a clip; random numbers draw [8] in [0, 1) choose words and halves."""
     slots = {
         "colour": "colour",
         "shape": "shape",
@@ -124,7 +124,7 @@ def say(parts: Mapping[str, str], draw: np.ndarray) -> str:
 
 
 def _redundant(clip: Clip, draw: np.ndarray) -> Clip:
-    """A clip of moving_shapes in a larger picture, with what it shows said twice; draw [8]."""
+    """A clip of moving_shapes in larger frames, with a redundant caption; draw [8]."""
     parts = clip.attributes
     place = {name: clip.scene[name] for name in ("radius", "x", "y", "tilt")}
     actor = {slot: parts[slot] for slot in ("colour", "shape", "first", "second")} | place | {"size": SIZE}

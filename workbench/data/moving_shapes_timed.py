@@ -1,13 +1,13 @@
-"""moving_shapes_timed: the drawn world with rests, in which it is known when each action happens.
+"""moving_shapes_timed: synthetic clips with rests, in which the time of each action is known.
 
 Actor, actions, backgrounds and captions are those of moving_shapes, but the two actions take 3 to 7 of the
-16 frames each, and before, between and behind them the actor rests for any number of frames, also none. Every
-layout (two lengths, three rests) is as likely as another. An action is to be seen in its first and in its
-last frame: a blink hides the actor in its first two and its last two frames.
+16 frames each, and before, between and after them the actor rests for any number of frames, possibly none.
+All layouts (two lengths, three rests) are equally likely. An action is visible in its first and in its last
+frame: a blink hides the actor in its first two and its last two frames.
 
-The attribute `timeline` of a clip has for each action what is asked for ("a red box rises"), in the words of
-captions, and its start and end as shares of the clip. Clips are drawn from a seed of their own, so a
-combination that trains in one of the two worlds may be tested in the other.
+The attribute `timeline` of a clip contains for each action a query ("a red box rises") in the words of
+captions, and its start and end as shares of the clip. Clips are sampled with a separate seed, so a training
+combination of one data set may be a test combination of the other.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ GENERATED = True
 TRAIN_CLIPS = 4_000
 SEED = 20_220_721
 SHORTEST, LONGEST = 3, 7
-"""Frames of an action."""
+"""Smallest and largest number of frames of an action."""
 QUERY = "{a} {colour} {shape} {action}"
-"""How a caption may begin."""
+"""Template of a query, in the words of captions."""
 VERSION = 1
-"""Raise it whenever what is drawn changes: it is part of the digest."""
+"""To be raised whenever the drawing changes; part of the digest."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    """As that of moving_shapes, with the times of the actions in each scene."""
+    """As in moving_shapes, with the times of the actions in each scene."""
     rng = np.random.Generator(np.random.PCG64(SEED + 1))
     every = layouts()
     clips = [_timed(clip, every, rng.random(4)) for clip in moving_shapes.combined(data, TRAIN_CLIPS, SEED)]
@@ -49,12 +49,12 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """As those of moving_shapes."""
+    """As in moving_shapes."""
     return moving_shapes.videos(index, source, cache, progress)
 
 
 def layouts() -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Every pair of times, each the frame in which an action begins and the one in which it has ended."""
+    """Every pair of times, each the first frame of an action and the frame after its last."""
     lengths, frames = range(SHORTEST, LONGEST + 1), world.VIDEO_FRAMES
     return [
         ((start, start + one), (later, later + other))
@@ -66,7 +66,7 @@ def layouts() -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def _timed(clip: Clip, every: list[tuple[tuple[int, int], tuple[int, int]]], draw: np.ndarray) -> Clip:
-    """A clip of moving_shapes with a layout, and with what is asked for in words of its own; draw [4]."""
+    """A clip of moving_shapes with a layout and with queries; draw [4]."""
     times, parts = every[int(draw[0] * len(every))], clip.attributes
     shapes = WORDS["shape"][parts["shape"]]
     timeline = []

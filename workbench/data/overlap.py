@@ -1,7 +1,7 @@
-"""Which clips of a data set are of videos that were training clips of another one. Nothing is decoded.
+"""Clips of a data set whose videos are training clips of another one. Nothing is decoded.
 
-The protocols of a benchmark name its videos alike. Any other data are compared by their files, wherever these
-are, also inside shards: files of equal size by what `Digests` knows of them.
+Protocols of the same benchmark use the same names of videos. All other data are compared by their files, also
+inside shards: files of equal size by their digests.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from workbench.errors import UserError
 SEGMENT = re.compile(r"@[-+.e\d]+$")
 """End of the name of a clip that is a part of a video."""
 Place = Path | Member | None
-"""Where the file of a clip is; None where that is not known."""
+"""The file of a clip; None if it is not known."""
 
 
 class Overlap(NamedTuple):
-    """What one data set has in common with the training clips of another."""
+    """Overlap of a data set with the training clips of another."""
 
     clips: np.ndarray
-    """bool [N], whether each clip of the first one was a training clip of the other, by its name or file."""
+    """bool [N], whether each clip of the first one is a training clip of the other, by its name or file."""
     known: bool
     """Whether all could be compared."""
 
@@ -60,9 +60,9 @@ def overlap(store: FrameStore, training: FrameStore, digests: Digests) -> Overla
 
 
 def _names(store: FrameStore, alike: bool) -> list[str]:
-    """What the data call the video of each clip; empty where the name says nothing.
+    """The name of each clip's video; empty if the name does not identify it.
 
-    alike: whether names are compared with those of the same benchmark. Numbers are names in a benchmark only.
+    alike: whether names are compared within one benchmark, in which numbers are names as well.
     """
     kind = benchmark_of(store.name)
     if kind == "shards":  # they are numbered
@@ -77,7 +77,7 @@ def _places(store: FrameStore, digests: Digests) -> list[Place]:
         return list(store.files)
     try:
         members = shards.members_of(store.streamed.addresses, digests.folder)
-    except UserError:  # they are gone
+    except UserError:  # the shards are gone
         members = {}
     return [members.get(name) for name in store.clip_ids]
 
@@ -106,14 +106,14 @@ def _same_files(
 
 
 def _size(place: Place, digests: Digests) -> int:
-    """Bytes of a file; -1 where it is not known."""
+    """Size of a file in bytes; -1 if it is not known."""
     if isinstance(place, Member):
         return place.size
     return digests.size(place) if place is not None else -1
 
 
 def _content(place: Place, digests: Digests) -> str:
-    """What `Digests` knows of a file, in a shard or not; empty where it cannot be read."""
+    """Digest of a file, in a shard or not; empty if it cannot be read."""
     if isinstance(place, Path):
         return digests.known(place)
     try:

@@ -1,4 +1,4 @@
-"""What the packets of a video tell before one of them is decoded, and which of its frames are wanted."""
+"""Information from the packets of a video before decoding, and the choice of frames."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Found(NamedTuple):
     """Whether decord can be trusted with the format."""
     packets: int
     groups: list[int]
-    """Numbers of the packets with which groups of pictures begin."""
+    """Indices of the packets with which groups of pictures begin."""
     ticks: list[int | None]
-    """When frames are shown, in the order of their packets."""
+    """Presentation times of frames, in the order of their packets."""
     steady: bool
-    """Whether, as far as packets tell, each is one frame that is shown at a time of its own, see `steady`:
-    frames are known by their times then, and a part can be decoded alone."""
+    """Whether each packet is one frame with a distinct presentation time, see `steady`: then times identify
+    frames, and a part can be decoded separately."""
     stream: Any
-    """Of the container, for `decode` alone."""
+    """The stream of the container, used only by `decode`."""
     held: list[Any]
-    """The packets themselves; none of a large file."""
+    """The packets; empty for a large file."""
 
     @property
     def times(self) -> list[float]:
-        """Seconds from the first frame on, ascending; by the rate where there are no times, else none."""
+        """Seconds from the first frame, ascending; from the frame rate if there are no times, else empty."""
         known = sorted(tick for tick in self.ticks if tick is not None)
         if len(known) == len(self.ticks) and self.stream.time_base is not None:
             return [float((tick - known[0]) * self.stream.time_base) for tick in known]
@@ -44,21 +44,21 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Pick:
-    """Which frames are wanted: the centres of `count` equal intervals of a segment."""
+    """The choice of frames: the centres of `count` equal intervals of a segment."""
 
     count: int
     start: float
     end: float
-    """Seconds; 0 stands for the end of the video."""
+    """End in seconds; 0 stands for the end of the video."""
     found: Found
 
     @property
     def part(self) -> bool:
-        """Whether it is a part of the video that is wanted."""
+        """Whether only a part of the video is wanted."""
         return bool(self.start or self.end)
 
     def of(self, total: int) -> list[int]:
-        """Numbers of the frames, of a video with `total` of them; `DecodeError` where it ends before."""
+        """Indices of the frames, of `total`. Raises `DecodeError` if the video ends before the segment."""
         if not self.part:
             return centre_frames(total, self.count)
         try:
@@ -69,20 +69,21 @@ class Pick:
 
 
 class Part(NamedTuple):
-    """Packets from a key frame on, whose frames are known by their times."""
+    """Packets from a key frame, whose frames are identified by their times."""
 
     begin: int
-    """Number of the packet with which to begin."""
+    """Index of the first packet."""
     first: int
-    """Number of the frame that it holds, in the order in which frames are shown."""
+    """Index of its frame in order of presentation."""
     times: list[int]
-    """When that frame and those behind it are shown, up to the last wanted one, in ticks of the stream."""
+    """Presentation times of this frame and the following ones, up to the last wanted one, in ticks of the
+    stream."""
 
 
 def part_of(found: Found, wanted: list[int]) -> Part:
-    """The least that has to be decoded for some frames of a steady video.
+    """The smallest part of a steady video that contains some frames.
 
-    wanted: numbers of frames in the order in which they are shown.
+    wanted: indices of frames in order of presentation.
     """
     order = sorted(tick for tick in found.ticks if tick is not None)
     keys = [number for number in found.groups if number < found.packets]
@@ -92,9 +93,9 @@ def part_of(found: Found, wanted: list[int]) -> Part:
 
 
 def steady(ticks: Sequence[int | None], groups: Sequence[int]) -> bool:
-    """Whether each packet has a time of its own, and no frame is shown before the first key frame.
+    """Whether each packet has a distinct time, and no frame is shown before the first key frame.
 
-    ticks, groups: as of `Found`.
+    ticks, groups: as in `Found`.
     """
     known = {tick for tick in ticks if tick is not None}
     return len(known) == len(ticks) > 0 and groups[0:1] == [0] and min(known) == ticks[0]

@@ -1,7 +1,7 @@
-"""Pictures: JPEG, PNG and WebP files to pixels, turned as their EXIF says, whatever their mode.
+"""Reading of JPEG, PNG and WebP images of any mode, rotated by their EXIF orientation.
 
-Transparent places become white, as a page shows them. Grey of 16 bits is scaled to 8, not cut at 255. Colour
-profiles are not applied: CMYK is converted by its numbers.
+Transparent pixels become white. 16-bit grey is scaled to 8 bits, not clipped at 255. Colour profiles are not
+applied: CMYK is converted by its numbers.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from PIL import Image, ImageOps
 
 PILLOW = PIL.__version__
 FORMATS = ("JPEG", "PNG", "WEBP")
-"""What Pillow is asked to read. It calls a JPEG with further views behind, as telephones write it, an MPO."""
+"""Formats that Pillow may read. It reports a JPEG with further images, as phones write it, as MPO."""
 
 
 class PictureError(Exception):
-    """A picture that cannot be used; the message is the reason."""
+    """An image that cannot be used; the message is the reason."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as a JPEG, PNG or WebP does, whatever it is called; not if it cannot be read."""
+    """Whether a file begins like a JPEG, PNG or WebP, whatever its name; False if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(12)
@@ -34,7 +34,7 @@ def is_picture(path: Path) -> bool:
 
 
 def picture_facts(path: Path, most: int) -> tuple[str, int, int]:
-    """Format and size in pixels, width before height, before it is turned. See `read_picture` for errors."""
+    """Format and size in pixels (width, height) before rotation. See `read_picture` for errors."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
@@ -43,14 +43,14 @@ def picture_facts(path: Path, most: int) -> tuple[str, int, int]:
             if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
                 raise PictureError("it is an animation; make a video of it")
             return str(picture.format).lower(), width, height
-    except Image.DecompressionBombError as error:  # Pillow's own limit lies above ours
+    except Image.DecompressionBombError as error:  # Pillow's own limit is above ours
         raise PictureError(f"its frames are too large ({error})") from error
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise PictureError(f"it is not a readable image ({_words(error)})") from error
 
 
 def read_picture(path: Path, most: int) -> np.ndarray:
-    """Pixels uint8 [H, W, 3] of a picture of at most `most` pixels; `PictureError` with the reason else."""
+    """Pixels uint8 [H, W, 3] of an image of at most `most` pixels. Raises `PictureError` with the reason."""
     picture_facts(path, most)
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -61,8 +61,8 @@ def read_picture(path: Path, most: int) -> np.ndarray:
 
 
 def _plain(picture: Image.Image) -> Image.Image:
-    """The same picture as RGB."""
-    if picture.mode.startswith("I"):  # Pillow would cut what is above 255
+    """The image as RGB."""
+    if picture.mode.startswith("I"):  # Pillow would clip values above 255
         grey = np.asarray(picture, np.float64) / 257
         return Image.fromarray(np.clip(grey.round(), 0, 255).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:

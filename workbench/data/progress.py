@@ -1,4 +1,4 @@
-"""How far something has come: a bar on a terminal, a few whole lines where the output goes elsewhere."""
+"""Progress display: a bar on a terminal, a few lines for other output."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Self
 from tqdm import tqdm
 
 LINES = 10
-"""Of one piece of work, where there is no terminal: a log is no place for carriage returns."""
+"""Number of lines for one piece of work without a terminal, because logs should not contain carriage
+returns."""
 
 
 class Progress:
     """Counts up to `total` on standard error, as a context manager.
 
     Args:
-        total: of steps; with none nothing is shown.
-        what: is done, such as `decoding clips`.
-        unit: of a step, such as `clip`.
-        shown: False for nothing at all.
+        total: number of steps; with 0 nothing is shown.
+        what: name of the work, such as `decoding clips`.
+        unit: unit of a step, such as `clip`.
+        shown: False shows nothing.
     """
 
     def __init__(self, total: int, what: str, unit: str, *, shown: bool = True) -> None:
@@ -32,7 +33,7 @@ class Progress:
         )
 
     def update(self, steps: int = 1) -> None:
-        """So many more are done."""
+        """Adds finished steps."""
         self._done += steps
         self._bar.update(steps)
         tenth = LINES * self._done // max(1, self._total)
@@ -41,7 +42,7 @@ class Progress:
             print(f"{self._what}: {self._done} of {self._total} {self._unit}s", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line of its own on standard error, above the bar where there is one."""
+        """Prints a line on standard error, above the bar if there is one."""
         if self._bar.disable:
             print(text, file=sys.stderr, flush=True)
         else:

@@ -1,7 +1,7 @@
-"""Questions about clips: made from what drawn clips show, or those that a benchmark has.
+"""Questions about clips: generated from the contents of synthetic clips, or from a benchmark.
 
-A benchmark's stand among the attributes of its clips: `questions`, pairs of a question and its answer in
-plain words, or `choices`, captions with the number of the right one.
+Those of a benchmark are attributes of its clips: `questions`, pairs of a question and its answer in plain
+words, or `choices`, captions with the number of the right one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from workbench.data.store import FrameStore
 from workbench.errors import UserError
 
 KNOWN = (drawn.KNOWN, ("questions",), ("choices",))
-"""Alternatives of what has to be known of clips that are asked about."""
+"""Alternatives of the attributes that clips need for questions."""
 MOST = 1500
-"""Answers among which one is chosen, the commonest of the training questions, as is usual for MSRVTT-QA."""
+"""Number of candidate answers, the commonest of the training questions, as is usual for MSRVTT-QA."""
 
 
 def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
     """The questions about clips, rows [V] of the store, clip by clip.
 
-    Those of a benchmark have no kind; open ones no options, choices no text. Raises `UserError` where the
-    store knows of none.
+    Those of a benchmark have no kind; open ones no options, choices no text. Raises `UserError` if the store
+    has none.
     """
     if not {"questions", "choices"} & set(store.attributes):
         return drawn.about(store, rows)
@@ -46,7 +46,7 @@ def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
 
 
 def answers(store: FrameStore) -> tuple[str, ...]:
-    """All answers to open questions about a store: those of the drawn world, or the commonest of training."""
+    """All answers to open questions about a store: those of synthetic clips, or the commonest in training."""
     if "questions" not in store.attributes:
         return drawn.EVERY
     clips = np.unique(store.splits["train"].clips)
@@ -55,7 +55,7 @@ def answers(store: FrameStore) -> tuple[str, ...]:
 
 
 def check_known(name: str, known: Collection[str]) -> None:
-    """Refuses to train on questions where `known`, what is known of every clip of the data, are too few."""
+    """Raises `UserError` if the attributes of every clip, `known`, do not suffice for questions."""
     if "questions" not in known and not set(drawn.KNOWN) <= set(known):
         raise UserError(
             f"data.text='questions' does not go with {name}: questions about each clip must be known, or its "

@@ -1,8 +1,8 @@
-"""Which frames of a video or of a stored clip are taken: three rules as functions of numbers alone.
+"""Sampling of frames of a video or of a stored clip; three rules.
 
-- `centre`: the centres of equal intervals, as Frozen-in-Time tests (arXiv:2104.00650);
-- `random`: one place within each of these intervals, as TSN trains (arXiv:1608.00859);
-- `contiguous`: neighbours, or every `stride`-th frame, from one start.
+- `centre`: the centres of equal intervals, as in the evaluation of Frozen in Time (arXiv:2104.00650);
+- `random`: one random position within each interval, as in the training of TSN (arXiv:1608.00859);
+- `contiguous`: neighbouring frames, or every `stride`-th frame, from a random start.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ if TYPE_CHECKING:
     from workbench.config import DataConfig
 
 SLACK = 1e-6
-"""Seconds by which times may be off for having been rounded."""
+"""Tolerance of times in seconds, for rounding."""
 
 
 def centre_frames(total: int, count: int) -> list[int]:
-    """Frame numbers at the centres of `count` equal intervals, of `total` frames.
+    """Indices of the frames at the centres of `count` equal intervals, of `total` frames.
 
-    A video with fewer than `count` frames gives some of them several times.
+    Some frames of a video with fewer than `count` frames repeat.
     """
     return [min(total - 1, int((i + 0.5) * total / count)) for i in range(count)]
 
 
 def frames_within(times: Sequence[float], start: float, end: float) -> tuple[int, int]:
-    """Numbers of the first frame that is shown in the seconds [start, end) and of the one after the last.
+    """Indices of the first frame in the seconds [start, end) and of the one after the last.
 
-    A segment that ends after the video ends with it; one so short that no frame begins in it has the frame
-    that is shown at its start. Raises `ValueError` where the video ends before the segment begins.
+    A segment that ends after the video is cut at its end; one so short that no frame begins in it has the
+    frame that is shown at its start. Raises `ValueError` if the video ends before the segment begins.
 
-    Args:
-        times: seconds at which frames are shown, ascending, from 0 on; empty where they are not known.
-        end: 0 stands for the end of the video.
+    Args: times: seconds at which frames are shown, ascending from 0; empty if they are not known. end: 0
+        stands for the end of the video.
     """
     if not times:
         raise ValueError("its frames have no times, so that no segment of it can be found")
@@ -53,7 +52,7 @@ def frames_within(times: Sequence[float], start: float, end: float) -> tuple[int
 
 
 def repeated_frames(frames: np.ndarray, total: int) -> int:
-    """How many of the frames [T, H, W, 3] of a clip equal the one before them.
+    """Number of frames [T, H, W, 3] of a clip that equal the previous frame.
 
     Frames of a video that is shorter than the sample (`total` < T) repeat by design and are not counted.
     """
@@ -63,7 +62,7 @@ def repeated_frames(frames: np.ndarray, total: int) -> int:
 
 
 def random_frames(total: int, count: int, clips: int, rng: np.random.Generator) -> np.ndarray:
-    """Frame numbers int64 [clips, count], one at random in each of `count` equal intervals of `total`."""
+    """Frame indices int64 [clips, count], one at random in each of `count` equal intervals of `total`."""
     places = np.arange(count) + rng.random((clips, count))
     return np.minimum(total - 1, (places * total / count).astype(np.int64))
 
@@ -71,9 +70,9 @@ def random_frames(total: int, count: int, clips: int, rng: np.random.Generator) 
 def contiguous_frames(
     total: int, count: int, stride: int, clips: int, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """Frame numbers int64 [clips, count], `stride` apart, of `total` frames that hold as many.
+    """Frame indices int64 [clips, count], `stride` apart, within `total` frames.
 
-    Every start is as likely as another; without a generator the window is centred.
+    The start is uniform; without a generator the window is centred.
     """
     room = total - span(count, stride)
     start = np.full(clips, room // 2) if rng is None else rng.integers(0, room + 1, clips)
@@ -86,7 +85,7 @@ def span(count: int, stride: int) -> int:
 
 
 def evaluated_frames(stored: int, data: DataConfig) -> list[int]:
-    """Which of the stored frames evaluation takes: the centres, or the centred window."""
+    """The stored frames that evaluation uses: the centres, or the centred window."""
     if data.sampling == "contiguous":
         window: list[int] = contiguous_frames(stored, data.frames, data.stride, 1, None)[0].tolist()
         return window
@@ -100,17 +99,16 @@ def frames_of(
     rng: np.random.Generator | None = None,
     own: slice | np.ndarray = slice(None),
 ) -> np.ndarray:
-    """The frames of some clips that a step takes, by the rule of `data`.
+    """The frames of some clips for a step, by the sampling rule of `data`.
 
     Args:
-        frames: uint8 [N, S, H, W, 3], those that are stored.
+        frames: uint8 [N, S, H, W, 3], the stored frames.
         clips: int64 [B], rows of `frames`.
-        data: says how many frames are taken, and by which rule.
-        rng: of training; evaluation has none and takes the centres, or the centred window.
-        own: places of those of the clips that are read; frames are drawn for all.
+        data: defines the number of frames and the rule.
+        rng: generator for training; None for evaluation, which uses the centres, or the centred window.
+        own: positions of the clips that are read; frames are sampled for all.
 
-    Returns:
-        uint8 [B, data.frames, H, W, 3], in memory. Nothing is drawn where all stored frames are taken.
+    Returns: uint8 [B, data.frames, H, W, 3], in memory. If all stored frames are used, nothing is sampled.
     """
     stored = frames.shape[1]
     if stored == data.frames:
@@ -125,11 +123,11 @@ def frames_of(
 
 
 def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:
-    """Of the frames that an evaluation takes when each begins and the last one ends, as shares of the clip.
+    """Starts of the frames of an evaluation and the end of the last one, as shares of the clip.
 
-    Each lasts until the next one that is taken. Without `data`, all stored frames are.
+    Each frame lasts until the next one that is used. Without `data`, all stored frames are used.
 
-    Returns: float64 [T + 1]; 0 and 1 at its ends unless a window is taken.
+    Returns: float64 [T + 1]; 0 and 1 at its ends except for a window.
     """
     if data is None or data.sampling != "contiguous":
         count = stored if data is None else data.frames
@@ -139,14 +137,13 @@ def edges(stored: int, data: DataConfig | None = None) -> np.ndarray:
 
 
 def without_seeking(wanted: Sequence[int], groups: Sequence[int], most: int) -> list[int]:
-    """The wanted frames and some between them, ascending, each once: a reader of them all seeks less often.
+    """The wanted frames and some between them, ascending and unique, so that a reader seeks less often.
 
-    Where the next wanted frame lies in the next group of pictures, everything up to there has to be decoded
-    anyway; the frames between are taken too, where they are `most` at the most.
+    If the next wanted frame is in the next group of pictures, everything up to there has to be decoded
+    anyway; the frames between are included if there are at most `most` of them.
 
-    Args:
-        wanted: numbers of frames.
-        groups: numbers of the frames with which groups of pictures begin, ascending.
+    Args: wanted: indices of frames. groups: indices of the frames with which groups of pictures begin,
+        ascending.
     """
     chosen = sorted(set(wanted))
     taken = chosen[:1]

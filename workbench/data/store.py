@@ -1,6 +1,6 @@
 """The frame store: every clip decoded once, in one memory-mapped file that all runs share.
 
-numpy and json only, so that training reads it on a machine without decoders.
+It needs only numpy and json, so that machines without decoders can train.
 
 ```
 frames-8x64/
@@ -8,9 +8,9 @@ frames-8x64/
   store.json    clips, captions, splits, attributes, video files, decoder, what was left out and why
 ```
 
-Training clips that lie in shards are not among these frames; `store.json` says where they lie.
+Training clips in shards are not among these frames; `store.json` contains their positions.
 
-A store is written into a temporary folder and renamed as a whole: where `store.json` exists, it is complete.
+A store is written into a temporary folder and renamed as a whole: if `store.json` exists, it is complete.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Split:
     ids: list[str]
     """Caption ids: clip id, `#`, number."""
     groups: list[str]
-    """Clip ids: captions of one clip share theirs."""
+    """Clip id of each caption."""
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -61,50 +61,50 @@ class FrameStore:
     decoder: str
     path: Path
     frames: np.memmap
-    """uint8 [N, T, H, W, 3]; where clips are streamed from shards, what reads as such an array."""
+    """uint8 [N, T, H, W, 3]; an object with this interface if clips are streamed from shards."""
     clip_ids: list[str]
     splits: dict[str, Split]
     attributes: dict[str, list[Any]]
-    """One list of N values per attribute; empty where the data knows none."""
+    """One list of N values per attribute; empty if the data have no attributes."""
     skipped: list[dict[str, str]]
     """Videos left out: `video`, `reason`, `split`."""
     repeated_frames: int
-    """Stored frames that equal the frame before them, in clips with enough frames of their own."""
+    """Number of stored frames that equal the previous frame, in clips with enough frames."""
     frames_sha256: str
-    """The decoded pixels of this very store; differs between decoder builds, `digest` does not."""
+    """SHA-256 of the decoded pixels; differs between decoder builds, unlike `digest`."""
     notes: list[str]
-    """What was decided for the user, such as how clips were split."""
+    """Decisions made for the user, such as how clips were split."""
     files: list[Path | None]
-    """The video file of each clip; None in a store that does not name them. They may be gone since."""
+    """The video file of each clip; None in a store that does not name them. They may no longer exist."""
     label_names: list[str]
-    """Classes by their number: nothing for 0, then all labels of the data set in order."""
+    """Classes by their number: empty for 0, then all labels of the data set in order."""
     labels: np.ndarray
     """int64 [N], index into `label_names`; 0 for clips without a label, as in stores of earlier versions."""
     shared: bool = False
-    """Equal captions of a split are one query of an evaluation, with several right clips."""
+    """Whether equal captions of a split are one query of an evaluation, with several right clips."""
 
     @property
     def known(self) -> frozenset[str]:
-        """What is known of every clip, as `Index.known`."""
+        """Ground truth that every clip has, see `Index.known`."""
         return known_of_all(self.attributes, labelled=bool(self.labels.any()))
 
     @property
     def streamed(self) -> StreamedFrames | None:
-        """The frames, where clips are decoded from shards when they are asked for."""
+        """The frames, if clips are streamed from shards; else None."""
         frames: Any = self.frames
         return frames if isinstance(frames, StreamedFrames) else None
 
     def centred(self, clips: np.ndarray, count: int, size: int = 0) -> np.ndarray:
-        """Of some clips the frames at the centres of `count` equal intervals, uint8 [B, count, H, W, 3].
+        """The frames of some clips at the centres of `count` equal intervals, uint8 [B, count, H, W, 3].
 
-        size: scaled to this side, in pixels; 0 leaves them as they are stored.
+        size: side in pixels to which frames are scaled; 0 leaves them unchanged.
         """
         found = np.asarray(self.frames[clips[:, None], centre_frames(self.frames.shape[1], count)])
         return scaled(found, size) if size else found
 
     @classmethod
     def open(cls, path: Path | str) -> FrameStore:
-        """Open a store. Raises UserError where it is missing, incomplete or of another version."""
+        """Opens a store. Raises UserError if it is missing, incomplete or of another version."""
         path = Path(path)
         record = _read_record(path)
         frames, clips = _frames(path, record), record["clips"]
@@ -135,14 +135,14 @@ class FrameStore:
 
 
 def store_path(data: DataConfig, root: Path) -> Path:
-    """Where the frame store of described data lies."""
+    """Path of the frame store of described data."""
     return root / f"{data.name}-{data.digest[:12]}" / f"frames-{data.kept_frames}x{data.kept_size}"
 
 
 def is_ready(path: Path) -> bool:
-    """Whether a complete store of this version lies at `path` (reads the index, and how long the rest is).
+    """Whether a complete store of this version is at `path` (reads the index and checks file sizes).
 
-    Not where files of shards that it streams from are gone or changed.
+    False if files of shards that it streams from are gone or changed.
     """
     try:
         record = _read_record(path)
@@ -154,7 +154,7 @@ def is_ready(path: Path) -> bool:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write `store.json` into a store that is being built, the last file of it, and sync it."""
+    """Writes and syncs `store.json`, the last file of a store that is being built."""
     with open(path / "store.json", "w", encoding="utf-8") as stream:
         stream.write(json.dumps({"version": VERSION, **record}))
         stream.flush()
@@ -182,9 +182,9 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _frames(path: Path, record: Mapping[str, Any]) -> np.memmap:
-    """The mapped frames; a file that is shorter than it says, as after a copy that was cut, is refused."""
+    """The mapped frames. Raises `UserError` for a truncated file, for example after an interrupted copy."""
     try:
-        frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # reads no objects
+        frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # does not unpickle objects
     except (OSError, ValueError) as error:
         raise UserError(
             f"the frame store {path} is damaged ({error}); delete it and it is made again"
@@ -196,7 +196,7 @@ def _frames(path: Path, record: Mapping[str, Any]) -> np.memmap:
 
 
 def _files(path: Path, record: Mapping[str, Any]) -> list[Path | None]:
-    """Paths below the recorded folder only: a store may come from somebody else."""
+    """Paths, only below the recorded folder, because a store may come from somebody else."""
     folder = Path(path, record.get("videos", ""))
     names = [PurePosixPath(clip.get("path", "")) for clip in record["clips"]]
     inside = [bool(name.parts) and not name.is_absolute() and ".." not in name.parts for name in names]

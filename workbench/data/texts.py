@@ -1,4 +1,4 @@
-"""What training reads beside each clip: its captions, or questions about it with their answers."""
+"""Training texts: the captions of clips, or questions about them with their answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def with_training_texts(store: FrameStore, data: DataConfig) -> FrameStore:
-    """The same clips, whose training texts are those of `data.text`; frames are shared.
+    """The store with the training texts of `data.text`; frames are shared.
 
-    Of questions a drawn clip has one of each kind, as "what colour is the box red". Raises `UserError` where
-    the store knows of none.
+    A synthetic clip has one question of each kind, such as "what colour is the box red". Raises `UserError`
+    if the store has no questions.
     """
     if data.text == "captions":
         return store
@@ -36,6 +36,6 @@ def with_training_texts(store: FrameStore, data: DataConfig) -> FrameStore:
 
 
 def check(data: DataConfig, known: Collection[str]) -> None:
-    """Refuses questions where `known`, the names of what is known of every clip, are too few."""
+    """Raises `UserError` if the attributes of every clip, `known`, do not suffice for questions."""
     if data.text == "questions":
         check_known(data.name, known)

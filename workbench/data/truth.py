@@ -1,4 +1,4 @@
-"""What is known of the clips of a frame store beside their pixels, where they were drawn and not filmed."""
+"""Ground truth of the clips of a frame store beside pixels, for synthetic data."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Truth:
-    """Of one frame store."""
+    """Ground truth of one frame store."""
 
     data: str
     """Name of the data set."""
     clips: int
-    """Of the store, training or not."""
+    """Number of clips in the store, training or not."""
     training: np.ndarray
     """int64 [n], rows of the training clips, in order."""
     motion: Callable[[np.ndarray], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
-    """Where the one actor of each clip is in the stored frames S; None where the data set does not know.
+    """The pose and cover of the actor in the stored frames S; None if the data set does not provide it.
 
-    For those rows of the store that it is called with, some at a time: pose, float32 [n, S, 4] (x, y, radius
-    in pixels of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the
-    share of each place of the picture that the actor covers, all 0 where it is not to be seen.
+    For the given rows of the store it yields, in chunks of n clips: pose, float32 [n, S, 4] (x, y, radius in
+    pixels of the stored frames, angle in radians from x towards y), and cover, float32 [n, S, h, w], the
+    share of each cell of the frame that the actor covers, all 0 while it is not visible.
     """
     boxes: Callable[[np.ndarray], np.ndarray] | None = None
-    """Where each actor is seen in the stored frames S; None where the data set does not know.
+    """Boxes of the actors in the stored frames S; None if the data set does not provide them.
 
-    For those rows of the store that it is called with: float32 [n, S, actors, 4] (left, top, right, bottom,
-    in shares of the picture's sides), the actor that the caption names first; not a number where an actor is
-    not seen.
+    For the given rows of the store it returns float32 [n, S, actors, 4] (left, top, right, bottom, in shares
+    of the frame's sides), the actor that the caption names first; NaN while an actor is not visible.
     """
     attributes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Name -> a value for each clip, None where it is not known, as `FrameStore.attributes`."""
+    """Name -> a value for each clip, None if it is not known, as in `FrameStore.attributes`."""
     labels: Sequence[str] = ()
-    """The class of each clip in words, empty where it has none."""
+    """The class of each clip in words, empty if it has none."""

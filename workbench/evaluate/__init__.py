@@ -1,1 +1,1 @@
-"""A finished run measured on other data, or once more on its own: `python -m workbench.evaluate RUN_DIR`."""
+"""Evaluation of a finished run on other data, or again on its own: `python -m workbench.evaluate RUN_DIR`."""

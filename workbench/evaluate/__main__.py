@@ -1,6 +1,7 @@
-"""`python -m workbench.evaluate RUN_DIR --data NAME:PATH`: a finished run measured on any data, unmasked.
+"""`python -m workbench.evaluate RUN_DIR --data NAME:PATH`: evaluates a finished run on any data.
 
-Nothing of the run's own record changes: what is found lies beside it, in `evaluations/` of its directory.
+Nothing is masked. The run's own record does not change: results are written to `evaluations/` in its
+directory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ DONE, DIVERGED, BAD_INPUT, DISK, INTERRUPTED = 0, 1, 2, 74, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 measured, 1 the model's scores are no numbers, 2 bad input, 74 disk full, 130 interrupted.
+    """Exit code: 0 success, 1 scores of the model are NaN, 2 bad input, 74 disk full, 130 interrupted.
 
     Nothing is written unless it is 0.
     """
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DIVERGED
     except OSError as error:
         if error.filename is None and not disk_full(error):
-            raise  # not about a file: a defect of ours
+            raise  # not about a file, so a defect of the workbench
         print(f"error: {error.filename or options.run_dir}: {error.strerror}", file=sys.stderr)
         return DISK if disk_full(error) else BAD_INPUT
     except KeyboardInterrupt:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    if options.json:  # now rather than after minutes of decoding
+    if options.json:  # fail now rather than after minutes of decoding
         if not options.json.absolute().parent.is_dir() or options.json.is_dir():
             raise UserError(f"--json must be a file in an existing folder, not {options.json}")
         check_folder(options.json.absolute().parent, "--json")
@@ -68,7 +69,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _beside(run: Path) -> Path:
-    """The prepared data of the results folder in which a run directory lies, `RESULTS/runs/STUDY/RUN`."""
+    """The prepared data of the results folder of a run directory, `RESULTS/runs/STUDY/RUN`."""
     parents = run.resolve().parents
     own = len(parents) > 2 and parents[1].name == "runs"
     return parents[2] / "data" if own else Path("results/data")

@@ -1,4 +1,4 @@
-"""One evaluation of a finished run: its own tokenizer, weights and frame rule, the tasks of every run."""
+"""Evaluation of a finished run with its own tokenizer, weights and frame sampling, by the usual tasks."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ from workbench.train.record import savez
 from workbench.train.session import ask, untrained
 
 FOLDER = "evaluations"
-"""Of the run directory; a folder in it for each data set and split."""
+"""Folder in the run directory, with a folder for each data set and split."""
 RESULT = "result.json"
 SAME = ("weights_sha256", "tokenizer_sha256", "frames_sha256", "frames_taken", "precision", "device_name")
-"""What two evaluations have in common whose metrics may stand together."""
+"""Fields that two evaluations must share for their metrics to be combined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be measured."""
+    """A request for an evaluation."""
 
     run: Path
     data: str = ""
     """`NAME` or `NAME:PATH`; empty for the run's own."""
     split: str = "test"
     tasks: tuple[str, ...] = ()
-    """Empty for those of the run that its recipe can do and that can be asked of the data."""
+    """Tasks; empty for those of the run that its recipe and the data support."""
     root: Path
-    """Where prepared data lie."""
+    """Root of prepared data."""
     device: str = "auto"
     allow_bad_eval: bool = False
     progress: bool = False
 
 
 def evaluate(request: Request) -> dict[str, Any]:
-    """Measures and writes `evaluations/DATA-DIGEST-SPLIT/result.json` with what each query contributed.
+    """Evaluates a run and writes `evaluations/DATA-DIGEST-SPLIT/result.json` with the results of each query.
 
-    What was measured before of the same weights on the same frames is kept in that file; nothing else of the
-    run directory changes. Raises `UserError` for a run that is not there or has no weights, data that cannot
-    be read, and tasks that its recipe cannot do or that cannot be asked of the data.
+    Earlier results for the same weights and frames are kept in that file; nothing else of the run directory
+    changes. Raises `UserError` for a run that is missing or has no weights, data that cannot be read, and
+    tasks that its recipe or the data do not support.
 
     Returns: the content of the file.
     """
@@ -98,7 +98,7 @@ def evaluate(request: Request) -> dict[str, Any]:
 
 
 def _possible(request: Request, config: RunConfig, recipe: type[BaseRecipe]) -> list[str]:
-    """The tasks that were asked for, or those of the run and of the data's conventions that are possible."""
+    """The requested tasks, or the possible ones among those of the run and of the data."""
     if request.tasks:
         if refusal := tasks.refusal(request.tasks, [recipe]):
             raise UserError(refusal)
@@ -125,7 +125,7 @@ def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore,
     name, source = datasets.named_place(request.data)
     data, pictures = replace(config.data, text="captions"), False
     ready = bool(data.digest) and is_ready(store_path(data, request.root))
-    # The run's own data need no place where they are prepared.
+    # The run's own data need no root of prepared data.
     if name not in ("", data.name) or source or not ready:
         if name not in ("", data.name):
             data = replace(data, name=name, clips=0)
@@ -148,7 +148,7 @@ def _store(request: Request, config: RunConfig) -> tuple[DataConfig, FrameStore,
 def _ask(
     wanted: Sequence[str], judged: Judged, precision: torch.dtype, progress: bool
 ) -> dict[str, TaskResult]:
-    """Task -> what it found, with a bar for each that counts encoded batches."""
+    """Task -> its result; a progress bar for each task counts encoded batches."""
     found: dict[str, TaskResult] = {}
     for name in wanted:
         with tqdm(desc=f"evaluating {name}", unit="batch", disable=not progress) as bar:
@@ -164,7 +164,7 @@ def _counting(bar: tqdm[NoReturn]) -> Callable[[], None]:
 
 
 def _of_run(run: RunDir, config: RunConfig, words: Vocabulary, trained: Trained) -> dict[str, Any]:
-    """Which model it is, and what it has learned from."""
+    """Record of the model and its training data."""
     identity = run.identity()
     weights = run.file("checkpoints/model.safetensors")
     with open(weights, "rb") as file:
@@ -181,7 +181,7 @@ def _of_run(run: RunDir, config: RunConfig, words: Vocabulary, trained: Trained)
 
 
 def _of_data(part: Gallery, data: DataConfig, split: str, common: dict[str, Any]) -> dict[str, Any]:
-    """What is searched, and whether the model has trained on such data."""
+    """Record of the evaluated data, and whether the model was trained on such data."""
     store, (captions, _) = part.store, part.pairs
     stored = store.frames.shape[1]
     return {
@@ -204,7 +204,7 @@ def _of_data(part: Gallery, data: DataConfig, split: str, common: dict[str, Any]
 
 
 def _of_captions(words: Vocabulary, part: Gallery) -> dict[str, Any]:
-    """How well the run's tokenizer, made for the run's own captions, reads these."""
+    """Record of how well the run's tokenizer covers these captions."""
     whole = total = 0
     for one in words.tokenizer.encode_batch(part.captions, add_special_tokens=False):
         pieces = np.bincount([number for number in one.word_ids if number is not None])
@@ -228,7 +228,7 @@ def _keep(run: RunDir, record: dict[str, Any], found: Mapping[str, TaskResult]) 
     with wait_for_lock(run.file(f"{FOLDER}/lock")):
         before = run.read_json(f"{folder}/{RESULT}")
         if any(before.get(name) != record[name] for name in SAME):
-            for name in before.get("files", []):  # of another model or other frames
+            for name in before.get("files", []):  # from another model or other frames
                 run.file(f"{folder}/{name}").unlink(missing_ok=True)
             before = {}
         for result in found.values():

@@ -1,4 +1,4 @@
-"""An evaluation in lines for a terminal."""
+"""An evaluation as text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workbench import tasks
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """What was searched by which model, what limits it, and the metrics; found: of `measure.evaluate`."""
+    """Data, model, limitations and metrics; found: result of `measure.evaluate`."""
     return "\n".join(_lines(found))
 
 
@@ -39,7 +39,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _trained(found: Mapping[str, Any]) -> str:
-    """What of such data the model has trained on."""
+    """A sentence on the model's training on such data."""
     common = found.get("overlap") or {"clips": 0, "related": [], "unknown": ["this record does not say it"]}
     if clips := common["clips"]:
         least = "at least " if common["unknown"] else ""

@@ -1,4 +1,4 @@
-"""What a run was trained on, by itself and by the runs whose weights it started from, beside other data."""
+"""Training data of a run and of the runs that it started from, compared with other data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trained:
     """The training data of a run and of those that it started from."""
 
     data: list[DataConfig] = field(default_factory=list)
-    """Each once."""
+    """The data sets, each once."""
     missing: list[str] = field(default_factory=list)
     """Runs whose training data are not known."""
 
@@ -48,12 +48,11 @@ def training_data(run: RunDir, config: RunConfig) -> Trained:
 
 
 def compare(store: FrameStore, split: str, trained: Trained, root: Path) -> dict[str, Any]:
-    """What data have in common with what was trained on, as far as prepared clips and their files tell.
+    """Overlap of data with the training data, as far as prepared clips and their files show.
 
-    Returns:
-        `clips`: how many of the split were trained on; `related`: names of the training data that are of the
-        same benchmark or have clips of these data, of whatever split; `unknown`: in words, what could not be
-        compared.
+    Returns: `clips`: number of clips of the split that were trained on; `related`: names of the training data
+        that are of the same benchmark or have clips of these data, of whatever split; `unknown`: in words,
+        what could not be compared.
     """
     digests = Digests(root / NAME)
     found = np.zeros(len(store.clip_ids), bool)

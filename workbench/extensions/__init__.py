@@ -1,10 +1,10 @@
-"""What users have of their own beside what is ours: recipes, maskings, data sets, tasks, views and studies.
+"""The user's own recipes, maskings, data sets, tasks, views and studies.
 
 Each is a file in a folder of its kind, such as `./recipes/mine.py`. The folders are looked for in the working
 folder, in those of `$WORKBENCH_OWN`, and in installed packages with an entry point in the group `workbench`,
-whose value is the name of the package. They join our package of the kind: `./recipes/mine.py` is
-`workbench.recipes.mine`, in imports, in configuration files and in keys, wherever the folder lies. Files
-whose names begin with `_` are helpers, those that begin with `test_` are tests. See docs/extending.md.
+whose value is the name of the package. They extend the built-in package of the kind: `./recipes/mine.py` is
+`workbench.recipes.mine`, in imports, in configuration files and in keys, wherever the folder is. Files whose
+names begin with `_` are helpers, those that begin with `test_` are tests. See docs/extending.md.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from workbench.errors import UserError
 from workbench.project_paths import PACKAGE, ours
 
 HOMES = "WORKBENCH_OWN"
-"""Environment variable: further folders that hold `recipes/`, `maskings/` and so on, as in PATH."""
+"""Environment variable: further folders that contain `recipes/`, `maskings/` and so on, separated as in
+PATH."""
 GROUP = "workbench"
-"""Entry points of this group name packages that hold them."""
+"""Entry points of this group name packages that contain such folders."""
 
 
 class _Kind(NamedTuple):
     package: str
-    """Of ours, which the folders join."""
+    """The built-in package that the folders extend."""
     defines: tuple[str, ...]
-    """What a file of this kind has at its top level; a file with none of it is of another kind."""
+    """Names at the top level of a file of this kind; a file with none of them is of another kind."""
 
     @property
     def folder(self) -> Path:
-        """Where ours lie."""
+        """The folder of the built-in files."""
         top, _, name = self.package.partition(".")
         return (PACKAGE if top == "workbench" else ours(top)) / name
 
@@ -51,25 +52,25 @@ KINDS = {
     "tasks": _Kind("workbench.tasks", ("METRICS", "NEEDS", "EACH_TIME", "evaluate")),
     "views": _Kind("app.views", ("TITLE", "render")),
 }
-"""Name of the folder -> what it holds."""
+"""Name of the folder -> the kind of its files."""
 
 
 def folders(kind: str) -> list[Path]:
-    """The user's folders of a kind, or of `studies`, in the order in which they count."""
+    """The user's folders of a kind, or of `studies`, in order of precedence."""
     mine = KINDS[kind].folder if kind in KINDS else None
     return [home / kind for home in _homes() if (home / kind).is_dir() and home / kind != mine]
 
 
 def paths(kind: str) -> list[str]:
-    """What a package of ours adds to its `__path__`."""
+    """The folders that a built-in package adds to its `__path__`."""
     return [str(folder) for folder in folders(kind)]
 
 
 def files(kind: str) -> dict[str, Path]:
-    """Name -> file of everything of the user's own of a kind, read and not imported.
+    """Name -> file of all of the user's files of a kind, parsed and not imported.
 
-    Raises `UserError` for a name that ours or another folder has too. A file that cannot be parsed counts:
-    `module` says what is wrong with it.
+    Raises `UserError` for a name that is built in or in another folder too. A file that cannot be parsed is
+    included: `module` reports its error.
     """
     known, found = KINDS[kind], dict[str, Path]()
     taken = _stems(known.folder)
@@ -88,7 +89,7 @@ def files(kind: str) -> dict[str, Path]:
 
 
 def check() -> None:
-    """Refuses names that clash, before ours is taken for the user's own."""
+    """Raises `UserError` for clashing names, before a built-in file is mistaken for the user's."""
     for kind in KINDS:
         files(kind)
 
@@ -109,7 +110,7 @@ def defined(tree: ast.Module) -> set[str]:
 
 
 def module(name: str) -> ModuleType:
-    """Imports a module by its full name; `UserError` where the user's own file is what is wrong with it."""
+    """Imports a module by its full name. Raises `UserError` if the fault is in the user's own file."""
     with blaming():
         found = importlib.import_module(name)
     for kind, file in of([name]):
@@ -121,7 +122,7 @@ def module(name: str) -> ModuleType:
 
 @contextmanager
 def blaming() -> Iterator[None]:
-    """Says of an error that arises in a file of the user's own where and what it is, as a `UserError`."""
+    """Converts an error in a user's file to a `UserError` with its position and reason."""
     try:
         yield
     except UserError:
@@ -133,7 +134,7 @@ def blaming() -> Iterator[None]:
 
 
 def blamed(error: BaseException) -> str:
-    """The sentence about an error that arose in a file of the user's own; empty for any other."""
+    """The sentence about an error in a user's file; empty for any other."""
     place, line = "", 0
     if isinstance(error, SyntaxError):
         place, line = error.filename or "", error.lineno or 0
@@ -149,7 +150,7 @@ def blamed(error: BaseException) -> str:
 
 
 def use(home: Path) -> None:
-    """Adds a folder that holds `recipes/` and so on to this process and those that it starts."""
+    """Adds a folder that contains `recipes/` and so on to this process and its child processes."""
     known = os.environ.get(HOMES, "")
     os.environ[HOMES] = os.pathsep.join(filter(None, [known, str(home.absolute())]))
     importlib.invalidate_caches()
@@ -159,7 +160,7 @@ def use(home: Path) -> None:
 
 
 def of(modules: Sequence[str]) -> list[tuple[str, Path]]:
-    """Kind and file of those modules that are the user's own."""
+    """Kind and file of the modules that are the user's own."""
     found = []
     for name in modules:
         package, _, last = name.rpartition(".")
@@ -179,7 +180,7 @@ def _homes() -> list[Path]:
 
 @functools.cache
 def _installed() -> tuple[Path, ...]:
-    """Folders of the packages with an entry point in our group; finding them does not import them."""
+    """Folders of the packages with an entry point in the group; the packages are not imported."""
     homes: list[Path] = []
     for point in metadata.entry_points(group=GROUP):
         try:
@@ -199,7 +200,7 @@ def _stems(folder: Path) -> set[str]:
 
 
 def _is_one(kind: _Kind, file: Path) -> bool:
-    """Whether a file has anything that is asked of its kind, or cannot be read."""
+    """Whether a file defines a name of its kind, or cannot be read."""
     try:
         names = defined(ast.parse(file.read_bytes()))
     except (SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run notes of the user's own files, so that they are found again and changes to them are seen."""
+"""Record of the user's files in a run, so that they are found again and changes are noticed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from workbench.extensions import HOMES, KINDS, files, folders, of, use
 
 
 def record(config: Any) -> list[dict[str, str]]:
-    """What a run needs of the user's own, as it stands in `run.json`: module, path and SHA-256 of each file.
+    """The user's files that a run needs, as in `run.json`: module, path and SHA-256 of each file.
 
-    Files whose names begin with `_` count where one of their kind does, since they may be what it imports.
+    Files whose names begin with `_` are included with files of their kind, since these may import them.
     """
     used = of(sorted(set(_modules(config))))
     kinds = {kind for kind, _ in used}
@@ -37,7 +37,7 @@ def record(config: Any) -> list[dict[str, str]]:
 
 
 def facts(config: Any) -> dict[str, str]:
-    """`own`: names and first digits of what `record` tells, for the environment of a run; empty without."""
+    """`own`: names and first digits of the files in `record`, for the environment of a run; empty if none."""
     found = [
         f"{Path(one['path']).parent.name}/{Path(one['path']).name} {one['sha256'][:12]}"
         for one in record(config)
@@ -46,14 +46,14 @@ def facts(config: Any) -> dict[str, str]:
 
 
 def find_again(recorded: Any, run: Path) -> None:
-    """Makes findable what a run recorded of the user's own, in a process that was started in another folder.
+    """Finds the recorded user's files of a run in a process that was started in another folder.
 
-    Raises `UserError` where it is gone, and for a path inside the results to which the run directory `run`
-    belongs: those are data, perhaps from somebody else, and nothing of them is run.
+    Raises `UserError` if they are gone, and for a path inside the results of the run directory `run`: results
+    are data, perhaps from somebody else, and are never executed.
     """
     run = run.resolve()
     results = run.parents[2] if len(run.parents) > 2 and run.parents[1].name == "runs" else run
-    homes = []  # used once all are known to be fit: one home has files of several kinds
+    homes = []  # used after all checks, because one home has files of several kinds
     for one in recorded if isinstance(recorded, list) else []:
         package, _, name = str(one.get("module", "")).rpartition(".")
         kind = next((kind for kind, known in KINDS.items() if known.package == package), "")

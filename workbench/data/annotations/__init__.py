@@ -1,9 +1,9 @@
-"""Annotation files of other people's repositories, read into one kind of row, and rows made into an index.
+"""Annotation files of published repositories: converted to common rows, and rows to an index.
 
-- `tree`: what lies in a folder, and which file belongs to a name;
-- `reading`: JSON, CSV and lists, with one sentence where something is wrong with them;
-- `families`: the forms that several benchmarks share; each has its own in `workbench.data.benchmarks`;
-- `assemble`: rows and files to an `Index`, with own val carved out of train where a benchmark has none.
+- `tree`: the files of a folder, and which file belongs to a name;
+- `reading`: JSON, CSV and lists, with error messages of one sentence;
+- `families`: formats that several benchmarks share; other formats are in `workbench.data.benchmarks`;
+- `assemble`: rows and files to an `Index`, with val taken out of train if a benchmark has none.
 
-Pickles are never read: unpickling runs what is in the file.
+Pickles are never read, because unpickling can run code.
 """

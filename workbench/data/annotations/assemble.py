@@ -1,4 +1,4 @@
-"""Rows of annotations and the files of a folder, put together as an index."""
+"""Combines rows of annotations and the files of a folder into an index."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from workbench.data.store import SPLITS
 from workbench.errors import UserError
 
 SHARE = 10
-"""At most one of so many training clips becomes val, where the benchmark has none of its own."""
+"""At most one in this many training clips is moved to val if the benchmark has no val split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What is known of a benchmark under one of its protocols."""
+    """Description of a benchmark under one of its protocols."""
 
     name: str
-    """As `--data` takes it, such as `msrvtt-7k`."""
+    """Name for `--data`, such as `msrvtt-7k`."""
     families: tuple[Family, ...]
-    """The forms in which its annotations are read, the first that lies there being taken."""
+    """Formats of its annotations; the first one that is present is read."""
     layout: str
-    """Where a video lies that is not there, such as `videos/all/{}.mp4`; `{}` stands for its name."""
+    """Expected path of a missing video, such as `videos/all/{}.mp4`; `{}` stands for its name."""
     protocol: str
-    """In words, noted with every store."""
+    """The protocol in words, recorded with every store."""
     published: Mapping[str, int] = field(default_factory=dict)
     """Published counts by their names, such as `test clips`."""
     source: str = ""
-    """Where they were read."""
+    """Source of the published counts."""
     pickles: Mapping[str, str] = field(default_factory=dict)
-    """Pickle that people have of it -> the text file that holds the same."""
+    """Name of a pickle of it -> the text file with the same content."""
     near: Mapping[str, str] = field(default_factory=dict)
-    """Pattern of a file that people have of it and that is not enough -> why, see `take`."""
+    """Pattern of a file that is not sufficient -> the reason, see `take`."""
     shared: bool = False
     """See `Index.shared`."""
     kinds: frozenset[str] = VIDEOS
-    """Suffixes of its files: `VIDEOS`, or `PICTURES`."""
+    """Suffixes of its media files: `VIDEOS` or `PICTURES`."""
 
 
 def read(benchmark: Benchmark, source: str | None, digests: Digests) -> Index:
-    """The index of a benchmark in a folder. Raises `UserError` where its annotations are missing or wrong."""
+    """The index of a benchmark in a folder. Raises `UserError` if its annotations are missing or wrong."""
     assert source is not None, "SOURCE says so"
     tree = Tree.of(Path(source), benchmark.kinds)
     taken = take(benchmark.name, tree, benchmark.families, benchmark.pickles, benchmark.near)
@@ -154,7 +154,7 @@ def _gather(benchmark: Benchmark, tree: Tree, taken: Taken, rows: Sequence[Row])
 
 
 def _where(name: str, layout: str) -> str:
-    """Path inside the folder at which a video would lie that is not there."""
+    """Path inside the folder at which a missing video is expected."""
     path, usual = PurePosixPath(name), PurePosixPath(layout)
     if path.parent.parts and not path.is_absolute() and ".." not in path.parts:
         return name if suffix_of(name) else name + usual.suffix
@@ -167,7 +167,7 @@ def _plain(name: str) -> str:
 
 
 def _counts(clips: Sequence[Clip], benchmark: Benchmark) -> tuple[Count, ...]:
-    """Clips and captions of each split; of a split that is published and not there, 0."""
+    """Clips and captions of each split; 0 for a published split that is missing."""
     found: dict[str, int] = {}
     for split in SPLITS:
         captions = [len(clip.captions) for clip in clips if clip.split == split]
@@ -185,11 +185,10 @@ def _counts(clips: Sequence[Clip], benchmark: Benchmark) -> tuple[Count, ...]:
 
 
 def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
-    """Own val out of train, by a hash of the names, where there is none; and what was decided.
+    """Moves clips of train to val, by a hash of the names, if there is no val; and notes on the decision.
 
-    As many clips as test has, but at most a tenth of train, and of those whose files are there. Where each
-    clip of the test has one caption, so has each of val, its first: a clip with twenty would make other
-    queries of val than of test.
+    Val gets as many clips as test, but at most a tenth of train, among those whose files exist. If each clip
+    of test has one caption, each clip of val keeps only its first, so that queries are of the same kind.
     """
     absent = [split for split in ("train", "test") if not any(clip.split == split for clip in clips)]
     if absent:
@@ -220,14 +219,14 @@ def _with_val(clips: tuple[Clip, ...], tree: Tree) -> tuple[tuple[Clip, ...], tu
 
 
 def _twice(doubles: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """A note where a video lies there more than once."""
+    """A note if a video exists more than once."""
     if doubles:
         first, *others = doubles[0]
         yield f"{len(doubles)} lie there several times, such as {first}, which is taken, and {others[0]}"
 
 
 def _gaps(tree: Tree, clips: Iterable[Clip]) -> Iterator[str]:
-    """A note for each split of which files are not there or empty."""
+    """A note for each split with missing or empty files."""
     for split in SPLITS:
         mine = [clip.path for clip in clips if clip.split == split]
         gone = [path for path in mine if absent(tree.root / path)]
@@ -236,7 +235,7 @@ def _gaps(tree: Tree, clips: Iterable[Clip]) -> Iterator[str]:
 
 
 def _unusable(tree: Tree, clips: Iterable[Clip], taken: Taken) -> str:
-    """Said where of a whole split no file is there."""
+    """The reason why an index is unusable: a whole split has no files."""
     for split in SPLITS:
         mine = [clip for clip in clips if clip.split == split]
         if mine and not any((tree.root / clip.path).is_file() for clip in mine):
@@ -252,7 +251,7 @@ def _rank(name: str) -> str:
 
 
 def _digest(root: Path, clips: Iterable[Clip], digests: Digests, shared: bool) -> str:
-    """Of captions, splits, segments, attributes and the content of every file; names of files do not
+    """Digest of captions, splits, segments, attributes and the content of every file; names of files do not
     count."""
     sha = hashlib.sha256(b"shared" if shared else b"")
     for clip in clips:

@@ -1,4 +1,4 @@
-"""Forms of annotation files: which files one needs, how they are read, and which of them lies in a folder."""
+"""Formats of annotation files: their files, how they are read, and which one is present in a folder."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ from workbench.data.annotations.tree import Tree
 from workbench.errors import UserError
 
 Files = Mapping[str, Path]
-"""What was found by the patterns of `Family.files` and `Family.also`."""
+"""The files found by the patterns of `Family.files` and `Family.also`."""
 
 
 class Row(NamedTuple):
     """One caption of one clip."""
 
     video: str
-    """As the annotation names it: with or without folders and suffix."""
+    """Name in the annotation, with or without folders and suffix."""
     caption: str
     split: str
     """`train`, `val` or `test`."""
     start: float = 0.0
     end: float = 0.0
-    """Seconds of the file; 0 stands for its end."""
+    """End in seconds of the file; 0 stands for the end of the file."""
     label: str = ""
     fault: str = ""
-    """Why its segment cannot be, such as that it ends before it begins."""
+    """Why its segment is invalid, for example because it ends before it begins."""
     known: Mapping[str, Any] = MappingProxyType({})
-    """What is known of the clip besides: name of an attribute -> one entry of its list, see `moment`,
-    `question` and `choice`."""
+    """Further attributes of the clip: name -> one entry of the attribute's list, see `moment`, `question` and
+    `choice`."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A form in which a benchmark's annotations are published."""
+    """A format in which a benchmark's annotations are published."""
 
     name: str
-    """Whose it is, such as `CLIP4Clip`."""
+    """Name of its origin, such as `CLIP4Clip`."""
     files: tuple[str, ...]
-    """Patterns of the files that it needs, see `Tree.find`."""
+    """Patterns of required files, see `Tree.find`."""
     read: Callable[[Files], Iterator[Row]]
     also: tuple[str, ...] = ()
-    """Files that it reads where they are there."""
+    """Patterns of optional files."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """The family that is read, with its files."""
+    """The selected family with its files."""
 
     family: Family
     files: Files
@@ -71,11 +71,10 @@ class Taken:
 def take(
     name: str, tree: Tree, families: Sequence[Family], pickles: Mapping[str, str], near: Mapping[str, str]
 ) -> Taken:
-    """The first of the families whose files all lie in the folder. Raises `UserError` with what is missing.
+    """The first family whose files are all in the folder. Raises `UserError`, which names what is missing.
 
-    Args:
-        pickles: name of a pickle -> the text file that holds the same.
-        near: pattern of a file, see `Tree.find`, that is not enough -> why, such as "has no splits".
+    Args: pickles: name of a pickle -> the text file with the same content. near: pattern of a file (see
+        `Tree.find`) that is not sufficient -> the reason, such as "has no splits".
     """
     best: tuple[int, Family, list[str]] | None = None
     for family in families:
@@ -106,8 +105,8 @@ def take(
 
 
 def singularity(train: str, test: str, val: str = "", *, paragraph: bool = False) -> Family:
-    """Lists of `{image: path, caption: text or list}`; `image` is the key for videos too, and in SSv2's
-    test files a list of several right ones (Singularity, VindLU, UMT)."""
+    """Lists of `{image: path, caption: text or list}`; `image` is also the key of videos, and in SSv2's test
+    files a list of several right ones (Singularity, VindLU, UMT)."""
 
     def read(files: Files) -> Iterator[Row]:
         for split, pattern in (("train", train), ("val", val), ("test", test)):
@@ -120,7 +119,7 @@ def singularity(train: str, test: str, val: str = "", *, paragraph: bool = False
 
 
 def simvtp(train: str, test: str) -> Family:
-    """Objects of path -> caption, so that a video has one caption (SimVTP)."""
+    """Objects of path -> caption, with one caption for each video (SimVTP)."""
 
     def read(files: Files) -> Iterator[Row]:
         for split, pattern in (("train", train), ("test", test)):
@@ -199,7 +198,7 @@ def answered(prefix: str) -> Family:
 def moment(video: str, caption: str, split: str, start: float, end: float, length: float) -> Row:
     """A sentence about a whole video that happens from `start` to `end`, of `length`, all in seconds.
 
-    One that ends after the video ends with it.
+    A moment that ends after the video is cut at its end.
     """
     fault = ""
     if start < 0 or end <= start or start >= length:
@@ -210,7 +209,7 @@ def moment(video: str, caption: str, split: str, start: float, end: float, lengt
 
 
 def question(path: Path, video: str, split: str, asked: Any, answer: Any) -> Row:
-    """A question about a video with its answer, both in plain words; its caption is the one before the other.
+    """A question about a video with its answer, both in plain words; its caption joins the two.
 
     Answers that are numbers of a list are refused: the list would be needed.
     """
@@ -219,7 +218,7 @@ def question(path: Path, video: str, split: str, asked: Any, answer: Any) -> Row
 
 
 def choice(path: Path, video: str, split: str, options: Any, right: Any) -> Row:
-    """Captions of which that of number `right`, from 0 on, is the video's own."""
+    """Captions of which number `right`, counted from 0, is the video's own."""
     if not isinstance(options, list) or type(right) is not int or not 0 <= right < len(options):
         raise UserError(f"{path}: {video!r} needs a list of captions and the number of the right one from 0")
     captions = [caption_of(path, one) for one in options]

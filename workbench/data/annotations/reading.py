@@ -1,4 +1,4 @@
-"""Text files of annotations, with one sentence that names the file where something is wrong with it."""
+"""Reading of annotation files, with error messages of one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from workbench.errors import UserError
 
 LONGEST = 20_000
-"""Characters of a caption or paragraph; more is a mistake in the file."""
+"""Largest number of characters of a caption or paragraph; more is an error in the file."""
 
 
 def text_of(path: Path) -> str:
-    """A whole file."""
+    """The text of a file."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -28,12 +28,12 @@ def text_of(path: Path) -> str:
 
 def lines_of(path: Path) -> list[str]:
     """The lines that are not empty, without spaces at their ends."""
-    # Not `splitlines`: captions hold other signs that it takes for the end of a line.
+    # Not `splitlines`, because captions may contain other characters that it treats as line ends.
     return [line.strip() for line in text_of(path).split("\n") if line.strip()]
 
 
 def json_of(path: Path) -> Any:
-    """What a JSON file says."""
+    """The content of a JSON file."""
     try:
         return json.loads(text_of(path))
     except (ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def json_of(path: Path) -> Any:
 
 
 def json_lines_of(path: Path) -> list[Any]:
-    """What each line of a file says."""
+    """The content of each line of a JSON Lines file."""
     try:
         return [json.loads(line) for line in lines_of(path)]
     except (ValueError, RecursionError) as error:
@@ -61,7 +61,7 @@ def entries(path: Path, value: Any, *keys: str) -> Iterator[Mapping[str, Any]]:
 
 
 def objects(path: Path, value: Any, kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    """Keys and values of an object whose values are all of a kind."""
+    """Keys and values of an object whose values are all of one type."""
     if not isinstance(value, dict):
         raise UserError(f"{path} must be an object of names; it may be of another benchmark")
     for name, found in value.items():
@@ -71,7 +71,7 @@ def objects(path: Path, value: Any, kind: type | tuple[type, ...]) -> Iterator[t
 
 
 def table_of(path: Path, *columns: str) -> Iterator[Mapping[str, str]]:
-    """Rows of a CSV file with a header that has these columns; its fields may be parted by tabs."""
+    """Rows of a CSV file with a header that has these columns; its fields may be separated by tabs."""
     text = text_of(path)
     header = text.partition("\n")[0]
     delimiter = "\t" if "\t" in header else ","
@@ -87,7 +87,7 @@ def table_of(path: Path, *columns: str) -> Iterator[Mapping[str, str]]:
             if any(row[column] is None for column in columns):
                 raise UserError(f"{path}, row {number} has fewer fields than the header")
             more = list(filter(None, row.pop(None, ())))
-            if more:  # a caption would be cut at its first comma
+            if more:  # otherwise a caption would be cut at its first comma
                 raise UserError(
                     f"{path}, row {number} has more fields than the header, such as {more[0]!r:.60}; "
                     "a field with commas stands in quotes"
@@ -104,12 +104,12 @@ def whole(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A caption as it is kept: `whole`, with single spaces."""
+    """A caption as it is stored: `whole`, with single spaces."""
     return " ".join(whole(text).replace("\0", " ").split())
 
 
 def name_of(path: Path, value: Any, what: str = "a video") -> str:
-    """What a video or something else is called: text, or a whole number, whose digits are its name."""
+    """The name of a video or of something else: text, or a whole number, whose digits are the name."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
@@ -138,7 +138,7 @@ def caption_of(path: Path, text: Any) -> str:
 
 
 def captions_of(path: Path, value: Any, *, paragraph: bool = False) -> list[str]:
-    """One caption or a list of them; of a paragraph the sentences together."""
+    """One caption or a list of them; for paragraphs all sentences joined."""
     found = [caption_of(path, one) for one in (value if isinstance(value, list) else [value])]
     return [" ".join(filter(None, found))] if paragraph else found
 

@@ -1,4 +1,4 @@
-"""What lies in the folder of a benchmark: annotation files by their names, videos and pictures by theirs."""
+"""Files in the folder of a benchmark: annotation files, videos and images by their names."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from workbench.data.index import PICTURES, VIDEOS, check_folder_there
 
 MEDIA = VIDEOS | PICTURES
 SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[0-9A-Za-z]{1,5}|\.")
-"""What a name may end in that is a suffix, or what was left of one: Flickr's videos are called `x.null`
-and `x.` too. Numbers alone are none: clips of LSMDC end in their times."""
+"""Pattern of the suffix of a name, or of its remainder: some of Flickr's videos are named `x.null` and `x.`.
+Numbers alone are not suffixes, because names of LSMDC's clips end with times."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The files below a folder, at any depth; hidden ones do not count, links are followed."""
+    """The files below a folder, at any depth; hidden files are ignored, links are followed."""
 
     root: Path
     files: Mapping[str, list[str]]
-    """Name -> paths inside the folder, the least deep first, of everything that is no video or picture."""
+    """Name -> paths inside the folder, the least deep first, of all files except videos and images."""
     media: Mapping[str, list[str]]
-    """Name without its suffix -> paths. A file without a suffix may be a picture, as those of CC3M are."""
+    """Name without its suffix -> paths. A file without a suffix may be an image, as in CC3M."""
 
     @classmethod
     def of(cls, root: Path, kinds: Collection[str] = VIDEOS) -> Tree:
-        """Raises `UserError` where there is no such folder.
+        """The tree of a folder. Raises `UserError` if there is no such folder.
 
-        kinds: suffixes of what is looked for, `VIDEOS` or `PICTURES`: beside a video lies its thumbnail.
+        kinds: suffixes of the media, `VIDEOS` or `PICTURES`, because videos may have thumbnails beside them.
         """
         check_folder_there(root)
         files, media = defaultdict(list), defaultdict(list)
@@ -46,8 +46,8 @@ class Tree:
         return cls(root, dict(files), dict(media))
 
     def find(self, pattern: str) -> Path | None:
-        """The annotation file of a name, the least deep one; `a|b` stands for one or the other, `*` for any
-        letters."""
+        """The annotation file of a name, the least deep one; `a|b` means one or the other, `*` any
+        characters."""
         for one in pattern.split("|"):
             names = [one] if one in self.files else sorted(n for n in self.files if fnmatchcase(n, one))
             if names:
@@ -59,11 +59,11 @@ class Tree:
         return sorted(name for name in self.files if name.endswith((".pkl", ".pickle")))
 
     def places(self, name: str) -> list[str]:
-        """Files of a video or picture as an annotation names it, with or without folders and suffix.
+        """Files of a video or image as an annotation names it, with or without folders and suffix.
 
-        The best one first: one that has content, then that which lies where the annotation says, then one
-        with the same suffix; a GIF may be the preview of a video and comes last. Where there is none, one
-        that is called so but for its suffix, whatever that is.
+        The best one comes first: files with content precede others, then files at the annotated path, then
+        files with the same suffix; a GIF may be the preview of a video and comes last. If there is none,
+        files with the same name and any suffix are returned.
         """
         path = PurePosixPath(name)
         keys = dict.fromkeys((path.name, without_suffix(path.name), path.name.rstrip(".")))
@@ -80,19 +80,19 @@ class Tree:
 
 
 def without_suffix(name: str) -> str:
-    """A name without the suffix of a video or picture; other dots may be part of the name."""
+    """A name without the suffix of a video or image; other dots may be part of the name."""
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and f"{dot}{suffix}".lower() in MEDIA else name
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a name with its dot, known or not, see `SUFFIX`; empty where it has none."""
+    """The suffix of a name with its dot, known or not, see `SUFFIX`; empty if it has none."""
     stem, dot, suffix = name.rpartition(".")
     return f"{dot}{suffix}" if stem and SUFFIX.fullmatch(f"{dot}{suffix}") else ""
 
 
 def _has_content(path: Path) -> bool:
-    """Whether a file is there and not empty, as that behind a link of which the target has gone is not."""
+    """Whether a file exists and is not empty; False for a link without its target."""
     try:
         return path.stat().st_size > 0
     except OSError:
@@ -100,8 +100,8 @@ def _has_content(path: Path) -> bool:
 
 
 def walk(root: Path) -> Iterable[str]:
-    """Paths of the files below a folder, with a slash between their parts, see `Tree`. What a Mac puts into
-    an archive beside its files does not count either."""
+    """Paths of the files below a folder, with a slash between their parts, see `Tree`. Files that macOS adds
+    to archives are ignored as well."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         state = os.stat(folder)

@@ -1,1 +1,1 @@
-"""What training sees of the frames that a step takes: a part, mirrored, in other colours. numpy only."""
+"""Augmentation of training frames: random crops, mirroring and colour jitter. numpy only."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Shares of red, green and blue in what counts as grey, of ITU-R BT.601."""
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 
 
 def jittered(frames: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
-    """Clips with other colours, alike in all their frames, as SimCLR varies them (arXiv:2002.05709).
+    """Colour jitter as in SimCLR (arXiv:2002.05709), the same for all frames of a clip.
 
-    Three factors, each even between 1 - strength and 1 + strength: of the grey levels, of their distance to
-    the clip's mean grey, and of each colour's distance to its grey.
+    Three factors, each uniform between 1 - strength and 1 + strength, scale the grey levels, their distance
+    to the clip's mean grey, and each colour's distance to its grey.
 
-    Differs from the paper: always in this order, for every clip, and without hues, which captions name.
+    Differs from the paper: always in this order, for every clip, and without changes of hue, because captions
+    name colours.
 
     Args:
         frames: float32 [B, T, H, W, 3], grey levels from 0 to 255; they are changed in place.

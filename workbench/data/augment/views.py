@@ -1,4 +1,4 @@
-"""What a training step sees of the frames it takes, by the rules of `DataConfig`."""
+"""Augmentation of the frames of a training step, by the settings of `DataConfig`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workbench.config import DataConfig
 
 PLACE, MIRROR, COLOUR, DRAWS = slice(0, 4), 4, slice(5, 8), 8
-"""Which of a clip's random numbers decides what: so none of them depends on what else is switched on."""
+"""Positions of a clip's random numbers by use, so that none depends on which augmentations are on."""
 
 
 def augmented(
@@ -22,15 +22,15 @@ def augmented(
     rng: np.random.Generator,
     own: slice | np.ndarray = slice(None),
 ) -> np.ndarray:
-    """A part of each clip, scaled to what the model sees, mirrored or not, its colours changed.
+    """A crop of each clip, scaled to the model's input size, mirrored or not, with changed colours.
 
     Args:
-        frames: uint8 [B, T, S, S, 3], of those clips of the step that are `own`.
-        count: clips of the step, of all processes: random numbers are drawn for all of them.
-        data: says what is changed, and by how much.
-        rng: of this step alone, so that what is drawn is a function of seed, step and place in the batch.
+        frames: uint8 [B, T, S, S, 3], the clips of the step that are `own`.
+        count: number of clips of the step in all processes: random numbers are drawn for all of them.
+        data: the settings.
+        rng: generator of this step, so that random numbers depend on seed, step and position in the batch.
 
-    Returns: uint8 [B, T, data.size, data.size, 3]; `frames` themselves where nothing is to be changed.
+    Returns: uint8 [B, T, data.size, data.size, 3]; `frames` itself if no augmentation is on.
     """
     side = frames.shape[2]
     if side == data.size and not (data.crop < 1 or data.flip or data.jitter):

@@ -1,8 +1,8 @@
-"""ActivityNet Captions (arXiv:1705.00754), paragraph retrieval: all sentences of a video together search it.
+"""ActivityNet Captions (arXiv:1705.00754), paragraph retrieval: the query is all sentences of a video.
 
-The test is `val_1`, as everybody has it, so val is taken out of train. `activitynet-moments` makes each
-sentence a clip of its own, decoded from its start to its end. `activitynet-grounding` asks for the times of
-each sentence in its whole video.
+The test split is `val_1`, as is usual, so val is taken out of train. `activitynet-moments` makes each
+sentence a clip of its own, decoded from its start to its end. `activitynet-grounding` is temporal grounding
+of each sentence in its whole video.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def _rows(files: Files, protocol: str) -> Iterator[Row]:
 
 
 def rows_of(path: Path, split: str, listed: set[str] | None = None, protocol: str = "") -> Iterator[Row]:
-    """Rows of one file; listed: the videos that count, None for all of them, with their `v_` or without.
-    Names keep their `v_`.
+    """Rows of one file; listed: the videos to keep, with or without their `v_`; None for all. Names keep
+    their `v_`.
 
     protocol: see `PROTOCOLS`.
     """

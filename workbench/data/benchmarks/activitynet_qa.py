@@ -1,8 +1,7 @@
 """ActivityNet-QA (arXiv:1906.02467), open-ended question answering about long videos of ActivityNet.
 
-Questions and answers were written by people and lie in files of their own; an answer may have several words,
-and counts only as a whole. Each question with its answer is a caption of its video, from which models
-learn.
+Questions and answers were written by people and are in separate files; an answer may have several words and
+must match as a whole. Each question with its answer is a caption of its video for training.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Conceptual Captions (ACL 2018), a caption a picture, for pre-training; the validation file is the test.
+"""Conceptual Captions (ACL 2018), one caption an image, for pre-training; the validation file is the test.
 
-A picture's file is called after the CRC-32 of its address, as Frozen stores it (arXiv:2104.00650).
+An image's file is named by the CRC-32 of its address, as Frozen stores it (arXiv:2104.00650).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def file_of(url: str) -> str:
-    """Name of the picture of an address."""
+    """File name of the image at an address."""
     return str(zlib.crc32(url.encode("utf-8")))
 
 

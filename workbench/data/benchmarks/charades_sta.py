@@ -1,9 +1,9 @@
 """Charades-STA (arXiv:1705.02101), temporal grounding: each sentence is a query for its times in a whole
 video.
 
-Lines of the published files give start and end in seconds; how long each video is stands in the tables of
-Charades itself. Every sentence is a caption of its whole video too, by which models are trained and
-retrieval is measured. Val is taken out of train.
+Lines of the published files give start and end in seconds; the lengths of videos are in the tables of
+Charades itself. Every sentence is also a caption of its whole video, for training and retrieval. Val is taken
+out of train.
 """
 
 from __future__ import annotations

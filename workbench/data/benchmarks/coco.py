@@ -1,4 +1,4 @@
-"""COCO captions (arXiv:1504.00325), image-text retrieval: Karpathy's split with 5,000 test pictures, the 5k
+"""COCO captions (arXiv:1504.00325), image-text retrieval: Karpathy's split with 5,000 test images, the 5k
 test.
 
 The 1k test, a mean over five folds of the 5k test, is another protocol and is not measured.

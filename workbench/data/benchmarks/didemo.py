@@ -1,5 +1,5 @@
-"""DiDeMo (arXiv:1708.01641), paragraph retrieval: all sentences of a video together search its first 30
-seconds.
+"""DiDeMo (arXiv:1708.01641), paragraph retrieval: all sentences of a video are the query for its first
+30 seconds.
 
 Longer videos were cut to 30 seconds when they were annotated. `didemo-moments` makes each sentence a clip of
 its own, decoded from its start to its end: times count chunks of 5 seconds, and annotators are averaged.
@@ -32,9 +32,9 @@ PROTOCOLS = {
     "moments": "each sentence a query for its own segment of a video",
 }
 CHUNK = 5.0
-"""Seconds that a step of `times` stands for."""
+"""Seconds of a step of `times`."""
 ANNOTATED = 30.0
-"""Seconds of a video that annotators saw at most."""
+"""Length of a video that annotators saw, in seconds."""
 SPLITS = ("train", "val", "test")
 
 
@@ -64,7 +64,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def _of_annotated(family: Family) -> Family:
-    """A family whose files say nothing of lengths, cut as annotators saw the videos."""
+    """A family whose files contain no lengths; videos are cut to the length that annotators saw."""
 
     def read(files: Files) -> Iterator[Row]:
         return (row._replace(end=ANNOTATED) for row in family.read(files))
@@ -82,7 +82,7 @@ def _rows(files: Files, moments: bool) -> Iterator[Row]:
 def rows_of(
     path: Path, split: str, listed: set[str] | None = None, *, moments: bool = False
 ) -> Iterator[Row]:
-    """Rows of one file; listed: the videos that count, None for all of them."""
+    """Rows of one file; listed: the videos to keep, None for all."""
     sentences: dict[str, list[str]] = defaultdict(list)
     for entry in entries(path, json_of(path), "video", "description", "times", "num_segments"):
         video, caption = name_of(path, entry["video"]), caption_of(path, entry["description"])
@@ -98,7 +98,7 @@ def rows_of(
 
 
 def _segment(path: Path, entry: dict[str, Any] | Any) -> tuple[float, float, str]:
-    """Seconds of the mean of what annotators marked, and what is wrong with it."""
+    """Mean start and end of the annotators in seconds, and why the segment is invalid."""
     times = entry["times"]
     if not isinstance(times, list) or not times or not all(_pair(pair) for pair in times):
         raise UserError(f"{path}: times must be pairs of whole chunks, not {times!r:.60}")

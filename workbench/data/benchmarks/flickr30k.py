@@ -1,4 +1,4 @@
-"""Flickr30k (TACL 2014), image-text retrieval: Karpathy's split with 1,000 test pictures, five captions
+"""Flickr30k (TACL 2014), image-text retrieval: Karpathy's split with 1,000 test images, five captions
 each."""
 
 from __future__ import annotations

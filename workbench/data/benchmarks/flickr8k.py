@@ -1,4 +1,4 @@
-"""Flickr8k (JAIR 2013), image-text retrieval with five captions a picture: 6,000, 1,000 and 1,000 pictures.
+"""Flickr8k (JAIR 2013), image-text retrieval with five captions an image: 6,000, 1,000 and 1,000 images.
 
 Kaggle's copy has one file `captions.txt` without splits; a tenth each of it becomes val and test by a hash
 of the names, which is not the benchmark's split and is said.
@@ -63,9 +63,9 @@ def _listed(files: Files) -> Iterator[Row]:
 
 
 def tokens_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Picture and caption of each line `picture#number TAB caption`.
+    """Image and caption of each line `image#number TAB caption`.
 
-    One picture of the published file is called `NAME.jpg.1` there and `NAME.jpg` everywhere else.
+    One image of the published file is called `NAME.jpg.1` there and `NAME.jpg` everywhere else.
     """
     for number, line in enumerate(lines_of(path), start=1):
         picture, tab, caption = line.partition("\t")

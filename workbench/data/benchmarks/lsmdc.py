@@ -1,7 +1,7 @@
 """LSMDC (arXiv:1605.03705), text-video retrieval on its 1,000 public test clips.
 
-Its files are called `.csv` and are parted by tabs. A clip is a file of its own; where it is not there but
-the whole film is, the segment is decoded from the film by the extracted times.
+Its files are named `.csv` and separated by tabs. A clip is a separate file; if it is missing but the whole
+film exists, the segment is decoded from the film by the extracted times.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _rows(files: Files, tree: Tree) -> Iterator[Row]:
 
 
 def rows_of(path: Path, split: str, tree: Tree) -> Iterator[Row]:
-    """Rows of one file, of clips or, where only that is there, of a film."""
+    """Rows of one file, of clips, or of a film if only the film exists."""
     for number, line in enumerate(text_of(path).split("\n"), start=1):
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) != 6:

@@ -34,7 +34,7 @@ PROTOCOLS = {
 }
 TASKS = {"full": ("caption_sets",)}
 CHALLENGE = ("train_val_videodatainfo.json", "test_videodatainfo.json")
-"""The files of the MSR-VTT challenge, of which the data set is made."""
+"""The files of the MSR-VTT challenge, which make up the data set."""
 TEST, CAPTIONS = "MSRVTT_JSFUSION_test.csv", "MSRVTT_data.json|MSR_VTT.json"
 PICKLES = {
     "jsfusion_val_caption_idx.pkl": TEST,

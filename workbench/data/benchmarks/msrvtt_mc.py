@@ -1,8 +1,8 @@
 """MSRVTT-MC (JSFusion, arXiv:1808.02559), multiple choice: which of five captions belongs to a video?
 
-Models learn from the captions of MSR-VTT's 7,010 training videos, of which some become val. The test's
-captions are the right ones; for each clip of val its caption stands beside four of other clips of val, drawn
-by a hash of the names.
+Models are trained on the captions of MSR-VTT's 7,010 training videos, some of which become val. For test
+clips the right captions are the clips' captions; the options of each clip of val are its caption and four of
+other clips of val, sampled by a hash of the names.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _of_splits(files: Files) -> Iterator[Row]:
 
 
 def _with_choices(clips: tuple[Clip, ...]) -> Iterator[Clip]:
-    """The same clips, of which those of val have choices too."""
+    """The clips, with choices added to those of val."""
     val = sorted((clip for clip in clips if clip.split == "val"), key=lambda clip: _hash(clip))
     place_of = {clip.id: i for i, clip in enumerate(val)}
     for clip in clips:

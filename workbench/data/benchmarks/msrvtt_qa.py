@@ -1,7 +1,7 @@
 """MSRVTT-QA (ACM Multimedia 2017, Xu et al.), open-ended question answering about the videos of MSR-VTT.
 
-Questions were made from captions by a program, and nearly every answer is one word. Each question with its
-answer is a caption of its video, from which models learn.
+Questions were generated from captions, and nearly every answer is one word. Each question with its answer is
+a caption of its video for training.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MSVD (ACL 2011), text-video retrieval with about forty captions a clip: 1,200, 100 and 670 clips.
 
 Two conventions are in use for video-to-text, and both are measured. `v2t_r5` ranks a clip's best caption
-among all captions; `sets_v2t_r5` of the task `caption_sets` lets the captions of each clip stand together,
-ranked by the best of them. For text-to-video every caption is a query in both (frozen-in-time#48, #53).
+among all captions; `sets_v2t_r5` of the task `caption_sets` ranks the set of captions of each clip by the
+best of them. For text-to-video every caption is a query in both (frozen-in-time#48, #53).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MSVD-QA (ACM Multimedia 2017, Xu et al.), open-ended question answering about the videos of MSVD.
 
-Videos have numbers in its files, and other names where they are got from; `youtube_mapping.txt` holds both.
-Each question with its answer is a caption of its video, from which models learn.
+Videos have numbers in its files and other names at their source; `youtube_mapping.txt` maps them. Each
+question with its answer is a caption of its video for training.
 """
 
 from __future__ import annotations

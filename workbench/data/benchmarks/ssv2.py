@@ -2,8 +2,7 @@
 of a clip, or for `ssv2-template` its template, is searched.
 
 Several clips have one text. In an evaluation each text is one query, and the best-ranked of its clips
-counts. A batch of the training may hold a text twice; each then counts as a wrong answer for the other's
-clip.
+counts. A training batch may contain a text twice; each then counts as a negative of the other's clip.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PROTOCOLS = {
 }
 FILES = {"train": "something-something-v2-train.json", "test": "something-something-v2-validation.json"}
 LABELS = {"train": "train.json", "test": "validation.json"}
-"""The same as Qualcomm gives it, in the folder `labels`."""
+"""The files of Qualcomm's release, in the folder `labels`."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:

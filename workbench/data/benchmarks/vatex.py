@@ -1,7 +1,7 @@
 """VATEX (arXiv:1904.03493), text-video retrieval with ten English captions a clip; its validation is the
 test.
 
-The splits of papers differ, and lists of them could not be read; this one is said in every note.
+The splits of papers differ, and their lists could not be read; every store notes the split used here.
 """
 
 from __future__ import annotations

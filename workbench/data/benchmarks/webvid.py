@@ -1,7 +1,7 @@
-"""WebVid (arXiv:2104.00650), a caption a clip, for pre-training; the val file is the test.
+"""WebVid (arXiv:2104.00650), one caption for each clip, for pre-training; the val file is the test.
 
-Captions keep their length, where Frozen cuts them at 350 characters; all clips of the val file count, where
-Frozen draws 1,000.
+Captions keep their length, whereas Frozen truncates them at 350 characters; all clips of the val file are
+used, whereas Frozen samples 1,000.
 """
 
 from __future__ import annotations
@@ -46,6 +46,6 @@ def _rows(files: Files) -> Iterator[Row]:
 
 
 def rows_of(path: Path, split: str) -> Iterator[Row]:
-    """Rows of one file; a clip lies at `videos/page_dir/videoid.mp4`."""
+    """Rows of one file; clips are at `videos/page_dir/videoid.mp4`."""
     for row in table_of(path, "videoid", "name", "page_dir"):
         yield Row(f"videos/{row['page_dir']}/{row['videoid']}.mp4", caption_of(path, row["name"]), split)

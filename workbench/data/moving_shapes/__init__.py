@@ -1,4 +1,4 @@
-"""moving_shapes: a small compositional world, drawn by us and stored as real H.264 video.
+"""moving_shapes: a small compositional synthetic data set, stored as real H.264 video.
 
 A clip shows one actor (colour, shape) doing two different actions, one after the other, before a
 background. No two clips of the data set share a combination of colour, shape, first action, second
@@ -31,25 +31,25 @@ GENERATED = True
 
 TRAIN_CLIPS = 8_000
 EVAL_CLIPS = 500
-"""Clips of val, and of test. A smaller data set has a sixth of its training clips, at most this."""
+"""Clips of val, and of test; for smaller data sets a sixth of the number of training clips."""
 SEED = 20_221_202
 MOTION_CLIPS = 200
-"""Clips whose motion is given at a time."""
+"""Number of clips whose motion is returned together."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    """Clips, captions, splits and scenes. Draws random numbers only, no picture.
+    """Clips, captions, splits and scenes. It draws random numbers only, not images.
 
-    The digest is that of this index (with every scene) and of the world's constants, not of the
-    pixels: x264 and decoders differ between machines in the last bits, while what is drawn does not.
-    Each frame store records the hash of its own pixels beside it.
+    The digest covers this index (with every scene) and the constants of the drawing, not pixels, because x264
+    and decoders differ between machines in the last bits. Each frame store records the hash of its own
+    pixels.
     """
     clips = combined(data, TRAIN_CLIPS, SEED)
     return Index(digest=digest_of(clips), clips=tuple(clips))
 
 
 def combined(data: DataConfig, full: int, seed: int) -> list[Clip]:
-    """Clips of all splits, each of a combination of its own; `full`: training clips of the full size."""
+    """Clips of all splits, each with a different combination; `full`: training clips of the full size."""
     train = data.clips or full
     held_out = min(EVAL_CLIPS, max(2, train // 6))
     combinations = world.combinations()
@@ -69,7 +69,7 @@ def combined(data: DataConfig, full: int, seed: int) -> list[Clip]:
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """Draw and encode every clip that is not there yet; returns the folder of the videos."""
+    """Draws and encodes all missing clips; returns the folder of the videos."""
     from workbench.data.moving_shapes.drawing import write_videos
 
     folder = cache / "videos"
@@ -78,7 +78,7 @@ def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Pat
 
 
 def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """See `truth.Truth.motion`; `UserError` where the clips of the store were drawn by another version."""
+    """See `truth.Truth.motion`. Raises `UserError` if another version drew the clips of the store."""
     from workbench.data.moving_shapes.drawing import actor
     from workbench.data.moving_shapes.scenes import scenes
     from workbench.data.sampling import centre_frames
@@ -94,14 +94,14 @@ def motion(store: FrameStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np
 
 
 def boxes(store: FrameStore, rows: np.ndarray) -> np.ndarray:
-    """See `truth.Truth.boxes`, of one actor; `UserError` as of `motion`."""
+    """See `truth.Truth.boxes`, for one actor. Raises `UserError` as `motion` does."""
     from workbench.data.moving_shapes.scenes import boxes_of
 
     return boxes_of(store, rows, index)
 
 
 def digest_of(clips: Sequence[Clip], more: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Of an index and of the constants that its pictures depend on: those of the world, and `more`."""
+    """Digest of an index and of the constants that its frames depend on: those of `world`, and `more`."""
     rows = [dataclasses.asdict(clip) for clip in clips]
     for row in rows:
         for late in ("label", "start", "end", "member"):  # came after the first digests, tell nothing new

@@ -1,4 +1,4 @@
-"""How moving_shapes draws a scene and encodes it. Pictures are functions of the scene alone."""
+"""Drawing and encoding of the scenes of moving_shapes. Frames depend only on the scene."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.data.workers import run_tasks, usable_cores
 from workbench.errors import UserError
 
 CHUNK = 40
-"""Clips a worker draws between two answers."""
+"""Number of clips in a worker's task."""
 
 _TEXTURE = 256
 _REACH = 1.6
@@ -26,7 +26,7 @@ _REACH = 1.6
 
 
 def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
-    """Draw every clip whose file is missing. Files appear whole: an interruption loses one chunk."""
+    """Draws every clip whose file is missing. Files are written atomically, so at most a chunk is lost."""
     missing = [clip for clip in clips if not (folder / clip.path).exists()]
     for split in {Path(clip.path).parent for clip in missing}:
         (folder / split).mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write_videos(clips: Sequence[Clip], folder: Path, progress: bool) -> None:
 
 
 def draw_task(task: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Draw and encode a chunk of clips, inside a worker."""
+    """Draws and encodes a chunk of clips, inside a worker."""
     from workbench.data.decode import encode
 
     for row in task["clips"]:
@@ -68,7 +68,7 @@ def draw(parts: Mapping[str, str], scene: Mapping[str, Any]) -> np.ndarray:
 
 
 def actors(parts: Mapping[str, str], scene: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Who is seen, each with its parts and its place: the `actors` of a scene, or the one of `parts`."""
+    """The actors of a scene with their parts and positions: its `actors`, or the one of `parts`."""
     found: Sequence[Mapping[str, Any]] = scene.get("actors", ({**parts, **scene},))
     return found
 
@@ -76,22 +76,24 @@ def actors(parts: Mapping[str, str], scene: Mapping[str, Any]) -> Sequence[Mappi
 def actor(
     parts: Mapping[str, str], scene: Mapping[str, Any], frames: Sequence[int] | slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the actor is in some frames: its pose, float32 [T, 4] (x, y, radius in pixels, angle in radians,
-    clockwise as seen), and the share of each pixel that it covers, float32 [T, H, W], 0 while it blinks."""
+    """Pose and cover of the actor in some frames.
+
+    The pose is float32 [T, 4] (x, y, radius in pixels, clockwise angle in radians); the cover is the share of
+    each pixel that the actor covers, float32 [T, H, W], 0 while it blinks."""
     pose, visible = (values[frames] for values in poses(parts, scene))
     return pose, _cover(parts["shape"], *pose.T, side=side(scene)) * visible[:, None, None]
 
 
 def side(scene: Mapping[str, Any]) -> int:
-    """Of the picture in pixels: `size` of a scene that is drawn finer than the others are.
+    """Side of the frames in pixels: the scene's `size` if it is drawn at a higher resolution.
 
-    Places and lengths of a scene are in the pixels of a picture of `world.VIDEO_SIZE` all the same.
+    Positions and lengths of a scene are always in pixels of a frame of `world.VIDEO_SIZE`.
     """
     return int(scene.get("size", world.VIDEO_SIZE))
 
 
 def poses(parts: Mapping[str, str], scene: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The actor's pose in every frame, as `actor` gives it, and how visible it is, float32 [T], 0 or 1."""
+    """The actor's pose in every frame, as in `actor`, and its visibility, float32 [T], 0 or 1."""
     x, y, scale, angle, visible = _motion(parts["first"], parts["second"], scene.get("times"))
     pose = scene["x"] + x, scene["y"] + y, scene["radius"] * scale, scene["tilt"] + angle
     return np.stack(pose, 1), visible
@@ -100,11 +102,10 @@ def poses(parts: Mapping[str, str], scene: Mapping[str, Any]) -> tuple[np.ndarra
 def _motion(
     first: str, second: str, times: Sequence[tuple[int, int]] | None = None
 ) -> tuple[np.ndarray, ...]:
-    """Offsets x, y [px], scale, angle [rad] and visibility per frame; the second action goes on
-    from where the first one ended.
+    """Offsets x, y [px], scale, angle [rad] and visibility per frame; the second action begins
+    where the first one ended.
 
-    times: frames in which either action begins and has ended; None for one half each. Between them the actor
-    rests as it is.
+    times: first frame and end of each action; None for one half each. Between them the actor rests.
     """
     half = world.VIDEO_FRAMES // 2
     spans = times or ((0, half), (half, world.VIDEO_FRAMES))
@@ -119,14 +120,14 @@ def _motion(
 
 
 def _rest(count: int, at: Sequence[float]) -> tuple[np.ndarray, ...]:
-    """As `_motion`, of an actor that stays as it is for `count` frames."""
+    """As `_motion`, for an actor that does not change for `count` frames."""
     return (*(np.full(count, value) for value in at), np.ones(count))
 
 
 def _act(action: str, count: int, at: Sequence[float], *, whole: bool) -> tuple[np.ndarray, ...]:
-    """As `_motion`, of one action of `count` frames.
+    """As `_motion`, for one action of `count` frames.
 
-    whole: a blink hides the actor at its very beginning and end, so that both are to be seen.
+    whole: a blink hides the actor at its beginning and at its end, so that both are visible.
     """
     x0, y0, scale0, angle0 = at
     t = np.arange(1, count + 1, dtype=np.float32)
@@ -143,7 +144,7 @@ def _act(action: str, count: int, at: Sequence[float], *, whole: bool) -> tuple[
     elif action == "blinks" and whole:
         visible = ((t > 2) & (t <= count - 2)).astype(np.float64)
     elif action == "blinks":
-        # Frames 1, 3, 5, 7 of a half are the ones that a run with eight frames sees, hence two at a time.
+        # A run with eight frames uses frames 1, 3, 5, 7 of a half, so the actor blinks for two frames each.
         visible = ((t - 1) // 2 % 2 == 1).astype(np.float64)
     return x, y, scale, angle, visible
 
@@ -212,7 +213,7 @@ def _outline(shape: str) -> list[tuple[float, float]]:
 
 
 def _background(kind: str, scene: Mapping[str, Any]) -> np.ndarray:
-    """Float32 [H, W, 3]; two tones of nearly grey in a pattern that fills the picture."""
+    """Float32 [H, W, 3]; a pattern of two nearly grey tones that fills the frame."""
     pixels = (np.arange(side(scene), dtype=np.float32) + 0.5) / (side(scene) / world.VIDEO_SIZE)
     x, y = np.meshgrid(pixels, pixels)
     period = scene["period"]

@@ -1,4 +1,4 @@
-"""Captions of moving_shapes taken apart and put together, and what is true of a clip that runs backwards."""
+"""Parsing and generation of the captions of moving_shapes, and captions of reversed clips."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 OPPOSITES = {"left": "right", "up": "down", "grows": "shrinks"}
 BACKWARDS = {action: action for action in world.ACTIONS} | OPPOSITES | {b: a for a, b in OPPOSITES.items()}
-"""What an action is when time runs backwards; spinning and blinking stay what they are."""
+"""Action -> the action in a reversed clip; spinning and blinking do not change."""
 
 
 class ParsedCaption(NamedTuple):
-    """A caption taken apart."""
+    """A parsed caption."""
 
     template: int
     """Number of its template."""
     parts: Mapping[str, str]
     """Slot -> value, as the attributes of a clip."""
     words: Mapping[str, int]
-    """Slot -> which of the words for its value."""
+    """Slot -> index of the word for its value."""
 
 
 def parse(caption: str) -> ParsedCaption | None:
-    """The parts of a caption; None for one that the grammar does not make."""
+    """The parts of a caption; None for one that the grammar does not produce."""
     for template, pattern in enumerate(_patterns()):
         if found := pattern.fullmatch(caption):
             named = {slot: _meaning(slot)[words] for slot, words in found.groupdict().items()}
@@ -55,20 +55,20 @@ def say(template: int, parts: Mapping[str, str], words: Mapping[str, int]) -> st
 
 
 def actor(said: ParsedCaption) -> str:
-    """Only whom a caption is about, in its words, as "a red box"."""
+    """The part of a caption that names the actor, such as "a red box"."""
     colour, shape = (WORDS[slot][said.parts[slot]][said.words[slot]] for slot in ("colour", "shape"))
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
 
 
 def swapped(said: ParsedCaption) -> ParsedCaption:
-    """With the two actions in the other order, in the same words."""
+    """The caption with the two actions in the other order, in the same words."""
     return said._replace(parts=_swap(said.parts), words=_swap(said.words))
 
 
 def backwards(said: ParsedCaption) -> ParsedCaption:
-    """What is true of the clip when its frames run backwards, in the corresponding words.
+    """The caption of the reversed clip, in the corresponding words.
 
-    The actions change places, and each becomes its opposite where it has one: "rises then spins" is
+    The actions are swapped, and each is replaced by its opposite if it has one: "rises then spins" becomes
     "spins then sinks".
     """
     parts = {
@@ -78,7 +78,7 @@ def backwards(said: ParsedCaption) -> ParsedCaption:
 
 
 def changed(said: ParsedCaption, slot: str, value: str, word: int) -> ParsedCaption:
-    """With another value in one slot, in the words number `word` for it."""
+    """The caption with another value in one slot, with word number `word` for it."""
     return said._replace(parts={**said.parts, slot: value}, words={**said.words, slot: word})
 
 
@@ -88,14 +88,14 @@ def _swap(slots: Mapping[str, T]) -> dict[str, T]:
 
 @functools.cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    """An expression for each template, with a group for each slot."""
+    """A regular expression for each template, with a group for each slot."""
     groups = {slot: f"(?P<{slot}>{'|'.join(_meaning(slot))})" for slot in WORDS}
     return tuple(re.compile(template.format(a="an?", **groups)) for template in world.TEMPLATES)
 
 
 @functools.cache
 def _meaning(slot: str) -> dict[str, tuple[str, int]]:
-    """Words of a slot -> the value that they stand for, and which of its words they are."""
+    """Words of a slot -> their value, and their index among its words."""
     return {
         words: (value, number)
         for value, choices in WORDS[slot].items()

@@ -1,4 +1,4 @@
-"""Questions about the clips of the drawn world, with their answers: of each clip one of every kind.
+"""Questions about synthetic clips with their answers: one of every kind for each clip.
 
 | kind | question | answers |
 |---|---|---|
@@ -10,13 +10,13 @@
 | `background` | what is behind it | 8 |
 | `order` | does it *rise* before it *spins* | yes, no |
 
-An answer is one word, 32 in all: the last of the first words that a caption has for the value. Synonyms stand
-in questions only. What is drawn for a clip (synonyms, wrong options) is a function of its id; whether the
+An answer is one word, 32 in all: the last of the first words that a caption has for the value. Synonyms occur
+in questions only. The random choices of a clip (synonyms, wrong options) depend only on its id. Whether the
 answer to `order` is yes alternates over the clips of a split with the same two actions in the same order, so
-that the words of a question do not tell it.
+that the words of a question do not reveal it.
 
-An option is also said as a statement, in the words of captions: a caption cut to what is asked ("a red box
-rises then" says what is first). So those can be asked who judge or embed texts and read no questions.
+Each option also has a statement in the words of captions, a caption that is cut to the question ("a red box
+rises then" states the first action), for models that judge or embed texts and read no questions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SLOTS = {
     "before": "first",
     "background": "background",
 }
-"""Kind of a question -> the attribute that answers it; `order` is asked for both actions."""
+"""Kind of a question -> the attribute that answers it; `order` is about both actions."""
 TEMPLATES = {
     "colour": "what colour is the {shape}",
     "shape": "what shape is the {colour} thing",
@@ -66,9 +66,9 @@ KNOWN = tuple(sorted(WORDS))
 """Attributes of a clip that questions are made from."""
 NEEDED = f"of each its {', '.join(KNOWN)} have to be known, as in moving_shapes"
 OPTIONS = 5
-"""Of a question, the right one included; yes and no are two."""
+"""Number of options of a question, including the right one; yes and no are two."""
 MOST = 8
-"""Values of a slot, at most."""
+"""Largest number of values of a slot."""
 YES, NO = "yes", "no"
 
 
@@ -94,22 +94,22 @@ class Question(NamedTuple):
     text: str
     answer: str
     options: tuple[str, ...]
-    """Answers of the same kind, the right one among them; what the question names is none of them."""
+    """Answers of the same kind, including the right one, without the value that the question names."""
     statements: tuple[str, ...]
     """Each option in the words of captions."""
 
 
 def scene_values(store: FrameStore) -> Mapping[str, Sequence[str]] | None:
-    """Values [N] of each of `KNOWN` for the clips of a store; None where it does not know what they show."""
+    """Values [N] of each of `KNOWN` for the clips of a store; None if their contents are not known."""
     known = {name: store.attributes.get(name, []) for name in KNOWN}
     drawn = all(values and set(values) <= set(WORDS[name]) for name, values in known.items())
     return known if drawn else None
 
 
 def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
-    """The questions about clips, rows [V] of the store: clip by clip, of each all kinds in their order.
+    """The questions about clips, rows [V] of the store: clip by clip, all kinds in order.
 
-    Raises `UserError` where the store does not know what its clips show.
+    Raises `UserError` if the contents of the clips are not known.
     """
     known = scene_values(store)
     if known is None:
@@ -119,7 +119,7 @@ def about(store: FrameStore, rows: np.ndarray) -> list[Question]:
     for row in rows.tolist():
         parts = {name: values[row] for name, values in known.items()}
         pair = parts["first"], parts["second"]
-        # Where their number is odd, one order of two actions has a yes more and the other a no more.
+        # If their number is odd, one order of two actions has one more yes and the other one more no.
         truth = (seen[pair] + (pair[0] < pair[1])) % 2 == 1
         seen[pair] += 1
         asked += _about_clip(store.clip_ids[row], parts, truth)
@@ -153,7 +153,7 @@ def _about_clip(clip: str, parts: Mapping[str, str], truth: bool) -> list[Questi
 
 
 def _values(kind: str, parts: Mapping[str, str], chosen: np.ndarray, place: np.ndarray) -> list[str]:
-    """The right value and others of its slot, in any order; both draws [MOST]."""
+    """The right value and others of its slot, in random order; both random arrays are [MOST]."""
     slot = SLOTS[kind]
     named = {"after": parts["first"], "before": parts["second"]}.get(kind)
     others = [value for value in WORDS[slot] if value not in (parts[slot], named)]
@@ -163,13 +163,13 @@ def _values(kind: str, parts: Mapping[str, str], chosen: np.ndarray, place: np.n
 
 
 def _statement(kind: str, said: Mapping[str, str], words: str) -> str:
-    """What an option says, in the question's words and those of the option."""
+    """The statement of an option, in the words of the question and of the option."""
     colour = words if kind == "colour" else said["colour"]
     article = "an" if colour[0] in "aeiou" else "a"
     return STATEMENTS[kind].format(**said, a=article, x=words)
 
 
 def _base(action: str) -> str:
-    """`move left` for "moves left", as it stands behind "does it"."""
+    """`move left` for "moves left", as used after "does it"."""
     verb, *rest = action.split()
     return " ".join([verb.removesuffix("s"), *rest])

@@ -1,6 +1,6 @@
-"""The world of moving_shapes: its constants, its grammar, and what is seen but not said.
+"""Constants and grammar of moving_shapes, and the properties of scenes that captions do not mention.
 
-What may be tuned stands here, and all of it enters the digest.
+All constants that may be tuned are here and enter the digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from workbench.data.index import Clip
 
 VERSION = 1
-"""Raise it whenever the drawing changes: it is part of the digest."""
+"""To be raised whenever the drawing changes; part of the digest."""
 
 VIDEO_SIZE = 64
 VIDEO_FRAMES = 16
@@ -23,20 +23,20 @@ CRF = 23
 """x264's constant quality."""
 
 ACTOR_RADIUS = (12.0, 15.0)
-"""Pixels, drawn uniformly. The actor is about twice as wide."""
+"""Range of the radius in pixels, uniform. The actor is about twice as wide."""
 TRAVEL = 22.0
-"""Pixels a move covers."""
+"""Length of a move in pixels."""
 GROWTH = 1.7
 """Factor by which `grows` and `shrinks` change the radius."""
 TILT = 0.25
-"""Greatest initial rotation, in radians."""
+"""Largest initial rotation, in radians."""
 NOISE = 4.0
 """Standard deviation of the sensor noise, in grey levels."""
 PATTERN_CONTRAST = (34.0, 52.0)
-"""Grey levels between the two tones of a background."""
+"""Range of the difference between the two tones of a background, in grey levels."""
 BACKGROUND_LEVEL = (85.0, 150.0)
 BACKGROUND_TINT = 14.0
-"""Greatest departure of a background from grey, per channel."""
+"""Largest deviation of a background from grey, per channel, in grey levels."""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (225, 35, 35),
@@ -97,8 +97,8 @@ def combinations() -> list[dict[str, str]]:
 
 
 def clip(split: str, number: int, parts: dict[str, str], rng: np.random.Generator) -> Clip:
-    """Number `number` of a split, with one of the combinations; the rest of it is drawn."""
-    # Only Generator.random is used: its stream is the one numpy keeps stable over versions.
+    """Clip `number` of a split with the given combination; its other properties are random."""
+    # Only Generator.random is used, because numpy keeps its stream stable over versions.
     draw = rng.random(24)
     return Clip(
         id=f"{split}-{number:05d}",
@@ -126,7 +126,7 @@ def _caption(parts: Mapping[str, str], draw: np.ndarray) -> str:
 
 
 def _scene(parts: Mapping[str, str], draw: np.ndarray) -> dict[str, Any]:
-    """Everything that is seen but not said: place, size, tilt, and the look of the background."""
+    """Visible properties that captions do not mention: position, size, tilt, look of the background."""
 
     def between(bounds: tuple[float, float], u: float) -> float:
         return round(bounds[0] + (bounds[1] - bounds[0]) * float(u), 3)
@@ -149,7 +149,7 @@ def _scene(parts: Mapping[str, str], draw: np.ndarray) -> dict[str, Any]:
 
 
 def start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple[float, float]:
-    """A place from which the actor stays in the picture through both actions."""
+    """A position from which the actor stays inside the frame in both actions."""
     steps = {"left": (-TRAVEL, 0.0), "right": (TRAVEL, 0.0), "up": (0.0, -TRAVEL), "down": (0.0, TRAVEL)}
     place, path, scale, largest = (0.0, 0.0), [(0.0, 0.0)], 1.0, 1.0
     for action in (parts["first"], parts["second"]):
@@ -162,14 +162,14 @@ def start(parts: Mapping[str, str], radius: float, u: float, v: float) -> tuple[
     for axis, draw in enumerate((u, v)):
         low = radius * largest - min(point[axis] for point in path)
         high = VIDEO_SIZE - radius * largest - max(point[axis] for point in path)
-        if low > high:  # too large to fit with its whole path: centre it
+        if low > high:  # too large to fit with its whole path, so it is centred
             low = high = (low + high) / 2
         found.append(round(low + (high - low) * float(draw), 3))
     return found[0], found[1]
 
 
 def constants() -> dict[str, Any]:
-    """What the drawing depends on, by name, for the digest."""
+    """The constants of the drawing by name, for the digest."""
     named = {name: value for name, value in globals().items() if name.isupper()}
-    # The first version counted this name among its constants, and the digests that are known do so.
+    # The first version had this name among its constants, and existing digests include it.
     return named | {"TYPE_CHECKING": False}

@@ -1,4 +1,4 @@
-"""Tar files in WebDataset's layout, `--data shards:PATTERN`, whose training clips are decoded as they come.
+"""Tar files in WebDataset's layout, `--data shards:PATTERN`; training clips are decoded during training.
 
 PATTERN is a shard, a folder of them, a glob, or an address that fsspec knows. `workbench.data shard` makes
 shards; those of video2dataset and img2dataset are read too. Clips of val and test are decoded once, as those
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 SOURCE = "WebDataset shards"
 FOLDER = "shards"
-"""Below the root of prepared data: what is in each shard."""
+"""Folder below the root of prepared data, with the index of each shard."""
 HELD_OUT = 1000
-"""Clips at most that are taken out of train for each of val and test, where the shards have none."""
+"""Largest number of clips that are moved from train to each of val and test if the shards have none."""
 
 
 def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
-    """From headers and texts of the shards, or from what is kept of them.
+    """The index, read from headers and texts of the shards, or from the cache.
 
-    The digest covers names, captions, splits, and of each clip's file its size, first and last 4 KiB.
+    The digest covers names, captions, splits, and the size and the first and last 4 KiB of each clip's file.
     """
     assert source is not None, "SOURCE says so"
     addresses = locations.expand(source)
@@ -53,7 +53,7 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
         for address, name, sample in found
         if sample.problem and (address in held_out or sample.own.get("split", "train") != "train")
     ]
-    if lost:  # an evaluation without them would be another benchmark
+    if lost:  # without them the evaluation would be another benchmark
         raise UserError(
             f"{len(lost)} samples of val or test cannot be used: {'; '.join(lost[:5])}; make the shards again"
         )
@@ -91,14 +91,14 @@ def index(data: DataConfig, source: str | None, digests: Digests) -> Index:
 
 
 def videos(index: Index, source: str | None, cache: Path, progress: bool) -> Path:
-    """Nothing is unpacked: clips say where in a shard they lie."""
+    """Nothing is unpacked, because clips contain their positions in shards."""
     return cache
 
 
 def members_of(addresses: Sequence[str], root: Path | None) -> dict[str, Member]:
-    """Id of each clip of these shards -> where its file lies. Raises `UserError` for shards that are gone.
+    """Id of each clip of these shards -> position of its file. Raises `UserError` for missing shards.
 
-    root: of prepared data, where what is in each shard is kept.
+    root: root of prepared data, which contains the cached index of each shard.
     """
     kept = root / FOLDER if root is not None else None
     return {
@@ -109,12 +109,12 @@ def members_of(addresses: Sequence[str], root: Path | None) -> dict[str, Member]
 
 
 def tasks(source: str) -> tuple[str, ...]:
-    """By which data are evaluated that were made into shards, beside a run's own tasks."""
+    """Additional tasks of the data set that was written as shards."""
     return origin_of(locations.expand(source))[0].tasks
 
 
 def _names(addresses: Sequence[str]) -> Iterator[str]:
-    """What the samples of each shard are named by: its name, with its folder where two are called alike."""
+    """Prefix of the names of each shard's samples: its name, with its folder if two have the same name."""
     stems = [PurePosixPath(address).stem for address in addresses]
     folders = [PurePosixPath(address).parent.name for address in addresses]
     if len(set(stems)) == len(stems):
@@ -127,7 +127,7 @@ def _names(addresses: Sequence[str]) -> Iterator[str]:
 
 
 def _split(clips: Sequence[tuple[str, str]]) -> tuple[list[str], tuple[str, ...]]:
-    """The split of each clip, given as name and known split, and what was decided for the user."""
+    """The split of each clip, given its name and known split, and the decisions made for the user."""
     known = [split for _, split in clips]
     if any(known) and not all(known):
         raise UserError(

@@ -1,4 +1,4 @@
-"""`shards.json`, the list that `workbench.data shard` writes beside its shards, and what data they were."""
+"""`shards.json`, the list that `workbench.data shard` writes beside its shards, and their origin."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import workbench.data.shards.locations as locations
 from workbench.errors import UserError
 
 LIST = "shards.json"
-"""The file in a folder of shards that says how many samples each has, and its SHA-256."""
+"""The file in a folder of shards with the number of samples of each shard, and its SHA-256."""
 HELD_OUT = ("val-", "test-")
-"""How the names of shards begin whose samples are no training clips."""
+"""Prefixes of the names of shards without training clips."""
 
 
 class Origin(NamedTuple):
-    """What data shards were made of, as far as the samples do not say it."""
+    """Origin of the data of shards, as far as the samples do not contain it."""
 
     data: str = ""
     """Name of the data set."""
     shared: bool = False
     """See `Index.shared`."""
     tasks: tuple[str, ...] = ()
-    """By which a run on it is evaluated beside its own."""
+    """Additional tasks of runs on it."""
     notes: tuple[str, ...] = ()
     """See `Index.notes`."""
 
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name of a shard -> `samples`, `bytes`, `sha256`, as the list in its folder has them."""
+    """Name of a shard -> `samples`, `bytes`, `sha256`, from the list in its folder."""
     return _shards(_read(str(folder / "any.tar")) or {}, str(folder / LIST))
 
 
 def origin_of(addresses: Sequence[str]) -> tuple[Origin, frozenset[str]]:
-    """What data shards were made of, and those of them that hold samples of val or test by their lists.
+    """The origin of shards, and those that contain samples of val or test by their lists.
 
-    One that no list names is of unknown data. Raises `UserError` where they are of data that are measured in
-    other ways.
+    A shard in no list has an unknown origin. Raises `UserError` if shards have different origins that are
+    evaluated differently.
     """
     lists: dict[str, tuple[Origin, frozenset[str]]] = {}
     found: dict[Origin, str] = {}
@@ -64,7 +64,7 @@ def origin_of(addresses: Sequence[str]) -> tuple[Origin, frozenset[str]]:
 
 
 def _read(address: str) -> dict[str, Any] | None:
-    """The list beside a shard; None where there is none."""
+    """The list beside a shard; None if there is none."""
     text = locations.beside(address, LIST)
     if text is None:
         return None
@@ -88,7 +88,7 @@ def _shards(whole: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:
 
 
 def _origin(whole: dict[str, Any], where: str) -> Origin:
-    """Nothing where the list is of an earlier version, which did not say."""
+    """The origin in a list; empty for a list of an earlier version."""
     match whole.get("of", {}):
         case {"data": str(data), "shared": bool(shared), "tasks": list(tasks), "notes": list(notes)}:
             if all(isinstance(one, str) for one in (*tasks, *notes)):

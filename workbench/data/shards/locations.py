@@ -1,7 +1,7 @@
-"""Where shards lie: files and folders, and addresses that `fsspec` knows, such as `s3://` or `memory://`.
+"""Locations of shards: files, folders, and addresses for `fsspec`, such as `s3://` or `memory://`.
 
-`fsspec` is loaded for an address only. What a store of objects needs beside it (`s3fs`, `gcsfs`) and its
-credentials are found as that library finds them.
+`fsspec` is imported only for an address. Libraries of object stores (`s3fs`, `gcsfs`) and credentials are
+found as `fsspec` finds them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from workbench.addresses import masked
 from workbench.errors import UserError
 
 MOST = 1_000_000
-"""Shards that a pattern may stand for."""
+"""Largest number of shards of a pattern."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def expand(pattern: str) -> list[str]:
-    """The shards that a pattern stands for, in order of their names, files by their absolute paths.
+    """The shards that match a pattern, in order of their names, files by their absolute paths.
 
     pattern: a shard, a folder of `*.tar`, a glob, or names with braces such as `train-{000000..000146}.tar`.
-    Raises `UserError` where there is none.
+    Raises `UserError` if there is none.
     """
     if pattern.startswith("pipe:"):
         raise UserError(
@@ -45,7 +45,7 @@ def expand(pattern: str) -> list[str]:
 
 
 def state(address: str) -> list[Any]:
-    """Size in bytes, and what changes with the content: nanoseconds of its change, or what a store says."""
+    """Size in bytes, and a mark of the content: time of change in nanoseconds, or the store's own mark."""
     if "://" not in address:
         with _said(address):
             found = os.stat(address)
@@ -59,7 +59,7 @@ def state(address: str) -> list[Any]:
 
 @contextmanager
 def opened(address: str) -> Iterator[BinaryIO]:
-    """A shard for reading, in which one may seek."""
+    """A shard, opened for reading with seeking."""
     if "://" not in address:
         with _said(address), open(address, "rb") as stream:
             yield stream
@@ -70,7 +70,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
 
 
 def read(address: str, offset: int, size: int) -> bytes:
-    """So many bytes of a shard. Raises `UserError` where it cannot be read, or ends before."""
+    """Reads `size` bytes of a shard. Raises `UserError` if it cannot be read, or ends before."""
     if "://" in address:
         system, path = _system(address)
         with _said(address):
@@ -85,7 +85,7 @@ def read(address: str, offset: int, size: int) -> bytes:
 
 
 def beside(address: str, name: str) -> str | None:
-    """The text of a file in the folder of a shard; None where there is none."""
+    """The text of a file in the folder of a shard; None if there is none."""
     if "://" in address:
         system, path = _system(address)
         other = f"{path.rpartition('/')[0]}/{name}"
@@ -99,7 +99,7 @@ def beside(address: str, name: str) -> str | None:
 
 
 def sha256(address: str) -> str:
-    """Of a whole shard, in hexadecimal digits."""
+    """SHA-256 of a whole shard, in hexadecimal digits."""
     sha = hashlib.sha256()
     with opened(address) as stream:
         while piece := stream.read(1 << 20):
@@ -133,14 +133,14 @@ def _system(address: str) -> tuple[Any, str]:
 
     try:
         system, path = url_to_fs(address)
-    except (ImportError, ValueError) as error:  # a protocol that nobody knows, or whose library is missing
+    except (ImportError, ValueError) as error:  # an unknown protocol, or a missing library
         raise UserError(f"{masked(address)} cannot be read: {masked(str(error))}") from error
     return system, path
 
 
 @contextmanager
 def _said(address: str) -> Iterator[None]:
-    """Failures to read in one sentence. The libraries behind `fsspec` have no type of error in common."""
+    """Converts read errors to one sentence. The libraries behind `fsspec` have no common type of error."""
     try:
         yield
     except UserError:
@@ -155,7 +155,7 @@ def _said(address: str) -> Iterator[None]:
 
 
 def _unbraced(text: str) -> Iterator[str]:
-    """Names with each choice of their braces: numbers from one to another, or words."""
+    """Expands braces in names: ranges of numbers, or words."""
     found = None if os.path.exists(text) else _BRACES.search(text)
     if found is None:
         yield text

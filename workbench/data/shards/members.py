@@ -1,4 +1,4 @@
-"""What a decoding process does with a clip that lies in a shard: read it, and decode it as any other file."""
+"""Decoding of clips in shards: a clip is read and then decoded like any other file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workbench.errors import UserError
 def decode_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """As `decode.decode_task`; in place of `path` there may be a `member` of a shard, see `index.Member`.
 
-    Of a member the answer says how long it took to `read` and to `decode`, in seconds; where it could not be
-    read, it is `unread` beside the reason: that is no fault of the clip.
+    For a member the answer contains the seconds to `read` and to `decode` it; if it could not be read, the
+    answer has `unread` beside the reason, since the clip itself may be fine.
     """
     return _opened(decode.decode_task, task)
 
 
 def examine_task(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """As `decode.examine_task`, of a file or of a member of a shard."""
+    """As `decode.examine_task`, for a file or a member of a shard."""
     return _opened(decode.examine_task, task)
 
 

@@ -1,7 +1,7 @@
-"""What is in a shard: its samples with the places of their files, found from headers, without decoding.
+"""The index of a shard: samples with the positions of their files, from headers, without decoding.
 
-A shard is a plain tar file in WebDataset's layout: files of one name and several endings are a sample, as
-`000000012.mp4`, `.txt` and `.json` are. What is found is kept in a file for each shard, with a checksum.
+A shard is a plain tar file in WebDataset's layout: files with one name and several suffixes are a sample,
+such as `000000012.mp4`, `.txt` and `.json`. The index is cached in a file for each shard, with a checksum.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from workbench.tracking.files import write_atomic
 
 VERSION = 2
 LARGEST = 1 << 20
-"""Bytes of a text or JSON file that is read; a larger one counts as none."""
+"""Largest text or JSON file in bytes; a larger one is ignored."""
 LONGEST = 20_000
-"""Characters of a caption; more is a mistake in the file."""
+"""Largest number of characters of a caption; more is an error in the file."""
 EDGE = 4096
-"""So many bytes from each end of a clip's file identify its content, together with its size."""
+"""Number of bytes at each end of a clip's file that identify its content, together with its size."""
 OWN = "workbench"
-"""Key of a sample's JSON below which `write` keeps what only this workbench knows."""
+"""Key in a sample's JSON below which `write` stores properties that only this workbench uses."""
 
 
 class Sample(NamedTuple):
@@ -39,23 +39,23 @@ class Sample(NamedTuple):
 
     key: str
     problem: str
-    """Why it cannot be used; empty where it can."""
+    """Why it cannot be used; empty if it can."""
     suffix: str = ""
-    """Of its video or picture, such as `.mp4`."""
+    """Suffix of its video or image, such as `.mp4`."""
     offset: int = 0
-    """Of that file in the shard, in bytes."""
+    """Offset of that file in the shard, in bytes."""
     size: int = 0
     edges: str = ""
     """SHA-256 of its first and last `EDGE` bytes."""
     captions: tuple[str, ...] = ()
     own: Mapping[str, Any] = {}
-    """`split`, `label`, `start`, `end` and `attributes`, where this workbench has written the shard."""
+    """`split`, `label`, `start`, `end` and `attributes`, if this workbench has written the shard."""
 
 
 def samples_of(address: str, folder: Path | None) -> list[Sample]:
     """The samples of a shard in their order. Raises `UserError` for one that cannot be read safely.
 
-    folder: where what was found is kept, and taken from while the shard has the same size and time of change.
+    folder: cache of the index, which is used while the shard has the same size and time of change.
     """
     seen = locations.state(address)
     file = None
@@ -69,14 +69,14 @@ def samples_of(address: str, folder: Path | None) -> list[Sample]:
     if file is not None and settled:
         rows = json.dumps([list(sample) for sample in found])
         head = {"version": VERSION, "state": seen, "sha256": hashlib.sha256(rows.encode()).hexdigest()}
-        with contextlib.suppress(OSError):  # without it the shard is indexed again, no more
+        with contextlib.suppress(OSError):  # without the cache the shard is only indexed again
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, f"{json.dumps(head)}\n{rows}\n")
     return found
 
 
 def _kept(file: Path, seen: list[Any]) -> list[Sample] | None:
-    """What was kept of a shard in this state; None where nothing was, or where it is damaged."""
+    """The cached index of a shard in this state; None if there is none or it is damaged."""
     try:
         first, _, rest = file.read_text(encoding="utf-8").partition("\n")
         rows = rest.removesuffix("\n")
@@ -89,7 +89,7 @@ def _kept(file: Path, seen: list[Any]) -> list[Sample] | None:
 
 
 def _compare(address: str, size: int) -> None:
-    """Refuses a shard that is not what the list beside it says; one that no list names passes."""
+    """Raises `UserError` for a shard that differs from the list beside it; shards in no list pass."""
     path = Path(address)
     if "://" in address or not (path.parent / LIST).is_file():
         return
@@ -121,14 +121,14 @@ def scan(address: str) -> list[Sample]:
         except tarfile.TarError as error:
             raise UserError(f"{address} is cut short or is not a plain tar file ({error})") from error
         stream.seek(end)
-        # Behind its last member a tar has empty blocks; where they are missing, members may be too.
+        # A tar has empty blocks after its last member; if they are missing, members may be missing too.
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise UserError(f"{address} is cut short or damaged: it has no end after its last file")
         return [_sample(stream, key, parts) for key, parts in files.items()]
 
 
 def _check(address: str, member: tarfile.TarInfo) -> None:
-    """Refuses what is no plain file with a name below the shard: nothing is unpacked, but others may."""
+    """Raises `UserError` for anything but a plain file with a safe name, since other tools may unpack it."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise UserError(f"{address} has a file {member.name!r:.100}, whose name leads out of it")

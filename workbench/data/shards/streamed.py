@@ -1,7 +1,7 @@
-"""Frames of training clips that are decoded when a step asks for them, behind the face of an array.
+"""Frames of training clips that are decoded when a step needs them, with the interface of an array.
 
-Which clips a step sees is decided before, by the loader, from seed and step alone. So the number of decoding
-processes, and which of them decodes what, changes nothing but the speed.
+The loader determines the clips of a step from seed and step alone. So the number of decoding processes, and
+which of them decodes a clip, only affects the speed.
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ from workbench.errors import UserError
 
 TASK = "workbench.data.shards.members:decode_task"
 DECODERS = "WORKBENCH_DECODERS"
-"""Environment variable: how many processes decode for each process that trains."""
+"""Environment variable: number of decoding processes for each training process."""
 DEADLINE, PATIENT = 60.0, 240.0
-"""Seconds after which a clip is given up for the time being, and for good: a machine may only be busy. Both
-together are less than what a study takes for a hang."""
+"""Seconds after which the first and the second attempt to decode a clip are stopped, because a machine may
+only be busy. Their sum is below the time after which a study assumes a hang."""
 LIMIT = 0.05
-"""Share of the clips that may turn out bad before the run stops."""
+"""Largest share of bad clips before the run stops."""
 FEW = 200
-"""Clips that have to be tried before a share means anything, where there are as many."""
+"""Number of clips that must be tried before the share is checked, if there are as many."""
 
 
 class StreamedFrames:
     """Reads as a uint8 array [N, S, H, W, 3]: rows of training clips from shards, the others from a file.
 
-    A clip that cannot be decoded is black, and stands in `bad` from then on; the loader puts another in its
-    place. Raises `UserError` where more than `LIMIT` of the clips are bad, and where a shard cannot be read.
-    Safe to share between threads. The decoding processes start with the first clip and end with this one.
+    A clip that cannot be decoded is black and is in `bad` from then on; the loader replaces it by another.
+    Raises `UserError` if more than `LIMIT` of the clips are bad, and if a shard cannot be read. Instances may
+    be shared between threads. The decoding processes start with the first clip and end with this object.
 
-    Args:
-        stored: uint8 [n, S, H, W, 3], of the clips that are in no shard or were decoded before.
+    Args: stored: uint8 [n, S, H, W, 3], frames of the clips that are in no shard or were decoded before.
         clips: as in `store.json`; those to be streamed have a `member`: number of the shard, offset, size.
-        shards: address and state of each shard, as `locations.state` gave it when it was indexed.
+        shards: address and state of each shard, from `locations.state` when it was indexed.
     """
 
     dtype = np.dtype(np.uint8)
@@ -52,7 +51,7 @@ class StreamedFrames:
         streamed = np.array(["member" in clip for clip in clips], bool)
         self.shape = (len(clips), *stored.shape[1:])
         self._stored, self._shards = stored, shards
-        self._row = np.where(streamed, -1, np.cumsum(~streamed) - 1)  # in `stored`
+        self._row = np.where(streamed, -1, np.cumsum(~streamed) - 1)  # row in `stored`
         self._members = np.array([clip.get("member", (0, 0, 0)) for clip in clips], np.int64).reshape(-1, 3)
         self._times = np.array([(c.get("start", 0.0), c.get("end", 0.0)) for c in clips]).reshape(-1, 2)
         self._names = [clip["path"] for clip in clips]
@@ -84,12 +83,12 @@ class StreamedFrames:
         return (self[row] for row in range(len(self)))
 
     def take(self, indices: np.ndarray, axis: int = 0, out: None = None, mode: str = "raise") -> np.ndarray:
-        """What `numpy.take` asks of an array; along the first axis only."""
+        """The method that `numpy.take` calls; along the first axis only."""
         assert (axis, out, mode) == (0, None, "raise"), "clips are taken whole"
         return self[indices]
 
     def gone(self, rows: np.ndarray) -> np.ndarray:
-        """Which of some rows are known to be bad, bool [B]."""
+        """Which rows are known to be bad, bool [B]."""
         return np.array([row in self.bad for row in rows.tolist()], bool)
 
     def skipped(self) -> dict[str, str]:
@@ -97,7 +96,7 @@ class StreamedFrames:
         return {self._names[row]: reason for row, reason in sorted(self.bad.copy().items())}
 
     def throughput(self) -> dict[str, float]:
-        """Clips per second that the decoding processes together would read, and decode, doing only that."""
+        """Clips per second that all decoding processes could read, and decode, if they only did that."""
         if not self._decoded:
             return {}
         return {
@@ -106,14 +105,14 @@ class StreamedFrames:
         }
 
     def close(self) -> None:
-        """Ends the decoding processes; a later read starts others."""
+        """Ends the decoding processes; a later read starts new ones."""
         with self._lock:
             if self._crew is not None:
                 self._crew.close()
                 self._crew = None
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        """Of ascending rows [U] the frames, uint8 [U, S, H, W, 3]."""
+        """The frames of ascending rows [U], uint8 [U, S, H, W, 3]."""
         frames = np.zeros((len(rows), *self.shape[1:]), np.uint8)
         stored = self._row[rows] >= 0
         frames[stored] = self._stored[self._row[rows[stored]]]
@@ -136,7 +135,7 @@ class StreamedFrames:
         return frames
 
     def _answers(self, rows: Sequence[int]) -> Iterator[Done]:
-        """What the decoders say. What failed without an answer is asked once more, with more time."""
+        """The results of the decoders. Tasks that failed without an answer are repeated with more time."""
         if self._crew is None:
             check_shards(self._shards)
             self._crew = Crew(TASK, decoders(), DEADLINE)
@@ -168,17 +167,17 @@ class StreamedFrames:
 
 
 def decoders() -> int:
-    """How many processes decode for this one: as many as are asked for, or its share of the cores."""
+    """Number of decoding processes for this process: as requested, or its share of the cores."""
     asked = os.environ.get(DECODERS, "")
     if asked:
         if not (asked.isdecimal() and 0 < int(asked) <= 1024):
-            raise UserError(f"{DECODERS} is how many processes decode, 1 to 1024, not {asked!r}")
+            raise UserError(f"{DECODERS} must be the number of decoding processes, 1 to 1024, not {asked!r}")
         return int(asked)
     return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def check_shards(shards: Sequence[Sequence[Any]]) -> None:
-    """Refuses files that are gone or were changed since they were indexed; addresses are not asked."""
+    """Raises `UserError` for files that are gone or changed since indexing; addresses are not checked."""
     for address, known in shards:
         if "://" not in address and locations.state(address) != list(known):
             raise UserError(

@@ -6,8 +6,8 @@ val-000000.tar, test-000000.tar
 shards.json        of each shard its samples, bytes and SHA-256; of what data they are, and how measured
 ```
 
-The files of the clips are copied as they are. A shard depends on the data alone, to the last bit, and is
-written under a temporary name and renamed; a call that was interrupted goes on behind the last whole one.
+The files of the clips are copied unchanged. A shard depends only on the data, bit for bit, and is written
+under a temporary name and renamed; an interrupted call continues after the last complete shard.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ VERSION = 1
 
 
 class Made(NamedTuple):
-    """What a call has done."""
+    """The result of a call."""
 
     shards: int
     samples: int
-    """Both of the whole folder."""
+    """Number of samples; `shards` and `samples` are those of the whole folder."""
     found: int
-    """Shards that were there, whole."""
+    """Number of complete shards that already existed."""
     missing: list[str]
     """Clips whose file cannot be read, with the reason; they are in no shard."""
 
 
 def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -> Made:
-    """Writes the shards of a data set. Raises `UserError` where the folder holds those of other data.
+    """Writes the shards of a data set. Raises `UserError` if the folder contains those of other data.
 
-    Args:
-        place: a folder with captions.csv, or a data set as a study takes it, `NAME` or `NAME:PATH`.
-        clips: of a shard; the last one of a split has fewer.
+    Args: place: a folder with captions.csv, or a data set as for studies, `NAME` or `NAME:PATH`. clips:
+        number of clips of a shard; the last one of a split has fewer.
     """
     if clips < 1:
         raise UserError(f"--clips must be the number of clips in a shard, 1 or more, not {clips}")
@@ -72,7 +71,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
             if _whole(into / file, known.get(file)):
                 found += 1
                 continue
-            if videos is None:  # drawn clips are drawn when the first shard needs them
+            if videos is None:  # synthetic clips are drawn when the first shard needs them
                 videos = module.videos(index, source, Path(cache), progress)
             with replacing(into / file) as temporary:
                 missing += _write(temporary, part, videos, ".jpg" if index.pictures else ".mp4")
@@ -81,7 +80,7 @@ def shard(place: str, into: Path, *, clips: int = 1000, progress: bool = True) -
             size = (into / file).stat().st_size
             known[file] = {"samples": len(part) - len(gone), "bytes": size, "sha256": sha256}
             _list(into, head, known)
-    _list(into, head, known)  # one of an earlier version does not say what data they are of
+    _list(into, head, known)  # a list of an earlier version does not contain the origin
     samples = sum(known[file]["samples"] for file in parts)
     return Made(len(parts), samples, found, [reason for _, reason in missing])
 
@@ -93,7 +92,7 @@ def _list(into: Path, head: dict[str, Any], known: dict[str, dict[str, Any]]) ->
 
 
 def _known(into: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Shards that an earlier call has listed; refuses a folder that holds something else."""
+    """Shards that an earlier call has listed. Raises `UserError` for a folder with other content."""
     if not (into / LIST).exists():
         if others := sorted(path.name for path in into.glob("*.tar")):
             raise UserError(f"{into} holds other shards, such as {others[0]}; give a folder of its own")
@@ -108,7 +107,7 @@ def _known(into: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _whole(path: Path, said: dict[str, Any] | None) -> bool:
-    """Whether a shard is there as the list has it."""
+    """Whether a shard exists as listed."""
     if said is None or not path.is_file() or path.stat().st_size != said["bytes"]:
         return False
     return bool(locations.sha256(str(path)) == said["sha256"])
@@ -123,10 +122,10 @@ def _parts(clips: Sequence[Clip], size: int) -> Iterator[tuple[str, list[tuple[i
 
 
 def _write(path: Path, clips: Sequence[tuple[int, Clip]], videos: Path, usual: str) -> list[tuple[int, str]]:
-    """One shard; numbers of the clips whose file cannot be read, each with its name and the reason.
+    """Writes one shard; returns the clips whose file cannot be read: number, and name with the reason.
 
-    usual: suffix of a file whose own says nothing, as of `x.null` or of CC3M's pictures, which have none:
-    readers of shards tell a video by it.
+    usual: suffix for files without a useful one, such as `x.null` or CC3M's images, because readers of shards
+        recognise media by it.
     """
     missing = []
     with tarfile.open(path, "w") as tar:
@@ -159,6 +158,6 @@ def _content(clip: Clip, videos: Path) -> bytes:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # with no time and no owner, so that the same data give the same shard
+    member = tarfile.TarInfo(name)  # without time and owner, so that the same data give the same shard
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
