@@ -5,7 +5,7 @@ import re
 import pytest
 
 from workbench import tasks
-from workbench.report.former import HEADINGS, renewed
+from workbench.report.check.former import HEADINGS, renewed
 
 SAVED = "reports/ratios/answer.md"
 CLAIM = {

@@ -15,7 +15,7 @@ from workbench.answer import search
 from workbench.answer.results import Answer
 from workbench.errors import UserError
 from workbench.report import macros, rows
-from workbench.report.former import renewed, renewed_table
+from workbench.report.check.former import renewed, renewed_table
 from workbench.report.page import (
     CELLS,
     CHOICES,
