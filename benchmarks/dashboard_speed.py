@@ -56,7 +56,7 @@ AXES = {
 }
 SEEDS = tuple(range(10))
 WIDTH = 256
-"""Of an embedding."""
+"""Width of an embedding."""
 LEAST = ROOT / "benchmarks/least_page.py"
 """A page with one chart of three points."""
 COLD, WARM, FILTER, MEMORY = 5.0, 2.0, 0.5, 1.5

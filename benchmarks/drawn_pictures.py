@@ -40,7 +40,7 @@ TEMPLATES = (
     "{place} of {background} picture stands {a} {colour} {shape}",
 )
 RADIUS, SPREAD = 10.0, 3.0
-"""Of the actor, in pixels, and how far it may be from the middle of its place."""
+"""Radius of the actor, and its largest distance from the centre of its position, in pixels."""
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ TEXTS = {"small": (128, 2, 2), "s": (384, 6, 6), "b": (768, 6, 12)}
 DECODERS = {"small": (64, 1, 2), "s": (192, 4, 3), "b": (384, 4, 6)}
 RATIOS = {1: 0.75, 4: 0.6, 16: 0.9}
 TOKENS = {"cpu": 4096, "cuda": 131_072}
-"""Of a batch before masking, from which its size follows."""
+"""Tokens of a batch before masking, which determine its size."""
 STEPS = OptimConfig(lr=1e-4)
 
 
@@ -70,11 +70,11 @@ class Measured:
 
     steps: int
     flops: float = 0.0
-    """Of a step, whole batch."""
+    """FLOPs of a step, whole batch."""
     seconds: list[float] = field(default_factory=list)
-    """A step, the mean of each block."""
+    """Seconds of a step, the mean of each block."""
     waited: list[float] = field(default_factory=list)
-    """Of these, for data."""
+    """Seconds of a step spent waiting for data."""
     memory: float = float("nan")
     """GB that a step needs above what was there before it."""
 

@@ -15,7 +15,7 @@ import os
 from typing import Any
 
 _FUNCTIONS = ("runs", "compare", "figure")
-"""Of `workbench.notebook.functions`. `answer` is one too: the package `workbench.answer` can be called."""
+"""Functions of `workbench.notebook.functions`. `answer` is one as well, as the package can be called."""
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ _SCORE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
-    """Where a run directory holds what each query contributed to a metric."""
+    """The file and array of a run directory with the values of a metric for each query."""
 
     file: str
     """Such as `ranks.npz`."""
@@ -112,9 +112,9 @@ class Score:
     data: str
     """Name of other data it was measured on; empty for the run's own."""
     stage: int | None
-    """After which stage; None at the end."""
+    """Stage after which it was measured; None at the end of the run."""
     name: str
-    """Of the metric."""
+    """Name of the metric."""
 
 
 def score(full: str) -> Score | None:
@@ -177,7 +177,7 @@ def _cost(name: str, label: str, unit: str = "", *, counted: bool = False, short
 CORE_WAIT = "speed/core_wait_share"
 """Seconds in which a thread was ready to run and had no core, for each second of training."""
 DISTURBED = 0.1
-"""From so much on, other work on the same machine shows in a run's throughput."""
+"""Share above which other work on the same machine is noticeable in a run's throughput."""
 
 RUN = (
     _cost("cost/video_passes", "video encoder passes", counted=True),

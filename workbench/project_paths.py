@@ -1,4 +1,4 @@
-"""Where this project's studies and dashboard lie, beside the package or in it; how a command was called."""
+"""Paths of this project's studies and dashboard, beside the package or in it, and names of commands."""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ def number(value: Any) -> str:
 
 
 DIGITS, NEAR, MOST_DECIMALS = 4, 0.01, 7
-"""Of the largest number of a column; how far from a number its rounded form may be; and not more than so many
-decimals, beyond which numbers of a column are better written each by itself."""
+"""Significant digits of the largest number of a column, the largest relative rounding error, and the largest
+number of decimals, beyond which each number of a column is formatted separately."""
 
 
 def numbers(values: Iterable[Any]) -> list[str]:

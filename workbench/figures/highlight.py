@@ -7,7 +7,7 @@ from collections.abc import Collection
 import plotly.graph_objects as go
 
 COLOUR = "#FF00C8"
-"""Of rings and frames: in no palette of the pictures, seen on light and dark ground and on every map."""
+"""Colour of rings and frames: in no palette, and visible on light and dark backgrounds and on every map."""
 RING, FRAME, WIDE, REST = 22, 54, 4, 0.35
 """Pixels of a ring, of a frame and of a marked curve; opacity of the curves beside it."""
 

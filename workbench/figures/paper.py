@@ -50,11 +50,11 @@ STYLE: dict[Any, Any] = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
 }
-"""Of every picture: matplotlib's own settings."""
+"""matplotlib settings of every figure."""
 
 DPI = 300
 LETTERS = 11
-"""Of an axis title, in an inch of the picture."""
+"""Letters of an axis title in an inch of the figure."""
 ALONG_NAMES = 45
 """Letters of the names below an axis, all together, on one line."""
 ALONG_EFFECTS = 64

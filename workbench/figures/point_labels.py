@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = 8
-"""Of the letters, in points."""
+"""Font size in points."""
 RADII = (6, 12, 19, 27, 36, 46, 57, 69)
 """How far a name may stand from its point, in points; the nearest free place is taken."""
 DIRECTIONS = 16

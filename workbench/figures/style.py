@@ -29,7 +29,7 @@ STANDING_MARKERS = {"better": "triangle-up", "worse": "triangle-down", "": "circ
 """The same by shape on pages, for readers who see no colours."""
 
 HOLM, IN_ORDER = "after Holm", "in fixed order"
-"""By which rule differences may be claimed: of one family, or of registered contrasts."""
+"""Names of the correction: for one family of tests, or for registered contrasts."""
 
 CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""

@@ -26,7 +26,7 @@ class Answers:
 
 
 def read_answers(run: RunDir) -> Answers | None:
-    """From `ranks.npz`; None where the run has none yet. `UserError` where it is damaged."""
+    """The ranks in `ranks.npz`; None if the run has none yet. Raises `UserError` if the file is damaged."""
     try:
         found = run.read_arrays("ranks.npz", "t2v_id", "t2v_group", "t2v_rank")
     except FileNotFoundError:

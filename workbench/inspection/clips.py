@@ -83,7 +83,7 @@ class Clips:
 
 
 def frames_path(run: RunDir, root: Path) -> Path:
-    """Where the frame store of a run's data lies below `root`, whether or not it is there."""
+    """Path of the frame store of a run's data below `root`, whether or not it exists."""
     return store_path(_data(run), root)
 
 

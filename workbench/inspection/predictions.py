@@ -122,7 +122,7 @@ def answers(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 @torch.no_grad()
 def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Where a run points in each frame that it sees, and where actors are; in shares of the picture.
+    """Points of a run in each of its frames, and the actors' boxes, in shares of the frame.
 
     task: `run` (path), `store` (path of the frame store), `row`, `caption`.
 

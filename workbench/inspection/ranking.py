@@ -56,7 +56,7 @@ class Embeddings:
 
 
 def read_embeddings(run: RunDir) -> Embeddings:
-    """From `embeddings.npz`; `UserError` where there is none or it is damaged."""
+    """The embeddings in `embeddings.npz`. Raises `UserError` if the file is missing or damaged."""
     path = run.file("embeddings.npz")
     names = ("video", "text", "video_id", "text_id", "text_group", "caption")
     try:

@@ -18,7 +18,7 @@ TEXT_WIDTH = 397.0
 LOOKS = (("small", 9, 6.0), ("small", 9, 4.0), ("footnotesize", 8, 4.0), ("footnotesize", 8, 3.0))
 """Size of the letters, in points, and the gap at each side of a column, the best to read first."""
 SMALLEST = ("scriptsize", 7, 2.0)
-"""Where no column is left that could be left out."""
+"""Size and gap if no further column can be left out."""
 NARROWEST = 60.0
 """Points that words in several lines have at least."""
 _WIDER = {9: 1.028, 8: 1.063, 7: 1.139}
@@ -82,9 +82,9 @@ class Fitted:
 
     columns: tuple[Column, ...]
     left_out: tuple[str, ...]
-    """Heads of columns that found no room."""
+    """Titles of columns that did not fit."""
     size: str
-    """Of the letters, a command of LaTeX."""
+    """LaTeX command of the font size."""
     gap: float
     """`\\tabcolsep` in points."""
     over: float = 0.0

@@ -46,14 +46,14 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """Of its files, without an ending."""
+        """Name of its files, without a suffix."""
         rows = " ".join(self.rows) or "axes"
         parts = [rows, *(["by", *self.columns] if self.columns else []), *self.metrics]
         return f"table-{slug(' '.join(parts).replace('/', ' '))}{'-std' if self.form == DEVIATION else ''}"
 
     @property
     def arguments(self) -> list[str]:
-        """Of the command that makes it."""
+        """Arguments of the command that makes it."""
         given = {"--rows": self.rows, "--columns": self.columns, "--metrics": self.metrics}
         found = [word for option, values in given.items() if values for word in (option, *values)]
         return found + ([] if self.form == INTERVAL else ["--format", self.form])
@@ -120,8 +120,8 @@ class Pivot:
         return pl.DataFrame({name: pl.Series(name, values, strict=False) for name, values in found.items()})
 
     def head(self, levels: Sequence[Value], metric: str, *, full: bool = False) -> str:
-        """Of the column of a value across and a metric, such as `no text hidden, text-to-video R@1 (%)`;
-        full: with exact names, such as `text_ratio=0 test/t2v_r1`."""
+        """Title of a column, such as `no text hidden, text-to-video R@1 (%)`; full: with exact names, such as
+        `text_ratio=0 test/t2v_r1`."""
         pairs = list(zip(self.layout.columns, levels, strict=True))
         if full:
             return " ".join([*(f"{axis}={tables.number(value)}" for axis, value in pairs), metric])

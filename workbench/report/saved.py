@@ -17,10 +17,10 @@ class Table:
     """A table in words, as it stands in a file."""
 
     heading: str
-    """Of a Markdown page: what stands above it."""
+    """The heading above the table in a Markdown page."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """Each with as many fields as it has there, which may be other than that of the columns."""
+    """Rows with their fields in the file, whose number may differ from that of the columns."""
 
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*\n?")
@@ -32,7 +32,7 @@ _RULE = re.compile(
     r"\\(?:toprule|midrule|bottomrule|cmidrule|hline|cline|addlinespace)(?:\(\w*\)|\[[^]]*\]|\{[\d-]*\})*"
 )
 _END = re.compile(r"(?:\\\\|\\tabularnewline)\*?\s*(?:\[[^]]*\])?")
-"""Of a row, with the space that may be asked for below it."""
+"""End of a row, with the optional space below it."""
 _WIDE = re.compile(rf"\\multicolumn\{{(\d{{1,3}})\}}{_GROUP}\{{(.*)\}}", re.DOTALL)
 _DELIMITER = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)+(\s*:?-+:?\s*)?")
 

@@ -1,1 +1,1 @@
-"""What runs the processes of a study."""
+"""Starts and supervises the processes of a study."""

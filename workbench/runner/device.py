@@ -1,4 +1,4 @@
-"""On which device the runs of a study run: on one, whatever becomes of it."""
+"""The device of a study's runs, which is the same for all of them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from workbench.tracking.run_dir import RunDir
 
 
 def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
-    """The device of every run: what is asked for, else that of the runs before, else what there is now.
+    """The device of every run: the requested one, else that of earlier runs, else the one available now.
 
-    Were each run to look for itself, a GPU that is lost would let the study go on on the processor, and cells
-    would be compared that ran in another precision and at another speed.
+    If each run chose its own, a study that loses its GPU would continue on the CPU, and cells with different
+    precision and speed would be compared.
     """
     from workbench.train.environment import pick_device
 
@@ -38,7 +38,7 @@ def pin_device(plan: Plan, results: Path, asked: str, module: str) -> str:
 
 
 def check_device(asked: str) -> None:
-    """`UserError` for a device that this machine has not, or that cannot be used."""
+    """Raises `UserError` for a device that this machine does not have, or that cannot be used."""
     from workbench.train.environment import pick_device
 
     pick_device(asked)

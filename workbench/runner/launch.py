@@ -1,4 +1,4 @@
-"""Starts runs as processes of their own, without paying for imports each time.
+"""Starts runs as separate processes without repeating imports.
 
 Importing torch, timm and transformers takes longer than a tenth of a short run. So one helper process (the
 *fork server*, `workbench.runner.fork_server`) imports them once and forks for every run. It also outlives

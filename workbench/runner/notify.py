@@ -1,7 +1,7 @@
 """`--notify URL`: a message to a web hook when a study ends, stops or fails, and when one of its runs fails.
 
-The message is a POST of a JSON object; its `text` is a sentence, which the hooks of chat programs show. What
-goes wrong with it is said on standard error, and the study goes on.
+The message is a POST of a JSON object; its `text` is a sentence, which the hooks of chat programs show.
+Failures are reported on standard error, and the study continues.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workbench.study.outcome import Entry, Lease, Outcome
 TIMEOUT = 5.0
 """Seconds that a hook may take to answer."""
 LONGEST = 1000
-"""Letters of a reason that are passed on."""
+"""Largest number of characters of a reason in a message."""
 STATES = {0: "complete", 2: "failed", 3: "gaps", 130: "interrupted"}
 """Exit code of a study -> how it ended."""
 SAID = {
@@ -34,9 +34,9 @@ SAID = {
 
 
 class Hook:
-    """Where to tell of a study. An address that is empty is told nothing.
+    """A web hook for messages on a study; an empty address receives none.
 
-    Raises `UserError` for an address that is none of the web.
+    Raises `UserError` for an address that is not a web address.
     """
 
     def __init__(self, url: str, study: str) -> None:

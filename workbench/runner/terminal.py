@@ -1,4 +1,4 @@
-"""Where progress is printed may go away (`| head`, a `tee` or terminal that died); training goes on."""
+"""Output that may disappear (`| head`, a `tee` or a terminal that ended) without stopping training."""
 
 from __future__ import annotations
 

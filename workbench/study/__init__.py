@@ -1,2 +1,2 @@
-"""From a question to finished runs: `spec` (the question), `plan` (its runs), `ledger` (what is done),
-`run` (working through what is missing), `show` (what one sees of it). Home of optuna."""
+"""Studies, from a question to finished runs: `spec` (the question), `plan` (its runs), `ledger` and `search`
+(the state of runs), `text_output` (texts for the terminal). Only this package uses optuna."""

@@ -1,4 +1,4 @@
-"""`study.json`: what was asked, for readers that do not run the study file."""
+"""`study.json`: the description of a plan, for readers that do not run the study file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each axis mattered for a search's best trials, with intervals over trials.
+"""Importance of each axis for a search's best trials, with intervals over trials.
 
 PED-ANOVA (arXiv:2304.10255; conditional axes arXiv:2601.20800) compares where the best quarter of the trials
 lies with where all lie; of a search for a Pareto front the best quarter is that nearest to the front.

@@ -1,4 +1,4 @@
-"""How runs stand and how they end, in the words that ledger, runner and screen share."""
+"""States and outcomes of runs, shared by ledger, runner and screen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_ATTEMPTS = {
     "hang": 2,
     "killed": 3,
 }
-"""How often a run may fail in each way before it is given up."""
+"""Number of failures of each class after which a run is given up."""
 
 PROCESS_GONE = "its process is gone"
 """Why a run was ended that its process had left RUNNING."""
@@ -71,14 +71,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where one run of the plan stands: complete, pruned, running, waiting, failed or missing."""
+    """The state of one run of the plan: complete, pruned, running, waiting, failed or missing."""
 
     run: Run
     state: str
     attempts: int = 0
-    """Attempts that count: those that failed by the run's own doing."""
+    """Number of attempts that failed because of the run itself."""
     reason: str = ""
-    """Why it failed; of a complete one what is odd about its record."""
+    """Why it failed; for a complete run what is unusual in its record."""
 
 
 FINAL = ("complete", "failed", "pruned")

@@ -1,4 +1,4 @@
-"""The plan of a study: every cell, crossed with the seeds; of a search, what it may propose."""
+"""The plan of a study: every cell with every seed; for a search, the space of its proposals."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from workbench.study.spec import Choice, Study, single_objective, with_recipe
 from workbench.study.trials import Drawing, Levels, walk
 
 SMOKE_TRIALS = 8
-"""Trials of a search with `--smoke`."""
+"""Number of trials of a search with `--smoke`."""
 SAMPLED_CELLS = 64
-"""Random cells that a search draws to find out which axes there are."""
+"""Number of random cells from which a search finds its axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,36 +44,36 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What a search may propose, as far as random cells show it."""
+    """The space of a search's proposals, as far as random cells show it."""
 
     axes: dict[str, Levels]
     examples: tuple[Cell, ...]
-    """Cells that were drawn at random, at least one."""
+    """Random cells, at least one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a study asks for under the given options."""
+    """All runs of a study under the given options."""
 
     study: Study
     options: Options
     root: Path
-    """Where prepared data lie. A machine fact, as the source is."""
+    """Root of prepared data, a property of the machine, as is the source."""
     cells: tuple[Cell, ...]
-    """Of a search: those that were proposed so far, which only the ledger knows."""
+    """The cells; for a search those proposed so far, which only the ledger knows."""
     seeds: tuple[int, ...]
     baselines: tuple[Cell, ...]
-    """One for each choice of the study's `within`; none where the study has no baseline."""
+    """One baseline for each choice of the study's `within`; empty if the study has no baseline."""
     contrasts: tuple[dict[str, Any], ...] = ()
-    """The registered ones in their order, see `registered`."""
+    """The registered contrasts in order, see `registered`."""
     space: Space | None = None
-    """Only of a search."""
+    """The space of a search; else None."""
     trials: int = 0
-    """Only of a search: how many there are to be."""
+    """Number of trials of a search; else 0."""
     chosen: str = ""
-    """Of the confirmation of a search: how its cells were chosen, see `workbench.study.cells.confirm`."""
+    """In the confirmation of a search: how its cells were chosen, see `workbench.study.cells.confirm`."""
     note: str = ""
-    """The same with its seeds, as the answer says it."""
+    """The same with its seeds, for the answer."""
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """What `--set` changes in every cell: name -> (the study's own value, the value now)."""
 
@@ -89,13 +89,13 @@ class Plan:
 
     @property
     def axes(self) -> list[str]:
-        """Names of the axes in the order in which they were asked for."""
+        """Names of the axes in the order in which `configure` requests them."""
         known = self.space.axes if self.space is not None else {}
         return list(dict.fromkeys([*known, *(name for cell in self.cells for name in cell.axes)]))
 
     @property
     def expected(self) -> int:
-        """How many runs there are to be."""
+        """Number of planned runs."""
         return len(self.runs) if self.space is None else self.trials
 
     @property
@@ -135,11 +135,11 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """What the study's metric is called, with its unit."""
+        """Title of the study's metric, with its unit."""
         return tasks.title(f"test/{self.study.metric}")
 
     def description(self) -> dict[str, Any]:
-        """What was asked, as JSON: `study.json`, from which reports are made without the study file."""
+        """The plan as JSON for `study.json`, from which reports are made without the study file."""
         study = self.study
         return {
             "study": study.name,

@@ -33,13 +33,13 @@ from workbench.tracking.files import wait_for_lock
 from workbench.tracking.run_dir import RunDir
 
 STARTUP_TRIALS = 10
-"""Trials that are drawn at random before the sampler begins to learn."""
+"""Number of random trials before the sampler begins to learn."""
 POPULATION = 10
-"""Of NSGA-II: searches have tens of trials here, not thousands."""
+"""Population of NSGA-II, since searches have tens of trials here, not thousands."""
 PRUNING_NEEDS = 5
-"""Complete trials that there have to be before one may be pruned."""
+"""Number of complete trials before one may be pruned."""
 MAX_PROPOSALS = 50
-"""Proposals in a row that were all tried before; then there is nothing new to try."""
+"""Number of consecutive proposals without a new cell after which the search is exhausted."""
 MARK_TOLERANCE = 0.1
 """How far, in shares of the distance between two marks, an evaluation may lie from a mark."""
 _C = TypeVar("_C", bound=Choice)

@@ -15,9 +15,9 @@ from workbench.config import Budget, DataConfig, OptimConfig, RunConfig, Stage
 from workbench.errors import UserError
 
 SMOKE_CLIPS = 512
-"""Training clips of a generated data set under `--smoke`; others have the clips they have."""
+"""Training clips of a synthetic data set under `--smoke`; other data sets keep all clips."""
 SMOKE_STEPS = 12
-"""Of a stage."""
+"""Steps of a stage under `--smoke`."""
 RATES = (5e-4, 1e-3, 2e-3)
 """Learning rates at which `systems_rates` tries every recipe, on a seed that no comparison uses."""
 CHOSEN: dict[str, float] = {
@@ -40,7 +40,7 @@ CHOSEN: dict[str, float] = {
     "vlc": 2e-3,
     "vlmae": 1e-3,
 }
-"""Recipe -> the best of the rates by val (docs/findings.md); one that is not here gets the middle one."""
+"""Recipe -> the best of the rates by val (docs/findings.md); recipes without an entry get the middle one."""
 _BUDGET = re.compile(r"(?P<amount>\d*\.?\d+(e[+-]?\d+)?) ?(?P<unit>x|pflops|steps|epochs|seconds)?")
 
 
@@ -64,7 +64,7 @@ def optim_of(recipe: str) -> OptimConfig:
 
 
 def tasks_of(recipe: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Those of the tasks that a recipe can do."""
+    """The tasks that a recipe supports."""
     return tuple(tasks.possible(wanted, recipes.load(recipe).Recipe))
 
 
@@ -180,7 +180,7 @@ def fitted(
 
 
 LARGE = 1e9
-"""Bytes of kept frames that are said of any data."""
+"""Bytes of stored frames from which a note is made for any data."""
 
 
 def _size(data: DataConfig, clips: int) -> list[str]:

@@ -47,7 +47,7 @@ RETRY_FOR = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between two attempts: they double from the first up to the second."""
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
-"""What Optuna raises where a storage is gone, full or locked."""
+"""Errors of Optuna if a storage is gone, full or locked."""
 CONNECTION = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -122,7 +122,7 @@ def look_at_study(path: Path, name: str) -> tuple[RDBStorage, optuna.Study]:
 
 
 class NotBegun(UserError):
-    """There is nothing to look at."""
+    """No storage or study exists yet."""
 
 
 @contextmanager

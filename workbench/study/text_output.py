@@ -1,4 +1,4 @@
-"""What one sees of a study: the plan, its status, the answer."""
+"""Texts of a study for the terminal: the plan, its status, the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trials of one Optuna study as the ledger moves them: found by run, set, told, put back."""
+"""Access to the trials of one Optuna study for the ledger."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MOST_NAMED = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
-    """What the ledger has to know of a trial of Optuna's."""
+    """The properties of an Optuna trial that the ledger needs."""
 
     id: int
     number: int
     state: TrialState
     user_attrs: Mapping[str, Any]
     identity: Identity | None
-    """None where it is not one of ours, or not yet."""
+    """Key and seed; None if the trial does not belong to the workbench, or not yet."""
 
 
 class Reader:
@@ -84,7 +84,7 @@ class Reader:
         return sorted(found, key=lambda trial: trial.number)
 
     def id(self, number: int) -> int | None:
-        """Of a trial that was read before."""
+        """Optuna's id of a trial that was read before."""
         with self._lock:
             return self._ids.get(number)
 
@@ -210,7 +210,7 @@ class Trials:
             self._set_state(number, TrialState.WAITING)
 
     def _failed(self) -> frozenset[int]:
-        """Trials that had failed by now."""
+        """The trials that have failed so far."""
         with explained(self.address):
             trials = self._reader.all()
         return frozenset(trial.number for trial in trials if trial.state == TrialState.FAIL)

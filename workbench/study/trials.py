@@ -1,4 +1,4 @@
-"""Stand-ins for an Optuna trial, which `configure` asks for one value of each axis."""
+"""Replacements of Optuna trials, from which `configure` gets one value for each axis."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _C = TypeVar("_C", bound=Choice)
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Numbers between two others, both included; `log`: each decade as likely as the next."""
+    """A range of numbers, both ends included; `log`: uniform on a logarithmic scale."""
 
     low: float
     high: float
     log: bool
     step: int | None = None
-    """From one whole number to the next; None for a range of all numbers."""
+    """Distance of whole numbers; None for a range of real numbers."""
 
     def __str__(self) -> str:
         notes = [] if self.step is None else ["whole numbers" if self.step == 1 else f"steps of {self.step}"]
@@ -35,7 +35,7 @@ class Range:
         return f"{self.low:g} to {self.high:g}" + (f" ({', '.join(notes)})" if notes else "")
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one that may be drawn."""
+        """Whether a value is in the range."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
         whole = self.step is None or (isinstance(value, int) and (value - self.low) % self.step == 0)
@@ -43,11 +43,11 @@ class Range:
 
 
 Levels = tuple[Choice, ...] | Range
-"""What an axis may be."""
+"""The possible values of an axis."""
 
 
 class Asking(ABC):
-    """Checks what is asked for and remembers it; a subclass says where the values come from."""
+    """Checks and stores the requests of `configure`; subclasses define the source of values."""
 
     def __init__(self, recipe: str = "", cost: str = "") -> None:
         self.recipe = recipe
@@ -119,7 +119,7 @@ class Asking(ABC):
 
 
 class Enumeration(Asking):
-    """Takes the given choices, then the first of each further axis."""
+    """Uses the given choices, then the first one of each further axis."""
 
     def __init__(self, start: Sequence[int], recipe: str) -> None:
         super().__init__(recipe)
@@ -137,7 +137,7 @@ class Enumeration(Asking):
 
 
 class Drawing(Asking):
-    """Draws every axis at random, to see which there are."""
+    """Samples every axis at random, to find the axes."""
 
     def __init__(self, rng: np.random.Generator, recipe: str, cost: str) -> None:
         super().__init__(recipe, cost)
@@ -160,7 +160,7 @@ class Mismatch(Exception):
 
 
 class Replay(Asking):
-    """Gives the values that were recorded before; `Mismatch` where they do not fit."""
+    """Returns recorded values. Raises `Mismatch` if they do not fit."""
 
     def __init__(self, given: Mapping[str, Choice], recipe: str, cost: str) -> None:
         super().__init__(recipe, cost)

@@ -113,8 +113,8 @@ class RecipeContract(Abilities):
             assert torch.isfinite(term)
 
     def test_every_trained_parameter_gets_a_gradient(self, name: str, recipe: Any, batch: Any) -> None:
-        """From its own losses, its phases and the alignment together; where a branch begins as nothing, what
-        lies inside it learns from the second step on."""
+        """Its own losses, its phases and the alignment together train all parameters; those in a branch that
+        starts at zero get gradients from the second step."""
         trained = {n: p for n, p in recipe.named_parameters() if p.requires_grad}
         for _ in range(2):
             for objective in recipe.objectives():

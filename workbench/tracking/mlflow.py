@@ -252,7 +252,7 @@ class Mirror:
         return self._experiments[study]
 
     def _artifact_root(self, study: str) -> str | None:
-        """Beside an SQLite store; a server knows itself where its artifacts go."""
+        """The artifact folder beside an SQLite store; None for a server, which has its own."""
         if not self.address.startswith("sqlite"):
             return None
         return (self.results.resolve() / "mlartifacts" / study).as_uri()

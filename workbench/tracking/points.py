@@ -22,10 +22,10 @@ _T = TypeVar("_T")
 
 
 def points(directory: RunDir, status: Status) -> list[Point]:
-    """Of a step that was recorded twice only the last. Raises `UserError` where a row is none of ours.
+    """Points of all metrics; if a step was recorded twice, the last. Raises `UserError` for an invalid row.
 
-    With six digits, which are as many as people read. What has no curve stands at step 0, since trackers draw
-    a bar for that and a lone dot for any other step.
+    Values have six digits, which are enough for readers. Metrics without a curve are at step 0, because
+    trackers show them as a bar there and as a single dot at any other step.
     """
     found = recorded(directory)
     curves = {name for name, _ in found}

@@ -58,7 +58,7 @@ class Status:
     started: float = 0.0
     updated: float = 0.0
     seconds: float = 0.0
-    """On the training clock."""
+    """Seconds on the training clock."""
     spent: float = 0.0
     """Seconds of all attempts, start-up, evaluation and lost work included."""
 

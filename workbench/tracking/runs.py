@@ -97,7 +97,7 @@ class RunTable:
         self._known: dict[str, _Kept] | None = None
         self._frame: pl.DataFrame | None = None
         self._sources: dict[str, Source] = {}
-        """Of the rows of the frame, by run directory, in their order."""
+        """Sources of the rows of the frame, by run directory, in order."""
         self._unkept = False
         """Whether the frame was built as a whole since one was kept."""
         self._saved: dict[str, _Kept] = {}

@@ -1,1 +1,1 @@
-"""One run: session, loop, record, checkpoint, cost."""
+"""Training of one run: session, loop, record, checkpoint, cost."""

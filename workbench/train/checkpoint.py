@@ -34,7 +34,7 @@ LAST, PREVIOUS, MODEL = "last.json", "previous.json", "model.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come; everything but the tensors."""
+    """State of a run except its tensors."""
 
     step: int = 0
     """Optimiser steps taken in the whole run."""
@@ -42,37 +42,37 @@ class Progress:
     stage_step: int = 0
     stage_seconds: float = 0.0
     stage_flops: float = 0.0
-    """FLOPs of one step of the present stage; 0 before it was measured."""
+    """FLOPs of one step of the present stage; 0 before the measurement."""
     seconds: float = 0.0
-    """Training clock: without evaluation, saving and start-up."""
+    """Seconds on the training clock, without evaluation, saving and start-up."""
     flops: float = 0.0
     wait_seconds: float = 0.0
     core_seconds: float = 0.0
-    """Processor time of the steps, over all threads."""
+    """CPU time of the steps in seconds, over all threads."""
     core_wait_seconds: float = 0.0
-    """Time of the steps in which a thread was ready and had no core, over all threads; NaN where unknown."""
+    """Seconds of the steps in which a thread was ready and had no core, over all threads; NaN if unknown."""
     evaluated: int = 0
-    """Validations done in the present stage."""
+    """Number of validations in the present stage."""
     steps_on: dict[str, int] = field(default_factory=dict)
     """Steps by the number of the data set that they were trained on."""
     prepared: bool = False
-    """Whether the recipe has fitted what must be there before the first step."""
+    """Whether the recipe's `prepare` has run."""
     prepare_flops: float = 0.0
     prepare_seconds: float = 0.0
     stage_costs: dict[str, float] = field(default_factory=dict)
     """`cost/*` per clip of one step of the present stage."""
     mixed_costs: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Where the present stage mixes data: number of a set -> `flops` of a step and `cost/*` per clip."""
+    """If the present stage mixes data: number of a data set -> `flops` of a step and `cost/*` per clip."""
     costs: dict[str, float] = field(default_factory=dict)
     """The sum of these over all steps."""
     eval_seconds: float = 0.0
     """Time spent on embedding whole splits."""
     startup_seconds: float = 0.0
-    """From the start of each attempt to its training."""
+    """Seconds from the start of each attempt to its training."""
     peak_memory_gb: float = 0.0
 
     def next_stage(self) -> None:
-        """Clears what belongs to the stage that is over."""
+        """Resets the fields that belong to the finished stage."""
         self.stage += 1
         self.stage_step = self.evaluated = 0
         self.stage_seconds = self.stage_flops = 0.0
@@ -89,7 +89,7 @@ def save(
 ) -> None:
     """Writes a checkpoint in `folder` and keeps the one before, which stays valid all the while.
 
-    origin: device, precision, code and words that it was trained with, for whoever goes on with it.
+    origin: device, precision, code and vocabulary of the training, for a later resume.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -124,8 +124,8 @@ def resume(
 ) -> Progress | None:
     """Restores the last checkpoint of `folder` in place; None when there is none.
 
-    A damaged one is put aside with a warning where the one before it is whole. Raises `UserError` where
-    there is none before it, and where the checkpoint belongs to another configuration or vocabulary.
+    A damaged one is set aside with a warning if the previous one is intact. Raises `UserError` if there is no
+    intact one, or if the checkpoint belongs to another configuration or vocabulary.
     """
     try:
         return _resume(folder, folder / LAST, model, optimizer, config, vocabulary)
@@ -141,7 +141,7 @@ def resume(
 
 
 def origin(folder: Path) -> dict[str, str]:
-    """Where and on what the checkpoint was made that a resume would take; empty where nothing tells."""
+    """Origin of the checkpoint that a resume would use; empty if it is unknown."""
     for name in (LAST, PREVIOUS):
         try:
             record = _read(folder / name)
@@ -152,19 +152,19 @@ def origin(folder: Path) -> dict[str, str]:
 
 
 def finish(folder: Path, model: nn.Module) -> None:
-    """Writes the weights of a run that has trained to its end."""
+    """Writes the weights of a finished run."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / MODEL, model.state_dict())
 
 
 def drop(folder: Path) -> None:
-    """Removes what only a resume would need, once the record says that the run is complete."""
+    """Removes files that only a resume needs, once the record marks the run as complete."""
     for path in [folder / LAST, folder / PREVIOUS, *folder.glob("last-*.safetensors")]:
         path.unlink(missing_ok=True)
 
 
 def load_model(folder: Path, model: nn.Module) -> None:
-    """Weights of a finished run into `model`; `UserError` where they are damaged or no longer there."""
+    """Loads the weights of a finished run into `model`. Raises `UserError` if they are damaged or missing."""
     if not (folder / MODEL).exists():
         raise UserError(f"the weights {folder / MODEL} are gone, perhaps to stay within --checkpoint-quota")
     model.load_state_dict(load_tensors(folder / MODEL))

@@ -1,4 +1,4 @@
-"""How much of the processor a process has had: time on its cores, and time spent waiting for one."""
+"""CPU time of a process, and the time in which it waited for a core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CoreTime(NamedTuple):
 
     used: float
     waited: float
-    """Ready to run while every core that was allowed was taken; NaN where the system does not tell."""
+    """Seconds ready to run while all allowed cores were busy; NaN if the system does not report it."""
 
     def since(self, before: CoreTime) -> CoreTime:
         """What has been added; a thread that ended in between can only make the wait look shorter."""

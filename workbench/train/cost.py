@@ -1,4 +1,4 @@
-"""What a run costs, measured on what really ran: FLOPs, encoder passes, tokens, memory, utilisation."""
+"""Measured costs of a run: FLOPs, encoder passes, tokens, memory, utilisation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from workbench.recipe.base import BaseRecipe
 
 @dataclass(frozen=True)
 class EncoderCost:
-    """What the forward passes through one encoder took, whole batch."""
+    """Costs of the forward passes through one encoder, whole batch."""
 
     flops: float = 0.0
     rows: int = 0
@@ -39,7 +39,7 @@ class StepCost:
     """One training step. FLOPs count a multiply-add as two, as `torch.utils.flop_counter` does."""
 
     flops: float
-    """Forward and backward, whole batch, and what the recipe does after the step."""
+    """FLOPs of forward and backward pass of the whole batch, and of the recipe's `after_step`."""
     batch: int
     tokens_in: int
     """Tokens of a clip before masking."""
@@ -69,7 +69,7 @@ class StepCost:
 
 
 class StepCounter:
-    """Counts what runs inside its `with` blocks; several of them make up one step.
+    """Counts the FLOPs inside its `with` blocks, several of which make up one step.
 
     Attention runs as plain matrix products meanwhile: fused kernels recompute scores in their backward
     pass and are counted differently on different devices, and equal budgets must be equal everywhere.

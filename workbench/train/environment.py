@@ -1,4 +1,4 @@
-"""Where a run happens: device, precision, versions, commit. Recorded, never part of a run's key."""
+"""Environment of a run: device, precision, versions, commit. It is recorded but not part of a run's key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it fast (AMX, AVX-512 BF16, recent GPUs), else float32."""
+    """bfloat16 if the device multiplies it fast (AMX, AVX-512 BF16, recent GPUs), else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type == "cpu":
@@ -49,9 +49,9 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 def describe(
     device: torch.device, precision: torch.dtype, processes: int = 1, *, compiled: bool = False
 ) -> dict[str, object]:
-    """What a reader of the record needs to judge cost figures and to repeat the run.
+    """The environment that readers need to interpret costs and to repeat the run.
 
-    Of several processes, device and threads are those of the first.
+    With several processes, device and threads are those of the first.
     """
     return {
         "device": str(device),

@@ -1,4 +1,4 @@
-"""Which parameters decay and at which rate they learn, as the parts of a recipe state it themselves."""
+"""Parameter groups for weight decay and learning rates, as defined by the parts of a recipe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parameter_groups(recipe: BaseRecipe, weight_decay: float) -> list[dict[str, 
 
 
 def _spared(recipe: nn.Module) -> list[str]:
-    """Beginnings of the full names that parts name in their `no_decay`."""
+    """Prefixes of the full names of parameters in the parts' `no_decay`."""
     found = []
     for place, part in recipe.named_modules():
         starts: tuple[str, ...] = getattr(part, "no_decay", ())

@@ -1,4 +1,4 @@
-"""The heartbeat of a run: how far it is, how long it takes, and whether this process is still in charge."""
+"""The heartbeat of a run: its progress, its duration, and whether this process still owns it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Stopwatch:
-    """How long a run has taken, start-up, evaluation and lost work included."""
+    """Duration of a run, including start-up, evaluation and lost work."""
 
     started: float
     """`time.perf_counter` at the start of this attempt."""
@@ -37,11 +37,11 @@ class Stopwatch:
 
 
 class Superseded(Exception):
-    """Another attempt has this run now: nothing may be written any more."""
+    """Another attempt owns this run now, so nothing may be written any more."""
 
 
 class Heartbeat:
-    """Polled wherever time passes: notes progress, finds out whether to stop, and whether still in charge."""
+    """Polled during all work: records progress, checks for stop requests and for loss of ownership."""
 
     def __init__(self, run: RunDir, session: Session, watch: Stopwatch, stop: Callable[[], bool]) -> None:
         self.run, self.session, self.watch, self.stop = run, session, watch, stop

@@ -1,7 +1,7 @@
 """The one training loop.
 
-`train` is a generator of (step, metrics): whoever drives it decides where numbers go. It knows nothing
-of studies and trackers, and imports none of their libraries.
+`train` is a generator of (step, metrics): its caller decides where numbers go. It does not depend on studies
+or trackers, and imports none of their libraries.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from workbench.train.step.deferred import NotFinite as NotFinite
 from workbench.train.step.memory import Kept
 
 FLOPS = "flops"
-"""Of a whole step, among the costs of a clip."""
+"""Key of the FLOPs of a whole step, among the costs of a clip."""
 ROWS = 200
-"""About so many training rows are recorded per stage."""
+"""Approximate number of training rows that are recorded for each stage."""
 
 
 def train(
@@ -168,7 +168,7 @@ def expected_steps(session: Session) -> int:
 
 
 def _share(stage: Stage, at: Progress, loader: Batches) -> float:
-    """How much of the stage is done, 1 at its end."""
+    """Share of the stage that is done, 1 at its end."""
     if stage.budget.unit == "seconds":
         return at.stage_seconds / stage.budget.amount
     return at.stage_step / planned_steps(stage, at, loader.per_epoch)

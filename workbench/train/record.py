@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its metrics: environment, tokenizer, mask preview, ranks, embeddings."""
+"""Records of a run besides its metrics: environment, tokenizer, mask preview, ranks, embeddings."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from workbench.train.loop import clock
 from workbench.train.session import Session
 
 SKIPPED = "skipped.json"
-"""Clips of shards that could not be decoded -> why."""
+"""File of the clips of shards that could not be decoded -> reason."""
 
 
 def describe(
     run: RunDir, session: Session, facts: Mapping[str, object], earlier: list[dict[str, str]]
 ) -> None:
-    """What only this process knows: environment, data, tokenizer, and a picture of the mask."""
+    """Writes what only this process knows: environment, data, tokenizer, and an image of the mask."""
     store = session.store
     read = _read(session)
     cut = {name: session.vocabulary.cut(texts) for name, texts in read.items()}
@@ -156,7 +156,7 @@ def _stage_of(name: str) -> int | None:
 def figures(
     session: Session, rows: Sequence[Mapping[str, float]], spent: float, processes: int
 ) -> dict[str, float]:
-    """What training has cost and how fast it was.
+    """Costs and speed of training.
 
     Args:
         rows: of `metrics.jsonl`.

@@ -1,4 +1,4 @@
-"""What one run holds in memory: model, optimiser, batches, galleries."""
+"""Objects of one run in memory: model, optimiser, batches, galleries."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ask(wanted: Sequence[str], judged: Judged, precision: torch.dtype) -> dict[s
 
 @dataclass
 class Session:
-    """Everything one run holds in memory."""
+    """All objects of one run in memory."""
 
     config: RunConfig
     device: torch.device
@@ -73,20 +73,20 @@ class Session:
     recipe: BaseRecipe
     optimizer: torch.optim.Optimizer
     loaders: dict[DataConfig, Loader]
-    """For the data of each stage."""
+    """Loaders for the data of each stage."""
     galleries: dict[str, dict[str, Gallery]]
-    """Name of the data, empty for the run's own -> split -> what is searched."""
+    """Name of the data (empty for the run's own) -> split -> its gallery."""
     stores: Mapping[DataConfig, FrameStore]
     progress: Progress = field(default_factory=Progress)
     world: World = field(default_factory=World)
     origin: dict[str, str] = field(default_factory=dict)
-    """Where it trains and on what code, kept with each checkpoint."""
+    """Device and code of the training, saved with each checkpoint."""
     started_from: list[dict[str, str]] = field(default_factory=list)
     """Runs whose weights parts of the recipe started from, with their SHA-256."""
     findings: DeferredScalars = field(default_factory=lambda: DeferredScalars(0))
-    """What the last steps have found, as far as the device has come."""
+    """Losses of the latest steps, as far as the device has computed them."""
     moves: int = 0
-    """Counts steps and evaluated batches: while it stands still there is no progress."""
+    """Number of steps and evaluated batches; while it does not change there is no progress."""
 
     def __post_init__(self) -> None:
         self.transfer = Transfer(self.device)
@@ -104,12 +104,12 @@ class Session:
 
     @property
     def tasks(self) -> list[str]:
-        """Those of the run's tasks that its recipe can do."""
+        """The run's tasks that its recipe supports."""
         return tasks.possible(self.config.tasks, type(self.recipe))
 
     @property
     def untrained(self) -> frozenset[str]:
-        """What of the recipe means nothing yet, see `untrained`."""
+        """Abilities of the recipe that are untrained so far, see `untrained`."""
         return untrained(self.recipe, self.config.stages[: self.progress.stage + 1])
 
     @property
@@ -117,7 +117,7 @@ class Session:
         return environment.autocast(self.device, self.precision)
 
     def gradients(self, stage: Stage) -> Gradients:
-        """What computes the gradients of the stage's batches."""
+        """The object that computes the gradients of the stage's batches."""
         parts = self.config.optim.accumulate
         return Gradients(self.recipe, stage, parts=parts, precision=self.precision)
 
@@ -127,7 +127,7 @@ class Session:
         return Mixture(own, others) if others else own
 
     def enter(self, stage: Stage) -> None:
-        """Lets only those parameters learn that the stage's phase trains."""
+        """Enables gradients only for parameters that the stage's phase trains."""
         for name, parameter in self.recipe.named_parameters():
             parameter.requires_grad_(name in self.trained and self.recipe.learns(name, stage.objective))
 
@@ -332,7 +332,7 @@ def check(config: RunConfig, processes: int = 1) -> None:
 
 
 def try_to_build(config: RunConfig) -> None:
-    """Builds the model and throws it away; raises `UserError` where that is impossible, before any data."""
+    """Builds the model and discards it. Raises `UserError` if that fails, before data are prepared."""
     check(config)
     words = vocabulary(["a"], config.recipe.text)
     recipe_class(config)(config.recipe, frames=config.data.frames, size=config.data.size, vocabulary=words)

@@ -1,4 +1,4 @@
-"""The processes that train one run together, and what they must do alike. One process is the plain case.
+"""The processes that train one run together, and their synchronisation. A single process is a special case.
 
 They are started by `torchrun`, or by `launch` for the processes of one machine; either way each finds its
 rank, their number and where to meet in the environment, as `torch.distributed` defines it.
@@ -36,18 +36,18 @@ GO_ON, STOP, DONE = 0, 1, 2
 AGENT = {"TORCHELASTIC_USE_AGENT_STORE": "True"}
 """Says to `torch.distributed`, as torchrun does, that whoever started the processes has opened the store."""
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others, which may be evaluating, before it gives up."""
+"""Time for which a process waits for the others, which may be evaluating, before it gives up."""
 GRACE = 60.0
-"""Seconds in which the other processes may end after one has failed."""
+"""Seconds that the other processes have to end after one has failed."""
 WORD = timedelta(seconds=5)
-"""How long a process waits for the reason why another one has failed."""
+"""Time for which a process waits for the reason of another one's failure."""
 FAILURE = "failure"
-"""Key of the store under which a process that fails says why."""
+"""Key of the store under which a failing process writes its reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Which of the processes this one is, and what they do together."""
+    """The rank of this process, and collective operations."""
 
     rank: int = 0
     size: int = 1

@@ -54,7 +54,7 @@ class Shown:
 
     caption: str
     ranks: tuple[float, float]
-    """Of the right clip in the two cells, the median over seeds; 1 is best."""
+    """Ranks of the right clip in the two cells, the median over seeds; 1 is best."""
     hits: tuple[int, int]
     """Seeds with which each cell is right."""
     seeds: int
@@ -146,7 +146,7 @@ def pair(answer: Answer, results: Path, data: Path) -> Pair | None:
 
 
 def masks(answer: Answer, results: Path) -> list[Mask]:
-    """Of the cells worth showing what their encoders saw, as far as their runs recorded it; of one study."""
+    """Masks of selected cells of one study, as far as their runs recorded them."""
     found = []
     keys = [] if answer.asked.studies else worth_showing(answer)[:MASKS]
     for key in keys:

@@ -23,13 +23,13 @@ class Cell:
 
     key: str
     label: str
-    """As people say it, see `workbench.naming`."""
+    """Label in words, see `workbench.naming`."""
     axes: dict[str, Choice]
     config: RunConfig
     twins: tuple[dict[str, Choice], ...] = ()
     """Other choices that lead to the same configuration."""
     notes: tuple[str, ...] = ()
-    """What was decided for the user, see `workbench.study.stages.fitted`."""
+    """Decisions made for the user, see `workbench.study.stages.fitted`."""
 
 
 class Builder:

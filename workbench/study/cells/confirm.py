@@ -1,9 +1,9 @@
-"""A search confirmed: its best trials, and one from its middle, as an ablation with seeds of its own.
+"""Confirmation of a search: its best trials and the median one as an ablation with new seeds.
 
-What a search finds is no claim: the best of many trials with one seed each is in part the luckiest. So the
-best by val are run again with seeds that had no say in that choice, beside the trial in the middle of all by
-val as the baseline, and are then compared by test as the cells of any ablation. Once chosen the cells stay,
-also where the search goes on.
+The result of a search is not a claim: the best of many trials with one seed each is in part the luckiest. So
+the best trials by val run again with seeds that were not used for their choice, with the median trial by val
+as the baseline, and are then compared by test like the cells of any ablation. The chosen cells do not change
+if the search continues.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workbench.tracking.run_dir import RunDir
 from workbench.tracking.runs import load_runs
 
 SEEDS = (1, 2, 3)
-"""Of a confirmation that names none; seed 0 is that of the search."""
+"""Default seeds of a confirmation; seed 0 is that of the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Trial:
     value: float
     """The metric on val."""
     cost: float
-    """What the search wants to be low; 0 where it wants nothing of that kind."""
+    """The cost that the search minimises; 0 if it has none."""
 
 
 def planned(study: Study, options: Options, root: Path, results: Path) -> Plan:
@@ -130,7 +130,7 @@ def _trials(search: Plan, results: Path) -> list[Trial]:
 
 
 def _front(trials: Sequence[Trial], direction: str) -> list[Trial]:
-    """Those that no other one beats in both, the best by val first."""
+    """The trials on the Pareto front, the best by val first."""
     sign = 1 if direction == "maximize" else -1
     return [
         one

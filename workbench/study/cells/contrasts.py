@@ -19,7 +19,7 @@ class Contrast:
     """
 
     text: str
-    """What would be said of it, in words."""
+    """The contrast in words."""
     of: Mapping[str, Value | tuple[Value, ...]] = field(kw_only=True)
     """Axes with the value, or the values, that a cell has there; axes not named are averaged over."""
     against: Mapping[str, Value | tuple[Value, ...]] = field(kw_only=True)

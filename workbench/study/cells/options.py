@@ -16,7 +16,7 @@ class Options:
     """What the command line changes in every cell; all of it becomes part of the cells' keys."""
 
     seeds: tuple[int, ...] = ()
-    """Empty stands for the study's own."""
+    """Seeds; empty for the study's own."""
     budget: str = ""
     """`2x` multiplies each stage's budget; `0.5pflops`, `300steps`, `60seconds`, `3epochs` are that of the
     whole run, see `workbench.study.stages.with_budget`."""
@@ -25,19 +25,19 @@ class Options:
     more_data: tuple[str, ...] = ()
     """Places of further data sets that stages train on or runs are evaluated on, `NAME:PATH` each."""
     pretrain_data: str = ""
-    """Of a study whose runs train on other data first: what that is, `NAME` or `NAME:PATH`."""
+    """Data of the first stage in studies with pre-training, `NAME` or `NAME:PATH`."""
     mix: tuple[tuple[str, float], ...] = ()
-    """Data that stages read by turns with `data`, `NAME` or `NAME:PATH` each, and their share of steps."""
+    """Data that alternate with `data`, `NAME` or `NAME:PATH` each, and their share of steps."""
     confirm: int = 0
-    """Of a search: how many of its best trials to run again with fresh seeds; 0 runs the search itself."""
+    """Number of a search's best trials to run again with new seeds; 0 runs the search itself."""
     recipe: str = ""
     """One of the study's recipes; empty stands for its first."""
     trials: int = 0
-    """Of a search; 0 stands for the study's own."""
+    """Number of trials of a search; 0 for the study's own."""
     single: bool = False
-    """Search for the metric alone where the study asks for a Pareto front."""
+    """Whether to search for the metric alone in a study with a Pareto front."""
     quick: bool = False
-    """The first of the study's seeds alone."""
+    """Whether to run only the first of the study's seeds."""
     smoke: bool = False
     settings: tuple[str, ...] = ()
     """Settings of every cell's configuration that are to have other values, `NAME=VALUE` each, see

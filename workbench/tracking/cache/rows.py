@@ -22,7 +22,7 @@ import polars as pl
 from workbench.tracking.files import try_lock, write_atomic
 
 WORTH_KEEPING = 64
-"""From so many rows on a reader keeps what it had to read: fewer are read again in a moment."""
+"""Number of rows from which a reader caches what it has read; fewer are quickly read again."""
 TAIL = 1 << 16
 """Bytes of a tail; with an eighth of the other file on top, more are joined with it."""
 _LOCK = ".kept.lock"
@@ -138,7 +138,7 @@ def _append(path: Path, lines: bytes) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """Of a plain file; `OSError` where there is none."""
+    """The content of a plain file. Raises `OSError` if there is none."""
     if not stat.S_ISREG(path.lstat().st_mode):  # a link might lead anywhere
         raise FileNotFoundError(f"{path} is not a file")
     return path.read_bytes()

@@ -1,1 +1,1 @@
-"""What an optimiser step is made of, so that the host never waits for the device in it."""
+"""Parts of an optimiser step in which the host does not wait for the device."""
