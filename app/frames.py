@@ -12,7 +12,7 @@ from app.markdown import escaped
 SIDE = 192
 """Least pixels of a frame on the page, so that a small one is not blurred."""
 WIDTH = 100
-"""Of a column of frames, three of which stand side by side on a telephone."""
+"""Width of a column of frames in pixels; three fit side by side on a phone."""
 GAP = 6
 
 

@@ -30,9 +30,9 @@ from workbench.tracking.files import check_name
 from workbench.tracking.run_dir import RunDir
 
 USUAL_METRIC = "t2v_r1"
-"""Of a study that does not say what it measures; without a split."""
+"""Metric of a study that does not define one, without a split."""
 SMOKE = " (smoke test)"
-"""Behind the cell of a run that only tries the whole path."""
+"""Suffix of the cell of a smoke test."""
 
 _SPINNING = ContextVar("spinning", default=False)
 

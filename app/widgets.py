@@ -34,7 +34,7 @@ LIGHT, DARK = "#31333f", "#fafafa"
 WHOLE = 24
 """Up to so many rows a table is shown without scrolling."""
 MANY = 200
-"""Of more cells than these, pictures that a browser is slow to draw are made only when they are asked for."""
+"""Number of cells above which figures that browsers draw slowly are made only on request."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
 

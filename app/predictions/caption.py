@@ -53,7 +53,7 @@ def _verdict(parts: Sequence[Piece]) -> str:
 
 
 def _overlap(written: str, asked: Request) -> str:
-    """Of a caption that cannot be judged by its parts: which words the references have too."""
+    """A sentence on the words that references also have, for captions that cannot be checked part by part."""
     known = pieces(asked.caption, asked.clips.attributes(asked.clip)) is not None
     why = "The grammar of the synthetic data cannot produce this caption, so no part of it counts as correct."
     both, alone = shared(written, asked.captions)

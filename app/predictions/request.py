@@ -15,7 +15,7 @@ class Request(NamedTuple):
 
     run: RunDir
     name: str
-    """Of the run, in words: its recipe, what its cell is called besides, its seed."""
+    """Description of the run: its recipe, the other settings of its cell, its seed."""
     clips: Clips
     split: str
     query: str
@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
     @property
     def trained(self) -> str:
-        """By which objectives the run was trained, in their order."""
+        """The objectives of the run's training, in order."""
         stages = self.run.read_json("config.json").get("stages", [])
         words = [f"{objective(s['objective'])}{'' if s['masked'] else ' without masks'}" for s in stages]
         return f"The run was trained by {', then '.join(words)}."

@@ -30,9 +30,9 @@ LOSS = "train/loss"
 SMOOTHING = 0.9
 """At first, of what is noted at every step."""
 FEW = 10
-"""Points of a loss below which it is no curve, as of runs from an archive."""
+"""Smallest number of points of a loss curve; runs from an archive have fewer."""
 ARCHIVED = "Runs from an archive have only what was recorded together with an evaluation."
-"""Beside the lack of a curve of what is recorded at every step."""
+"""Shown if a metric that is recorded at every step has no curve."""
 
 
 def render(runs: Runs) -> None:

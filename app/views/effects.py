@@ -110,7 +110,7 @@ def _answer(runs: Runs) -> Answer | None:
 
 
 def _learning(runs: Runs, answer: Answer) -> None:
-    """Where the curves of this metric are; one that is not measured on val has none."""
+    """A link to the curves of this metric, if it is measured on val."""
     curve = f"val/{answer.asked.metric}"
     if f"metric.{curve}" in runs.table.columns:
         there = address.link(view="curves", curve=curve)

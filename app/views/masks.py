@@ -24,7 +24,7 @@ TITLE = "Masks"
 ORDER = 60
 
 MOST_HIDDEN = 0.99
-"""Where the sliders end: a masking that hides everything leaves the encoder nothing to read."""
+"""Upper end of the sliders, because at 1 the encoder would have nothing to read."""
 OFF = 0.005
 """Share by which what is hidden may differ from what was asked for without a word."""
 
