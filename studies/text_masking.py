@@ -2,9 +2,8 @@
 
 All cells have equal training FLOPs. Read `t2v_r1` beside `mask/text_hidden`, the share of real words that is
 hidden: replacing hides a ratio of each caption's words, dropping a ratio of all positions, padding first (as
-FLIP does), so at the same ratio it
-hides far fewer words, at 0.15 almost none. Read also `cost/text_gflops_per_clip`: dropping makes the text
-encoder cheaper, replacing does not.
+FLIP does), so at the same ratio it hides far fewer words, at 0.15 almost none. Read also
+`cost/text_gflops_per_clip`: dropping makes the text encoder cheaper, replacing does not.
 
 Whole-word masking is not an arm, because nearly every word of the synthetic data sets is one token. Hiding
 may cost less if captions are redundant:

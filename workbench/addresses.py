@@ -47,7 +47,7 @@ def same_database(one: str, other: str) -> bool:
 
 
 def check_addresses(results: Path, storage: str, tracker: str) -> None:
-    """Optuna and MLflow would destroy each other's tables in one database.
+    """Raises `UserError` if Optuna and MLflow would share a database and destroy each other's tables.
 
     Args:
         results: folder of all results, whose own databases nobody may be given for the other purpose.
@@ -65,7 +65,7 @@ def check_addresses(results: Path, storage: str, tracker: str) -> None:
 
 
 def check_local(results: Path, storage: str, tracker: str) -> None:
-    """Refuses SQLite files on network file systems, whose locks do not hold between machines.
+    """Raises `UserError` for SQLite files on network file systems, whose locks do not work between machines.
 
     Args: as `check_addresses`.
     """

@@ -1,10 +1,10 @@
-"""One batch that several processes share, each with its own rows: what a loss needs of the others' rows.
+"""Collective operations for a batch that several processes share, each with its own rows.
 
-Of every loss a process computes its *share*, a scalar; the mean of the shares over all processes is the loss
-of the whole batch. A mean over equally many values is its own share, one over a varying number is weighted
-(`share_of_mean`), and a loss of gathered rows is the same everywhere. Gradients are averaged over processes
-too (data parallelism, arXiv:2006.15704), so that they are those of the whole batch. With one process nothing
-here does anything.
+Each process computes its *share* of every loss, a scalar; the mean of the shares over all processes is the
+loss of the whole batch. A mean over equally many values is its own share, a mean over a varying number is
+weighted (`share_of_mean`), and a loss of gathered rows is the same in all processes. Gradients are averaged
+over processes too (data parallelism, arXiv:2006.15704), so that they are those of the whole batch. With one
+process these functions have no effect.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from torch import Tensor
 
 
 class Lost(Exception):
-    """Another process of the run has gone, so that nothing can be done together any more."""
+    """Another process of the run has ended, so collective operations are no longer possible."""
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process among them, from 0."""
+    """Rank of this process, from 0."""
     return dist.get_rank() if size() > 1 else 0
 
 
 def own_rows(count: int, device: torch.device) -> Tensor:
-    """Numbers, in the whole batch, of the `count` rows of this process, int64 [count]."""
+    """Indices in the whole batch of the `count` rows of this process, int64 [count]."""
     return torch.arange(count, device=device) + rank() * count
 
 
 def gather(rows: Tensor) -> Tensor:
     """The rows [B, ...] of all processes in the order of their ranks, [size * B, ...].
 
-    Each process has as many. A gradient goes back to the process that a row came from, summed over all.
+    All processes have equally many rows. Gradients, summed over processes, return to the process of a row.
     """
     if size() == 1:
         return rows
-    if rows.dtype == torch.bool:  # not every backend carries it
+    if rows.dtype == torch.bool:  # not every backend supports it
         return gather(rows.to(torch.uint8)).bool()
     gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 
 def share_of_mean(mean: Tensor, count: Tensor | int) -> Tensor:
-    """What a mean over `count` values of this process contributes to the mean over the values of all."""
+    """The share of a mean over `count` values of this process in the mean over the values of all."""
     if size() == 1:
         return mean
     here = count.to(mean.dtype) if isinstance(count, Tensor) else mean.new_full((), count)
@@ -70,10 +70,10 @@ def all_reduce_sum(values: Sequence[float]) -> list[float]:
 
 
 def run(collective: Callable[..., Any], *tensors: Tensor, **options: Any) -> None:
-    """Calls a collective of `torch.distributed`; `Lost` where another process does not take part any more."""
+    """Calls a collective of `torch.distributed`. Raises `Lost` if another process no longer takes part."""
     try:
         collective(*tensors, **options)
-    except RuntimeError as error:  # the backends have no type of their own for it
+    except RuntimeError as error:  # the backends have no special type of error for it
         raise Lost(" ".join(str(error).split())[:200]) from error
 
 

@@ -1,9 +1,9 @@
-"""What is measured: name, label, unit, direction and range of every metric, and where its queries are.
+"""Metrics: name, label, unit, direction, range and queries of each.
 
-A task names its metrics in `METRICS` of `workbench/tasks/<name>.py`; what belongs to no task (cost, speed)
-stands here. Nothing here needs torch, so that tables, figures and the dashboard may ask.
+A task names its metrics in `METRICS` of `workbench/tasks/<name>.py`; metrics of no task (cost, speed)
+are here. Nothing here needs torch, so that tables, figures and the dashboard can use it.
 
-A full name says where a metric was measured: `test/t2v_r1`, `val/t2v_r1`, `test/stage0_t2v_r1` (after the
+A full name contains where a metric was measured: `test/t2v_r1`, `val/t2v_r1`, `test/stage0_t2v_r1` (after the
 first of several stages), `test/msrvtt:t2v_r1` (on other data, see `RunConfig.evaluate_on`).
 """
 
@@ -26,30 +26,30 @@ class Queries:
     """The file and array of a run directory with the values of a metric for each query."""
 
     file: str
-    """Such as `ranks.npz`."""
+    """Name of the file, such as `ranks.npz`."""
     values: str
-    """Array [Q]: ranks, or the contributions themselves."""
+    """Name of the array [Q] of ranks, or of the values themselves."""
     ids: str
-    """Array [Q] of names: runs are paired by them."""
+    """Name of the array [Q] of query names, by which runs are paired."""
     groups: str = ""
     """Array [Q] of names: queries of one clip count as one cluster; empty where each counts by itself."""
     at_most: int = 0
-    """Values are ranks, and a rank of at most this is a hit; 0 where values are contributions."""
+    """If above 0, values are ranks, and a rank of at most this is a hit."""
 
     def contributions(self, values: ArrayLike) -> NDArray[np.float64]:
-        """What each query adds to the mean, [Q]: 100 for a hit and 0 for a miss where values are ranks."""
+        """The metric of each query, [Q]; for ranks 100 for a hit and 0 for a miss."""
         found = np.asarray(values, dtype=float)
         return np.where(found <= self.at_most, 100.0, 0.0) if self.at_most else found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One thing that is measured."""
+    """A metric."""
 
     name: str
-    """`t2v_r1` for one of a task, `cost/train_pflops` for one of a run."""
+    """Name, such as `t2v_r1` for a metric of a task or `cost/train_pflops` for one of a run."""
     label: str
-    """In words, without the unit."""
+    """The metric in words, without the unit."""
     unit: str = ""
     difference: str = ""
     """What a difference is in, to be put behind a number, such as `points of R@1`; empty where label and unit
@@ -58,14 +58,15 @@ class Metric:
     """For the head of a column, without the unit; empty stands for the words of the name."""
     direction: Literal["maximize", "minimize"] = "maximize"
     low: float | None = None
-    """Least possible value; None where there is none."""
+    """Smallest possible value; None if there is none."""
     high: float | None = None
     queries: Queries | None = None
-    """None for a metric that is no mean over queries: it has no interval over them."""
+    """Its queries; None for a metric that is not a mean over queries, which has no interval over them."""
     chance: float | None = None
-    """What a guess reaches; None where it is measured, as `NAME_chance`, or follows from ranks."""
+    """Value of a random guess; None if it is measured as `NAME_chance` or follows from ranks."""
     counted: bool = False
-    """Follows from the configuration, the same in every run of a cell: a difference needs no interval."""
+    """Whether it follows from the configuration and is the same in all runs of a cell, so that differences
+    need no interval."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -73,7 +74,7 @@ class Metric:
 
     @property
     def reach(self) -> float | None:
-        """The largest difference that it can have; None where there is no largest."""
+        """The largest possible difference; None if there is no limit."""
         return None if self.low is None or self.high is None else self.high - self.low
 
     @property
@@ -210,7 +211,7 @@ RUN = (
     Metric(name="speed/mfu", label="model FLOPs utilisation", low=0.0, high=1.0),
     Metric(name="train/steps", label="training steps", direction="minimize", low=0.0),
 )
-"""What every run measures of itself."""
+"""Metrics that every run measures."""
 TRAINING = {
     metric.name: metric
     for metric in (

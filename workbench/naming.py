@@ -1,7 +1,8 @@
-"""How people say the choices of a study: an axis, one choice, and the whole cell.
+"""Wording of axes, choices and cells of a study.
 
-A study may give each of its axes words (`Study.says`), such as `{share} video hidden`. Without them a choice
-is said as `axis=value`. What a metric is called is decided in `workbench.metrics` and `workbench.tasks.head`.
+A study may define the wording of each of its axes (`Study.says`), such as `{share} video hidden`. Without it
+a choice is written as `axis=value`. Names of metrics are defined in `workbench.metrics` and
+`workbench.tasks.head`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from workbench.errors import UserError
 Value = None | bool | int | float | str
 
 PLAIN = "as the study asks"
-"""The plan of a study under no option that changes its cells."""
+"""Name of a study's plan without options that change its cells."""
 SHARE, VALUE = "{share}", "{value}"
 TERMS = {
     "lr": "learning rate",
@@ -22,7 +23,7 @@ TERMS = {
     "video_ratio": "video mask ratio",
     "text_ratio": "text mask ratio",
 }
-"""Names of axes in the field's own terms, for studies that say nothing of them."""
+"""Names of axes in the terms of the field, for studies without wording for them."""
 _HIDDEN = re.compile(r"\{share\} (.+) hidden")
 
 

@@ -1,4 +1,4 @@
-"""The JSON form of a configuration: round trip, flat names, differences, and what its key is made of."""
+"""The JSON form of a configuration: round trip, flat names, differences, and the basis of its key."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workbench.errors import UserError
 SERIALISABLE = ("config.", "masking.", "models.", "recipe.", "recipes.")
 """Packages whose dataclasses may be named in a configuration file."""
 MOVED: dict[str, str] = {}
-"""Recorded name of a class -> where it is now. A class that moves keeps the name that files and keys know."""
+"""Recorded name of a class -> its present path. A class that moves keeps its name in files and keys."""
 
 
 def to_dict(value: Any) -> Any:
-    """Plain JSON values; a dataclass carries its place in the package as `type`."""
+    """The value as plain JSON; a dataclass has its path in the package as `type`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": _recorded(type(value)), **fields}
@@ -81,7 +81,7 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says; a float is finite, and a whole number is one too."""
+    """Whether a value fits an annotation; floats must be finite, and whole numbers count as floats."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -125,7 +125,7 @@ def flatten(config: Any) -> dict[str, Any]:
 
 
 def diff(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """What differs between two configurations: dotted name to (value in a, value in b)."""
+    """Differences of two configurations: dotted name -> (value in a, value in b)."""
     left, right = flatten(a), flatten(b)
     names = [*left, *(n for n in right if n not in left)]
     return {n: (left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n)}
@@ -144,7 +144,7 @@ def unfold(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def canonical(value: Any) -> Any:
-    """`to_dict` with twins made equal: no masking at ratio 0, and 1 equal to 1.0."""
+    """`to_dict` with equivalent configurations made equal: no masking at ratio 0, and 1 equal to 1.0."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         if getattr(value, "ratio", None) == 0:
             return None

@@ -1,4 +1,4 @@
-"""Which recipes can do what, read from the source, so that asking loads no torch."""
+"""Abilities of recipes, read from the source, without importing torch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _methods(module: str, name: str, theirs: Mapping[str, Path]) -> set[str]:
     except SyntaxError:
         if mine is None:
             raise
-        return set()  # it can do nothing; whoever loads it is told why
+        return set()  # no abilities; loading the file reports its error
     if name not in classes:
         return set()
     methods, bases = classes[name]

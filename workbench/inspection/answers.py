@@ -1,4 +1,4 @@
-"""How each query of the test split was answered: by one run, and by two cells compared."""
+"""Answers to each query of the test split: of one run, and of two cells in comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.tracking.run_dir import RunDir
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Text-to-video ranks of one run, which the retrieval task leaves in `ranks.npz`."""
+    """Text-to-video ranks of one run, which the retrieval task writes to `ranks.npz`."""
 
     queries: tuple[str, ...]
     """[Q], caption ids."""
@@ -38,7 +38,7 @@ def read_answers(run: RunDir) -> Answers | None:
 
 
 def read_captions(run: RunDir) -> dict[str, str]:
-    """Caption id -> caption of the test split, as recorded by the run; empty where it did not."""
+    """Caption id -> caption of the test split, as recorded by the run; empty if it did not record them."""
     try:
         ids, captions = run.read_arrays("embeddings.npz", "text_id", "caption")
     except FileNotFoundError:

@@ -24,9 +24,9 @@ PLAYABLE = {
     ".webm": "video/webm",
     ".ogv": "video/ogg",
 }
-"""Endings of files that browsers play, with the type to announce."""
+"""Suffixes of files that browsers play, with their media types."""
 LARGEST = 64 << 20
-"""Bytes of a file that is still handed to a browser as a whole."""
+"""Largest file in bytes that is sent to a browser as a whole."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Clips:
 
     store: FrameStore
     size: int = 0
-    """Side of the frames that the run's model sees, in pixels; 0 for those that are stored."""
+    """Side of the frames that the run's model reads, in pixels; 0 for the stored size."""
 
     def frames(self, clip: str, numbers: Sequence[int]) -> np.ndarray:
         """Some of the stored frames of a clip as the model sees them, uint8 [T, size, size, 3]."""
@@ -59,7 +59,7 @@ class Clips:
         return any(path is not None for path in self.store.files)
 
     def attributes(self, clip: str) -> dict[str, Any]:
-        """What the data set knows about a clip, empty for most."""
+        """Attributes of a clip; empty for most data sets."""
         row = self.rows.get(clip)
         return {} if row is None else {name: v[row] for name, v in self.store.attributes.items()}
 

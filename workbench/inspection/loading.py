@@ -1,4 +1,4 @@
-"""What a finished run left behind, opened to be asked: its model, its tokenizer, its clips."""
+"""Loads the model, the tokenizer and the clips of a finished run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from workbench.train.session import recipe_class
 
 
 def model(run: RunDir, so: str) -> Any:
-    """The recipe of a run with its weights, ready to be asked; `UserError` where it kept none.
+    """The recipe of a run with its weights, in evaluation mode. Raises `UserError` if it has none.
 
-    so: what then follows.
+    so: the consequence, for the error text.
     """
     weights = run.file("checkpoints/model.safetensors")
     if not weights.is_file():
@@ -40,7 +40,7 @@ def vocabulary(run: RunDir) -> Vocabulary:
 
 
 def frames(config: RunConfig, store: str, row: int) -> tuple[list[int], np.ndarray]:
-    """What a run sees of a clip: numbers among the stored frames, and the frames, uint8 [T, H, W, 3].
+    """The frames of a clip that a run reads: indices among the stored ones, and frames uint8 [T, H, W, 3].
 
     store: path of the frame store.
     """

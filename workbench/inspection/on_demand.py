@@ -1,9 +1,9 @@
-"""What the dashboard asks of torch, answered in a process of its own (`workbench.data.workers.Helper`).
+"""Computations of the dashboard with torch, in a separate process (`workbench.data.workers.Helper`).
 
     Helper("workbench.inspection.on_demand:answer", deadline).ask({"want": "text", ...})
 
-`text`: the vector of a sentence by a run's text encoder. `mask`: what a masking leaves of a clip and its
-caption, with the tokens and FLOPs that remain; `masked_clip`: the same as a video. `reconstruction`,
+`text`: the vector of a sentence by a run's text encoder. `mask`: the visible part of a clip and its caption
+under a masking, with the remaining tokens and FLOPs; `masked_clip`: the same as a video. `reconstruction`,
 `caption`, `answers`, `places`, `kept`, `moments`: see `predictions`.
 """
 
@@ -36,9 +36,9 @@ from workbench.train.session import recipe_class
 
 Reply = tuple[dict[str, Any], bytes]
 SIDE = 192
-"""Least side of a masked video, so that each pixel of the model's frames shows."""
+"""Smallest side of a masked video in pixels, so that each pixel of the model's frames is visible."""
 SECONDS = 2.0
-"""A masked video takes as long as a clip of the drawn world, whatever its own clip takes."""
+"""Duration of a masked video, that of a synthetic clip, independent of the clip's own duration."""
 
 
 def answer(task: dict[str, Any]) -> Reply:

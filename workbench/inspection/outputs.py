@@ -1,5 +1,4 @@
-"""What a run said of clips: the captions it wrote and the answers it gave, taken apart word for word; and by
-what it was trained, in words."""
+"""Outputs of a run for clips: its captions and answers, parsed word by word; and its objectives in words."""
 
 from __future__ import annotations
 
@@ -14,10 +13,10 @@ from workbench.tasks import captioning, video_qa
 from workbench.tracking.run_dir import RunDir
 
 PARTS = {slot: slot for slot in WORDS} | {"first": "first action", "second": "second action"}
-"""What a caption says -> how it is called."""
+"""Part of a caption -> its name."""
 
 OBJECTIVES = {"recipe": "its own losses", "align": "the alignment of clips and captions"}
-"""Objective of a stage -> how it is called; the phases of a recipe have names that are words."""
+"""Objective of a stage -> its name in words; phases of recipes are words already."""
 
 
 class Piece(NamedTuple):
@@ -25,14 +24,14 @@ class Piece(NamedTuple):
 
     words: str
     part: str = ""
-    """What they say, one of the names in `PARTS`; empty for words that say nothing of the clip."""
+    """The part that they express, one of the names in `PARTS`; empty for other words."""
     right: bool = True
     true: str = ""
-    """How the same would be said of the clip."""
+    """The true wording for this clip."""
 
 
 def objective(name: str) -> str:
-    """What trains in a stage, in words."""
+    """The objective of a stage, in words."""
     return OBJECTIVES.get(name, f"the phase of {name}")
 
 

@@ -1,4 +1,4 @@
-"""What a trained model predicts about one clip, answered in the helper process (see `on_demand`)."""
+"""Predictions of a trained model for one clip, computed in the helper process (see `on_demand`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNASKED = "so it can be asked nothing"
 
 @torch.no_grad()
 def reconstruction(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """A clip under a mask as in training, and with what the run predicts in the hidden places.
+    """A clip under a mask as in training, and with the run's predictions at the hidden positions.
 
     task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the mask.
 
@@ -164,7 +164,7 @@ def places(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 @torch.no_grad()
 def kept(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """What a run reads of a clip beside a caption: the frames that it selects, and the patches in them.
+    """The parts of a clip that a run reads with a caption: the frames that it selects, and their patches.
 
     task: `run` (path), `store` (path of the frame store), `row`, `caption`, `seed` of the mask.
 
@@ -251,7 +251,7 @@ def _since_it_learned(run: RunDir, config: RunConfig) -> list[str]:
 
 
 def _stages(config: RunConfig) -> str:
-    """What trained the run, in words."""
+    """The objectives of the run's stages, in words."""
     return ", ".join(dict.fromkeys(objective(stage.objective) for stage in config.stages))
 
 

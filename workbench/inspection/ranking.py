@@ -1,4 +1,4 @@
-"""The gallery as a run ranks it for a query, from the embeddings that the run left behind."""
+"""The gallery as ranked by a run for a query, from the embeddings that the run has stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.data.store import FrameStore
 
 CHUNK = 1024
-"""Queries scored at once."""
+"""Number of queries that are scored together."""
 
 
 @dataclass(frozen=True, kw_only=True)

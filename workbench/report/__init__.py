@@ -1,7 +1,6 @@
 """The answer of a study, from its run directories alone: `python -m workbench.report STUDY`.
 
-`workbench.answer` says what is known; here it is written: `rows` (the table), `page`, `latex` with `fit`
-(what gives way where a table is too wide), `pivot` (tables in a layout of one's own), `macros` (numbers for
-prose), `pictures`, `budget` (cells at an equal budget). `check` compares a saved table (`saved`) with the
-runs.
+`workbench.answer` computes the answer; this package writes it: `rows` (the table), `page`, `latex` with `fit`
+(tables that fit the page), `pivot` (tables in a custom layout), `macros` (numbers for prose), `pictures`
+(figures), `budget` (cells at an equal budget). `check` compares a saved table (`saved`) with the runs.
 """

@@ -1,4 +1,4 @@
-"""What goes with a picture that leaves its page: title, caption, the answer, where it comes from."""
+"""Texts of a figure outside its page: title, caption, the answer, provenance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STYLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Words beside pictures of one study."""
+    """Texts beside figures of one study."""
 
     title: str
     """The question."""
@@ -47,5 +47,5 @@ class About:
 
 
 def about(answer: Answer) -> About:
-    """The words beside the pictures of an answer."""
+    """The texts beside the figures of an answer."""
     return About(title=answer.asked.question, answer=answer.sentence, provenance=tuple(provenance(answer)))

@@ -1,4 +1,4 @@
-"""What cells had reached at an equal budget, and what they cost besides their mask ratios."""
+"""Metrics of cells at an equal budget, and their costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COSTS = (
     TOKENS_OUT, TOKENS_IN, "cost/video_passes", "cost/text_passes", "cost/video_gflops_per_clip",
     "cost/text_gflops_per_clip", PER_CLIP, FLOPS, "train/steps", THROUGHPUT, MEMORY, SECONDS,
 )  # fmt: skip
-"""What a cell costs: a mask ratio says nothing of passes, decoders and steps."""
+"""Costs of a cell, since a mask ratio does not show passes, decoders and steps."""
 ENCODED = "video tokens encoded (% of all)"
 
 
@@ -38,7 +38,7 @@ class Learning:
 
     @property
     def most(self) -> int:
-        """How many runs can be compared at one budget."""
+        """Largest number of runs that can be compared at one budget."""
         return self.compared(self.widest) if self.ends else 0
 
     @cached_property

@@ -1,8 +1,8 @@
-"""Printed tables that fit a page: how wide text comes out, and what gives way where a table is too wide.
+"""Printed tables that fit a page: widths of texts, and the steps that make a table narrower.
 
-LaTeX alone knows how wide a column gets, but the letters of Computer Modern have fixed widths, by which it
-can be told beforehand. A table gets narrower gaps, then smaller letters; then columns that may be left out
-go, and at last the widest words are set in several lines.
+Only LaTeX knows the exact width of a column, but it can be computed from the widths of the letters of
+Computer Modern. A table first gets narrower gaps, then smaller letters; then optional columns are left out,
+and at last the widest words are set in several lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOOKS = (("small", 9, 6.0), ("small", 9, 4.0), ("footnotesize", 8, 4.0), ("footn
 SMALLEST = ("scriptsize", 7, 2.0)
 """Size and gap if no further column can be left out."""
 NARROWEST = 60.0
-"""Points that words in several lines have at least."""
+"""Smallest width in points of words in several lines."""
 _WIDER = {9: 1.028, 8: 1.063, 7: 1.139}
 """How much wider than cmr10 a smaller font is for its size."""
 _BOLD = 1.15
@@ -41,9 +41,9 @@ class Column:
     head: str
     cells: tuple[str, ...]
     right: bool = False
-    """Numbers, to the right."""
+    """Whether it is right-aligned, as numbers are."""
     optional: bool = False
-    """Whether it may be left out where the table is too wide."""
+    """Whether it may be left out if the table is too wide."""
     bold: frozenset[int] = field(default_factory=frozenset)
     """Rows whose cell is bold."""
     wrapped: float | None = None
@@ -67,18 +67,18 @@ class Column:
 
 
 class Above(NamedTuple):
-    """A head above several columns."""
+    """A title above several columns."""
 
     text: str
     first: int
     """The first of its columns, from 0."""
     over: int
-    """How many columns it stands above."""
+    """Number of columns below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A table as it is to be set."""
+    """A table after fitting."""
 
     columns: tuple[Column, ...]
     left_out: tuple[str, ...]
@@ -88,7 +88,7 @@ class Fitted:
     gap: float
     """`\\tabcolsep` in points."""
     over: float = 0.0
-    """Points by which it is too wide all the same."""
+    """Points by which it is still too wide."""
 
 
 def width(text: str, size: int, *, bold: bool = False) -> float:

@@ -1,4 +1,4 @@
-"""Which pictures a study has, and their files: PDF and PNG for paper, one HTML page to move in."""
+"""The figures of a study and their files: PDF and PNG for print, one interactive HTML page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FLOPS, PER_CLIP, SECONDS = "cost/train_pflops", "cost/train_gflops_per_clip", "speed/train_seconds"
 THROUGHPUT, MEMORY = "speed/clips_per_s", "cost/peak_memory_gb"
 EQUAL = 0.02
-"""Total FLOPs that differ by less are the same budget."""
+"""Relative difference of total FLOPs below which budgets count as equal."""
 ACROSS = 140
 """Pixels that an upright axis takes for its name to be read, a level one twice as many."""
 BY_DESIGN = 0.05
@@ -38,7 +38,7 @@ round by 2 %. Then FLOPs per clip say what a cell costs."""
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One picture, drawn twice."""
+    """One figure in two versions, for print and interactive."""
 
     name: str
     caption: str
@@ -49,7 +49,7 @@ class Picture:
 
 
 def pictures(answer: Answer, results: Path) -> list[Picture]:
-    """The pictures for which the study has the axes and the runs."""
+    """The figures for which the study has the axes and the runs."""
     keys = worth_showing(answer)
     # A joint answer of several studies has no one folder of runs; each study's own report has its curves.
     one, done = not answer.asked.studies, answer.evidence.done

@@ -1,4 +1,4 @@
-"""The table that a paper wants: some axes down, some across, some metrics in each field.
+"""Custom tables: some axes as rows, some as columns, some metrics in each field.
 
     python -m workbench.report STUDY --rows AXIS ... --columns AXIS ... --metrics NAME ... --format FORM
 
@@ -34,12 +34,12 @@ FORMS = (INTERVAL, DEVIATION)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a table is asked to show."""
+    """The layout of a custom table."""
 
     rows: tuple[str, ...] = ()
     """Axes whose values make the rows; all that are not across where none is named."""
     columns: tuple[str, ...] = ()
-    """Axes whose values stand across."""
+    """Axes whose values make the columns."""
     metrics: tuple[str, ...] = ()
     """Full names or the ends of such, as `t2v_r1` and `clips_per_s`; empty for the study's own."""
     form: str = INTERVAL
@@ -61,7 +61,7 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What one field of the table shows: a metric of the runs in one row and column."""
+    """One field of the table: a metric of the runs in one row and column."""
 
     mean: float
     low: float | None
@@ -73,7 +73,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Pivot:
-    """A table in the layout that was asked for."""
+    """A table in a custom layout."""
 
     asked: StudyRecord
     layout: Layout

@@ -1,4 +1,4 @@
-"""The answer's table: as people read it (Markdown, LaTeX) and with all digits (CSV)."""
+"""The answer's table: in words (Markdown, LaTeX) and with all digits (CSV)."""
 
 from __future__ import annotations
 

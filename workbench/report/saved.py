@@ -1,4 +1,4 @@
-"""Tables read back from what was saved: CSV, LaTeX, Markdown; no row is passed over, however written."""
+"""Reading of saved tables: CSV, LaTeX, Markdown; no row is skipped, whatever its form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.report import latex
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table in words, as it stands in a file."""
+    """A table as text, as it is in a file."""
 
     heading: str
     """The heading above the table in a Markdown page."""

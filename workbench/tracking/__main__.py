@@ -1,4 +1,4 @@
-"""What is done with run directories, `python -m workbench.tracking`; every command may be repeated.
+"""Commands for run directories, `python -m workbench.tracking`; every command may be repeated.
 
 `import RUN_DIR...` puts them into MLflow, and with `--also` into a second tracker; `gather FROM... --into
 RESULTS` brings those of several machines together; `archive STUDY... --into FILE.zip` keeps what reports read
@@ -28,7 +28,7 @@ from workbench.tracking.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 all that was asked is done, 2 some of it is not; of `show` that of the server."""
+    """Exit code: 0 everything is done, 2 something is not; for `show` that of the server."""
     parser = argparse.ArgumentParser(prog="python -m workbench.tracking", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     into = commands.add_parser("import", help="send run directories to MLflow; repeating it is safe")
@@ -79,7 +79,7 @@ def _with_store(options: argparse.Namespace) -> int:
 
 
 def _told(tracker: str, count: int, refused: Sequence[str]) -> int:
-    """Says what became of an import, and returns its exit code."""
+    """Prints the result of an import, and returns its exit code."""
     for sentence in refused:
         print(f"error: {sentence}", file=sys.stderr)
     print(f"{count} run{' is' if count == 1 else 's are'} in {tracker}")

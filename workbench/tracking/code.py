@@ -1,4 +1,4 @@
-"""The code that a run was made with, kept in its directory: what no commit has, and the user's own files.
+"""The code of a run, kept in its directory: uncommitted changes, and the user's own files.
 
 `code/git.diff` is the output of `git diff HEAD` in each repository in question: that of the package, that of
 the working folder and those of the user's own files; it leaves out files that git does not know. Of the
@@ -18,9 +18,9 @@ from workbench.tracking.files import write_atomic
 from workbench.tracking.run_dir import RunDir
 
 LIMIT = 1 << 20
-"""Bytes of a diff or of a file that are kept; data in a repository may have changed by gigabytes."""
+"""Largest number of bytes kept of a diff or a file, because data in a repository may change by gigabytes."""
 TIMEOUT = 20.0
-"""Seconds that git may take."""
+"""Time limit of git in seconds."""
 
 
 def keep(run: RunDir, own: Iterable[Mapping[str, str]]) -> dict[str, str]:

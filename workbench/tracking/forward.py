@@ -1,4 +1,4 @@
-"""Sends the runs of a study to a tracker while it goes on, without ever standing in its way."""
+"""Sends the runs of a study to a tracker in the background, without blocking or failing the study."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from workbench.errors import UserError
 from workbench.tracking.run_dir import RunDir
 
 POLL = 5.0
-"""Seconds between two looks at the record of the run that is going on."""
+"""Seconds between two reads of the record of the present run."""
 LONGEST_PAUSE = 300.0
 """Seconds between two attempts to reach a tracker that is away: they double from `POLL` up to this."""
 CLOSE_TIMEOUT = 60.0
 """Seconds that the end of a study waits for what is still to be sent."""
 MAX_ATTEMPTS = 3
-"""How often a run that the tracker refuses is sent again before the end of the study."""
+"""Number of attempts to send a run that the tracker rejects, before the end of the study."""
 
 
 class Leased(Protocol):
-    """What the forwarder needs of a lease: the run directory."""
+    """The part of a lease that the forwarder needs: the run directory."""
 
     @property
     def directory(self) -> RunDir: ...
@@ -39,10 +39,10 @@ class Tracker(Protocol):
     """A store that run directories are sent to, open."""
 
     def sync(self, directory: RunDir, /) -> str:
-        """Sends what the store does not have of a run."""
+        """Sends the parts of a run that the store does not have."""
 
     def close_lost(self, study: str, busy: Callable[[], Collection[tuple[str, int]]], /) -> list[str]:
-        """Closes what is open there though nobody works on it."""
+        """Closes runs that are open in the store although nobody works on them."""
 
     def absent(self, study: str, directories: Iterable[RunDir], /) -> list[RunDir]:
         """Runs that have ended and are not in the store as they ended."""
@@ -223,7 +223,7 @@ def _first_line(error: Exception) -> str:
 
 
 class NoForwarder:
-    """Stands in for a forwarder where the user wants none."""
+    """Replaces a forwarder if the user wants none."""
 
     def started(self, lease: Leased) -> None: ...
     def progressed(self, lease: Leased, share: float) -> None: ...

@@ -1,4 +1,4 @@
-"""Run directories of several machines brought together in one folder of results.
+"""Collects run directories of several machines in one folder of results.
 
 Repeating it is safe: what is there already is left alone, a copy is compared with its source by SHA-256
 before it takes its place, and what another process is writing is not touched. Nothing is deleted but a record
@@ -24,16 +24,16 @@ from workbench.tracking.files import LOOKS_LOCK, Lock, check_link, check_name, w
 from workbench.tracking.run_dir import RunDir
 
 ENDED = ("complete", "pruned")
-"""States in which a run has nothing left to do."""
+"""States of finished runs."""
 HERE_ONLY = ("lock", "mlflow.json", "mlflow.lock", "wandb.json", "wandb.lock")
-"""Files that are about this machine: who holds the run, and which trackers know it."""
+"""Files that only concern this machine: the owner of the run, and the trackers that have it."""
 WAITING = ".gathering"
-"""Folder of `results` in which a copy waits until it is whole."""
+"""Folder of `results` for incomplete copies."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What became of one run directory, in a word and a sentence.
+    """The result for one run directory, as a word and a sentence.
 
     `outcome`: `copied`, `replaced`, `same`, `kept`, `busy` or `refused`.
     """

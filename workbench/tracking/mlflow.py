@@ -1,4 +1,4 @@
-"""Mirrors run directories in MLflow; the only home of mlflow.
+"""Mirrors run directories in MLflow; only this module and its neighbours import mlflow.
 
 The run directory is written first and is complete without MLflow. Mirroring reads it, asks the store what
 it has, and sends the rest: it can be repeated at any time, also for directories that were copied
@@ -197,7 +197,7 @@ class Mirror:
         return status.started >= float(hidden_tag(tags, "started") or 0.0)
 
     def _contradicts(self, run_id: str, sent: Collection[Point], status: Status) -> bool:
-        """Whether the store has other values than the record, or, once that is complete, more of them."""
+        """Whether the store has other values than the record, or more values than a complete record."""
         record = {(name, step): value for name, value, _, step in sent}
         stored = dict(self._stored(run_id))
         if status.state == "complete" and stored.keys() - record.keys():
@@ -260,7 +260,7 @@ class Mirror:
     # What is sent
 
     def _describe(self, run_id: str, directory: RunDir) -> None:
-        """What never changes: parameters and data sets."""
+        """Sends what never changes: parameters and data sets."""
         from mlflow.entities import Param
 
         config = {k: v for k, v in directory.flat_config().items() if k != "type"}

@@ -1,4 +1,4 @@
-"""What MLflow's own pages show of a study at first sight: its experiment, the view a link opens, its server.
+"""Presentation of a study in MLflow's own pages: its experiment, a shared view, its server.
 
 MLflow keeps a shared view as a tag of the experiment, and a link that names it opens the runs with it. It
 sorts metrics by their names everywhere else, so what a reader looks for first is there once more below
@@ -42,9 +42,9 @@ COSTS = {
     for metric in RUN
     if metric.name == name
 }
-"""What stands beside the metric, first among columns and charts: name -> title."""
+"""Costs that follow the metric in columns and charts: name -> title."""
 WIDE = 240
-"""Pixels of a column, so that its head can be read."""
+"""Width of a column in pixels, so that its title is readable."""
 HOST, PORT = "127.0.0.1", 5000
 PATIENCE = 60.0
 """Seconds that a server may take to answer before nothing is opened."""

@@ -1,4 +1,4 @@
-"""What people note of a run, or of the comparison of its cell with another: `notes.json` in its directory.
+"""Users' notes on a run, or on the comparison of its cell with another: `notes.json` in its directory.
 
 `{"note": "...", "pinned": true, "against": {KEY: {"note": "...", "pinned": false}}}`, KEY that of the other
 cell. Nothing else reads or writes the file, so a run may go on while somebody writes.
@@ -18,12 +18,12 @@ from workbench.tracking.run_dir import RunDir
 
 FILE = "notes.json"
 LONGEST = 2000
-"""Letters of a note."""
+"""Largest number of characters of a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """`bool(note)`: whether it says anything."""
+    """A note; `bool(note)` is False if it is empty."""
 
     note: str = ""
     pinned: bool = False

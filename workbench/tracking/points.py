@@ -1,4 +1,4 @@
-"""What a run directory gives a tracker: points of curves, settings, what the run is, what its study asks."""
+"""Data of a run directory for trackers: points of curves, settings, facts of the run, its study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.tracking.run_dir import MAX_NUMBER, RunDir, Status
 Point = tuple[str, float, float, int]
 """Metric, value, seconds, step."""
 OUTCOME = ("reason", "failure")
-"""What a run has only where it ended badly."""
+"""Fields that only failed runs have."""
 ENVIRONMENT = ("commit", "dirty", "decoder", "device", "device_name", "precision", "hostname")
 _T = TypeVar("_T")
 
@@ -62,7 +62,7 @@ def final(directory: RunDir) -> dict[str, float]:
 
 
 def run_name(identity: Mapping[str, Any]) -> str:
-    """What trackers call a run, such as `v0.90 t0.00 s0`; identity: `run.json`."""
+    """Name of a run in trackers, such as `v0.90 t0.00 s0`; identity: `run.json`."""
     axes, seed = identity.get("axes"), int(identity["seed"])
     return naming.brief(axes, seed) if axes else f"{identity['cell']} s{seed}"
 

@@ -35,18 +35,18 @@ from workbench.tracking.files import (
 )
 
 STATES = ("running", "complete", "failed", "interrupted", "pruned")
-"""`pruned`: stopped by a search because it lagged behind; neither failed nor missing."""
+"""States of a run. `pruned`: stopped by a search because it was poor; neither failed nor missing."""
 FAILURES = ("not_finite", "out_of_memory", "data", "disk", "killed", "hang", "error")
 
 MAX_NUMBER = 1e12
-"""Bound of steps, process numbers and seconds since 1970; what is above it was not written by a run."""
+"""Upper bound of steps, process numbers and seconds since 1970 in valid records."""
 MAX_UNPACKED_BYTES = 2 << 30
 """Bytes to which an archive of arrays may unpack; a small file that says more is no record of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a run stands; times in seconds, `started` and `updated` since 1970."""
+    """The state of a run; times in seconds, `started` and `updated` since 1970."""
 
     state: str
     failure: str | None = None
@@ -60,7 +60,7 @@ class Status:
     seconds: float = 0.0
     """Seconds on the training clock."""
     spent: float = 0.0
-    """Seconds of all attempts, start-up, evaluation and lost work included."""
+    """Seconds of all attempts, including start-up, evaluation and lost work."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

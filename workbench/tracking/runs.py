@@ -1,4 +1,4 @@
-"""The run table: one row a run, read from the run directories alone (no MLflow, no torch)."""
+"""The run table: one row for each run, read from the run directories alone (without MLflow and torch)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "updated": pl.Float64(),
     "seconds": pl.Float64(),
 }
-"""The columns that every table has, whatever the runs hold."""
+"""The columns that every table has, independent of the runs."""
 
 SAVE_SECONDS = 60.0
 """Between two writings of the kept rows by somebody who looks again and again at runs that go on."""
@@ -80,7 +80,7 @@ def load_runs(results: Path | str, study: str | None = None) -> pl.DataFrame:
 
 
 class _Kept(NamedTuple):
-    """One run as it was read."""
+    """One run as it was read from its files."""
 
     signature: Signature
     row: str

@@ -1,4 +1,4 @@
-"""What a shared page shows of clips: masks as runs recorded them, and clips that play.
+"""Media of a shared page: masks as runs recorded them, and playable clips.
 
 Everything becomes part of the page as a `data:` address. A clip is an animated WebP of the frames that the
 frame store has of it, which is what the models saw, so it plays whatever has become of the video files.
@@ -32,11 +32,11 @@ from workbench.report.pictures import worth_showing
 from workbench.tracking.run_dir import RunDir
 
 FRAME_MS = 250
-"""How long a frame of a clip stands, in milliseconds."""
+"""Duration of a frame of a clip in milliseconds."""
 CLIPS = 6
-"""Clips that one cell gets right and the other wrong, of each of two cells."""
+"""Number of clips for each of two cells that it gets right and the other gets wrong."""
 MASKS = 6
-"""Cells of which masks are shown."""
+"""Largest number of cells whose masks are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

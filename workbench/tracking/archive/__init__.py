@@ -1,8 +1,8 @@
-"""Runs as one small file: what answers and reports read of them, without weights, embeddings and pictures.
+"""Archives of runs: the files that answers and reports read, without weights, embeddings and images.
 
-The file is a zip archive of `runs/STUDY/` as it lies below a folder of results. It has the same bytes for the
-same runs: names are in order, times are none, and what is a fact of a machine (its name, its system, process
-numbers) is left out, or a digest (its name). Of `metrics.jsonl` it keeps the rows with evaluations.
+The file is a zip archive of `runs/STUDY/` from a folder of results. It has the same bytes for the same runs:
+names are sorted, times are fixed, and properties of the machine (its system, process numbers) are left out,
+or replaced by a digest (its name). It keeps the rows of `metrics.jsonl` with evaluations.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from workbench.tracking.run_dir import MAX_UNPACKED_BYTES, RunDir
 RECORDS = ("config.json", "environment.json", "run.json", "status.json", "summary.json")
 DESCRIPTIONS = ("study.json", "looks.json", "asked-*.json", "asked-*.py")
 LARGE = "embeddings.npz"
-"""Ending of the arrays that are left out: nothing in a report is made of them."""
+"""Suffix of the arrays that are left out, because reports do not use them."""
 METRICS = "metrics.jsonl"
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip archive can say."""
+"""The earliest time of a zip archive."""
 
 
 def archive(results: Path, studies: Sequence[str], file: Path) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def unpack(file: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def opened(place: Path) -> Iterator[Path]:
-    """A folder of results as it is; of an archive a temporary one, which is gone afterwards."""
+    """A folder of results; for an archive a temporary folder, which is removed afterwards."""
     if not place.is_file():
         yield place
         return
@@ -134,7 +134,7 @@ def _read(file: Path) -> dict[str, bytes]:
 
 
 def _check(file: Path, name: str) -> None:
-    """Refuses a name that is not `runs/STUDY/FILE` or `runs/STUDY/RUN/FILE`."""
+    """Raises `UserError` for a name that is not `runs/STUDY/FILE` or `runs/STUDY/RUN/FILE`."""
     first, *rest = name.split("/")
     if first != "runs" or len(rest) not in (2, 3):
         raise UserError(f"{file} is not an archive of runs: it holds {name[:80]!r}")

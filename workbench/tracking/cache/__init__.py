@@ -1,5 +1,5 @@
-"""What was read of a study's runs and computed from it, kept in files beside them for whoever looks next.
+"""Caches of what was read from a study's runs and computed from it, in files beside them.
 
-Nothing here is needed: what is missing, damaged or older than its run is read or computed again, and every
-file (`runs/STUDY/.*.parquet`, `.computed-*.json`) may be deleted at any time.
+The caches are optional: entries that are missing, damaged or older than their run are read or computed again,
+and every file (`runs/STUDY/.*.parquet`, `.computed-*.json`) may be deleted at any time.
 """

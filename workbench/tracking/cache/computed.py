@@ -1,4 +1,4 @@
-"""Results of slow pure functions, kept under a digest of all that they were computed from.
+"""Cached results of slow pure functions, under a digest of their inputs.
 
 `runs/STUDY/.computed-DIGEST.json`: the digest covers the values, the settings, and the code and libraries
 that compute, so that nothing has to be known of what has changed since.
@@ -26,9 +26,9 @@ from workbench.tracking.cache.rows import content_of
 from workbench.tracking.files import write_atomic
 
 WORTH_KEEPING = 0.2
-"""Seconds: what takes less is computed again."""
+"""Seconds of computation from which a result is cached."""
 MOST = 16
-"""Results that are kept of a study; the one that was asked for longest ago goes first."""
+"""Largest number of cached results of a study; the least recently used one is removed first."""
 _T = TypeVar("_T")
 
 

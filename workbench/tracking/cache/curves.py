@@ -1,4 +1,4 @@
-"""The evaluations of runs, which are few points of long curves: read once from `metrics.jsonl`."""
+"""Cached evaluations of runs, a few points of long curves, read once from `metrics.jsonl`."""
 
 from __future__ import annotations
 

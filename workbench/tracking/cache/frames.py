@@ -1,4 +1,4 @@
-"""The run table as it was built last: building it of thousands of rows takes a second."""
+"""The cached run table, because building it from thousands of rows takes a second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD: dict[str, pl.DataType] = {
 
 
 class Source(NamedTuple):
-    """What a row of the table was built from."""
+    """The source of a row of the table."""
 
     signature: Signature
     fields: str

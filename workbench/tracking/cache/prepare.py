@@ -1,4 +1,4 @@
-"""What the end of a run leaves ready, so that nobody who looks later waits for thousands of files."""
+"""Fills the caches at the end of each run, so that later readers need not read thousands of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.tracking.runs import keep_row
 
 
 class Leased(Protocol):
-    """What is needed of a lease: the run directory."""
+    """The part of a lease that is needed: the run directory."""
 
     @property
     def directory(self) -> RunDir: ...

@@ -1,4 +1,4 @@
-"""What each query of each run contributes to a metric, read once from the files of the runs."""
+"""Cached values of metrics for each query of each run, read once from the files of the runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Answered:
-    """What one run answered."""
+    """The answers of one run."""
 
     values: np.ndarray
     """[Q] as they lie in the file, or what each query contributes to a metric."""
@@ -40,9 +40,9 @@ class Answered:
 
 
 class QueryValues:
-    """What the queries of a study's runs contribute to metrics.
+    """Values of metrics for the queries of a study's runs.
 
-    Each file is read once, for whoever looks again and again, and for the next who looks.
+    Each file is read once, for repeated reads of this process and of later ones.
     """
 
     def __init__(self) -> None:

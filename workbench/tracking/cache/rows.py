@@ -1,4 +1,4 @@
-"""One row a run of what was read from some of its files, kept beside the runs of a study.
+"""Cached rows, one for each run, of values from some of its files, beside the runs of a study.
 
 `runs/STUDY/.NAME.parquet` holds most rows; those that came since are lines of `.NAME.tail.jsonl`, so that a
 run that ends costs one line. A row carries the times, sizes and file numbers of the files that it was read
