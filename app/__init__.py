@@ -1,11 +1,12 @@
 """The dashboard: `streamlit run app/dashboard.py [-- RESULTS]`, by default `$WORKBENCH_RESULTS` or `results`.
 
 Its settings are in `app/.streamlit/config.toml`, which counts wherever it is started: it listens on this
-machine only. It reads run directories only, never the tracker, and loads no torch; all that it writes is
-`notes.json`, what people note of a run or a comparison, which MLflow then gets as tags. Where runs were sent
-to a tracking server, their pages link into its UI; `$WORKBENCH_MLFLOW_UI` names one over a store in a file.
+machine only. It reads run directories only, never the tracker, and loads no torch; it only writes
+`notes.json`, users' notes on runs and comparisons, which MLflow then receives as tags. If runs were sent to a
+tracking server, their pages link to its UI; `$WORKBENCH_MLFLOW_UI` is the address of a UI for a store in a
+file.
 
-A view is one file in `app/views/`, found by itself:
+A view is one file in `app/views/`, which is found automatically:
 
     TITLE = "Effects"        # name in the navigation
     ORDER = 20               # optional: order there, small first (default 100)
@@ -16,7 +17,7 @@ A view is one file in `app/views/`, found by itself:
 
 Its name in the address is the name of the file: `?view=effects&study=mask_ratio`.
 
-`runs` (`app.runs.Runs`) is what there is to see: the chosen study, its run table, `study.json` as `asked`
+`runs` (`app.runs.Runs`) gives access to the data: the chosen study, its run table, `study.json` as `asked`
 (None without one), `answer()`, `curves()`, `directory()`. `render` is called only when there is a study.
 
 A comparison lives in the address. Views ask for each choice with `app.address`:

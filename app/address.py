@@ -1,4 +1,4 @@
-"""The comparison in the address: every choice is a query parameter, checked against what exists.
+"""The state of a page in its address: every choice is a query parameter, checked against the options.
 
 Parameters: `study`, `view`, and those that the views ask for. A value that is not among the options is
 dropped and the default is shown; one sentence says so (`complaints`) where a person's address asked for it,
@@ -25,7 +25,7 @@ Form = Literal["select", "buttons", "radio"]
 Given = str | float | Sequence[str]
 
 LASTING = ("study", "metric")
-"""Parameters that a link into another view takes along."""
+"""Parameters that links to other views keep."""
 
 _COMPLAINTS = "address: complaints"
 _FOLLOWED = "address: followed"
@@ -35,11 +35,11 @@ _NOW = "address: now"
 AUTO = "auto"
 """Parameter: names of parameters whose values are defaults that were written into the address."""
 _LONGEST = 60
-"""Letters of a refused value that are repeated to the reader."""
+"""Largest number of characters of a rejected value in a message."""
 
 
 def begin() -> None:
-    """Once at the start of a page: no complaints yet."""
+    """Called once at the start of a page: clears the complaints."""
     st.session_state[_COMPLAINTS] = []
 
 
@@ -63,7 +63,7 @@ def commit() -> None:
 
 
 def given(name: str) -> list[str]:
-    """What the address says of a parameter, unchecked; empty where it says nothing."""
+    """The values of a parameter in the address, unchecked; empty if there are none."""
     return list(_now().get(name, ()))
 
 

@@ -1,4 +1,4 @@
-"""What the browser does by itself: controls for all clips of a page, a menu that closes on telephones."""
+"""Scripts that run in the browser: controls for all clips of a page, a menu that closes on phones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def player() -> None:
 
 
 def close_menu(place: str) -> None:
-    """On a telephone the menu covers the page, so it closes once another place has been chosen in it."""
+    """Closes the menu after a choice, because it covers the page on a phone."""
     st.components.v2.component("close_menu", js=_MENU_JS)(
         key="close menu",
         data={"place": place},  # a bare text would have Streamlit import pandas to see what it is

@@ -1,4 +1,4 @@
-"""Clips that play: where the prepared data of a run lie, and a player for one clip."""
+"""Playable clips: the prepared data of a run, and a player for one clip."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from workbench.errors import UserError
 from workbench.inspection.clips import PLAYABLE, Clips, frames_path, open_clips
 
 WIDTH = 240
-"""Pixels of a clip on the page."""
+"""Width of a clip on the page in pixels."""
 MOST = 500
-"""Clips of a split to choose from."""
+"""Largest number of clips of a split in a choice."""
 
 
 def data_root(runs: Runs) -> Path:
@@ -49,7 +49,7 @@ def _making(runs: Runs, run: str) -> str:
 
 
 def clips_or_sentence(runs: Runs, run: str) -> Clips | None:
-    """As `clips_of`, but what is missing is said on the page and the rest goes on without."""
+    """As `clips_of`, but missing clips are reported on the page, which continues without them."""
     try:
         clips = clips_of(runs, run)
         if not clips.named:

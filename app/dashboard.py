@@ -1,4 +1,4 @@
-"""Entry of the dashboard: finds the views, the study and what the address asks for, and shows it."""
+"""Entry point of the dashboard: finds views and study, reads the address, and shows the page."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _settle(study: str, view: str) -> None:
 
 
 def _wait(store: Store) -> None:
-    """Follows when the first study is there."""
+    """Reloads the page when the first study exists."""
     if store.studies():
         st.rerun()
 
@@ -133,7 +133,7 @@ def _watch(runs: Runs, follows: bool) -> None:
 
 
 def _since(runs: Runs, now: Runs, new: Sequence[str]) -> str:
-    """What is newer than the page, in words."""
+    """A sentence on changes since the page was made."""
     said = [f"A study has begun since: {', '.join(new)}."] if new else []
     if now.version != runs.version:
         more = now.done.height - runs.done.height
@@ -194,7 +194,7 @@ def _latest(results: Path, studies: tuple[str, ...]) -> str:
 
 
 def _empty(results: Path) -> None:
-    """What to do where there is no study: how to unpack an archive, else how to make the first runs."""
+    """Instructions if there is no study: how to unpack an archive, else how to make the first runs."""
     if results.is_file():
         _packed(results)
         return

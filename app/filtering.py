@@ -14,10 +14,10 @@ _CONDITION = re.compile(
     r"(?P<name>[^\s<>=]+)\s*(?P<sign>[<>]=?)\s*(?P<number>[+-]?\d*\.?\d+(?:e[+-]?\d+)?)(?=\s|$)"
 )
 _HALF = re.compile(r"[^\s<>=]*\s*[<>]=?\s*[^\s<>=]*")
-"""What is left of a condition that lacks its name or its number."""
+"""Pattern of a condition without its name or its number."""
 _SIGNS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 _FIRST = ("metric.test/", "axis.", "metric.", "")
-"""Beginnings of the columns among which a name is looked for, in this order."""
+"""Prefixes of the columns in which a name is searched, in this order."""
 
 
 def narrowed(table: pl.DataFrame, text: str, within: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:

@@ -1,4 +1,4 @@
-"""Frames of clips, small as models see them, drawn so large that each pixel shows."""
+"""Frames of clips at the size that models read, enlarged so that each pixel is visible."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import streamlit as st
 from app.markdown import escaped
 
 SIDE = 192
-"""Least pixels of a frame on the page, so that a small one is not blurred."""
+"""Smallest side of a frame on the page in pixels, so that small frames are not blurred."""
 WIDTH = 100
 """Width of a column of frames in pixels; three fit side by side on a phone."""
 GAP = 6
 
 
 def enlarged(frame: np.ndarray) -> np.ndarray:
-    """Whole pixels, no interpolation."""
+    """The frame enlarged by a whole factor, without interpolation."""
     times = max(1, SIDE // len(frame))
     return frame.repeat(times, 0).repeat(times, 1)
 

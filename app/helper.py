@@ -1,4 +1,4 @@
-"""What needs torch is asked of one helper process, shared by all sessions; the page itself loads none."""
+"""Requests that need torch go to one helper process, shared by all sessions; pages do not import torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEADLINE = 120.0
 
 
 def ask(**task: Any) -> tuple[dict[str, Any], bytes]:
-    """The helper's answer, kept for the next time; `UserError` where there is none."""
+    """The helper's answer, cached. Raises `UserError` if there is none."""
     return _answered(json.dumps(task))
 
 

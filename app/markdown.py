@@ -1,4 +1,4 @@
-"""Any text made harmless for Markdown."""
+"""Escaping of texts for Markdown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Cells that the reader has marked: in any picture or table of a page, and then seen in all of them.
+"""Cells that the reader has marked in a figure or table; they are highlighted in all of them.
 
-They are the parameter `marked` of the address, so that a link shows them and the next view has them too.
+They are the parameter `marked` of the address, so that links and the next view keep them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HINT = (
 )
 PARAMETER = "marked"
 _WHERE = "marked: where"
-"""Name of the picture or table in which the reader has marked something last."""
+"""Name of the figure or table in which the reader has made the latest mark."""
 
 
 def figure(runs: Runs, answer: Answer, picture: Picture, *, first: bool = False) -> None:

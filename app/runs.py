@@ -1,7 +1,7 @@
-"""What there is to see: the studies in a results folder, and everything about the chosen one.
+"""Data for the views: the studies in a results folder, and the chosen one.
 
-What depends on ended runs alone is computed again only when another run ends, not whenever one that goes on
-reports a step.
+Results that depend only on ended runs are computed again only when another run ends, not whenever a running
+one reports a step.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _spinner(text: str) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """The chosen study at one moment."""
+    """The chosen study at one time."""
 
     results: Path
     studies: tuple[str, ...]

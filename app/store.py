@@ -1,4 +1,4 @@
-"""What the process has read from a results folder, for all sessions."""
+"""Cached data from a results folder, for all sessions of the process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workbench.tracking.files import check_name
 from workbench.tracking.runs import RunTable
 
 REFRESH = 2.0
-"""Seconds for which what was read counts as fresh."""
+"""Seconds for which data count as fresh."""
 QUICK = 0.1
 """Seconds of a look at the run directories; where it takes longer, the next one waits so much longer, so that
 looking takes a twentieth of one core at most."""
@@ -35,11 +35,11 @@ class Seen:
     """A study as it was read."""
 
     at: float
-    """When, by the monotonic clock."""
+    """Time of reading, by the monotonic clock."""
     table: pl.DataFrame
     asked: StudyRecord | None
     problem: str
-    """Why there is no `asked`."""
+    """Why `asked` is missing."""
     smoke: frozenset[str]
     """Keys of cells that smoke tests alone have asked for."""
     description: tuple[int, int]

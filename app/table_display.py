@@ -1,4 +1,4 @@
-"""How tables are shown: numbers as numbers, so that they sort, and words that no spreadsheet runs."""
+"""Display of tables: numbers as numbers, so that they sort, and text that spreadsheets do not execute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the views share: choices with one meaning everywhere, figures and tables with downloads."""
+"""Widgets that views share: choices with the same meaning everywhere, figures and tables with downloads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOCKS = {"step": "steps", "pflops": "FLOPs", "seconds": "seconds"}
 LIGHT, DARK = "#31333f", "#fafafa"
 """Text on a light ground and on a dark one, both far above a contrast of 4.5:1."""
 WHOLE = 24
-"""Up to so many rows a table is shown without scrolling."""
+"""Number of rows up to which a table is shown without scrolling."""
 MANY = 200
 """Number of cells above which figures that browsers draw slowly are made only on request."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}

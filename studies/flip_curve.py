@@ -1,12 +1,11 @@
 """Does hiding video pay as in FLIP (arXiv:2212.00794)? Varies ratio, batch, tuning, reconstruction. 9 cells.
 
 All cells train for eight epochs and are compared by `t2v_r1`; FLOPs differ on purpose, and so does memory if
-the batch size is the same. `enlarged` compensates for hidden tokens: a batch of as many visible tokens as
-the unmasked one has (128 clips, 256 at 50 %, 512 at 75 %), at a learning rate that grows as the batch
-does. To this, `tuning` adds 0.4 unmasked epochs, for which warm-up and cosine decay of the learning
-rate restart at the full peak, and `reconstruction` a small decoder for the hidden pixels. Read
-`cost/peak_memory_gb` for whether memory is equal, and `cost/train_pflops` and
-`speed/train_seconds` for what is saved.
+the batch size is the same. `enlarged` compensates for hidden tokens: a batch of as many visible tokens as the
+unmasked one has (128 clips, 256 at 50 %, 512 at 75 %), at a learning rate that grows as the batch does. To
+this, `tuning` adds 0.4 unmasked epochs, for which warm-up and cosine decay of the learning rate restart at
+the full peak, and `reconstruction` a small decoder for the hidden pixels. Read `cost/peak_memory_gb` for
+whether memory is equal, and `cost/train_pflops` and `speed/train_seconds` for what is saved.
 
 Differs from the paper: its metrics are zero-shot accuracies on images, ours is the retrieval of clips; the
 length of the tuning, how the rate grows, the weight of the reconstruction and its decoder are our choice.

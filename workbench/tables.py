@@ -90,7 +90,7 @@ def differences(runs: pl.DataFrame, cells: Mapping[str, str]) -> pl.DataFrame:
 
 
 def number(value: Any) -> str:
-    """A value as people read it: about four digits, an empty field for what is missing."""
+    """A value in readable form: about four digits, an empty field for missing values."""
     if value is None:
         return ""
     if not isinstance(value, float):
@@ -154,7 +154,7 @@ def rounded(mean: float) -> float:
 
 
 def duration(seconds: float) -> str:
-    """As one would say it: 8 s, 12 min, 3 h 20 min."""
+    """A duration in words: 8 s, 12 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Several studies in one table and one picture, paired where they were asked the same queries.
+"""Several studies in one table and one figure, paired if they have the same queries.
 
 It is the same answer as in `python -m workbench.report STUDY STUDY`.
 """

@@ -1,1 +1,1 @@
-"""The parts of the view Predictions, a file for each thing that models predict: `show(asked)`."""
+"""Parts of the view Predictions, one file for each kind of prediction: `show(asked)`."""

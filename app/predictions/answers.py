@@ -1,4 +1,4 @@
-"""A model's answers to the questions about a clip, with what it thought of the other options."""
+"""A model's answers to the questions about a clip, with its scores of the other options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from workbench.inspection.outputs import read_given
 from workbench.tasks.video_qa import WAYS
 
 SHOWN = 5
-"""Options of a question on the page, the right one besides."""
+"""Number of options of a question on the page, in addition to the right one."""
 WIDTH = 300
-"""Pixels of a question."""
+"""Width of a question in pixels."""
 HOW = {
     "answer": "Scores are the model's logits of the possible answers.",
     "match": "Each option was read as a statement; scores are how much more it matches the clip than not.",

@@ -1,4 +1,4 @@
-"""The caption that a model writes for a clip, beside the references, its words judged in words."""
+"""A model's caption for a clip, beside the references, with verdicts on its words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.inspection.outputs import Piece, pieces, read_written, shared
 
 
 def show(asked: Request) -> None:
-    """What was stored when the run was tested, else what it writes now."""
+    """Shows the caption stored at the run's test, else a caption generated now."""
     left, right = st.columns([1, 3])
     with left:
         asked.play()

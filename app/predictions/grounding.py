@@ -1,4 +1,4 @@
-"""When a model finds what happens in a clip, on a line of time beside when it truly happens."""
+"""Predicted times of the actions in a clip on a time line, beside the true times."""
 
 from __future__ import annotations
 

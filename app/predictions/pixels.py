@@ -1,4 +1,4 @@
-"""A clip under a mask as in training, what a model predicts in the hidden places, and the true frames."""
+"""A clip under a mask as in training, the model's predictions at hidden positions, and the true frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.predictions.request import Request
 from workbench.inspection.outputs import objective
 
 DRAWS = 100
-"""Number of the last mask that can be drawn."""
+"""Largest mask seed."""
 
 
 def show(asked: Request) -> None:

@@ -1,4 +1,4 @@
-"""Where a model finds whom a caption names, frame by frame, beside the true positions of the actors."""
+"""Points of a model for the actor that a caption names, in each frame, beside the true positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run and the clip that it is asked about."""
+"""A request for a prediction: a run and a clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames and patches a model reads of a clip beside its caption, and what it drops."""
+"""Frames and patches of a clip that a model reads with its caption, and those that it drops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.predictions.pointing import FOUND
 from app.predictions.request import Request
 
 DRAWS = 100
-"""Number of the last mask."""
+"""Largest mask seed."""
 
 
 def show(asked: Request) -> None:

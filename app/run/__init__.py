@@ -1,1 +1,1 @@
-"""The page of one run: `page` shows all about it, `notes` what people noted of it."""
+"""The page of one run: `page` shows the run, `notes` users' notes on it."""

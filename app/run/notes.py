@@ -15,7 +15,7 @@ from workbench.tracking.notes import LONGEST, Note
 from workbench.tracking.run_dir import RunDir
 
 TIMEOUT = 120
-"""Seconds that MLflow is waited for; loading it takes some."""
+"""Time limit for MLflow in seconds, including its import."""
 
 
 def of(runs: Runs) -> dict[str, dict[str, Note]]:

@@ -1,4 +1,4 @@
-"""Everything about one run, below the table of runs."""
+"""The page of one run, below the table of runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from workbench.metrics import score
 from workbench.tracking.run_dir import RunDir
 
 MLFLOW_UI = "WORKBENCH_MLFLOW_UI"
-"""Environment variable: where the MLflow UI answers, e.g. `http://127.0.0.1:5000`."""
+"""Environment variable: address of the MLflow UI, e.g. `http://127.0.0.1:5000`."""
 PARTS = {
     "curves": "Curves",
     "masks": "Masks",
@@ -37,7 +37,7 @@ PARTS = {
 
 
 def show(runs: Runs, name: str) -> None:
-    """Everything about one run; looks anew at what is still running."""
+    """Shows one run; refreshes while it is running."""
     runs = runs.now()
     row = next(iter(runs.table.filter(pl.col("run") == name).iter_rows(named=True)), None)
     if row is None:
@@ -101,7 +101,7 @@ def _standing(row: dict[str, Any]) -> None:
 
 
 def _mlflow(directory: RunDir) -> None:
-    """Where MLflow shows the run: a link where its UI has an address, else what serves its store."""
+    """A link to the run in MLflow if its UI has an address, else the command that serves its store."""
     try:
         known = directory.read_json("mlflow.json")
     except UserError:

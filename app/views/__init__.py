@@ -1,1 +1,1 @@
-"""The views, one a file; see `app` for what a view is."""
+"""The views, one file each; `app` defines what a view is."""

@@ -1,5 +1,6 @@
-"""Cells side by side: what differs, how they learn, and the clips that one gets right and the other wrong; or
-those of several studies in one table."""
+"""Comparison of cells: settings, learning curves, and clips that one gets right and the other wrong.
+
+It also shows cells of several studies in one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What quality costs: the Pareto front, cells at an equal budget, and what a mask ratio does not tell."""
+"""Quality and cost: the Pareto front, cells at an equal budget, and costs that a mask ratio does not show."""
 
 from __future__ import annotations
 

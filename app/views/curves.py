@@ -25,10 +25,10 @@ FOLLOWS = True
 REFRESH = 5
 """Seconds between looks at runs that are under way."""
 MOST = 7
-"""Cells at once: there are as many colours."""
+"""Largest number of cells, as there are as many colours."""
 LOSS = "train/loss"
 SMOOTHING = 0.9
-"""At first, of what is noted at every step."""
+"""Default smoothing of metrics that are recorded at every step."""
 FEW = 10
 """Smallest number of points of a loss curve; runs from an archive have fewer."""
 ARCHIVED = "Runs from an archive have only what was recorded together with an evaluation."

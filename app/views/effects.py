@@ -1,4 +1,4 @@
-"""What each choice does: the metric over an axis, as a map, against the baseline, and on average."""
+"""Effects of choices: the metric over an axis, as a map, against the baseline, and on average."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TITLE = "Effects"
 ORDER = 20
 
 COSTS = (pictures.THROUGHPUT, pictures.PER_CLIP, pictures.FLOPS)
-"""What a choice costs, beside what it brings."""
+"""Cost metrics that are shown beside the metric."""
 
 PICTURES: dict[str, Callable[[Answer], Picture | None]] = {
     "sweep": pictures.sweep,
@@ -33,7 +33,7 @@ PICTURES: dict[str, Callable[[Answer], Picture | None]] = {
     "interactions": partial(pictures.factors, interactions=True),
     "parallel": lambda answer: pictures.parallel(answer, answer.asked.reads),
 }
-"""Those that hang on nothing but the answer."""
+"""Figures that depend only on the answer."""
 
 
 def render(runs: Runs) -> None:

@@ -1,4 +1,4 @@
-"""Any masking at any ratio on a clip of the data: what the encoder sees, and what that leaves to compute."""
+"""Any masking at any ratio on a clip: the visible patches, and the remaining computation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDER = 60
 MOST_HIDDEN = 0.99
 """Upper end of the sliders, because at 1 the encoder would have nothing to read."""
 OFF = 0.005
-"""Share by which what is hidden may differ from what was asked for without a word."""
+"""Largest difference of the hidden share from the ratio without a note."""
 
 HIDDEN = {
     "drop": "Hidden patches are dropped before the encoder, which never computes them.",
@@ -34,7 +34,7 @@ HIDDEN = {
     "mask.",
     "zero": "Hidden patches are read as black; the encoder computes as much as without a mask.",
 }
-"""What becomes of hidden patches, by the recipe's `video.hidden`."""
+"""Treatment of hidden patches, by the recipe's `video.hidden`."""
 FLOPS = "Video encoder GFLOPs"
 ABOUT = {
     FLOPS: "Forward, of one clip embedded with this mask. What a recipe leaves out further on within its "

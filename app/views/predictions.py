@@ -1,4 +1,4 @@
-"""What a trained model makes of one clip: hidden patches, a caption, answers, where, when, what it reads."""
+"""Predictions of a trained model for a clip: hidden patches, caption, answers, points, times, selection."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ TITLE = "Predictions"
 ORDER = 55
 
 LONGEST = 100
-"""Letters of the words that a clip is looked for by."""
+"""Largest number of characters in the search for a clip."""
 
 
 class Kind(NamedTuple):
-    """One thing that models predict."""
+    """A kind of prediction."""
 
     words: str
     needs: tuple[tuple[str, ...], ...]
     """Alternatives, each the methods that a recipe must define."""
     without: str
-    """What is said of a recipe that has none of them."""
+    """Text for a recipe that has none of them."""
 
     @property
     def able(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A query and the gallery as a run, or two, rank it: what comes first, and what it was confused in."""
+"""A query and its gallery as ranked by one or two runs, and the attributes that were confused."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ORDER = 50
 SHOWN = 10
 PER_ROW = 5
 BESIDE = 3
-"""Clips in a row of each run where two are shown."""
+"""Clips in a row of each run if two runs are shown."""
 LONGEST = 300
-"""Letters of a sentence of one's own."""
+"""Largest number of characters of the user's own sentence."""
 WAYS = {"t2v": "clips for a caption", "v2t": "captions for a clip"}
 
 
 class Ranked(NamedTuple):
-    """A run with what it left behind of the test split."""
+    """A run with its embeddings of the test split."""
 
     run: str
     name: str

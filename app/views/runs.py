@@ -1,4 +1,4 @@
-"""The runs: a table to sort, filter and choose from, and below it everything about one of them."""
+"""The runs: a table to sort, filter and choose from, and below it the page of one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the study stands: its question, its answer, and which runs are done, running, failed or missing."""
+"""State of the study: its question, its answer, and which runs are done, running, failed or missing."""
 
 from __future__ import annotations
 

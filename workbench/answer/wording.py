@@ -1,8 +1,8 @@
-"""The sentences that say what was found and how certain it is: comparisons and answers.
+"""Sentences on results and their certainty: comparisons and answers.
 
-Those on effects, verdicts and registered contrasts are in `workbench.answer.sentences`; what limits an
-answer, and what its intervals are about, is said in `workbench.answer.caveats`. There are no sentences on
-certainty elsewhere. These files are given numbers and kinds and make words of them.
+Sentences on effects, verdicts and registered contrasts are in `workbench.answer.sentences`; those on
+limitations and on kinds of intervals are in `workbench.answer.caveats`. There are no sentences on certainty
+elsewhere. These modules convert numbers and kinds to words.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ WITHOUT_INTERVAL: Mapping[stats.Outcome, str] = {
 }
 """Why the verdict on a figure without an interval is open."""
 ONE_SEED = "not claimed: one seed"
-"""Beside a difference in the models of one seed, however large it is."""
+"""Shown beside every difference of models with one seed."""
 
 
-# What is tested together, and intervals
+# Families of tests, and intervals
 
 
 def percent(level: float) -> str:
-    """As in "95 %" and "98.3 %"."""
+    """A level in percent, such as "95 %" or "98.3 %"."""
     return f"{100 * level:.3g} %"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a study. Each is a table function, which is tested, and a figure function, which draws it.
+"""Figures of a study. Each has a table function, which is tested, and a figure function, which draws it.
 
     sweep    the metric over an axis, with intervals; also over budgets (`scaling_table`)
     grid     the metric over two axes as a map
@@ -9,7 +9,8 @@
     parallel every cell as a line through its choices to what it reached
 
 `tables` makes the tables, `interactive` draws them with plotly (for pages and the dashboard), `paper` with
-matplotlib (PDF and PNG). Table functions return None where a study lacks the axes for a picture. No torch.
+matplotlib (PDF and PNG). Table functions return None if a study lacks the axes for a figure. Torch is not
+needed.
 """
 
 from workbench.figures.interactive import (

@@ -1,4 +1,4 @@
-"""The pictures drawn by plotly, from the tables of `workbench.figures.tables`.
+"""Figures drawn by plotly, from the tables of `workbench.figures.tables`.
 
 `customdata` of each point that stands for a cell ends with the cell's key.
 """
@@ -39,7 +39,7 @@ from workbench.metrics import score
 
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 LINE = 18
-"""Pixels of a line of text."""
+"""Height of a line of text in pixels."""
 FIELD, BESIDE = (56, 54), (70, 206)
 """Pixels, across and down, of a field of a map with a number and its interval, and of what is around it."""
 
@@ -239,7 +239,7 @@ def curves_figure(
 
 
 def _band(part: pl.DataFrame, clock: str, colour: str, group: str) -> go.Scatter:
-    """The area between the least and the most, once around."""
+    """The area between minimum and maximum as a closed outline."""
     x = part[clock].to_list()
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return go.Scatter(
@@ -286,7 +286,7 @@ def effects_figure(table: pl.DataFrame, *, title: str, rule: str = HOLM) -> go.F
 
 
 def finished(figure: go.Figure) -> go.Figure:
-    """A figure in the look of all: font, room (telephones show plotly's buttons above), legend below."""
+    """The figure in the common style: font, margins (phones show plotly's buttons above), legend below."""
     figure.update_xaxes(exponentformat="none")  # 0.0003, not 300µ
     return figure.update_layout(
         template="plotly_white",

@@ -1,6 +1,6 @@
-"""The pictures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`.
+"""Figures drawn by matplotlib for PDF and PNG, from the tables of `workbench.figures.tables`.
 
-Whoever offers such files imports it, and matplotlib comes only once one is drawn: it is slow to import.
+matplotlib is imported only when a figure is drawn, because its import is slow.
 """
 
 from __future__ import annotations

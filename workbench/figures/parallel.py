@@ -1,4 +1,4 @@
-"""Parallel coordinates: every cell a line through its choices, its cost and what it reached."""
+"""Parallel coordinates: every cell is a line through its choices, its cost and its metric."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from workbench.figures.style import SCALE, label, safe, value_text
 EQUAL = 0.02
 """Numbers that differ by less, relatively, are equal by design."""
 LONGEST = 12
-"""Letters to which the name of a level is cut."""
+"""Number of characters to which the name of a level is truncated."""
 NONE = "–"
 """Shown for a cell that lacks an axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One upright line: where each cell crosses it."""
+    """One vertical axis and the position of each cell on it."""
 
     name: str
     """In words."""
     values: tuple[float, ...]
     ticks: tuple[str, ...] = ()
-    """Words at 0, 1, 2, ... where the values are levels; empty where they are numbers."""
+    """Words at 0, 1, 2, ... if the values are levels; empty if they are numbers."""
 
     def scaled(self) -> list[float]:
         """The values between 0 and 1."""

@@ -1,5 +1,6 @@
-"""Names beside points, of which none covers another one or a point: of a picture for print all of them, of
-one for a screen, whose width nobody knows, those that have room at any."""
+"""Labels of points that cover neither each other nor a point.
+
+Figures for print have all labels; figures for screens, whose width is unknown, only those that always fit."""
 
 from __future__ import annotations
 
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
 SIZE = 8
 """Font size in points."""
 RADII = (6, 12, 19, 27, 36, 46, 57, 69)
-"""How far a name may stand from its point, in points; the nearest free place is taken."""
+"""Distances of a label from its point, in points; the nearest free position is used."""
 DIRECTIONS = 16
 LINE_FROM = 12
-"""A name that stands so far away is connected with its point."""
+"""Distance from which a label is connected with its point."""
 POINT = 5
-"""Half of the side of the square that a point takes."""
+"""Half of the side of the square around a point."""
 
 
 MOST_NAMES = 8
 """Names in a panel of a screen; of more, those on the front alone, and the others where somebody points."""
 SHORT = 4
-"""Letters of what is no name but a number, for which there is room at every point."""
+"""Number of characters of a label that fits at every point, such as a number."""
 
 
 def screen_names(points: pl.DataFrame, panel: pl.DataFrame) -> dict[str, Any]:

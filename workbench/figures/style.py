@@ -1,4 +1,4 @@
-"""What all pictures share: colours, labels with units, names made harmless."""
+"""The style of all figures: colours, labels with units, escaped names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench import tasks
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ as well."""
 SCREEN_COLOURS = (*COLOURS[:-1], "#777777")
-"""The same for pages, whose ground may be light or dark."""
+"""The same for pages, whose background may be light or dark."""
 MARKERS = "osD^vPX"
 PLOTLY_MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot")
@@ -35,9 +35,9 @@ CLOCKS = ("step", "pflops", "seconds")
 """The x axes of learning curves."""
 
 LONGEST = 52
-"""Letters to which a name in a picture is cut."""
+"""Number of characters to which a name in a figure is truncated."""
 ONE_LINE = 32
-"""Letters that stand on one line where there may be several."""
+"""Number of characters of a line of a multi-line label."""
 BESIDE_AXIS = 42
 """Letters of a title on one line along an axis of usual length."""
 

@@ -1,4 +1,4 @@
-"""The tables behind the pictures. All take `cells` as `workbench.tables.cell_table` makes them."""
+"""The tables behind the figures. All take `cells` in the form of `workbench.tables.cell_table`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from workbench.stats import Comparison, FactorEffects, ParetoPoint
 
 MOST_PANELS = 4
 MOST_CURVES = 7
-"""There are as many colours."""
+"""Largest number of curves, as there are as many colours."""
 MOST_COLUMNS = 12
-"""Columns of a map whose numbers can still be read."""
+"""Largest number of columns of a map with readable numbers."""
 MOST_EFFECTS = 40
 MOST_NAMED = 24
 """Points against a cost that have room for a word beside each."""
@@ -26,7 +26,7 @@ MOST_NAMED = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which axis goes where. Empty names stand for none."""
+    """The axes of a figure. Empty names mean none."""
 
     x: str
     connected: bool

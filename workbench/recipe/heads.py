@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from workbench.targets.precision import at_least_float32
 
-
 MAX_LOG_SCALE = torch.tensor(math.log(100.0)).item()
 """CLIP's bound of the logarithm of the inverse temperature, as float32 has it."""
 

@@ -2,12 +2,11 @@
 
 Only the paper's abstract and the fine-tuning part of the code could be read: the parts named there are here,
 but how they are computed is our choice. A clip has a long view (all frames) and a short view (a window of
-neighbouring ones).
-Moments (`moment`): the short view is pulled to those words of its caption that fit it best, away from the
-words of other captions. Relations (`relation`): clip and caption as a whole at two resolutions, fused(long,
-caption) and fused(short, caption with hidden words), predict each other, and no gradient goes to the
-predicted vector. The base losses: contrast (`vtc`), matching with hard negatives (`vtm`), hidden words
-(`mlm`), captions word by word (`lm`).
+neighbouring ones). Moments (`moment`): the short view is pulled to those words of its caption that fit it
+best, away from the words of other captions. Relations (`relation`): clip and caption as a whole at two
+resolutions, fused(long, caption) and fused(short, caption with hidden words), predict each other, and no
+gradient goes to the predicted vector. The base losses: contrast (`vtc`), matching with hard negatives
+(`vtm`), hidden words (`mlm`), captions word by word (`lm`).
 
 Both views come from the frames of a step: for the short one the other frames' patches are dropped before the
 encoder. So no additional frames need to be stored, the window keeps its true position in time, and it

@@ -1,12 +1,12 @@
 """LocVTP: video-text pre-training for temporal localization (arXiv:2207.10362).
 
 A clip is a row of time steps, a caption a row of words, all in one space. Coarse: the mean of the steps is
-aligned with the caption, with similar samples as soft positives (`vtc`). Fine: each step
-is pulled to the word of its own caption that fits it best, away from a few others of that caption, and each
-word to its best step (`fine`). The same loss is also computed with a positive that is a few positions
-further; learned vectors encode direction and length of the shift (`shifted`). The tail of another clip is
-pasted in at a random step, which has to be found (`splice`). Switches: the weights, and `targets`.
-`embed_steps` gives the steps for grounding.
+aligned with the caption, with similar samples as soft positives (`vtc`). Fine: each step is pulled to the
+word of its own caption that fits it best, away from a few others of that caption, and each word to its best
+step (`fine`). The same loss is also computed with a positive that is a few positions further; learned vectors
+encode direction and length of the shift (`shifted`). The tail of another clip is pasted in at a random step,
+which has to be found (`splice`). Switches: the weights, and `targets`. `embed_steps` gives the steps for
+grounding.
 
 Differs from the paper: after the released code, which its authors call uncleaned, as far as it differs; steps
 of a small ViT that sees all frames at once instead of snippets of a C3D, a small BERT instead of DistilBERT,

@@ -2,10 +2,9 @@
 
 The similarity of a set of captions to a clip is that of its most similar caption, and each clip ranks the
 sets of all clips (the convention of CLIP4Clip for MSVD, arXiv:2104.08860). `v2t_*` of the task `retrieval`
-rank single
-captions instead, so that two captions of one wrong clip count twice: R@1 is the same, R@5 and R@10 are
-higher here. Ties count against the model. Text-to-video is the same in both conventions: every caption is a
-query.
+rank single captions instead, so that two captions of one wrong clip count twice: R@1 is the same, R@5 and
+R@10 are higher here. Ties count against the model. Text-to-video is the same in both conventions: every
+caption is a query.
 """
 
 from __future__ import annotations

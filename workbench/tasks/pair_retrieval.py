@@ -5,9 +5,8 @@ There are two protocols, which the names of metrics give:
 - `rerank20_*`: a model that also embeds both sides selects the 20 best candidates of each query by cosine
   similarity; `match` ranks these, and a right answer that is not among them keeps its rank (as in ALBEF,
   arXiv:2107.07651, with another number of candidates). Only one of several right answers is judged.
-- `gallery100_*`: a model without trained embeddings judges all pairs of a
-  fixed gallery of 100 clips (fewer if the split has fewer), each with its first caption, sampled once with a
-  fixed seed.
+- `gallery100_*`: a model without trained embeddings judges all pairs of a fixed gallery of 100 clips (fewer
+  if the split has fewer), each with its first caption, sampled once with a fixed seed.
 
 Nothing is measured if the last stage has not trained `match` (the shared alignment changes the encoders below
 it). Ties count against the model.

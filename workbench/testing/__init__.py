@@ -1,4 +1,4 @@
-"""The tests that everything of ours passes, for what users add of their own; they need pytest.
+"""Contract tests, which all built-in components pass, for users' own components; they need pytest.
 
     from workbench.testing import recipe_contract
 

@@ -1,4 +1,4 @@
-"""What is asked of every data set, as tests: its index, its digest, its splits and its frames.
+"""Contract tests of data sets: index, digest, splits and frames.
 
 from workbench.testing import dataset_contract
 

@@ -1,4 +1,4 @@
-"""What is asked of every masking, of video or of text, as tests.
+"""Contract tests of maskings, of video and of text.
 
 from workbench.testing import masking_contract
 

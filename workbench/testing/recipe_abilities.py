@@ -1,4 +1,4 @@
-"""What is asked of recipes that embed, align or judge pairs."""
+"""Contract tests of recipes that embed, align or judge pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small world in which recipes are tested, and what the tests share."""
+"""The small setting of the tests of recipes, and helpers of these tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of every recipe, as tests: its losses, its draws, its hooks, its encoders.
+"""Contract tests of recipes: losses, random choices, hooks, encoders.
 
 from workbench.testing import recipe_contract
 

@@ -1,4 +1,4 @@
-"""What is asked of every task, as tests.
+"""Contract tests of tasks.
 
 from workbench.testing import task_contract
 

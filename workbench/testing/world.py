@@ -1,4 +1,4 @@
-"""A world small enough for tests: sixteen-pixel clips, one-block encoders, every recipe made tiny."""
+"""A small setting for tests: sixteen-pixel clips, one-block encoders, tiny recipes."""
 
 from __future__ import annotations
 
