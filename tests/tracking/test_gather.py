@@ -97,7 +97,7 @@ def test_what_is_at_work_on_either_side_is_left_alone(machine, tmp_path, capsys)
 def test_a_worker_that_comes_while_files_are_copied_keeps_its_directory(
     machine, tmp_path, monkeypatch, known
 ):
-    """Its run is either leased by nobody until the copy is in place, or stays with the worker who began it."""
+    """Its run is leased by nobody until the copy is in place, or stays with the worker who began it."""
     source = machine("one")
     ours = RunDir.of(tmp_path / "all", "mask", source.identity()["key"], source.identity()["seed"])
     if known:
