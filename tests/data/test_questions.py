@@ -273,7 +273,7 @@ class TestTraining:
         data = DataConfig(name="folder")
         assert describe(data, str(tmp_path)).known == frozenset()
         with pytest.raises(
-            UserError, match=r"data\.text='questions' does not go with folder: of each"
+            UserError, match=r"data\.text='questions' does not go with folder: questions about each clip"
         ) as caught:
             describe(replace(data, text="questions"), str(tmp_path))
         assert "\n" not in str(caught.value)
