@@ -6,7 +6,7 @@ from matplotlib.text import Text
 
 from workbench import figures, stats
 from workbench.figures import paper
-from workbench.figures.style import broken, label, wrapped
+from workbench.figures.style import BESIDE_AXIS, broken, label, wrapped
 
 
 def test_a_long_name_has_two_lines_and_a_title_is_whole_so_that_a_narrow_page_has_room():
@@ -85,7 +85,7 @@ def test_names_below_an_axis_for_a_paper_have_several_lines_or_are_turned_where_
 def test_the_title_of_an_axis_on_a_page_has_room_for_all_of_its_lines():
     sweep = figures.sweep_table(two_axes().rename({METRIC: LONG}), ["ratio", "strategy"], LONG)
     axis = figures.sweep_figure(sweep, axis="ratio", metric=LONG).layout.yaxis
-    assert axis.title.text == broken(label(LONG), 42)
+    assert axis.title.text == broken(label(LONG), BESIDE_AXIS)
     assert axis.title.text.count("<br>") == 1
     assert axis.automargin
 

@@ -276,8 +276,8 @@ class TestParts:
         assert first(4) == pytest.approx(first(1), rel=1e-5)
 
     @pytest.mark.parametrize(("recipe", "objective", "processes", "said"), [
-        ("simvtp", "recipe", 1, "of simvtp 'align', not 'recipe'"),
-        (ToyConfig(), "recipe", 1, "of toys none, not 'recipe'"),
+        ("simvtp", "recipe", 1, "for simvtp that is 'align', not 'recipe'"),
+        (ToyConfig(), "recipe", 1, "for toys that is none, not 'recipe'"),
         ("mac", "recipe", 4, "a batch of 24 does not divide into optim.accumulate=4 parts of 4 processes"),
     ])  # fmt: skip
     def test_what_compares_more_than_embeddings_is_refused(self, recipe, objective, processes, said):

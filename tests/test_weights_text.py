@@ -260,7 +260,9 @@ class TestStart:
         save("bert", tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
-        with pytest.raises(UserError, match="'gpt2', not a BERT, DistilBERT, RoBERTa or CLIP"):
+        with pytest.raises(
+            UserError, match="must be a BERT, DistilBERT, RoBERTa or CLIP, not a model of the kind 'gpt2'"
+        ):
             ours(tmp_path)
 
     def test_offline_the_sentence_says_how_to_go_on(self, tmp_path, monkeypatch):

@@ -142,7 +142,10 @@ class TestFamilies:
             ({"backbone": "vit_small_patch16_18x2_224"}, "several attentions"),
             ({"backbone": "owner/name"}, "hf-hub:owner/name"),
             ({"backbone": "local-dir:nowhere"}, "no plain ViT"),
-            ({"backbone": "videomae:nowhere", "pretrained": "timm"}, "video.pretrained='transformers'"),
+            (
+                {"backbone": "videomae:nowhere", "pretrained": "timm"},
+                "must be 'transformers' or empty, not 'timm'",
+            ),
             ({"pretrained": "transformers"}, "videomae:"),
         ],
     )

@@ -129,7 +129,11 @@ def digest(path):
 
 
 def in_mlflow(study):
-    """(key, seed) -> status and every curve of its MLflow run; asserts that there is one for each."""
+    """(key, seed) -> status and every curve of its MLflow run; asserts that there is one for each.
+
+    Points are in the order of their steps. MLflow returns them by their times, and a step that is repeated
+    after a kill keeps the time of its first training.
+    """
     client = MlflowClient(f"sqlite:///{study.results.resolve()}/mlflow.db")
     experiment = client.get_experiment_by_name(study.name)
     found = {}
@@ -137,7 +141,7 @@ def in_mlflow(study):
         identity = run.data.tags["wb.key"], int(run.data.tags["wb.seed"])
         assert identity not in found, "two MLflow runs of one cell and seed"
         curves = {
-            name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+            name: sorted((one.step, one.value) for one in client.get_metric_history(run.info.run_id, name))
             for name in run.data.metrics
             if not name.startswith(OF_THE_MACHINE)
         }

@@ -235,7 +235,7 @@ def test_captions_of_other_words_are_left_out_and_nothing_else_is_refused():
     captions = [say(*said(v)) for v in range(56)]
     part, found = asked(Numbered, captions=["a dog barks", *captions[1:]])
     assert found.files["order.npz"]["id"].tolist() == part.caption_ids[1:]
-    with pytest.raises(UserError, match="none of films is one"):
+    with pytest.raises(UserError, match="as in moving_shapes, and films has none"):
         evaluate(
             Judged(None, replace(part, captions=["a dog barks"] * 56, store=SimpleNamespace(name="films")))
         )

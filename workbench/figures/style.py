@@ -38,7 +38,7 @@ LONGEST = 52
 """Number of characters to which a name in a figure is truncated."""
 ONE_LINE = 32
 """Number of characters of a line of a multi-line label."""
-BESIDE_AXIS = 42
+BESIDE_AXIS = 38
 """Letters of a title on one line along an axis of usual length."""
 
 CLOCK_LABELS = {"step": "steps", "pflops": "training PFLOPs", "seconds": "training time (s)"}
@@ -71,12 +71,14 @@ def safe(name: str) -> str:
 
 def broken(title: str, letters: int = ONE_LINE) -> str:
     """For plotly, the whole title of an axis, on as many lines as a narrow page needs."""
-    return "<br>".join(html.escape(line, quote=False) for line in textwrap.wrap(title, letters))
+    return "<br>".join(
+        html.escape(line, quote=False) for line in textwrap.wrap(title, letters, break_on_hyphens=False)
+    )
 
 
 def fitted(title: str, letters: int = BESIDE_AXIS) -> str:
     """For matplotlib, the whole title of an axis, on as many lines as its length needs."""
-    return textwrap.fill(title, letters)
+    return textwrap.fill(title, letters, break_on_hyphens=False)
 
 
 def wrapped(name: str) -> str:

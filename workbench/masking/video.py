@@ -270,7 +270,7 @@ def check_ratio(what: str, ratio: float) -> None:
     """Raises `UserError` for a ratio outside [0, 1): at 1 the encoder would have nothing to read."""
     number = isinstance(ratio, int | float) and not isinstance(ratio, bool)
     if not (number and 0 <= ratio < 1):
-        raise UserError(f"a {what} mask ratio must be at least 0 and below 1, not {ratio!r}")
+        raise UserError(f"a {what} mask ratio must be a number in [0, 1), not {ratio!r}")
 
 
 def strategy(name: str) -> Callable[..., VideoMasking]:
