@@ -82,6 +82,7 @@ CHECKED = (
     "mask_strategy",
     "mac_claims",
     "mac_trend",
+    "flip_curve",
     "align_or_predict",
     "text_masking",
     "unmasked_tuning",
