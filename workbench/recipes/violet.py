@@ -8,13 +8,13 @@ positions that get much attention when everything is visible (`attended`; 0 swit
 
 Differs from the paper: the shared small core from a random start instead of a Video Swin Transformer and a
 trained BERT; patches of a ViT that sees all frames at once, without a class token for each frame; codes by
-k-means over the pixels of training patches instead of a dVAE's 8192; boxes fill the same share in every
-clip, and are below two thirds in time as well; attended masking counts words without padding; the choice of
-the caption shows all words, which takes one more read of the own one, because attended masking hides of a
-clip and its own caption together a fixed number, by which that caption would be known; that the positions
-hidden by attention were chosen with the own caption, which may tell it too once attention is sharp, is as in
-the released code; projections of the clip's mean token and of the class token of a caption read without a clip, trained by the stage `align` only,
-so that it can be compared with dual encoders.
+k-means over the pixels of training patches instead of a dVAE's 8192; boxes fill the same share in every clip,
+and are below two thirds in time as well; attended masking counts words without padding; the choice of the
+caption shows all words, which takes one more read of the own one, because attended masking hides of a clip
+and its own caption together a fixed number, by which that caption would be known; that the positions hidden
+by attention were chosen with the own caption, which may tell it too once attention is sharp, is as in the
+released code; projections of the clip's mean token and of the class token of a caption read without a clip,
+trained by the stage `align` only, so that it can be compared with dual encoders.
 """
 
 from __future__ import annotations
