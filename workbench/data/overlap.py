@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -51,7 +52,8 @@ def overlap(store: FrameStore, training: FrameStore, digests: Digests) -> Overla
     """Compares all clips of a data set with the training clips of another."""
     rows = np.unique(training.splits["train"].clips)
     alike = benchmark_of(store.name) == benchmark_of(training.name)
-    theirs = {_names(training, alike)[row] for row in rows} - {""}
+    names = _names(training, alike)
+    theirs = {names[row] for row in rows} - {""}
     found = np.array([name in theirs for name in _names(store, alike)], bool)
     places = _places(training, digests)
     same, known = _same_files(_places(store, digests), [places[row] for row in rows], digests)
@@ -89,20 +91,23 @@ def _same_files(
     by_size = defaultdict(list)
     for other in dict.fromkeys(others):
         by_size[_size(other, digests)].append(other)
-    contents: dict[Place, str] = {}
 
+    @cache
     def content(place: Place) -> str:
-        if place not in contents:
-            contents[place] = _content(place, digests)
-        return contents[place]
+        return _content(place, digests)
+
+    @cache
+    def contents(size: int) -> set[str]:
+        return {content(other) for other in by_size[size]}
 
     sizes = [_size(place, digests) for place in places]
-    found = np.zeros(len(places), bool)
+    found, complete = np.zeros(len(places), bool), True
     for row, (place, size) in enumerate(zip(places, sizes, strict=True)):
-        if size >= 0 and (candidates := by_size.get(size)):
-            found[row] = content(place) in {content(other) for other in candidates} - {""}
-    known = -1 not in sizes and -1 not in by_size and "" not in contents.values()
-    return found, known
+        if size >= 0 and size in by_size:
+            mine = content(place)
+            found[row] = bool(mine) and mine in contents(size)
+            complete &= bool(mine) and "" not in contents(size)
+    return found, complete and -1 not in sizes and -1 not in by_size
 
 
 def _size(place: Place, digests: Digests) -> int:
