@@ -37,6 +37,15 @@ MANY = 200
 """Number of cells above which figures that browsers draw slowly are made only on request."""
 ERRORS = {"seeds": "seeds", "queries": "queries", "seeds+queries": "both"}
 
+MASK_SEEDS = 100
+"""Largest seed of a mask that a slider offers."""
+
+
+def mask_seed() -> int:
+    """Slider for the seed of a mask; parameter `draw`."""
+    help = "Another seed samples another mask."
+    return round(address.number("draw", "Mask seed", 0.0, float(MASK_SEEDS), 0.0, help=help))
+
 
 def metric(runs: Runs, *, costs: Sequence[str] = (), beside: Sequence[Runs] = ()) -> str:
     """Parameter `metric`: which metric, without a split. costs: full names of further ones, such as speed;

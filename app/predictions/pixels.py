@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import address, frames
+from app import address, frames, widgets
 from app.markdown import escaped
 from app.predictions.request import Request
 from workbench.inspection.outputs import objective
-
-DRAWS = 100
-"""Largest mask seed."""
 
 
 def show(asked: Request) -> None:
@@ -39,9 +36,9 @@ def _draw() -> int:
     """The seed of the mask; a button goes to the next one."""
     slider, button = st.columns([3, 2], vertical_alignment="bottom")
     with slider:
-        help = "Another seed samples another mask."
-        number = round(address.number("draw", "Mask seed", 0.0, float(DRAWS), 0.0, help=help))
-    button.button("Another mask", on_click=address.put, args=("draw", float((number + 1) % (DRAWS + 1)), 0.0))
+        number = widgets.mask_seed()
+    following = float((number + 1) % (widgets.MASK_SEEDS + 1))
+    button.button("Another mask", on_click=address.put, args=("draw", following, 0.0))
     return number
 
 

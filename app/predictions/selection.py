@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import address, frames
+from app import frames, widgets
 from app.markdown import escaped
 from app.predictions.pointing import FOUND
 from app.predictions.request import Request
-
-DRAWS = 100
-"""Largest mask seed."""
 
 
 def show(asked: Request) -> None:
     """Parameter `draw`, numbers, and the frames: those that are read outlined."""
     left, right = st.columns([1, 3])
     with right:
-        help = "Another seed samples another mask."
-        number = round(address.number("draw", "Mask seed", 0.0, float(DRAWS), 0.0, help=help))
+        number = widgets.mask_seed()
     answer, payload = asked.ask("kept", caption=asked.caption, seed=number)
     with left:
         asked.play()

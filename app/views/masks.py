@@ -126,8 +126,8 @@ def _choices(
         below_text = st.empty()
     with third:
         split = choose_split(clips)
-        seed = address.number("draw", "Mask seed", 0.0, 100.0, 0.0, help="Another seed samples another mask.")
-    return video, text, round(seed), split, (below_video, below_text)
+        seed = widgets.mask_seed()
+    return video, text, seed, split, (below_video, below_text)
 
 
 def _masking(
